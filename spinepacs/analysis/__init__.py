@@ -1,0 +1,1 @@
+"""Pixels to findings, in pure numpy: knows no DICOM, no database and no network."""

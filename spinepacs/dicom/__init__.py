@@ -1,0 +1,1 @@
+"""Every translation between DICOM datasets and the domain."""

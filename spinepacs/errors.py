@@ -1,0 +1,56 @@
+"""The errors of spinepacs, named by what should happen next.
+
+::
+
+    SpinepacsError
+    ├── Transient            try again later: the same call may succeed
+    └── Permanent            trying again changes nothing: keep it, say why, wait for a person
+        ├── BadInput         a file or dataset that cannot be read as it is
+        ├── BadSettings      the configuration file, the environment or the command line
+        └── BadModel         a model folder that is incomplete, altered or does not fit
+
+What is clinically to be expected (not a spine, no vertebra found) is no error: it is a
+:class:`spinepacs.findings.Refusal`, a value.
+
+Messages name what is wrong and what to do; they never hold a patient's name, ID or birth date.
+"""
+
+
+class SpinepacsError(Exception):
+    """Base of all errors that spinepacs raises on purpose."""
+
+
+class Transient(SpinepacsError):  # noqa: N818 - named by the action it asks for, as DESIGN.md draws it
+    """Trying again later may succeed: a busy database, a PACS that is down, a full disk."""
+
+
+class Permanent(SpinepacsError):  # noqa: N818 - named by the action it asks for, as DESIGN.md draws it
+    """Trying again changes nothing: a person must decide."""
+
+
+class BadInput(Permanent):
+    """A file that cannot be read as what it claims to be.
+
+    Parameters
+    ----------
+    reason_code
+        Short, stable, upper case: what the database and the metrics count by.
+    message
+        What is wrong, with the DICOM keyword where there is one, and what to do about it.
+    """
+
+    def __init__(self, reason_code: str, message: str) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+
+    def __reduce__(self) -> tuple[type["BadInput"], tuple[str, str]]:
+        """Keep both parts when the error crosses from a worker process to its parent."""
+        return type(self), (self.reason_code, str(self))
+
+
+class BadSettings(Permanent):
+    """The configuration cannot be used: the message names the line and the remedy."""
+
+
+class BadModel(Permanent):
+    """A model folder is incomplete, altered or does not fit this version."""

@@ -1,0 +1,170 @@
+"""Points, outlines, endplates, pixel spacing and the letterbox.
+
+Native pixel coordinates follow DICOM's SCOORD (PS3.3 C.18.6.1.1): x = column, y = row, the top-left
+corner of the top-left pixel is (0, 0) and its centre (0.5, 0.5). Resizing is then a pure scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+"""(N, 2) float64 array of x, y in native pixels, unless a name says otherwise."""
+
+
+class PointPx(NamedTuple):
+    """A point in native pixel coordinates."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A closed polygon in native pixels; the last point joins the first.
+
+    Parameters
+    ----------
+    points
+        (N, 2) float64, N >= 3, x and y in px.
+
+    Raises
+    ------
+    ValueError
+        If the array is not (N >= 3, 2).
+    """
+
+    points: Points
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2 or self.points.shape[0] < 3 or self.points.shape[1] != 2:
+            raise ValueError(f"an outline needs (N >= 3, 2) points, not {self.points.shape}")
+
+    @property
+    def area_px(self) -> float:
+        """Enclosed area in square px (shoelace formula)."""
+        x, y = self.points[:, 0], self.points[:, 1]
+        return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+    @property
+    def centroid(self) -> PointPx:
+        """Centre of the enclosed area; the mean of the points where the area vanishes."""
+        x, y = self.points[:, 0], self.points[:, 1]
+        cross = x * np.roll(y, -1) - np.roll(x, -1) * y
+        if abs(cross.sum()) < 1e-9:
+            return PointPx(float(x.mean()), float(y.mean()))
+        cx = ((x + np.roll(x, -1)) * cross).sum() / (3 * cross.sum())
+        cy = ((y + np.roll(y, -1)) * cross).sum() / (3 * cross.sum())
+        return PointPx(float(cx), float(cy))
+
+
+@dataclass(frozen=True)
+class Endplate:
+    """One endplate of a vertebral body.
+
+    ``left`` and ``right`` are the corners as seen in the image (smaller and larger x in the frame of the
+    vertebra when cranial is up); which of them is anterior is a property of the reading.
+
+    Parameters
+    ----------
+    left, right
+        The two corners, px.
+    curve
+        (M, 2) float64 points along the endplate from ``left`` to ``right``, px.
+    """
+
+    left: PointPx
+    right: PointPx
+    curve: Points
+
+    @property
+    def middle(self) -> PointPx:
+        """Point of the curve half-way between the corners, px."""
+        axis = np.subtract(self.right, self.left)
+        along = (self.curve - np.asarray(self.left)) @ axis / max(float(axis @ axis), 1e-12)
+        order = np.argsort(along)
+        x = np.interp(0.5, along[order], self.curve[order, 0])
+        y = np.interp(0.5, along[order], self.curve[order, 1])
+        return PointPx(float(x), float(y))
+
+    @property
+    def width_px(self) -> float:
+        """Distance between the corners, px."""
+        return float(np.hypot(*np.subtract(self.right, self.left)))
+
+
+class SpacingBasis(StrEnum):
+    """Where millimetres of a projection radiograph come from (PS3.3 10.7.1.3), best first."""
+
+    CALIBRATED = "calibrated"
+    """PixelSpacing with PixelSpacingCalibrationType FIDUCIAL."""
+    MAGNIFICATION_CORRECTED = "magnification-corrected"
+    """PixelSpacing with calibration type GEOMETRY, or ImagerPixelSpacing ÷ magnification factor."""
+    DETECTOR_PLANE = "detector-plane"
+    """ImagerPixelSpacing alone: objects are smaller than they measure."""
+    UNCALIBRATED = "uncalibrated"
+    """PixelSpacing alone, without calibration type: its plane is not stated."""
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """Size of a pixel and on what ground it is believed.
+
+    Parameters
+    ----------
+    row_mm
+        Distance between rows (along y), mm.
+    column_mm
+        Distance between columns (along x), mm.
+    basis
+        Where the figures come from.
+    magnification
+        Factor by which detector-plane spacing was divided; 1.0 where it was not.
+    """
+
+    row_mm: float
+    column_mm: float
+    basis: SpacingBasis
+    magnification: float = 1.0
+
+    @property
+    def xy_mm(self) -> NDArray[np.float64]:
+        """(2,) float64: multiply a vector in px (x, y) by it to get mm."""
+        return np.array([self.column_mm, self.row_mm])
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """The exact transform between native pixels and the network's input.
+
+    ``input = native * scale + pad``; the scale is equal along x and y.
+    """
+
+    scale: float
+    pad_x_px: float
+    pad_y_px: float
+    input_height_px: int
+    input_width_px: int
+
+    @classmethod
+    def fit(cls, rows: int, columns: int, input_height_px: int, input_width_px: int) -> Letterbox:
+        """Fit a film of rows × columns into the input, centred, aspect kept."""
+        scale = min(input_height_px / rows, input_width_px / columns)
+        pad_x = (input_width_px - columns * scale) / 2
+        pad_y = (input_height_px - rows * scale) / 2
+        return cls(scale, pad_x, pad_y, input_height_px, input_width_px)
+
+    def to_input(self, points: Points) -> Points:
+        """Native px to input px; (N, 2) float64 in and out."""
+        placed: Points = points * self.scale + np.array([self.pad_x_px, self.pad_y_px])
+        return placed
+
+    def to_native(self, points: Points) -> Points:
+        """Input px to native px; (N, 2) float64 in and out."""
+        native: Points = (points - np.array([self.pad_x_px, self.pad_y_px])) / self.scale
+        return native

@@ -1,0 +1,1 @@
+"""How images come in: the listener, the watched folder, assembly into studies, selection."""

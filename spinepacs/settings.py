@@ -1,0 +1,316 @@
+"""The settings: one TOML file, validated once, frozen, passed, never ambient.
+
+Every field gives its unit, its default and the reason for it. ``config/spinepacs.toml`` is the commented file that
+users start from; :func:`load` reads one and names the line and the remedy where it cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from spinepacs.errors import BadSettings
+
+DATABASE_URL_VARIABLE = "SPINEPACS_DATABASE_URL"
+"""Environment variable that overrides ``database.url``: the URL may hold a password."""
+
+
+def _ae_title(value: str) -> str:
+    """Check an AE title (PS3.5 6.2, VR AE): 1 to 16 printable ASCII characters, no backslash, trimmed."""
+    if not re.fullmatch(r"(?! )[\x20-\x5b\x5d-\x7e]{1,16}(?<! )", value):
+        raise ValueError(
+            "an AE title has 1 to 16 printable ASCII characters, no backslash, no space at its ends"
+        )
+    return value
+
+
+def _regex(value: str) -> str:
+    """Check that a description rule compiles."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Regex = Annotated[str, AfterValidator(_regex)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def shipped(*parts: str) -> Path:
+    """Path of a file that comes with spinepacs: in the checkout, else under the installation's ``share``."""
+    checkout = Path(__file__).resolve().parents[1].joinpath(*parts)
+    return checkout if checkout.exists() else Path(sys.prefix, "share", "spinepacs", *parts)
+
+
+class _Section(BaseModel):
+    """Common rules: a wrong key is refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class StorageSettings(_Section):
+    """Where files and facts are kept."""
+
+    spool: Path = Path("/var/lib/spinepacs/spool")
+    """Folder of received files and results; on one file system, since files are moved into place by rename."""
+    database_url: str = "sqlite:////var/lib/spinepacs/ledger.sqlite"
+    """SQLAlchemy URL, SQLite or PostgreSQL (``postgresql+psycopg://user:password@host/name``)."""
+    reserve_mb: int = Field(default=1024, ge=0)
+    """Free disk (MB) below which the listener answers 0xA700: results need room too."""
+
+
+class ListenerSettings(_Section):
+    """The C-STORE receiver."""
+
+    enabled: bool = True
+    ae_title: AETitle = "SPINEPACS"
+    bind: str = "127.0.0.1"
+    """Address to listen on: loopback until an administrator decides otherwise."""
+    port: Port = 11112
+    """11112 is the registered port that needs no privilege; 0 takes a free one."""
+    maximum_pdu_bytes: int = Field(default=0, ge=0)
+    """0 = unlimited, measured more than twice as fast as the usual 16382."""
+    maximum_associations: int = Field(default=25, ge=1)
+    acse_timeout_s: Seconds = 30.0
+    dimse_timeout_s: Seconds = 60.0
+    network_timeout_s: Seconds = 60.0
+
+
+class WatchSettings(_Section):
+    """The watched folder; off while ``folder`` is not set."""
+
+    folder: Path | None = None
+    """Drop files or folders here; ``done/`` and ``failed/`` are made inside it."""
+    settle_s: Seconds = 5.0
+    """A file is taken when its size and mtime have been still for this long (s)."""
+    scan_interval_s: Seconds = 10.0
+    """Periodic scan (s): the truth; file-system events only make it sooner."""
+
+
+class AssemblySettings(_Section):
+    """When a study is taken as complete."""
+
+    quiet_period_s: Seconds = 30.0
+    """No new image for this long (s): the study is ready. A late image reopens it."""
+
+
+class SelectionSettings(_Section):
+    """Which images are read. An image must pass modality, SOP class and calling AE, and speak of the spine."""
+
+    modalities: tuple[str, ...] = ("CR", "DX", "RF", "XA")
+    sop_classes: tuple[str, ...] = ()
+    """SOP Class UIDs; empty = any that the listener takes."""
+    body_parts: tuple[str, ...] = (
+        "SPINE", "CSPINE", "TSPINE", "LSPINE", "SSPINE", "CTSPINE", "TLSPINE", "LSSPINE", "WHOLESPINE",
+        "CERVICALSPINE", "THORACICSPINE", "LUMBARSPINE", "DORSALSPINE", "LUMBOSACRALSPINE", "SCOLIOSIS",
+    )  # fmt: skip
+    """BodyPartExamined, compared in upper case without spaces, hyphens and underscores."""
+    descriptions: tuple[Regex, ...] = (
+        r"\b[ctls]{1,2}[\s_-]?spine\b",
+        r"\bspin(e|al)\b",
+        r"\b(cervical|thoracic|dorsal|lumbar|lumbo-?sacral)\b",
+        r"\bscolio",
+        r"\b(hws|bws|lws|wirbels)",
+    )
+    """Regular expressions, case ignored, tried on the study, series, protocol and acquisition descriptions."""
+    calling_ae_titles: tuple[AETitle, ...] = ()
+    """Only images from these senders; empty = from any."""
+
+
+class ModelSettings(_Section):
+    """The model that reads the films."""
+
+    folder: Path = Field(default_factory=lambda: shipped("models", "spine-v0"))
+    """Folder with model.onnx and manifest.toml."""
+    policy: Path = Field(default_factory=lambda: shipped("config", "grading.toml"))
+    """The grading policy: every threshold with its source."""
+
+
+class WorkSettings(_Section):
+    """The worker processes."""
+
+    workers: int = Field(default=1, ge=1)
+    """Processes that read studies; each holds one model session."""
+    threads_per_worker: int = Field(default=0, ge=0)
+    """Threads of one session; 0 = cores ÷ workers."""
+    time_limit_s: Seconds = 300.0
+    """A study that takes longer (s) is stopped and its attempt counted as failed."""
+    maximum_attempts: int = Field(default=3, ge=1)
+    retry_wait_s: Seconds = 30.0
+    """Wait before the second attempt (s); doubled for each one after it."""
+    poll_s: Seconds = 1.0
+    """How often the ledger is looked at (s): no study waits for a lost event."""
+
+
+class OutputSettings(_Section):
+    """What is written for each radiograph."""
+
+    segmentation: Literal["compat", "strict", "labelmap"] = "compat"
+    """``compat``: BINARY with plane geometry made up, since neither OHIF nor 3D Slicer opens it without."""
+    segmentation_enabled: bool = True
+    report_enabled: bool = True
+    overlay_enabled: bool = True
+    device_serial_number: str = "0"
+
+
+class Destination(_Section):
+    """One PACS that gets the results."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    """Short name for the database and the logs: lower case, digits, ``_`` and ``-``."""
+    ae_title: AETitle
+    host: str = Field(min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)]
+    calling_ae_title: AETitle | None = None
+    """Our AE title towards it; the listener's where not set."""
+    send: tuple[Literal["SEG", "SR", "OVERLAY"], ...] = ("SEG", "SR", "OVERLAY")
+    timeout_s: Seconds = 60.0
+    retry_first_s: Seconds = 10.0
+    """Wait after the first failure (s); doubled after each one up to ``retry_longest_s``."""
+    retry_longest_s: Seconds = 3600.0
+    maximum_attempts: int = Field(default=50, ge=1)
+    """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``."""
+
+
+class HealthSettings(_Section):
+    """Liveness, readiness and metrics over HTTP, read-only."""
+
+    enabled: bool = True
+    bind: str = "127.0.0.1"
+    port: Port = 11180
+
+
+class LogSettings(_Section):
+    """Logs go to standard error; they hold UIDs and never a patient's name or ID."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+
+
+class Settings(_Section):
+    """All settings of one installation."""
+
+    storage: StorageSettings = StorageSettings()
+    listener: ListenerSettings = ListenerSettings()
+    watch: WatchSettings = WatchSettings()
+    assembly: AssemblySettings = AssemblySettings()
+    selection: SelectionSettings = SelectionSettings()
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    work: WorkSettings = WorkSettings()
+    output: OutputSettings = OutputSettings()
+    destinations: tuple[Destination, ...] = ()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("destinations")
+    @classmethod
+    def _names_differ(cls, value: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        names = [destination.name for destination in value]
+        if len(set(names)) != len(names):
+            raise ValueError("every destination needs a name of its own")
+        return value
+
+    @model_validator(mode="after")
+    def _not_to_ourselves(self) -> Self:
+        for destination in self.destinations:
+            if self.listener.enabled and (destination.host, destination.port) == (
+                self.listener.bind,
+                self.listener.port,
+            ):
+                raise ValueError(f"destination {destination.name!r} is this daemon's own listener")
+        return self
+
+
+def load(path: Path) -> Settings:
+    """Read and validate a settings file.
+
+    Relative paths in it are taken from the file's own folder.
+
+    Raises
+    ------
+    BadSettings
+        If the file cannot be read or anything in it is wrong; the message gives the line and the remedy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except OSError as error:
+        raise BadSettings(
+            f"{path}: cannot be read ({error.strerror}); give an existing file with --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path}: not valid TOML: {error}") from error
+    if url := os.environ.get(DATABASE_URL_VARIABLE):
+        data.setdefault("storage", {})["database_url"] = url
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise BadSettings(_explain(path, text, error)) from error
+    return _resolve(settings, path.resolve().parent)
+
+
+def _resolve(settings: Settings, folder: Path) -> Settings:
+    """Make relative paths absolute, seen from the settings file."""
+    storage = settings.storage.model_copy(update={"spool": folder / settings.storage.spool})
+    url = storage.database_url
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////") and ":memory:" not in url:
+        storage = storage.model_copy(
+            update={"database_url": f"sqlite:///{folder / url.removeprefix('sqlite:///')}"}
+        )
+    watch = settings.watch
+    if watch.folder is not None:
+        watch = watch.model_copy(update={"folder": folder / watch.folder})
+    model = settings.model.model_copy(
+        update={"folder": folder / settings.model.folder, "policy": folder / settings.model.policy}
+    )
+    return settings.model_copy(update={"storage": storage, "watch": watch, "model": model})
+
+
+def _explain(path: Path, text: str, error: ValidationError) -> str:
+    """One line for each mistake: file, line, key, what is wrong, what to do."""
+    lines = []
+    for item in error.errors():
+        keys = [str(part) for part in item["loc"]]
+        remedy = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            remedy = "no such key; see config/spinepacs.toml for those that exist, or remove the line"
+        number = _line_of(text, item["loc"])
+        lines.append(f"{path}:{number}: {'.'.join(keys) or 'settings'}: {remedy}")
+    return "\n".join(lines)
+
+
+def _line_of(text: str, location: tuple[int | str, ...]) -> int:
+    """Find the line of a key, since tomllib keeps no positions: walk the tables in the order of the file."""
+    tables = [part for part in location if isinstance(part, str)]
+    index = next((part for part in location if isinstance(part, int)), 0)
+    section, key = (tables[0] if tables else ""), (tables[1] if len(tables) > 1 else "")
+    best, seen, inside = 1, -1, False
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*(\[\[?)\s*([\w.-]+)\s*\]", line)
+        if header:
+            inside = header[2] == section
+            seen += inside
+            inside = inside and (header[1] == "[" or seen == index)
+            best = number if inside else best
+        elif (inside and key and re.match(rf"\s*{re.escape(key)}\s*=", line)) or (
+            not key and re.match(rf"\s*{re.escape(section)}\s*=", line)
+        ):
+            return number
+    return best
