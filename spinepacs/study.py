@@ -73,6 +73,50 @@ class Arrival:
 
 
 @dataclass(frozen=True)
+class StudyHeader:
+    """What a file's header says about itself, without pixels: for the ledger and for selection.
+
+    Every text is stripped; what is missing or not valid is empty (``None`` for the age).
+
+    Parameters
+    ----------
+    study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax_uid
+        DICOM UIDs; never empty.
+    modality, body_part
+        Upper case.
+    descriptions
+        Study, series, protocol, view and anatomic descriptions that are not empty; no patient identity.
+    patient_id, accession_number
+        As sent. For the database only: never for a log or an exception.
+    patient_sex
+        ``M``, ``F``, ``O`` or empty.
+    patient_age_years
+        From PatientAge, else from birth date and study date; years.
+    study_date
+        ``YYYYMMDD`` or empty.
+    is_ours
+        True for SEG, SR and Secondary Capture objects that spinepacs itself wrote.
+    """
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    body_part: str
+    descriptions: tuple[str, ...]
+    patient_id: str
+    patient_sex: str
+    patient_age_years: float | None
+    study_date: str
+    accession_number: str
+    study_description: str
+    manufacturer: str
+    is_ours: bool
+
+
+@dataclass(frozen=True)
 class Radiograph:
     """One single-frame radiograph, decoded and windowed; no patient identity in it.
 
