@@ -124,8 +124,8 @@ class DiscHeight:
     """Heights of one disc space.
 
     On lateral films ``anterior`` and ``posterior`` are set, on AP films (and where the facing is unknown)
-    ``left`` and ``right`` (image sides). Each ``…_line_px`` is the (2, 2) float64 segment that was measured, from the upper
-    vertebra's lower endplate to the lower vertebra's upper endplate.
+    ``left`` and ``right`` (image sides). ``lines_px`` holds, by the same names, the (2, 2) float64 segments that were
+    measured, from the upper vertebra's lower endplate to the lower vertebra's upper endplate.
 
     Parameters
     ----------
@@ -136,8 +136,7 @@ class DiscHeight:
     anterior_mm, …
         The same in mm; None without a spacing.
     height_index
-        Mean height ÷ mean depth (width on AP films) of the upper vertebra's lower endplate and the lower vertebra's upper
-        endplate; a ratio, no unit.
+        Mean height ÷ mean depth (width on AP films) of the two endplates; a ratio, no unit.
     wedge_deg
         Angle between the two endplates, degrees, positive when the disc opens to the anterior (or image-left) side.
     """

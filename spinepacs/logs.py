@@ -1,6 +1,6 @@
 """Logging with study context and without patient identity.
 
-A log record may carry ``extra={"study_uid": …, "sop_uid": …, "event": …}``; nothing else of a dataset belongs in a log.
+A log record may carry ``extra={"study_uid": …, "sop_uid": …, …}``; nothing else of a dataset belongs in a log.
 UIDs are no names, but they link to a patient inside the hospital: keep the logs there.
 """
 

@@ -1,0 +1,164 @@
+"""``spinepacs process``: the same pipeline over files and folders, without daemon and database."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spinepacs import tables
+from spinepacs.dicom.header import read_header
+from spinepacs.dicom.overlay import jpeg_of
+from spinepacs.dicom.wrap import wrap
+from spinepacs.errors import BadInput, SpinepacsError
+from spinepacs.findings import ImageResult, ObjectKind, Refusal
+from spinepacs.intake.selection import select
+from spinepacs.pipeline import Pipeline
+from spinepacs.settings import SelectionSettings
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+_RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RF", "XA", "RG", "OT", "SC", ""})
+_OBJECT_SUFFIX = {ObjectKind.SEG: ".seg.dcm", ObjectKind.SR: ".sr.dcm", ObjectKind.OVERLAY: ".overlay.dcm"}
+
+
+@dataclass
+class Summary:
+    """What became of the files of one batch."""
+
+    read: int = 0
+    refused: int = 0
+    failed: int = 0
+    skipped: int = 0
+    """Files found in folders that are neither DICOM nor PNG nor JPEG."""
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    """File, code, reason: of each refused or failed file."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 when nothing failed (a refusal is an outcome, no failure), else 1."""
+        return 1 if self.failed else 0
+
+
+def find_films(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
+    """List the files to process, each with whether it was named itself (True) or found in a folder (False)."""
+    found: dict[Path, bool] = {}
+    for path in paths:
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+                if file.is_file() and not hidden:
+                    found.setdefault(file, False)
+        else:
+            found[path] = True
+    return list(found.items())
+
+
+class Batch:
+    """Processes films one by one and writes everything below one folder.
+
+    Parameters
+    ----------
+    pipeline
+        The pipeline that the daemon uses too.
+    out
+        Folder of the results; made if absent.
+    selection
+        Selection rules, or None to read every radiograph that is given: who names a file has selected it.
+    """
+
+    def __init__(self, pipeline: Pipeline, out: Path, selection: SelectionSettings | None = None) -> None:
+        self._pipeline = pipeline
+        self._out = out
+        self._selection = selection
+        self._stems: set[str] = set()
+        self._json: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def run(self, films: Sequence[tuple[Path, bool]], on_film: Callable[[Path, str], None]) -> Summary:
+        """Process the films; ``on_film`` is told each file and its outcome (read, refused, failed, skipped).
+
+        A file that cannot be read costs nothing but itself.
+        """
+        self._out.mkdir(parents=True, exist_ok=True)
+        summary = Summary()
+        for path, named in films:
+            outcome, code, reason = self._process(path, named)
+            setattr(summary, outcome, getattr(summary, outcome) + 1)
+            if outcome in ("refused", "failed"):
+                summary.problems.append((str(path), code, reason))
+            on_film(path, outcome)
+        self._write_tables()
+        return summary
+
+    def _process(self, path: Path, named: bool) -> tuple[str, str, str]:
+        """Outcome, code and reason of one file."""
+        try:
+            with _as_dicom(path) as film:
+                refusal = self._not_for_us(film)
+                if refusal is None:
+                    refusal = self._read(path, film)
+        except BadInput as error:
+            skipped = error.reason_code == "NOT_DICOM" and not named
+            return "skipped" if skipped else "failed", error.reason_code, str(error)
+        except SpinepacsError as error:
+            return "failed", type(error).__name__.upper(), str(error)
+        except OSError as error:
+            return "failed", "CANNOT_READ_OR_WRITE", f"{error.strerror}: {error.filename}"
+        return ("refused", refusal.code, refusal.reason) if refusal else ("read", "", "")
+
+    def _not_for_us(self, film: Path) -> Refusal | None:
+        header = read_header(film)
+        if self._selection:
+            return select(header, self._selection, calling_ae="")
+        if header.is_ours:
+            return Refusal("OWN_RESULT", "a result of spinepacs is not processed again")
+        if header.modality not in _RADIOGRAPH_MODALITIES:
+            return Refusal("NOT_SELECTED", f"modality {header.modality} is not a radiograph")
+        return None
+
+    def _read(self, path: Path, film: Path) -> Refusal | None:
+        image = self._pipeline.read_film(film)
+        self._json.append(tables.reading_to_json(str(path), image.reading))
+        self._rows.extend(tables.reading_to_rows(str(path), image.reading))
+        self._write_objects(self._stem(path), image)
+        return image.reading.refusal
+
+    def _stem(self, path: Path) -> str:
+        """Name for the results of a film: the film's own, numbered where two films share it."""
+        stem, number = path.stem, 1
+        while stem in self._stems:
+            number += 1
+            stem = f"{path.stem}-{number}"
+        self._stems.add(stem)
+        return stem
+
+    def _write_objects(self, stem: str, image: ImageResult) -> None:
+        for item in image.objects:
+            (self._out / f"{stem}{_OBJECT_SUFFIX[item.kind]}").write_bytes(item.part10)
+            if item.kind is ObjectKind.OVERLAY:
+                (self._out / f"{stem}.overlay.jpg").write_bytes(jpeg_of(item))
+
+    def _write_tables(self) -> None:
+        with (self._out / "readings.json").open("w", encoding="utf-8") as file:
+            json.dump(self._json, file, indent=1, allow_nan=False)
+        with (self._out / "readings.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, tables.COLUMNS, restval="")
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+
+@contextmanager
+def _as_dicom(path: Path) -> Iterator[Path]:
+    """The file itself, or a picture wrapped as DICOM for as long as it is needed."""
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="spinepacs-") as folder:
+        film = Path(folder, "film.dcm")
+        wrap(path, film, spacing_mm=None, body_part="SPINE", view="")
+        yield film

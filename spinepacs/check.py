@@ -1,0 +1,134 @@
+"""``spinepacs check``: is everything there that the daemon needs? Nothing is changed, nothing is sent but C-ECHO."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.uid import (
+    ComprehensiveSRStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # defined at run time by pynetdicom
+
+from spinepacs.analysis.grade import Policy
+from spinepacs.analysis.segment import Segmenter
+from spinepacs.errors import SpinepacsError
+from spinepacs.settings import Destination, Settings
+from spinepacs.store.ledger import Ledger
+
+_LABELMAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One line of the check."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def run_checks(settings: Settings) -> Iterator[CheckResult]:
+    """Check model, policy, spool, disk, database and every destination, one result each.
+
+    No check raises: what goes wrong is its result.
+    """
+    yield _model(settings)
+    yield _policy(settings.model.policy)
+    yield _spool(settings.storage.spool, settings.storage.reserve_mb)
+    yield _database(settings.storage.database_url)
+    if not settings.destinations:
+        yield CheckResult("destinations", True, "none: results stay in the database and the spool")
+    for destination in settings.destinations:
+        yield _destination(destination, settings)
+
+
+def _model(settings: Settings) -> CheckResult:
+    try:
+        segmenter = Segmenter.open(settings.model.folder, threads=1)
+    except SpinepacsError as error:
+        return CheckResult("model", False, str(error))
+    return CheckResult(
+        "model", True, f"{segmenter.model_name} {segmenter.model_version}, sha256 as in its manifest"
+    )
+
+
+def _policy(path: Path) -> CheckResult:
+    try:
+        policy = Policy.load(path)
+    except SpinepacsError as error:
+        return CheckResult("policy", False, str(error))
+    return CheckResult("policy", True, f"{policy.name} {policy.version}")
+
+
+def _spool(spool: Path, reserve_mb: int) -> CheckResult:
+    there = next(folder for folder in (spool, *spool.parents) if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return CheckResult(
+            "spool", False, f"{there} is not writable for this user: chown it or change storage.spool"
+        )
+    free_mb = shutil.disk_usage(there).free // 1_000_000
+    ok = free_mb > reserve_mb
+    return CheckResult("spool", ok, f"{spool}: {free_mb} MB free, {reserve_mb} MB kept in reserve")
+
+
+def _database(url: str) -> CheckResult:
+    try:
+        ledger = Ledger.open(url)
+        ledger.close()
+    except SpinepacsError as error:
+        return CheckResult("database", False, str(error))
+    return CheckResult("database", True, f"{url.partition(':')[0]}: answers, schema up to date")
+
+
+def _proposals(destination: Destination, settings: Settings) -> dict[str, tuple[str, str]]:
+    """Kind of object: SOP class and transfer syntax that it will be offered with."""
+    labelmap = settings.output.segmentation == "labelmap"
+    all_kinds = {
+        "SEG": (_LABELMAP_SEGMENTATION if labelmap else SegmentationStorage, ExplicitVRLittleEndian),
+        "SR": (ComprehensiveSRStorage, ExplicitVRLittleEndian),
+        "OVERLAY": (SecondaryCaptureImageStorage, JPEGBaseline8Bit),
+    }
+    return {kind: all_kinds[kind] for kind in destination.send}
+
+
+def _destination(destination: Destination, settings: Settings) -> CheckResult:
+    name = f"destination {destination.name}"
+    entity = AE(ae_title=destination.calling_ae_title or settings.listener.ae_title)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
+    entity.connection_timeout = 10
+    entity.add_requested_context(Verification)
+    proposals = _proposals(destination, settings)
+    for sop_class, syntax in proposals.values():
+        entity.add_requested_context(sop_class, [syntax, ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title)
+    if not association.is_established:
+        why = (
+            "rejected the association (check both AE titles)"
+            if association.is_rejected
+            else "cannot be reached"
+        )
+        return CheckResult(name, False, f"{destination.host}:{destination.port} {why}")
+    try:
+        accepted = {context.abstract_syntax for context in association.accepted_contexts}
+        missing = [kind for kind, (sop_class, _) in proposals.items() if sop_class not in accepted]
+        echo = association.send_c_echo() if Verification in accepted else None
+    finally:
+        association.release()
+    if missing:
+        return CheckResult(
+            name, False, f"does not accept {', '.join(missing)}: see docs/output.md for what to change"
+        )
+    answered = echo is not None and getattr(echo, "Status", None) == 0x0000
+    return CheckResult(
+        name, answered, "C-ECHO answered; accepts " + ", ".join(proposals) if answered else "no C-ECHO"
+    )
