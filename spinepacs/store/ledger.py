@@ -1,0 +1,228 @@
+"""The ledger: the one truth about what came in, what was found and what was sent.
+
+Each method is one transaction and may be called from any thread. A process that forks or spawns others opens
+a ledger in each of them: connections are never shared (see :class:`spinepacs.store.engine.Database`).
+
+Every method raises :class:`~spinepacs.errors.Transient` when the database is busy, away or full, and changes nothing then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from sqlalchemy import Select
+
+from spinepacs.findings import Refusal, StudyResult, Versions
+from spinepacs.settings import Destination
+from spinepacs.store import arrivals, events, outbox, recording, studies
+from spinepacs.store.engine import Database
+from spinepacs.store.migration import check, migrate
+from spinepacs.store.records import (
+    ArrivalOutcome,
+    Claim,
+    NewArrival,
+    OutboxItem,
+    OutboxState,
+    QueueCounts,
+    StudyClock,
+)
+from spinepacs.study import Arrival, StudyHeader
+
+
+class Ledger:
+    """See the module; made by :meth:`open`, usable as a context manager."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str, migrate: bool = True) -> Ledger:
+        """Open the database, and by default bring its tables up to date; safe when several processes do so at once.
+
+        Parameters
+        ----------
+        url
+            ``sqlite:////absolute/path`` or ``postgresql+psycopg://…`` (``postgresql://`` is taken too).
+
+        Raises
+        ------
+        BadSettings
+            If the URL is neither SQLite in a file nor PostgreSQL.
+        Permanent
+            If the tables are newer than this version, or older and ``migrate`` is False.
+        Transient
+            If the database cannot be reached now.
+        """
+        raise NotImplementedError
+
+    @property
+    def url(self) -> str:
+        """The URL as given, password included: for opening the same ledger in a child process; never log it."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close all connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- arrivals ------------------------------------------------------------------------------------------
+
+    def add_arrival(self, new: NewArrival) -> ArrivalOutcome:
+        """Take in a file that the spool holds; durable when this returns, so that success may be answered.
+
+        A file whose SOP UID is known only from unreadable files is NEW.
+        """
+        raise NotImplementedError
+
+    def unregistered(self, limit: int) -> list[Arrival]:
+        """Arrivals whose header has not been read, oldest first."""
+        raise NotImplementedError
+
+    def begin_registration(self, arrival_id: int) -> int:
+        """Count an attempt to read the header before it is made, and give its number (1 for the first).
+
+        A header that kills the process that reads it is then found out; call :meth:`mark_unreadable` for it.
+        """
+        raise NotImplementedError
+
+    def register(self, arrival_id: int, header: StudyHeader, refusal: Refusal | None) -> None:
+        """Attach an arrival to its study, which is made if it is new (state ``arriving``).
+
+        Without refusal the image is selected and a study that was recorded, delivered, refused or failed is
+        reopened: ``arriving``, attempts from zero. A study that is ``ready`` or ``working`` stays so: a claim takes what is there,
+        and :meth:`record` reopens for what came meanwhile. A refused image is attached and reopens nothing.
+
+        An arrival that is registered already stays as it is. One whose header holds another SOP UID than the
+        sender stated is marked unreadable (``SOP_UID_MISMATCH``).
+        """
+        raise NotImplementedError
+
+    def mark_unreadable(self, arrival_id: int, refusal: Refusal) -> None:
+        """Keep an arrival without usable header, with its reason; it is listed by ``spinepacs queue``.
+
+        If another file of the same SOP UID is kept as a conflict, that one takes its place.
+        """
+        raise NotImplementedError
+
+    # -- studies -------------------------------------------------------------------------------------------
+
+    def arriving(self) -> list[StudyClock]:
+        """Studies in state ``arriving``, for the assembly to judge."""
+        raise NotImplementedError
+
+    def mark_ready(self, study_uid: str) -> None:
+        """``arriving → ready``; ``refused`` if none of its images was selected; else nothing changes."""
+        raise NotImplementedError
+
+    def claim(self, versions: Versions, maximum_attempts: int, now: datetime | None = None) -> Claim | None:
+        """Take the study that has been due longest, or None: ``ready → working``, the attempt counted before the work.
+
+        Safe with any number of claimers. A study whose attempts are used up (its workers died) becomes
+        ``failed`` with reason ``ATTEMPTS_USED_UP``; one that has nothing left to read moves on to where its
+        readings put it; then the next is tried.
+        """
+        raise NotImplementedError
+
+    def record(
+        self,
+        claim: Claim,
+        result: StudyResult,
+        stored: Mapping[str, str],
+        destinations: Sequence[Destination],
+    ) -> bool:
+        """Write readings, vertebrae, discs, findings, objects and outbox, and move the study on; one transaction.
+
+        The study becomes ``recorded`` (something is to be sent), ``delivered`` (nothing is), ``refused``
+        (no image of it was read), or ``arriving`` again when an image came meanwhile.
+
+        Parameters
+        ----------
+        stored
+            SHA-256 in the spool by SOP UID of the object; every object of ``result`` must be in it.
+        destinations
+            Each gets the kinds of objects that it asks for.
+
+        Returns
+        -------
+        bool
+            False if the claim had ended before (recorded, failed or taken back): then nothing changes.
+
+        Raises
+        ------
+        Permanent
+            If an arrival of the claim has no reading, or an object no file: nothing is recorded.
+        """
+        raise NotImplementedError
+
+    def fail(
+        self, claim: Claim, reason_code: str, reason: str, *, transient: bool, retry_at: datetime | None = None
+    ) -> bool:
+        """End an attempt without result.
+
+        Transient and attempts left: ``ready`` again, not before ``retry_at`` (None: at once); else ``failed``.
+        Returns False, and changes nothing, if the claim had ended before.
+        """
+        raise NotImplementedError
+
+    def return_orphans(self) -> int:
+        """At the start of the daemon, before any claim: ``working → ready`` for studies whose worker is gone.
+
+        Returns how many. Those whose attempts are used up become ``failed`` at the next :meth:`claim`.
+        """
+        raise NotImplementedError
+
+    def retry(self, study_uid: str | None = None) -> int:
+        """Try again what failed, attempts from zero: the study and its objects, or with None all of them.
+
+        Returns the number of studies and outbox rows that will be tried again.
+        """
+        raise NotImplementedError
+
+    # -- outbox --------------------------------------------------------------------------------------------
+
+    def due(self, destination: str, now: datetime | None = None, limit: int = 100) -> list[OutboxItem]:
+        """Pending objects of one destination whose time has come, study by study, oldest first."""
+        raise NotImplementedError
+
+    def begin_delivery(self, outbox_ids: Sequence[int]) -> None:
+        """Count an attempt of each row before it is made; a row stays pending until it is finished."""
+        raise NotImplementedError
+
+    def finish_delivery(
+        self,
+        outbox_id: int,
+        state: OutboxState,
+        status: int | None,
+        message: str = "",
+        next_attempt_at: datetime | None = None,
+    ) -> None:
+        """Write down how an attempt ended; the study becomes ``delivered`` when all its rows are sent.
+
+        Parameters
+        ----------
+        status
+            The C-STORE status, None if there was no answer.
+        next_attempt_at
+            For ``pending``: not before then.
+        """
+        raise NotImplementedError
+
+    # -- for health and the command line (see also spinepacs.store.queries) ----------------------------------
+
+    def counts(self) -> QueueCounts:
+        """How many of what."""
+        raise NotImplementedError
+
+    def add_event(self, kind: str, study_uid: str = "", sop_uid: str = "", detail: str = "") -> None:
+        """Append an event; ``detail`` is free of patient identity."""
+        raise NotImplementedError
+
+    def rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
+        """Run a query and give its rows as plain dicts."""
+        raise NotImplementedError

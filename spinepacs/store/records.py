@@ -1,0 +1,154 @@
+"""What the ledger takes and gives: plain frozen values that cross process borders (all of them pickle)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from spinepacs.findings import ObjectKind, Versions
+from spinepacs.study import Arrival, Source
+
+
+class ArrivalState(StrEnum):
+    """Where one stored file stands.
+
+    ``received → selected | refused | unreadable``; ``conflict`` is a side entrance that nothing leaves unless
+    the first file of that SOP UID turns out to be unreadable.
+    """
+
+    RECEIVED = "received"
+    """Durable; its header has not been read yet."""
+    SELECTED = "selected"
+    """Belongs to a study and is to be read (or has been: then it has a reading)."""
+    REFUSED = "refused"
+    """Belongs to a study and is not read, for instance not a spine; the reason says why."""
+    UNREADABLE = "unreadable"
+    """No usable header; kept, with its reason, until someone decides."""
+    CONFLICT = "conflict"
+    """Its SOP UID came earlier with other bytes; kept beside it and never read."""
+
+
+class ArrivalOutcome(StrEnum):
+    """What became of an offered file."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    """The same SOP UID with the same bytes is there already: no row, an event."""
+    CONFLICT = "conflict"
+    """The same SOP UID is there with other bytes: a row of its own, never read, and an event."""
+
+
+class OutboxState(StrEnum):
+    """Where one object stands towards one destination."""
+
+    PENDING = "pending"
+    """To be sent, first or again, when ``next_attempt_at`` has come."""
+    SENT = "sent"
+    """The destination answered success or a warning."""
+    FAILED = "failed"
+    """Given up; waits for ``spinepacs retry``."""
+
+
+class EventKind(StrEnum):
+    """Kinds of events that the ledger writes by itself; others may be added with ``Ledger.add_event``."""
+
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    CONFLICT_RELEASED = "conflict-released"
+    """The first file was unreadable, so the one kept beside it takes its place."""
+    UNREADABLE = "unreadable"
+    REOPENED = "reopened"
+    ORPHANED = "orphaned"
+    FAILED = "failed"
+    RETRIED = "retried"
+
+
+@dataclass(frozen=True)
+class NewArrival:
+    """A file that the spool already holds durably, offered to the ledger.
+
+    ``calling_ae``, ``called_ae`` and ``peer`` (address) are empty where the source has none. ``received_at``
+    is zone-aware.
+    """
+
+    sop_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    sha256: str
+    size_bytes: int
+    source: Source
+    calling_ae: str
+    called_ae: str
+    peer: str
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class StudyClock:
+    """An arriving study and when its last image came in (UTC)."""
+
+    study_uid: str
+    last_arrival_at: datetime
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one study; good until its attempt is ended by record, fail or return_orphans.
+
+    Parameters
+    ----------
+    attempt_number
+        1 for the first attempt; already counted in the database.
+    maximum_attempts
+        After this many, a transient failure is final too.
+    versions
+        The model and the policy that the arrivals are to be read with.
+    arrivals
+        Selected images that have no reading under ``versions``, in the order in which they came; never empty.
+    """
+
+    study_uid: str
+    attempt_id: int
+    attempt_number: int
+    maximum_attempts: int
+    versions: Versions
+    arrivals: tuple[Arrival, ...]
+
+
+@dataclass(frozen=True)
+class OutboxItem:
+    """One object for one destination.
+
+    ``attempts`` is the number of attempts that :meth:`Ledger.begin_delivery` had counted when it was read.
+    """
+
+    outbox_id: int
+    study_uid: str
+    sop_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    kind: ObjectKind
+    sha256: str
+    destination: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class QueueCounts:
+    """How many of what, for metrics; a state without a row is absent.
+
+    Parameters
+    ----------
+    studies, arrivals
+        By state.
+    outbox
+        By (destination, state).
+    refused
+        Images by reason code, whether refused at selection or by the reading.
+    """
+
+    studies: dict[str, int]
+    arrivals: dict[str, int]
+    outbox: dict[tuple[str, str], int]
+    refused: dict[str, int]
