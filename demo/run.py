@@ -28,13 +28,6 @@ from pynetdicom import AE, evt
 from pynetdicom.events import Event
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 HERE = Path(__file__).resolve().parent
 FILMS = HERE / "films"
@@ -144,7 +137,6 @@ def wait_for_results(pacs: ReceivingPacs, expected: int, daemon: subprocess.Pope
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
     )
     end = time.monotonic() + TIME_LIMIT_S
     with Progress(*columns, console=console) as progress:
