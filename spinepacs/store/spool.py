@@ -1,10 +1,26 @@
-"""The spool: files that survive a crash, named by their content."""
+"""The spool: files that survive a crash, named by their content.
+
+What makes a file durable, in this order: its bytes are written under a temporary name and fsynced, it is
+renamed to its final name, and the folder is fsynced. A final name therefore never holds half a file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from spinepacs.errors import Permanent, Transient
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -19,28 +35,77 @@ class SpooledFile:
 class Spool:
     """Content-addressed store: ``<root>/files/ab/abcd….dcm``, folders 0700, files 0600.
 
+    Any number of processes and threads may use one spool. Each Spool writes in a folder of its own under
+    ``<root>/tmp``, which it holds with a lock (flock) as long as it lives; opening a spool removes those
+    whose owner is gone, and never one in use.
+
     Parameters
     ----------
     root
-        Made if it is missing. What a crash left in ``<root>/tmp`` is removed on opening if no living process owns it.
+        Made if it is missing.
     reserve_bytes
         Free disk that :meth:`add` leaves untouched.
+
+    Raises
+    ------
+    Transient
+        If the folders cannot be made or written: a disk may be mounted or freed later.
     """
 
     def __init__(self, root: Path, reserve_bytes: int = 0) -> None:
-        raise NotImplementedError
+        self._root = root
+        self._files = root / "files"
+        self._reserve_bytes = reserve_bytes
+        with _disk_errors():
+            for folder in (root, self._files, root / "tmp"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+            _sync_folder(root)
+            self._tmp, self._lock = _own_folder(root / "tmp")
+
+    def close(self) -> None:
+        """Give up this process's temporary folder; done by the kernel where a process dies."""
+        if self._lock >= 0:
+            shutil.rmtree(self._tmp, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = -1
 
     def add(self, chunks: Iterable[bytes]) -> SpooledFile:
-        """Store a file; durable when this returns: written, fsync, renamed, folder fsync.
+        """Store a file; durable when this returns.
 
-        Bytes that are there already are not stored twice, and are made durable all the same.
+        Bytes that are there already are not stored twice, and are made durable all the same. What the
+        iterable itself raises passes through; nothing is left behind then either.
 
         Raises
         ------
         Transient
             If the disk is full, below the reserve, or fails. Nothing is left behind then.
         """
-        raise NotImplementedError
+        if self._reserve_bytes and self.free_bytes() < self._reserve_bytes:
+            raise Transient(
+                f"the spool's disk is below its reserve of {self._reserve_bytes / 1e6:.0f} MB; "
+                "free some space or lower storage.reserve_mb"
+            )
+        tmp = self._tmp / uuid.uuid4().hex
+        try:
+            sha256, size_bytes = _write(tmp, chunks)
+            return self._keep(tmp, sha256, size_bytes)
+        finally:
+            with suppress(OSError):  # it has its final name, or must not stay
+                tmp.unlink()
+
+    def _keep(self, tmp: Path, sha256: str, size_bytes: int) -> SpooledFile:
+        final = self.path_of(sha256)
+        with _disk_errors():
+            if not final.parent.is_dir():
+                final.parent.mkdir(mode=0o700, exist_ok=True)
+                _sync_folder(self._files)
+            if not _is_whole(final, size_bytes):
+                _sync_file(tmp)
+                os.replace(tmp, final)
+            # Also where the file was there: the one who renamed it may not have come to this line yet.
+            _sync_folder(final.parent)
+        return SpooledFile(sha256, size_bytes, final)
 
     def path_of(self, sha256: str) -> Path:
         """Where a file of this digest lies, whether it is there or not.
@@ -50,12 +115,117 @@ class Spool:
         ValueError
             If it is no SHA-256 in lower-case hexadecimal digits.
         """
-        raise NotImplementedError
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise ValueError("not a SHA-256 in lower-case hexadecimal digits")
+        return self._files / sha256[:2] / f"{sha256}.dcm"
 
     def read(self, sha256: str) -> bytes:
-        """All bytes of a file. Raises Permanent if it is not there, Transient if the disk fails."""
-        raise NotImplementedError
+        """All bytes of a file.
+
+        Raises
+        ------
+        Permanent
+            If it is not there.
+        Transient
+            If the disk fails.
+        """
+        with _disk_errors():
+            try:
+                return self.path_of(sha256).read_bytes()
+            except FileNotFoundError as error:
+                raise Permanent(f"the spool holds no file {sha256}") from error
 
     def free_bytes(self) -> int:
-        """Free disk beyond what is reserved for root, in bytes (the reserve is not taken off)."""
-        raise NotImplementedError
+        """Free disk for a process that is not root, in bytes; the reserve is not taken off."""
+        with _disk_errors():
+            disk = os.statvfs(self._root)
+        return disk.f_bavail * disk.f_frsize
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Say what a failing disk means: nothing of it is the file's fault."""
+    try:
+        yield
+    except OSError as error:
+        what = "is full" if error.errno in _FULL else f"fails ({error.strerror})"
+        raise Transient(f"the spool's disk {what}; it is tried again when that has passed") from error
+
+
+def _own_folder(parent: Path) -> tuple[Path, int]:
+    """Make and lock a temporary folder of our own, and remove those that nobody holds."""
+    door = os.open(parent / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(door, fcntl.LOCK_EX)  # one opener at a time: no folder is seen between making and locking
+        for folder in parent.iterdir():
+            if folder.is_dir() and (lock := _try_lock(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+        folder = parent / uuid.uuid4().hex
+        folder.mkdir(mode=0o700)
+        lock = _try_lock(folder)
+        assert lock is not None, "nobody else can know this folder"  # noqa: S101 - an invariant, not a check
+        return folder, lock
+    finally:
+        os.close(door)
+
+
+def _try_lock(folder: Path) -> int | None:
+    """Lock a folder; None if a living process holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _write(path: Path, chunks: Iterable[bytes]) -> tuple[str, int]:
+    """Write the chunks to a new file; its SHA-256 and its size in bytes."""
+    digest = hashlib.sha256()
+    with _disk_errors():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    size_bytes = 0
+    try:
+        for chunk in chunks:
+            digest.update(chunk)
+            size_bytes += len(chunk)
+            with _disk_errors():
+                _write_all(descriptor, chunk)
+    finally:
+        with _disk_errors():
+            os.close(descriptor)
+    return digest.hexdigest(), size_bytes
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    """Write a chunk whole: the kernel may take it in parts."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _is_whole(path: Path, size_bytes: int) -> bool:
+    """Whether a file of the right size has this name: a shorter one was cut by something else than us."""
+    try:
+        return path.stat().st_size == size_bytes
+    except FileNotFoundError:
+        return False
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make names in a folder durable (fsync(2): a file's own fsync does not)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
