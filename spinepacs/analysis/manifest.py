@@ -1,0 +1,136 @@
+"""The manifest of a model folder: what ``model.onnx`` expects and answers, checked before it is run.
+
+A model is a folder ``<name>/`` with ``model.onnx``, ``manifest.toml``, ``README.md`` (card) and ``reference.json``. The
+keys of the manifest that are read here::
+
+    name, version, licence      identify the model; name and version are part of every output UID
+    classes                     the level names in the order of the class scores
+    input_height_px, input_width_px, pad_value
+    score_threshold, iou_threshold, mask_threshold
+    sha256                      of model.onnx, hexadecimal
+
+Any other key (training data, metrics) is for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spinepacs.anatomy import Level
+from spinepacs.errors import BadModel
+
+_STRIDE_PX = 32
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model is called and how its heads are to be read.
+
+    Parameters
+    ----------
+    name, version
+        Identity of the model; part of every output UID.
+    classes
+        Level of each class score, in the network's order.
+    input_height_px, input_width_px
+        Size of the input, multiples of 32.
+    pad_value
+        Grey (0–255) beside the letterboxed film.
+    score_threshold
+        Least confidence that something is a vertebra, 0–1 (noisy-OR over the classes).
+    iou_threshold
+        Two boxes that overlap by more are one vertebra.
+    mask_threshold
+        Probability at which the outline runs, 0–1.
+    sha256
+        Of ``model.onnx``, lower-case hexadecimal.
+    """
+
+    name: str
+    version: str
+    licence: str
+    classes: tuple[Level, ...]
+    input_height_px: int
+    input_width_px: int
+    pad_value: int
+    score_threshold: float
+    iou_threshold: float
+    mask_threshold: float
+    sha256: str
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read ``manifest.toml`` of a model folder.
+
+        Raises
+        ------
+        BadModel
+            If it is missing, not TOML, lacks a key or holds a value that cannot be meant.
+        """
+        path = folder / "manifest.toml"
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadModel(f"{path}: cannot be read ({error.strerror}); is model.folder right?") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadModel(f"{path}: not valid TOML: {error}") from error
+        try:
+            manifest = cls._from(data)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadModel(f"{path}: missing or unusable key: {error}") from error
+        manifest._check(path)
+        return manifest
+
+    @classmethod
+    def _from(cls, data: dict[str, Any]) -> Manifest:
+        return cls(
+            name=str(data["name"]),
+            version=str(data["version"]),
+            licence=str(data["licence"]),
+            classes=tuple(Level[name] for name in data["classes"]),
+            input_height_px=int(data["input_height_px"]),
+            input_width_px=int(data["input_width_px"]),
+            pad_value=int(data["pad_value"]),
+            score_threshold=float(data["score_threshold"]),
+            iou_threshold=float(data["iou_threshold"]),
+            mask_threshold=float(data["mask_threshold"]),
+            sha256=str(data["sha256"]).lower(),
+        )
+
+    def _check(self, path: Path) -> None:
+        sides = (self.input_height_px, self.input_width_px)
+        thresholds = (self.score_threshold, self.iou_threshold, self.mask_threshold)
+        sound = {
+            "classes (each level once)": 0 < len(self.classes) == len(set(self.classes)),
+            "input size (multiples of 32)": all(side > 0 and side % _STRIDE_PX == 0 for side in sides),
+            "thresholds (between 0 and 1)": all(0 < threshold < 1 for threshold in thresholds),
+            "pad_value (0 to 255)": 0 <= self.pad_value <= 255,
+            "name and version (not empty)": bool(self.name and self.version),
+        }
+        if wrong := [what for what, right in sound.items() if not right]:
+            raise BadModel(f"{path}: unusable: {', '.join(wrong)}")
+
+
+def checked_weights(folder: Path, manifest: Manifest) -> bytes:
+    """Bytes of ``model.onnx``, only if they are the ones that the manifest names.
+
+    Raises
+    ------
+    BadModel
+        If the file is missing or its SHA-256 differs.
+    """
+    path = folder / "model.onnx"
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
+    found = hashlib.sha256(weights).hexdigest()
+    if found != manifest.sha256:
+        raise BadModel(
+            f"{path}: sha256 is {found}, the manifest says {manifest.sha256}: altered or half-copied"
+        )
+    return weights

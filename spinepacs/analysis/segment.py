@@ -1,0 +1,181 @@
+"""Find and outline the vertebrae of a film: the only module that knows ONNX Runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from spinepacs.analysis.decode import Candidates, decode
+from spinepacs.analysis.manifest import Manifest, checked_weights
+from spinepacs.analysis.normalise import to_input
+from spinepacs.analysis.outline import mask_outline
+from spinepacs.anatomy import Level
+from spinepacs.errors import BadModel
+from spinepacs.findings import Detection
+from spinepacs.geometry import Letterbox, Outline
+
+_LEAST_AREA_PX = 12.0
+"""Outlines smaller than this (square input px) are specks, not vertebrae."""
+
+
+class Segmenter:
+    """One ONNX Runtime session on the CPU and what its manifest says.
+
+    It holds the session and turns heads into :class:`~spinepacs.findings.Detection`; names, order and plausibility
+    of vertebrae are for ``analysis.label``. Not shared between threads or processes: each worker opens its own.
+    """
+
+    def __init__(self, manifest: Manifest, session: ort.InferenceSession) -> None:
+        self.manifest = manifest
+        self._session = session
+        self._input_name: str = session.get_inputs()[0].name
+
+    @classmethod
+    def open(cls, folder: Path, threads: int) -> Segmenter:
+        """Load a model folder.
+
+        Parameters
+        ----------
+        folder
+            Holds ``model.onnx`` and ``manifest.toml``.
+        threads
+            Threads of the session within one operator; 0 lets ONNX Runtime take every core.
+
+        Raises
+        ------
+        BadModel
+            If the folder is incomplete, the weights are not those of the manifest, or do not fit it.
+        """
+        manifest = Manifest.load(folder)
+        weights = checked_weights(folder, manifest)
+        try:
+            session = ort.InferenceSession(weights, _options(threads), providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises classes of its own, straight below Exception
+            raise BadModel(
+                f"{folder}: ONNX Runtime cannot load the model ({type(error).__name__})"
+            ) from error
+        _check_shapes(folder, manifest, session)
+        return cls(manifest, session)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model, as the manifest has it."""
+        return self.manifest.name
+
+    @property
+    def model_version(self) -> str:
+        """Version of the model, as the manifest has it."""
+        return self.manifest.version
+
+    def detect(self, display: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        """Normalise, infer and decode one film.
+
+        Parameters
+        ----------
+        display
+            (rows, columns) uint8, bright bone on dark ground, square pixels.
+
+        Returns
+        -------
+        Detections in native px, best first; empty where there is no vertebra.
+        """
+        tensor, letterbox = to_input(
+            display, self.manifest.input_height_px, self.manifest.input_width_px, self.manifest.pad_value
+        )
+        rows, columns = display.shape
+        return self.read_heads(*self.infer(tensor), letterbox, rows, columns)
+
+    def infer(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the network: (1, 3, h, w) float32 → ``output0``, ``output1`` (see ``analysis.decode``)."""
+        output0, output1 = self._session.run(None, {self._input_name: tensor})[:2]
+        return output0, output1
+
+    def read_heads(
+        self,
+        output0: NDArray[np.float32],
+        output1: NDArray[np.float32],
+        letterbox: Letterbox,
+        rows: int,
+        columns: int,
+    ) -> tuple[Detection, ...]:
+        """Heads of a film of rows × columns → detections in native px."""
+        manifest = self.manifest
+        found = decode(output0, len(manifest.classes), manifest.score_threshold, manifest.iou_threshold)
+        detections = (
+            self._detection(found, index, output1[0], letterbox, rows, columns) for index in range(len(found))
+        )
+        return tuple(detection for detection in detections if detection)
+
+    def _detection(
+        self,
+        found: Candidates,
+        index: int,
+        prototypes: NDArray[np.float32],
+        letterbox: Letterbox,
+        rows: int,
+        columns: int,
+    ) -> Detection | None:
+        film = letterbox.to_input(np.array([[0.0, 0.0], [columns, rows]]))
+        box = found.boxes_px[index].astype(np.float64).reshape(2, 2).clip(film[0], film[1])
+        threshold = self.manifest.mask_threshold
+        points = mask_outline(
+            prototypes,
+            found.coefficients[index],
+            box.ravel(),
+            self.manifest.input_width_px / prototypes.shape[2],
+            float(np.log(threshold / (1 - threshold))),
+        )
+        if points is None or len(points) < 3 or Outline(points).area_px < _LEAST_AREA_PX:
+            return None
+        class_scores = np.zeros(len(Level), np.float32)
+        class_scores[list(self.manifest.classes)] = found.class_scores[index]
+        return Detection(
+            class_scores=class_scores,
+            score=float(found.scores[index]),
+            box_px=letterbox.to_native(box).ravel(),
+            outline=Outline(letterbox.to_native(points)),
+        )
+
+
+def scaled(detection: Detection, factor: NDArray[np.float64]) -> Detection:
+    """The same detection with x and y multiplied by ``factor`` (2,) float64."""
+    return replace(
+        detection,
+        box_px=detection.box_px * np.tile(factor, 2),
+        outline=Outline(detection.outline.points * factor),
+    )
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    """Threads as given, none of them spinning: workers share the cores and would starve each other."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _check_shapes(folder: Path, manifest: Manifest, session: ort.InferenceSession) -> None:
+    """Refuse a model whose input and heads are not those that the manifest promises."""
+    height, width = manifest.input_height_px, manifest.input_width_px
+    expected_input = [1, 3, height, width]
+    shapes = [tensor.shape for tensor in (*session.get_inputs()[:1], *session.get_outputs()[:2])]
+    fits = len(shapes) == 3 and all(
+        not isinstance(have, int) or have == want
+        for have, want in zip(shapes[0], expected_input, strict=False)
+    )
+    if not fits or len(shapes[0]) != 4 or len(shapes[1]) != 3 or len(shapes[2]) != 4:
+        raise BadModel(
+            f"{folder}: input and heads {shapes} do not fit input {expected_input} of the manifest"
+        )
+    channels, masks = shapes[1][1], shapes[2][1]
+    if isinstance(channels, int) and isinstance(masks, int) and channels != 4 + len(manifest.classes) + masks:
+        raise BadModel(
+            f"{folder}: {channels} head channels are not 4 + {len(manifest.classes)} classes + {masks} masks"
+        )
