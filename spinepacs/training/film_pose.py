@@ -1,0 +1,224 @@
+"""One patient: size, shape and posture of the spine drawn at random, and where every point of the donor goes.
+
+Forward kinematics runs from the sacrum up: each vertebra's lower plate lies a disc height above the plate below.
+Targets of the sagittal curves are those of standing adults (lordosis 50, kyphosis 37, sacral slope 35 degrees).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spinepacs.training.film_anatomy import LEVELS, S1, Anatomy, Vertebra
+from spinepacs.training.film_mesh import Floats
+
+C7, T4, T12, L1 = (LEVELS.index(name) for name in ("C7", "T4", "T12", "L1"))
+
+
+@dataclass(frozen=True)
+class BodyShape:
+    """How one vertebra differs from the donor's; factors, and mm where named so."""
+
+    scale: float
+    depth: float
+    height: float
+    wedge: float
+    hollow_mm: float
+    spur_mm: Floats  # (2,): growth of the upper and lower front rim
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A posed spine: rotations (25, 3, 3) from each vertebra's frame to the room, centres (25, 3) mm.
+
+    disc_mm: (25,) height of the disc below each level (C2 to L5; 0 elsewhere). shapes: one per level.
+    trunk: (2,) factors of the trunk's width and depth. scale: of the whole patient.
+    """
+
+    rotations: Floats
+    centres: Floats
+    disc_mm: Floats
+    shapes: tuple[BodyShape, ...]
+    trunk: Floats
+    scale: float
+
+
+def rotation(sagittal: float, coronal: float, axial: float) -> Floats:
+    """Return (3, 3): turn about the long axis, tilt to the left, lean forward; radians."""
+    ca, sa, cb, sb, cc, sc = (f(v) for v in (sagittal, coronal, axial) for f in (np.cos, np.sin))
+    lean = np.array([[1, 0, 0], [0, ca, -sa], [0, sa, ca]])
+    tilt = np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
+    turn = np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
+    return lean @ tilt @ turn
+
+
+def draw_shapes(rng: np.random.Generator) -> tuple[BodyShape, ...]:
+    """Draw one BodyShape per level. The donor's bodies are too deep: cervical by a fifth, lumbar by a tenth."""
+    cervical, thoracic, lumbar = 0.83 + rng.normal(0, 0.04), 0.96 + rng.normal(0, 0.04), 0.91 + rng.normal(0, 0.04)
+    aged = rng.random() < 0.35
+    shapes = []
+    for i in range(len(LEVELS)):
+        depth = cervical if i <= C7 else thoracic if i < T12 - 1 else lumbar
+        wedge = rng.normal(0, 0.04) + (rng.uniform(0.1, 0.3) if C7 < i < S1 and rng.random() < 0.012 else 0)
+        spur = rng.uniform(0, 6, 2) * (rng.random(2) < 0.4) if aged else np.zeros(2)
+        shapes.append(
+            BodyShape(
+                scale=1 + rng.normal(0, 0.02),
+                depth=depth * (1 + rng.normal(0, 0.02)) if 1 < i < S1 else 1.0,
+                height=1 + rng.normal(0, 0.03),
+                wedge=wedge if 1 < i < S1 else 0.0,
+                hollow_mm=rng.normal(0.3, 0.4) if 1 < i < S1 else 0.0,
+                spur_mm=spur if 1 < i < S1 else np.zeros(2),
+            )
+        )
+    return tuple(shapes)
+
+
+def shape_points(local: Floats, vertebra: Vertebra, shape: BodyShape) -> Floats:
+    """Return points (N, 3) mm of a vertebra's frame after its change of shape, in the same frame."""
+    corners = vertebra.sagittal.corners
+    front, back = corners[[0, 3], 0].mean(), corners[[1, 2], 0].mean()
+    half_depth, middle = (back - front) / 2, (back + front) / 2
+    x, y, z = local[:, 0], local[:, 1], local[:, 2]
+    inside = np.clip((back + 6 - y) / 6, 0, 1)  # 1 in the body, 0 from 6 mm behind its wall
+    along = np.clip((y - middle) / half_depth, -1.2, 1.2)
+    bowl = np.clip(1 - along**2, 0, 1) * np.clip(1 - (x / (vertebra.half_width_mm + 1)) ** 2, 0, 1)
+    rise = np.where(z > 0, z / max(vertebra.upper_mm, 1), z / max(-vertebra.lower_mm, 1))
+    up = z * (1 + inside * (shape.height - 1 + shape.wedge * along))
+    up -= inside * np.sign(z) * np.clip(np.abs(rise), 0, 1) ** 3 * bowl * shape.hollow_mm
+    deep = np.where(y < back, back + (y - back) * shape.depth, y)
+    for spur, plate in zip(shape.spur_mm, (vertebra.upper_mm, vertebra.lower_mm), strict=True):
+        deep = deep - spur * np.exp(-(((z - plate) / 2.5) ** 2) - np.clip((y - front) / 4, 0, None) ** 2)
+    return np.asarray(shape.scale * np.stack([x, deep, up], axis=1))
+
+
+def plate_middle(vertebra: Vertebra, shape: BodyShape, upper: bool) -> Floats:
+    """Return the middle of a plate, (3,) mm in the vertebra's frame, after its change of shape."""
+    corners = vertebra.sagittal.corners
+    mean = (corners[:2] if upper else corners[2:]).mean(axis=0)
+    return np.asarray(shape_points(np.array([[0.0, mean[0], mean[1]]]), vertebra, shape)[0])
+
+
+def draw_discs(rng: np.random.Generator) -> Floats:
+    """Draw the height of the disc below each level, (25,) mm; narrowed ones mostly at C4-C6 and L3-L5."""
+    heights = np.zeros(len(LEVELS))
+    for i in range(1, S1):
+        region, number = LEVELS[i][0], int(LEVELS[i][1:])
+        mean = 4.4 if region == "C" else 9.3 if region == "L" else 6.5 if number == 12 else 3.6 + 0.2 * number
+        often = (region == "C" and 4 <= number <= 6) or (region == "L" and number >= 3)
+        heights[i] = mean * rng.normal(1, 0.12)
+        if rng.random() < (0.22 if often else 0.08):
+            heights[i] *= rng.uniform(0.25, 0.75)
+    return np.maximum(heights, 0.8)
+
+
+def _rest_angles(anatomy: Anatomy) -> Floats:
+    return np.array([np.arctan2(-v.frame[2, 1], v.frame[2, 2]) for v in anatomy.vertebrae])
+
+
+def _lean(rng: np.random.Generator, rest: Floats, neck_view: bool) -> Floats:
+    """Draw the forward lean of every vertebra, (25,) rad."""
+    slope = rng.normal(36, 8)
+    lordosis = 50 + 0.7 * (slope - 36) + rng.normal(0, 9)
+    kyphosis = rng.normal(36, 11)
+    neck = rng.normal(8, 15) if neck_view else rng.normal(2, 12)
+    wanted = {(L1, S1): lordosis, (T12, T4): kyphosis, (1, C7): neck}
+    steps = rest[:-1] - rest[1:]
+    for (a, b), degrees in wanted.items():
+        upper, lower = min(a, b), max(a, b)
+        goal = np.radians(degrees) * (-1 if (a, b) != (T12, T4) else 1)
+        share = np.linspace(0.6, 1.4, lower - upper) if a == L1 else np.ones(lower - upper)
+        steps[upper:lower] += (goal - steps[upper:lower].sum()) * share / share.sum()
+    steps[1:S1] += rng.normal(0, np.radians(1.3), S1 - 1)
+    lean = np.zeros(len(LEVELS))
+    lean[S1] = rest[S1] + np.radians(slope - 36)
+    for i in range(S1 - 1, -1, -1):
+        lean[i] = lean[i + 1] + steps[i]
+    # The head looks ahead: the joint below it takes up most of what the neck leans.
+    lean[0] = rest[0] + 0.35 * (lean[1] - rest[1]) + rng.normal(0, np.radians(6))
+    return lean
+
+
+def _scoliosis(rng: np.random.Generator, chance: float) -> tuple[Floats, Floats]:
+    """Draw coronal tilt and axial turn of every vertebra, (25,) rad each, from bumps of 8 to 60 degrees."""
+    level = np.arange(len(LEVELS), dtype=float)
+    tilt = np.full(len(LEVELS), 0.0) + rng.normal(0, np.radians(1.5))
+    turn = np.full(len(LEVELS), rng.normal(0, np.radians(2.5)))
+    side = rng.choice([-1, 1])
+    curves = rng.integers(1, 4) if rng.random() < chance else 0
+    for apex in rng.permutation([10.5, 15.5, 20.0])[:curves]:
+        cobb = np.radians(8 + 52 * rng.random() ** 2)
+        width = rng.uniform(2.2, 3.6)
+        offset = (level - apex - rng.normal(0, 1)) / width
+        side = -side
+        tilt += side * cobb * offset * np.exp(0.5 - offset**2) * 0.7
+        turn += side * np.radians(rng.uniform(3, 22)) * cobb * np.exp(-(offset**2))
+    tilt[: C7 - 1] *= 0.5
+    return tilt, turn
+
+
+def draw_pose(anatomy: Anatomy, rng: np.random.Generator, neck_view: bool, scoliosis: float) -> Pose:
+    """Draw one patient's pose. neck_view: with the wider neck curves of cervical films; scoliosis: its chance."""
+    shapes, discs = draw_shapes(rng), draw_discs(rng)
+    lean = _lean(rng, _rest_angles(anatomy), neck_view)
+    tilt, turn = _scoliosis(rng, scoliosis)
+    slips = np.zeros(len(LEVELS))
+    for i in (2, 3, 4, 21, 22, 23):
+        if rng.random() < 0.12:
+            slips[i] = rng.uniform(2, 7) * rng.choice([-1, 1]) * (0.6 if i <= C7 else 1)
+    rotations, centres = _stack(anatomy, shapes, discs, (lean, tilt, turn), slips)
+    # Balance: C7 stands over the sacrum.
+    reach = centres[C7] - centres[S1]
+    fix = np.arctan2(rng.normal(5, 22) + reach[1], reach[2]) if not neck_view else rng.normal(0, 0.08)
+    whole = rotation(fix, np.arctan2(rng.normal(0, 9) - reach[0], reach[2]), 0.0)
+    rotations = whole @ rotations
+    centres = (centres - centres[S1]) @ whole.T
+    trunk = np.array([rng.normal(1.0, 0.06), rng.normal(1.0, 0.07)])
+    return Pose(rotations, centres, discs, shapes, trunk, float(np.clip(rng.normal(0.97, 0.06), 0.8, 1.12)))
+
+
+def _stack(
+    anatomy: Anatomy, shapes: tuple[BodyShape, ...], discs: Floats, angles: tuple[Floats, Floats, Floats], slips: Floats
+) -> tuple[Floats, Floats]:
+    """Return rotations and centres of the vertebrae, S1's centre at the origin."""
+    rotations = np.stack([rotation(*angle) for angle in zip(*angles, strict=True)])
+    centres = np.zeros((len(LEVELS), 3))
+    rest = np.array([v.origin for v in anatomy.vertebrae])
+    for i in range(S1 - 1, -1, -1):
+        if i == 0:  # C1 sits on C2 as in the donor.
+            frame = anatomy.vertebrae[1].frame
+            centres[0] = centres[1] + rotations[1] @ (frame @ (rest[0] - rest[1]))
+            continue
+        below, above = anatomy.vertebrae[i + 1], anatomy.vertebrae[i]
+        plate = centres[i + 1] + rotations[i + 1] @ plate_middle(below, shapes[i + 1], True)
+        up = rotations[i][:, 2] + rotations[i + 1][:, 2]
+        up /= np.linalg.norm(up)
+        lower = rotations[i] @ plate_middle(above, shapes[i], False)
+        centres[i] = plate + discs[i] * up + slips[i] * rotations[i + 1][:, 1] - lower
+    return rotations, centres
+
+
+def place_vertebra(points: Floats, level: int, anatomy: Anatomy, pose: Pose) -> Floats:
+    """Return points (N, 3) mm of a vertebra's frame in the room."""
+    shaped = shape_points(points, anatomy.vertebrae[level], pose.shapes[level])
+    return np.asarray(pose.scale * (shaped @ pose.rotations[level].T + pose.centres[level]))
+
+
+def carry(points: Floats, anatomy: Anatomy, pose: Pose, level: int | None = None) -> Floats:
+    """Return donor points (N, 3) mm in the room, carried by the vertebrae at their height (or rigidly by one)."""
+    frames = np.stack([v.frame for v in anatomy.vertebrae])
+    origins = np.stack([v.origin for v in anatomy.vertebrae])
+    turns = pose.rotations @ frames
+    if level is not None:
+        return np.asarray(pose.scale * ((points - origins[level]) @ turns[level].T + pose.centres[level]))
+    place = np.interp(-points[:, 2], -origins[:, 2], np.arange(len(LEVELS), dtype=float))
+    upper = np.minimum(place.astype(int), S1 - 1)
+    part = (place - upper)[:, None]
+    moved = np.zeros_like(points)
+    for i in range(S1):
+        mine = upper == i
+        if mine.any():
+            for j, weight in ((i, 1 - part[mine]), (i + 1, part[mine])):
+                moved[mine] += weight * ((points[mine] - origins[j]) @ turns[j].T + pose.centres[j])
+    return np.asarray(pose.scale * moved)

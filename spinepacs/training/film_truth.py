@@ -1,0 +1,178 @@
+"""What is known of a synthetic film: outlines, corners and disc heights, and the files that carry them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spinepacs.training.film_anatomy import LEVELS, S1, Anatomy
+from spinepacs.training.film_mesh import Floats
+from spinepacs.training.film_pose import Pose, place_vertebra
+from spinepacs.training.film_xray import Camera
+
+SHOWN = 0.5  # share of a body's area that must lie on the film for it to be labelled
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One vertebra on the film, in native pixels (origin: the top-left corner of the top-left pixel).
+
+    outline_px: (N, 2). corners_px: (4, 2), clockwise on the film from the upper corner on the film's left.
+    """
+
+    level: str
+    outline_px: Floats
+    corners_px: Floats
+
+
+@dataclass(frozen=True)
+class Film:
+    """A synthetic film and its truth.
+
+    pixels: (H, W) uint8. value: (H, W) float32, the same before quantisation, 0..1. view: "lateral" or "ap".
+    facing: side of the film the patient looks to ("left", "right"; "front" on AP films).
+    disc_mm: true height by disc ("C2/C3": mm, in the patient).
+    """
+
+    pixels: NDArray[np.uint8]
+    value: NDArray[np.float32]
+    view: str
+    region: str
+    facing: str
+    camera: Camera
+    truths: tuple[Truth, ...]
+    disc_mm: dict[str, float]
+
+
+def project_truths(anatomy: Anatomy, pose: Pose, camera: Camera, shift_mm: Floats) -> list[Truth]:
+    """Return every vertebra's marks on the film, in or out of its field."""
+    truths = []
+    # A mark is set where the rim would be without its spur.
+    bare = replace(pose, shapes=tuple(replace(shape, spur_mm=np.zeros(2)) for shape in pose.shapes))
+    for i, vertebra in enumerate(anatomy.vertebrae):
+        body = vertebra.sagittal if camera.lateral else vertebra.coronal
+        marks = []
+        for points in (body.outline, body.corners):
+            lifted = vertebra.lift(points, coronal=not camera.lateral)
+            marks.append(camera.project(place_vertebra(lifted, i, anatomy, bare) + shift_mm)[0])
+        # On a lateral film that faces right, the small end of `across` (the front) lies to the right.
+        corners = marks[1][[1, 0, 3, 2]] if camera.lateral else marks[1]
+        truths.append(Truth(LEVELS[i], marks[0], corners))
+    return truths
+
+
+def mirror(truth: Truth, width_px: int) -> Truth:
+    """Return the marks after the film is mirrored left to right."""
+    flip = np.array([-1.0, 1.0])
+    shift = np.array([float(width_px), 0.0])
+    return Truth(truth.level, truth.outline_px * flip + shift, (truth.corners_px * flip + shift)[[1, 0, 3, 2]])
+
+
+def clip_outline(outline_px: Floats, shape_px: tuple[int, int]) -> Floats | None:
+    """Return an outline cut at the film's edge, or None when less than half of its area is on the film.
+
+    The cut clips each point (Sutherland-Hodgman against the four edges).
+    """
+    height, width = shape_px
+    whole = abs(_area(outline_px))
+    points = outline_px
+    for axis, bound, keep_low in ((0, 0.0, False), (0, float(width), True), (1, 0.0, False), (1, float(height), True)):
+        points = _cut(points, axis, bound, keep_low)
+        if len(points) < 3:
+            return None
+    return points if abs(_area(points)) >= SHOWN * whole else None
+
+
+def _area(points: Floats) -> float:
+    x, y = points.T
+    return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+
+
+def _cut(points: Floats, axis: int, bound: float, keep_low: bool) -> Floats:
+    side = (bound - points[:, axis]) * (1 if keep_low else -1)
+    kept: list[Floats] = []
+    for k in range(len(points)):
+        a, b, here, there = points[k - 1], points[k], side[k - 1], side[k]
+        if (here >= 0) != (there >= 0):
+            kept.append(a + (b - a) * here / (here - there))
+        if there >= 0:
+            kept.append(b)
+    return np.array(kept).reshape(-1, 2)
+
+
+def disc_heights(pose: Pose, levels: set[str]) -> dict[str, float]:
+    """Return the true height (mm in the patient) of every disc between two of the levels."""
+    found = {}
+    for i in range(1, S1):
+        if LEVELS[i] in levels and LEVELS[i + 1] in levels:
+            found[f"{LEVELS[i]}/{LEVELS[i + 1]}"] = round(float(pose.disc_mm[i] * pose.scale), 3)
+    return found
+
+
+def yolo_lines(film: Film) -> list[str]:
+    """Return the film's label lines: class and outline, normalised to 0..1."""
+    height, width = film.pixels.shape
+    lines = []
+    for truth in film.truths:
+        inside = clip_outline(truth.outline_px, (height, width))
+        if inside is not None:
+            numbers = (np.clip(inside / [width, height], 0, 1)).ravel()
+            lines.append(f"{LEVELS.index(truth.level)} " + " ".join(f"{n:.6f}" for n in numbers))
+    return lines
+
+
+def truth_record(film: Film, name: str, seed: int) -> dict[str, Any]:
+    """Return the film's truth as plain values for JSON; px are native pixels, mm as named."""
+    camera = film.camera
+    rows = [
+        {
+            "level": t.level,
+            "outline_px": np.round(t.outline_px, 2).tolist(),
+            "corners_px": np.round(t.corners_px, 2).tolist(),
+            "upper_endplate_px": np.round(t.corners_px[:2], 2).tolist(),
+            "lower_endplate_px": np.round(t.corners_px[[3, 2]], 2).tolist(),
+        }
+        for t in film.truths
+    ]
+    return {
+        "name": name,
+        "seed": seed,
+        "view": film.view,
+        "region": film.region,
+        "facing": film.facing,
+        "rows": film.pixels.shape[0],
+        "columns": film.pixels.shape[1],
+        "spacing_mm": camera.spacing_mm,
+        "magnification": round(camera.magnification, 5),
+        "source_to_detector_mm": round(camera.source_mm, 1),
+        "source_to_spine_mm": round(camera.source_mm - camera.object_mm, 1),
+        "disc_heights_mm": film.disc_mm,
+        "vertebrae": rows,
+    }
+
+
+def write_film(film: Film, out_dir: Path, name: str, seed: int) -> None:
+    """Write image, label and truth of a film, each in one step; the truth last, as the sign that all are there."""
+    ok, png = cv2.imencode(".png", film.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 4])
+    if not ok:
+        raise OSError(f"film {name} could not be encoded as PNG")
+    lines = "".join(line + "\n" for line in yolo_lines(film))
+    record = json.dumps(truth_record(film, name, seed), separators=(",", ":"))
+    for folder, ending, data in (
+        ("images", "png", png.tobytes()),
+        ("labels", "txt", lines.encode()),
+        ("truth", "json", record.encode()),
+    ):
+        place = out_dir / folder
+        place.mkdir(parents=True, exist_ok=True)
+        # Readers list by ending, so a file under its working name is never taken for a film.
+        part = place / f".{name}.{ending}.part"
+        part.write_bytes(data)
+        os.replace(part, place / f"{name}.{ending}")

@@ -1,0 +1,142 @@
+"""Draw synthetic spine radiographs, with their truth, from the surfaces of one donor.
+
+Every film is a function of (seed, index) alone, so a run that was cut off goes on where it stopped, and any number
+of processes can share one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spinepacs.training.film_anatomy import LEVELS, Anatomy, load_anatomy
+from spinepacs.training.film_body import Solid, build_body, draw_tissue
+from spinepacs.training.film_look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
+from spinepacs.training.film_mesh import Floats
+from spinepacs.training.film_pose import Pose, draw_pose
+from spinepacs.training.film_truth import Film, clip_outline, disc_heights, mirror, project_truths, write_film
+from spinepacs.training.film_xray import Camera, attenuation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A kind of film: share of the mix, the levels framed, margins (mm, low and high) above, below and beside them."""
+
+    region: str
+    lateral: bool
+    share: float
+    top: str
+    bottom: str
+    above_mm: tuple[float, float]
+    below_mm: tuple[float, float]
+    width: tuple[float, float]  # of the height
+    height_px: tuple[int, int]
+
+
+PLANS = (
+    Plan("full", True, 0.45, "C2", "S1", (20, 130), (60, 200), (0.38, 0.52), (1600, 2200)),
+    Plan("cervical", True, 0.20, "C1", "C7", (20, 70), (25, 90), (0.75, 1.05), (1000, 1500)),
+    Plan("lumbar", True, 0.15, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
+    Plan("thoracic", True, 0.10, "C7", "L1", (10, 70), (10, 70), (0.45, 0.75), (1200, 1600)),
+    Plan("full", False, 0.07, "C7", "S1", (0, 90), (20, 160), (0.36, 0.52), (1600, 2200)),
+    Plan("lumbar", False, 0.03, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
+)
+
+
+def choose_plan(rng: np.random.Generator) -> Plan:
+    """Draw the kind of a film."""
+    shares = np.array([plan.share for plan in PLANS])
+    return PLANS[int(rng.choice(len(PLANS), p=shares / shares.sum()))]
+
+
+def _frame(plan: Plan, pose: Pose, rng: np.random.Generator) -> tuple[Camera, Floats]:
+    """Return the camera, and the shift (3,) mm that brings the framed part of the spine to the room's origin."""
+    first, last = LEVELS.index(plan.top), LEVELS.index(plan.bottom)
+    centres = pose.scale * pose.centres[first : last + 1]
+    shift = -(centres.max(axis=0) + centres.min(axis=0)) / 2
+    source, back = rng.uniform(1500, 2000), rng.uniform(180, 320)
+    grow = source / (source - back)
+    up = grow * (centres[:, 2].max() + shift[2]) + 10 + rng.uniform(*plan.above_mm)
+    down = grow * (-centres[:, 2].min() - shift[2]) + 10 + rng.uniform(*plan.below_mm)
+    across = -(centres[:, 1] + shift[1]) if plan.lateral else centres[:, 0] + shift[0]
+    height_mm = up + down
+    spread = grow * float(np.ptp(across)) + 70
+    width_mm = max(spread * 1.1, height_mm * rng.uniform(*plan.width))
+    # The front of the body takes more room than the back on lateral films.
+    lean = rng.uniform(0.36, 0.6) if plan.lateral else rng.uniform(0.42, 0.58)
+    left = float(np.clip(-lean * width_mm, spread / 2 - width_mm, -spread / 2))
+    rows = int(rng.integers(*plan.height_px))
+    spacing = round(height_mm / rows, 4)
+    shape = (rows, int(width_mm / spacing))
+    return Camera(plan.lateral, source, back, np.zeros(2), left, up, spacing, shape), shift
+
+
+def draw_film(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Film:
+    """Draw one film of a new patient."""
+    pose = draw_pose(anatomy, rng, plan.region == "cervical", 0.3 if plan.lateral else 0.75)
+    tissue = draw_tissue(rng, arms_down=plan.region == "cervical" or not plan.lateral)
+    camera, shift = _frame(plan, pose, rng)
+    solids = [Solid(s.vertices + shift, s.faces, s.weight, s.fine) for s in build_body(anatomy, pose, tissue, rng)]
+    look = draw_look(rng, plan.lateral, plan.region)
+    density = expose(attenuation(solids, camera), look, camera.spacing_mm, rng)
+    truths = project_truths(anatomy, pose, camera, shift)
+    shown = [t for t in truths if clip_outline(t.outline_px, camera.shape_px) is not None]
+    middles = np.array([t.corners_px.mean(axis=0) for t in shown])
+    value = display(density, look, camera.spacing_mm, middles)
+    value = collimate(grid_and_seam(value, look, camera.spacing_mm, rng), rng, plan.region)
+    facing = "right" if plan.lateral else "front"
+    if plan.lateral and rng.random() < 0.5:
+        value, facing = np.ascontiguousarray(value[:, ::-1]), "left"
+        shown = [mirror(t, camera.shape_px[1]) for t in shown]
+    pixels = finish(value, rng)
+    stamp(pixels, rng)
+    discs = disc_heights(pose, {t.level for t in shown})
+    return Film(pixels, value, "lateral" if plan.lateral else "ap", plan.region, facing, camera, tuple(shown), discs)
+
+
+def film_name(seed: int, index: int) -> str:
+    """Return the name of a film, the same in every run."""
+    return f"syn-{seed:04d}-{index:06d}"
+
+
+def synthesise(
+    meshes_dir: Path,
+    out_dir: Path,
+    count: int,
+    seed: int,
+    *,
+    part: int = 0,
+    parts: int = 1,
+    on_film: Callable[[int], None] | None = None,
+) -> int:
+    """Draw the films 0 .. count - 1 of a seed that out_dir does not hold yet; return how many were drawn.
+
+    Writes images/NAME.png (8-bit grey), labels/NAME.txt (class and outline, 0..1; C1 = 0 .. S1 = 24) and
+    truth/NAME.json (last, so that a film with a truth is whole).
+
+    part, parts: draw only every parts-th film, so that processes can share a run. on_film: told each index done.
+    Raises ValueError for a negative count or an impossible part, FileNotFoundError when surfaces are missing.
+    """
+    if count < 0 or not 0 <= part < parts:
+        raise ValueError(f"count {count} must not be negative, and part {part} must lie in 0..{parts - 1}")
+    anatomy = load_anatomy(Path(meshes_dir))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "data.json").write_text(json.dumps({"names": list(LEVELS), "seed": seed}), encoding="utf-8")
+    drawn = 0
+    for index in range(part, count, parts):
+        name = film_name(seed, index)
+        if not (out_dir / "truth" / f"{name}.json").is_file():
+            rng = np.random.default_rng([seed, index])
+            write_film(draw_film(anatomy, rng, choose_plan(rng)), out_dir, name, seed)
+            drawn += 1
+        if on_film is not None:
+            on_film(index)
+    logger.info("drew %d of %d films of seed %d", drawn, count, seed)
+    return drawn
