@@ -1,0 +1,16 @@
+"""Run the benchmarks named on the command line, or all."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.benchmarks import pipeline, receive, throughput
+
+BENCHMARKS = {"receive": receive.main, "pipeline": pipeline.main, "throughput": throughput.main}
+
+if __name__ == "__main__":
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    for name in names:
+        BENCHMARKS[name]()

@@ -1,0 +1,123 @@
+"""Receive rate: our listener (with fsync and ledger) beside DCMTK's storescp (without), same senders, same images."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydicom.uid import generate_uid
+
+from spinepacs.intake.listener import Listener
+from spinepacs.settings import ListenerSettings
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.spool import Spool
+from tests.films import make_film
+from tests.peers import free_port, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+IMAGES_PER_SENDER = {1: 40, 8: 8}
+ROWS = COLUMNS = 2450  # 12 MB at 16 bit
+ROUNDS = 3
+
+
+def _listen(folder: str, connection: Connection) -> None:
+    root = Path(folder)
+    ledger = Ledger.open(f"sqlite:///{root / 'ledger.sqlite'}")
+    listener = Listener(ListenerSettings(port=0), Spool(root / "spool"), ledger)
+    listener.start()
+    connection.send(listener.port)
+    connection.recv()
+    listener.stop()
+    ledger.close()
+
+
+@contextmanager
+def our_listener(folder: Path) -> Iterator[int]:
+    """Our listener in a process of its own, as ``serve`` runs it."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_listen, args=(str(folder), theirs))
+    process.start()
+    port = ours.recv()
+    try:
+        yield port
+    finally:
+        ours.send(None)
+        process.join(timeout=30)
+
+
+@contextmanager
+def storescp(folder: Path) -> Iterator[int]:
+    """DCMTK's storescp, one process for each association, bit-preserving."""
+    port = free_port()
+    command = [require("storescp"), "--fork", "+B", "-od", str(folder), "-pdu", "131072", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _films(folder: Path, count: int) -> list[Path]:
+    """Distinct 12-MB images, noise so that nothing can be saved on them."""
+    noise = np.random.default_rng(0).integers(0, 4096, (ROWS, COLUMNS), dtype=np.uint16)
+    paths = []
+    for number in range(count):
+        dataset = make_film(noise)
+        dataset.SOPInstanceUID = generate_uid(entropy_srcs=["benchmark", str(number)])
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        path = folder / f"{number:03}.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def _send(port: int, batches: list[list[Path]]) -> float:
+    """Seconds until all senders are done."""
+    program = require("storescu")
+    start = time.perf_counter()
+    senders = [
+        subprocess.Popen([program, "-pdu", "131072", "127.0.0.1", str(port), *map(str, batch)])
+        for batch in batches
+    ]
+    if any(sender.wait() for sender in senders):
+        raise SystemExit("a sender failed")
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print MB/s and images/s for 1 and 8 senders, rounds interleaved, with the ratio of the medians."""
+    print("\nreceive: 12-MB images, DCMTK storescu, PDU 131072; ours with fsync and ledger, storescp without")
+    print(f"{'senders':>8} {'receiver':>10} {'MB/s':>8} {'images/s':>9}   ratio")
+    with tempfile.TemporaryDirectory(prefix="spinepacs-benchmark-", dir="/var/tmp") as name:
+        root = Path(name)
+        (root / "films").mkdir()
+        films = _films(root / "films", max(n * per for n, per in IMAGES_PER_SENDER.items()))
+        size_mb = films[0].stat().st_size / 1e6
+        for senders, each in IMAGES_PER_SENDER.items():
+            batches = [films[i * each : (i + 1) * each] for i in range(senders)]
+            times: dict[str, list[float]] = {"ours": [], "storescp": []}
+            for _ in range(ROUNDS):
+                for label, receiver in (("storescp", storescp), ("ours", our_listener)):
+                    with tempfile.TemporaryDirectory(dir=root) as out, receiver(Path(out)) as port:
+                        times[label].append(_send(port, batches))
+            count = senders * each
+            ratio = statistics.median(times["storescp"]) / statistics.median(times["ours"])
+            for label in ("storescp", "ours"):
+                seconds = statistics.median(times[label])
+                shown = f"{ratio:.2f} ×" if label == "ours" else ""
+                print(
+                    f"{senders:>8} {label:>10} {count * size_mb / seconds:>8.0f} {count / seconds:>9.1f}   {shown}"
+                )
