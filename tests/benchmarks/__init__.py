@@ -1,1 +1,1 @@
-"""Benchmarks: they print tables and assert nothing. ``make benchmark`` runs all, ``python -m tests.benchmarks NAME`` one."""
+"""Benchmarks: they print tables and assert nothing. ``make benchmark`` runs all of them."""
