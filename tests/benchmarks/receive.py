@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom.uid import generate_uid
 
 from spinepacs.intake.listener import Listener
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
-from tests.films import make_film
+from tests.films import make_dx, write
 from tests.peers import free_port, require
 
 if TYPE_CHECKING:
@@ -73,15 +72,7 @@ def storescp(folder: Path) -> Iterator[int]:
 def _films(folder: Path, count: int) -> list[Path]:
     """Distinct 12-MB images, noise so that nothing can be saved on them."""
     noise = np.random.default_rng(0).integers(0, 4096, (ROWS, COLUMNS), dtype=np.uint16)
-    paths = []
-    for number in range(count):
-        dataset = make_film(noise)
-        dataset.SOPInstanceUID = generate_uid(entropy_srcs=["benchmark", str(number)])
-        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        path = folder / f"{number:03}.dcm"
-        dataset.save_as(path, enforce_file_format=True)
-        paths.append(path)
-    return paths
+    return [write(make_dx(noise, seed=str(n), study=str(n)), folder / f"{n:03}.dcm") for n in range(count)]
 
 
 def _send(port: int, batches: list[list[Path]]) -> float:

@@ -1,0 +1,104 @@
+"""Studies per second of the whole daemon beside the bare model's rate on the same cores, and its peak memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from spinepacs.analysis.segment import Segmenter
+from spinepacs.settings import Settings
+from spinepacs.store.ledger import Ledger
+from tests.benchmarks.pipeline import large_film
+from tests.peers import free_port, listens, require
+
+STUDIES = 40
+INFERENCES = 20
+WORKERS = os.cpu_count() or 1
+
+
+def _infer(folder: str, barrier: object) -> None:
+    segmenter = Segmenter.open(Path(folder), threads=1)
+    size = (1, 3, segmenter.manifest.input_height_px, segmenter.manifest.input_width_px)
+    tensor = np.full(size, 0.4, np.float32)
+    segmenter.infer(tensor)
+    barrier.wait()  # type: ignore[attr-defined]  # multiprocessing's barrier has no public type
+    for _ in range(INFERENCES):
+        segmenter.infer(tensor)
+
+
+def bare_model_rate(model: Path) -> float:
+    """Inferences per second of one single-thread session on each core."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(WORKERS + 1)
+    processes = [context.Process(target=_infer, args=(str(model), barrier)) for _ in range(WORKERS)]
+    for process in processes:
+        process.start()
+    barrier.wait()
+    start = time.perf_counter()
+    for process in processes:
+        process.join()
+    return WORKERS * INFERENCES / (time.perf_counter() - start)
+
+
+def resident_mb(root: int) -> float:
+    """Resident memory (MB) of a process and all its descendants; pages that they share count for each."""
+    table = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [tuple(map(int, line.split())) for line in table.splitlines()]
+    family = {root}
+    for _ in range(4):
+        family |= {pid for pid, parent, _ in rows if parent in family}
+    return sum(rss for pid, _, rss in rows if pid in family) / 1024
+
+
+def daemon_rate(folder: Path) -> tuple[float, float]:
+    """Studies per second from the first byte sent to the last study recorded, and peak memory (MB)."""
+    port = free_port()
+    config = folder / "spinepacs.toml"
+    config.write_text(
+        f'[storage]\nspool = "spool"\ndatabase_url = "sqlite:///ledger.sqlite"\nreserve_mb = 0\n'
+        f"[listener]\nport = {port}\n[assembly]\nquiet_period_s = 0.5\n"
+        f"[work]\nworkers = {WORKERS}\nthreads_per_worker = 1\npoll_s = 0.1\n[health]\nenabled = false\n"
+    )
+    films = [large_film(folder, f"film{number}") for number in range(STUDIES)]
+    spinepacs = str(Path(sys.executable).with_name("spinepacs"))
+    with (folder / "daemon.log").open("wb") as log:
+        daemon = subprocess.Popen([spinepacs, "serve", "--config", str(config)], stderr=log)
+    try:
+        while not listens(port):
+            time.sleep(0.1)
+        time.sleep(5)  # the workers load the model
+        start, peak = time.perf_counter(), 0.0
+        sender = subprocess.Popen(
+            [require("storescu"), "-pdu", "131072", "127.0.0.1", str(port), *map(str, films)]
+        )
+        with Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
+            while ledger.counts().studies.get("delivered", 0) < STUDIES:
+                peak = max(peak, resident_mb(daemon.pid))
+                time.sleep(0.1)
+        seconds = time.perf_counter() - start
+        sender.wait()
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=60)
+    return STUDIES / seconds, peak
+
+
+def main() -> None:
+    """Print both rates and their ratio."""
+    rate = bare_model_rate(Settings().model.folder)
+    with tempfile.TemporaryDirectory(prefix="spinepacs-benchmark-", dir="/var/tmp") as name:
+        studies, peak = daemon_rate(Path(name))
+    print(f"\nthroughput: {STUDIES} studies of one 3000 × 2500 film, {WORKERS} workers × 1 thread")
+    print(f"bare model      {rate:>7.2f} inferences/s")
+    print(f"whole daemon    {studies:>7.2f} studies/s = {studies / rate:.2f} × the bare model")
+    print(f"peak memory     {peak:>7.0f} MB (supervisor and all children)")
