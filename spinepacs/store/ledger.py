@@ -3,22 +3,24 @@
 Each method is one transaction and may be called from any thread. A process that forks or spawns others opens
 a ledger in each of them: connections are never shared (see :class:`spinepacs.store.engine.Database`).
 
-Every method raises :class:`~spinepacs.errors.Transient` when the database is busy, away or full, and changes nothing then.
+Every method raises :class:`~spinepacs.errors.Transient` when the database is busy, away or full, and
+changes nothing then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 from sqlalchemy import Select
 
 from spinepacs.findings import Refusal, StudyResult, Versions
 from spinepacs.settings import Destination
-from spinepacs.store import arrivals, events, outbox, recording, studies
+from spinepacs.store import arrivals, counts, events, outbox, recording, studies
 from spinepacs.store.engine import Database
-from spinepacs.store.migration import check, migrate
+from spinepacs.store.migration import check as check_tables
+from spinepacs.store.migration import migrate as migrate_tables
 from spinepacs.store.records import (
     ArrivalOutcome,
     Claim,
@@ -55,15 +57,22 @@ class Ledger:
         Transient
             If the database cannot be reached now.
         """
-        raise NotImplementedError
+        database = Database(url)
+        try:
+            (migrate_tables if migrate else check_tables)(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
 
     @property
     def url(self) -> str:
         """The URL as given, password included: for opening the same ledger in a child process; never log it."""
-        raise NotImplementedError
+        return self._database.url
 
     def close(self) -> None:
         """Close all connections."""
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -78,47 +87,50 @@ class Ledger:
 
         A file whose SOP UID is known only from unreadable files is NEW.
         """
-        raise NotImplementedError
+        return self._database.write(arrivals.add, new)
 
     def unregistered(self, limit: int) -> list[Arrival]:
         """Arrivals whose header has not been read, oldest first."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return arrivals.unregistered(connection, limit)
 
     def begin_registration(self, arrival_id: int) -> int:
         """Count an attempt to read the header before it is made, and give its number (1 for the first).
 
         A header that kills the process that reads it is then found out; call :meth:`mark_unreadable` for it.
         """
-        raise NotImplementedError
+        return self._database.write(arrivals.begin_registration, arrival_id)
 
     def register(self, arrival_id: int, header: StudyHeader, refusal: Refusal | None) -> None:
         """Attach an arrival to its study, which is made if it is new (state ``arriving``).
 
         Without refusal the image is selected and a study that was recorded, delivered, refused or failed is
-        reopened: ``arriving``, attempts from zero. A study that is ``ready`` or ``working`` stays so: a claim takes what is there,
-        and :meth:`record` reopens for what came meanwhile. A refused image is attached and reopens nothing.
+        reopened: ``arriving``, attempts from zero. A study that is ``ready`` or ``working`` stays so: a claim
+        takes what is there, and :meth:`record` reopens for what came meanwhile. A refused image is attached
+        and reopens nothing.
 
         An arrival that is registered already stays as it is. One whose header holds another SOP UID than the
         sender stated is marked unreadable (``SOP_UID_MISMATCH``).
         """
-        raise NotImplementedError
+        self._database.write(arrivals.register, arrival_id, header, refusal)
 
     def mark_unreadable(self, arrival_id: int, refusal: Refusal) -> None:
         """Keep an arrival without usable header, with its reason; it is listed by ``spinepacs queue``.
 
         If another file of the same SOP UID is kept as a conflict, that one takes its place.
         """
-        raise NotImplementedError
+        self._database.write(arrivals.mark_unreadable, arrival_id, refusal)
 
     # -- studies -------------------------------------------------------------------------------------------
 
     def arriving(self) -> list[StudyClock]:
         """Studies in state ``arriving``, for the assembly to judge."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return studies.arriving(connection)
 
     def mark_ready(self, study_uid: str) -> None:
         """``arriving → ready``; ``refused`` if none of its images was selected; else nothing changes."""
-        raise NotImplementedError
+        self._database.write(studies.mark_ready, study_uid)
 
     def claim(self, versions: Versions, maximum_attempts: int, now: datetime | None = None) -> Claim | None:
         """Take the study that has been due longest, or None: ``ready → working``, the attempt counted before the work.
@@ -127,7 +139,7 @@ class Ledger:
         ``failed`` with reason ``ATTEMPTS_USED_UP``; one that has nothing left to read moves on to where its
         readings put it; then the next is tried.
         """
-        raise NotImplementedError
+        return self._database.write(studies.claim, versions, maximum_attempts, now)
 
     def record(
         self,
@@ -158,41 +170,50 @@ class Ledger:
         Permanent
             If an arrival of the claim has no reading, or an object no file: nothing is recorded.
         """
-        raise NotImplementedError
+        return self._database.write(recording.record, claim, result, stored, destinations)
 
     def fail(
-        self, claim: Claim, reason_code: str, reason: str, *, transient: bool, retry_at: datetime | None = None
+        self,
+        claim: Claim,
+        reason_code: str,
+        reason: str,
+        *,
+        transient: bool,
+        retry_at: datetime | None = None,
     ) -> bool:
         """End an attempt without result.
 
         Transient and attempts left: ``ready`` again, not before ``retry_at`` (None: at once); else ``failed``.
         Returns False, and changes nothing, if the claim had ended before.
         """
-        raise NotImplementedError
+        return self._database.write(
+            studies.fail, claim, reason_code, reason, transient=transient, retry_at=retry_at
+        )
 
     def return_orphans(self) -> int:
         """At the start of the daemon, before any claim: ``working → ready`` for studies whose worker is gone.
 
         Returns how many. Those whose attempts are used up become ``failed`` at the next :meth:`claim`.
         """
-        raise NotImplementedError
+        return self._database.write(studies.return_orphans)
 
     def retry(self, study_uid: str | None = None) -> int:
         """Try again what failed, attempts from zero: the study and its objects, or with None all of them.
 
         Returns the number of studies and outbox rows that will be tried again.
         """
-        raise NotImplementedError
+        return self._database.write(studies.retry, study_uid)
 
     # -- outbox --------------------------------------------------------------------------------------------
 
     def due(self, destination: str, now: datetime | None = None, limit: int = 100) -> list[OutboxItem]:
         """Pending objects of one destination whose time has come, study by study, oldest first."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return outbox.due(connection, destination, now, limit)
 
     def begin_delivery(self, outbox_ids: Sequence[int]) -> None:
         """Count an attempt of each row before it is made; a row stays pending until it is finished."""
-        raise NotImplementedError
+        self._database.write(outbox.begin, outbox_ids)
 
     def finish_delivery(
         self,
@@ -211,18 +232,20 @@ class Ledger:
         next_attempt_at
             For ``pending``: not before then.
         """
-        raise NotImplementedError
+        self._database.write(outbox.finish, outbox_id, state, status, message, next_attempt_at)
 
     # -- for health and the command line (see also spinepacs.store.queries) ----------------------------------
 
     def counts(self) -> QueueCounts:
         """How many of what."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return counts.count(connection)
 
     def add_event(self, kind: str, study_uid: str = "", sop_uid: str = "", detail: str = "") -> None:
         """Append an event; ``detail`` is free of patient identity."""
-        raise NotImplementedError
+        self._database.write(events.add, kind, study_uid, sop_uid, detail)
 
     def rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
         """Run a query and give its rows as plain dicts."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]

@@ -5,11 +5,22 @@ A change here needs a migration in ``migrations/versions`` and a new :data:`REVI
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Date, ForeignKey, Index, Integer, MetaData, Table, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0001"
+REVISION = "r0002"
 """The newest migration."""
 
 metadata = MetaData(
@@ -70,7 +81,9 @@ arrivals = Table(
     Column("body_part", SafeText, nullable=False, server_default=""),
     UniqueConstraint("sop_uid", "sha256"),
     # The last line against two files of one SOP UID that are both read.
-    Index("uq_arrivals_in_use", "sop_uid", unique=True, sqlite_where=_NOT_IN_USE, postgresql_where=_NOT_IN_USE),
+    Index(
+        "uq_arrivals_in_use", "sop_uid", unique=True, sqlite_where=_NOT_IN_USE, postgresql_where=_NOT_IN_USE
+    ),
 )
 
 readings = Table(

@@ -1,0 +1,43 @@
+"""How many of what, for metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import Connection, func, select
+
+from spinepacs.store.records import ArrivalState, QueueCounts
+from spinepacs.store.tables import arrivals, outbox, readings, studies
+
+
+def count(connection: Connection) -> QueueCounts:
+    """See Ledger.counts."""
+    by_study = select(studies.c.state, func.count()).group_by(studies.c.state)
+    by_arrival = select(arrivals.c.state, func.count()).group_by(arrivals.c.state)
+    to_send = select(outbox.c.destination, outbox.c.state, func.count()).group_by(
+        outbox.c.destination, outbox.c.state
+    )
+    return QueueCounts(
+        studies={row[0]: row[1] for row in connection.execute(by_study)},
+        arrivals={row[0]: row[1] for row in connection.execute(by_arrival)},
+        outbox={(row[0], row[1]): row[2] for row in connection.execute(to_send)},
+        refused=_refused(connection),
+    )
+
+
+def _refused(connection: Connection) -> dict[str, int]:
+    """Images by reason: at selection, as unreadable, and by the reading."""
+    early = (
+        select(arrivals.c.reason_code, func.count())
+        .where(arrivals.c.state.in_((ArrivalState.REFUSED, ArrivalState.UNREADABLE)))
+        .group_by(arrivals.c.reason_code)
+    )
+    late = (
+        select(readings.c.refusal_code, func.count())
+        .where(readings.c.refusal_code != "")
+        .group_by(readings.c.refusal_code)
+    )
+    total: Counter[str] = Counter()
+    for question in (early, late):
+        total.update({row[0]: row[1] for row in connection.execute(question)})
+    return dict(total)

@@ -1,0 +1,1 @@
+"""Alembic's environment and the migrations; started by spinepacs.store.migration, not by the alembic command."""

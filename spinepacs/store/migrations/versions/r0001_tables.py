@@ -1,0 +1,232 @@
+"""The first tables: a frozen copy of ``spinepacs.store.tables`` as it was then."""
+
+from __future__ import annotations
+
+from alembic import op
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
+
+revision = "r0001"
+down_revision = None
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Table(
+    "studies",
+    metadata,
+    Column("study_uid", SafeText, primary_key=True),
+    Column("state", SafeText, nullable=False),
+    Column("reason_code", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+    Column("due_at", UtcTime, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("first_arrival_at", UtcTime, nullable=False),
+    Column("last_arrival_at", UtcTime, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+    Column("patient_id", SafeText, nullable=False, index=True),
+    Column("patient_sex", SafeText, nullable=False),
+    Column("patient_age_years", Measure),
+    Column("study_date", Date, index=True),
+    Column("accession_number", SafeText, nullable=False, index=True),
+    Column("study_description", SafeText, nullable=False),
+    Column("modality", SafeText, nullable=False),
+    Column("body_part", SafeText, nullable=False),
+    Index("ix_studies_state_due_at", "state", "due_at"),
+)
+
+_NOT_IN_USE = text("state NOT IN ('conflict', 'unreadable')")
+
+Table(
+    "arrivals",
+    metadata,
+    Column("arrival_id", Key, primary_key=True),
+    Column("sop_uid", SafeText, nullable=False),
+    Column("sop_class_uid", SafeText, nullable=False),
+    Column("transfer_syntax_uid", SafeText, nullable=False),
+    Column("sha256", SafeText, nullable=False),
+    Column("size_bytes", Key, nullable=False),
+    Column("source", SafeText, nullable=False),
+    Column("calling_ae", SafeText, nullable=False),
+    Column("called_ae", SafeText, nullable=False),
+    Column("peer", SafeText, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("state", SafeText, nullable=False, index=True),
+    Column("reason_code", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+    Column("registrations", Integer, nullable=False, server_default="0"),
+    Column("study_uid", SafeText, ForeignKey("studies.study_uid"), index=True),
+    Column("series_uid", SafeText),
+    Column("modality", SafeText, nullable=False, server_default=""),
+    Column("body_part", SafeText, nullable=False, server_default=""),
+    UniqueConstraint("sop_uid", "sha256"),
+    # The last line against two files of one SOP UID that are both read.
+    Index(
+        "uq_arrivals_in_use", "sop_uid", unique=True, sqlite_where=_NOT_IN_USE, postgresql_where=_NOT_IN_USE
+    ),
+)
+
+Table(
+    "readings",
+    metadata,
+    Column("reading_id", Key, primary_key=True),
+    Column("arrival_id", Key, ForeignKey("arrivals.arrival_id"), nullable=False),
+    Column("study_uid", SafeText, ForeignKey("studies.study_uid"), nullable=False, index=True),
+    Column("series_uid", SafeText, nullable=False),
+    Column("sop_uid", SafeText, nullable=False, index=True),
+    Column("model_name", SafeText, nullable=False),
+    Column("model_version", SafeText, nullable=False),
+    Column("policy_name", SafeText, nullable=False),
+    Column("policy_version", SafeText, nullable=False),
+    Column("read_at", UtcTime, nullable=False),
+    Column("rows_px", Integer, nullable=False),
+    Column("columns_px", Integer, nullable=False),
+    Column("row_mm", Measure),
+    Column("column_mm", Measure),
+    Column("spacing_basis", SafeText),
+    Column("magnification", Measure),
+    Column("view_position", SafeText),
+    Column("anterior_left", Boolean),
+    Column("anterior_basis", SafeText, nullable=False),
+    Column("missing_levels", SafeText, nullable=False),
+    Column("notes", SafeText, nullable=False),
+    Column("refusal_code", SafeText, nullable=False, server_default=""),
+    Column("refusal_reason", SafeText, nullable=False, server_default=""),
+    Column("seconds", PlainJson, nullable=False),
+    UniqueConstraint("arrival_id", "model_name", "model_version", "policy_name", "policy_version"),
+)
+
+Table(
+    "vertebrae",
+    metadata,
+    Column("vertebra_id", Key, primary_key=True),
+    Column("reading_id", Key, ForeignKey("readings.reading_id"), nullable=False),
+    Column("level", SafeText, nullable=False),
+    Column("level_order", Integer, nullable=False),
+    Column("raw_level", SafeText, nullable=False),
+    Column("raw_score", Measure),
+    Column("level_reason", SafeText, nullable=False),
+    Column("score", Measure),
+    Column("centre_x_px", Measure),
+    Column("centre_y_px", Measure),
+    Column("area_px", Measure),
+    Column("outline_px", PlainJson, nullable=False),
+    Column("upper_px", PlainJson),
+    Column("lower_px", PlainJson),
+    UniqueConstraint("reading_id", "level"),
+)
+
+Table(
+    "discs",
+    metadata,
+    Column("disc_id", Key, primary_key=True),
+    Column("reading_id", Key, ForeignKey("readings.reading_id"), nullable=False),
+    Column("disc", SafeText, nullable=False),
+    Column("disc_order", Integer, nullable=False),
+    Column("upper_level", SafeText, nullable=False),
+    Column("lower_level", SafeText, nullable=False),
+    *(
+        Column(f"{where}_{unit}", Measure)
+        for unit in ("px", "mm")
+        for where in ("anterior", "middle", "posterior", "left", "right")
+    ),
+    Column("height_index", Measure),
+    Column("wedge_deg", Measure),
+    Column("lines_px", PlainJson, nullable=False),
+    UniqueConstraint("reading_id", "disc"),
+)
+
+Table(
+    "findings",
+    metadata,
+    Column("finding_id", Key, primary_key=True),
+    Column("reading_id", Key, ForeignKey("readings.reading_id"), nullable=False),
+    Column("kind", SafeText, nullable=False),
+    Column("disc", SafeText),
+    Column("level", SafeText),
+    Column("value", Measure),
+    Column("unit", SafeText, nullable=False),
+    Column("computed_grade", Integer),
+    Column("published_grade", Integer),
+    Column("reason", SafeText, nullable=False),
+    Index("ix_findings_reading_id", "reading_id"),
+)
+
+Table(
+    "objects",
+    metadata,
+    Column("sop_uid", SafeText, primary_key=True),
+    Column("reading_id", Key, ForeignKey("readings.reading_id"), nullable=False, index=True),
+    Column("kind", SafeText, nullable=False),
+    Column("sop_class_uid", SafeText, nullable=False),
+    Column("series_uid", SafeText, nullable=False),
+    Column("transfer_syntax_uid", SafeText, nullable=False),
+    Column("sha256", SafeText, nullable=False),
+    Column("size_bytes", Key, nullable=False),
+)
+
+Table(
+    "outbox",
+    metadata,
+    Column("outbox_id", Key, primary_key=True),
+    Column("study_uid", SafeText, ForeignKey("studies.study_uid"), nullable=False, index=True),
+    Column("sop_uid", SafeText, ForeignKey("objects.sop_uid"), nullable=False),
+    Column("destination", SafeText, nullable=False),
+    Column("state", SafeText, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", UtcTime, nullable=False),
+    Column("last_attempt_at", UtcTime),
+    Column("sent_at", UtcTime),
+    Column("status", Integer),
+    Column("message", SafeText, nullable=False, server_default=""),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("sop_uid", "destination"),
+    Index("ix_outbox_destination_state_next_attempt_at", "destination", "state", "next_attempt_at"),
+)
+
+Table(
+    "attempts",
+    metadata,
+    Column("attempt_id", Key, primary_key=True),
+    Column("study_uid", SafeText, ForeignKey("studies.study_uid"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("outcome", SafeText, nullable=False, server_default="working"),
+    Column("reason_code", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+)
+
+Table(
+    "events",
+    metadata,
+    Column("event_id", Key, primary_key=True),
+    Column("happened_at", UtcTime, nullable=False),
+    Column("kind", SafeText, nullable=False, index=True),
+    Column("study_uid", SafeText, nullable=False, index=True),
+    Column("sop_uid", SafeText, nullable=False),
+    Column("detail", SafeText, nullable=False),
+)
+
+
+def upgrade() -> None:
+    """Make the tables in an empty database."""
+    metadata.create_all(op.get_bind(), checkfirst=False)

@@ -1,0 +1,203 @@
+"""The third leg: a study's result goes into the tables, and its objects into the outbox, in one transaction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Table, exists, insert, select
+
+from spinepacs.errors import Permanent
+from spinepacs.findings import DiscHeight, EncodedObject, Finding, ImageResult, Reading, StudyResult, Vertebra
+from spinepacs.geometry import Endplate
+from spinepacs.settings import Destination
+from spinepacs.store.records import Claim, OutboxState
+from spinepacs.store.studies import end_attempt, is_open, move, settle, under, unread
+from spinepacs.store.tables import discs, findings, objects, outbox, readings, vertebrae
+from spinepacs.study import StudyState
+
+_WHERES = ("anterior", "middle", "posterior", "left", "right")
+
+
+def record(
+    connection: Connection,
+    claim: Claim,
+    result: StudyResult,
+    stored: Mapping[str, str],
+    destinations: Sequence[Destination],
+) -> bool:
+    """See Ledger.record."""
+    images = _images_by_arrival(claim, result)
+    if not is_open(connection, claim):
+        return False
+    for arrival_id, image in images.items():
+        if not _is_read(connection, arrival_id, image.reading):
+            reading_id = _add_reading(connection, arrival_id, image.reading)
+            for item in image.objects:
+                _add_object(connection, claim.study_uid, reading_id, item, stored, destinations)
+    end_attempt(connection, claim, "recorded")
+    if unread(connection, claim.study_uid, claim.versions):  # a late image came meanwhile
+        move(connection, claim.study_uid, StudyState.ARRIVING, attempts=0, reason_code="", reason="")
+    else:
+        settle(connection, claim.study_uid)
+    return True
+
+
+def _images_by_arrival(claim: Claim, result: StudyResult) -> dict[int, ImageResult]:
+    """Find each arrival's result; every one must have its own, and under the claim's versions."""
+    images = {image.reading.sop_uid: image for image in result.images}
+    expected = {arrival.sop_uid: arrival.arrival_id for arrival in claim.arrivals}
+    if images.keys() != expected.keys():
+        raise Permanent(f"the result holds {len(images)} images, not the {len(expected)} that were claimed")
+    if any(image.reading.versions != claim.versions for image in result.images):
+        raise Permanent("the result was made with another model or policy than was claimed")
+    return {expected[sop_uid]: image for sop_uid, image in images.items()}
+
+
+def _is_read(connection: Connection, arrival_id: int, reading: Reading) -> bool:
+    known = exists().where(readings.c.arrival_id == arrival_id, under(reading.versions))
+    return bool(connection.execute(select(known)).scalar())
+
+
+def _add_reading(connection: Connection, arrival_id: int, reading: Reading) -> int:
+    """Insert one reading with all that belongs to it; its key."""
+    row = {"arrival_id": arrival_id, "read_at": datetime.now(UTC), **_reading_row(reading)}
+    reading_id = int(
+        connection.execute(insert(readings).values(row).returning(readings.c.reading_id)).scalar_one()
+    )
+    found = reading.spine.vertebrae if reading.spine else ()
+    _insert_all(connection, vertebrae, reading_id, [_vertebra_row(vertebra) for vertebra in found])
+    _insert_all(connection, discs, reading_id, [_disc_row(disc) for disc in reading.discs])
+    _insert_all(connection, findings, reading_id, [_finding_row(finding) for finding in reading.findings])
+    return reading_id
+
+
+def _insert_all(connection: Connection, table: Table, reading_id: int, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), [{"reading_id": reading_id, **row} for row in rows])
+
+
+def _reading_row(reading: Reading) -> dict[str, Any]:
+    spacing, spine, refusal = reading.spacing, reading.spine, reading.refusal
+    return {
+        "study_uid": reading.study_uid,
+        "series_uid": reading.series_uid,
+        "sop_uid": reading.sop_uid,
+        **vars(reading.versions),
+        "rows_px": int(reading.rows),
+        "columns_px": int(reading.columns),
+        "row_mm": spacing and spacing.row_mm,
+        "column_mm": spacing and spacing.column_mm,
+        "spacing_basis": spacing and spacing.basis.value,
+        "magnification": spacing and spacing.magnification,
+        "view_position": spine and spine.view.value,
+        "anterior_left": spine and spine.anterior_left,
+        "anterior_basis": spine.anterior_basis if spine else "",
+        "missing_levels": " ".join(level.name for level in spine.missing) if spine else "",
+        "notes": " ".join(dict.fromkeys(reading.notes + (spine.notes if spine else ()))),
+        "refusal_code": refusal.code if refusal else "",
+        "refusal_reason": refusal.reason if refusal else "",
+        "seconds": {step: _number(seconds, 6) for step, seconds in reading.seconds.items()},
+    }
+
+
+def _vertebra_row(vertebra: Vertebra) -> dict[str, Any]:
+    centre = vertebra.outline.centroid
+    return {
+        "level": vertebra.level.name,
+        "level_order": int(vertebra.level),
+        "raw_level": vertebra.raw_level.name,
+        "raw_score": vertebra.raw_score,
+        "level_reason": vertebra.level_reason,
+        "score": vertebra.score,
+        "centre_x_px": centre.x,
+        "centre_y_px": centre.y,
+        "area_px": vertebra.outline.area_px,
+        "outline_px": _points(vertebra.outline.points),
+        "upper_px": _endplate(vertebra.upper),
+        "lower_px": _endplate(vertebra.lower),
+    }
+
+
+def _disc_row(height: DiscHeight) -> dict[str, Any]:
+    measured = {
+        f"{where}_{unit}": getattr(height, f"{where}_{unit}") for where in _WHERES for unit in ("px", "mm")
+    }
+    return {
+        "disc": height.disc.name,
+        "disc_order": int(height.disc.upper),
+        "upper_level": height.disc.upper.name,
+        "lower_level": height.disc.lower.name,
+        **measured,
+        "height_index": height.height_index,
+        "wedge_deg": height.wedge_deg,
+        "lines_px": {where: _points(line) for where, line in height.lines_px.items()},
+    }
+
+
+def _finding_row(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "disc": finding.disc.name if finding.disc is not None else None,
+        "level": finding.level.name if finding.level is not None else None,
+        "value": finding.value,
+        "unit": finding.unit,
+        "computed_grade": finding.computed_grade,
+        "published_grade": finding.published_grade,
+        "reason": finding.reason,
+    }
+
+
+def _endplate(endplate: Endplate | None) -> dict[str, Any] | None:
+    """Corners and curve as JSON holds them."""
+    if endplate is None:
+        return None
+    left, right = _points(np.array([endplate.left, endplate.right]))
+    return {"left": left, "right": right, "curve": _points(endplate.curve)}
+
+
+def _points(points: NDArray[np.float64]) -> list[list[float | None]]:
+    """(N, 2) px as lists, to a thousandth of a pixel."""
+    return [[_number(value, 3) for value in point] for point in points.tolist()]
+
+
+def _number(value: float, digits: int) -> float | None:
+    """JSON knows neither NaN nor infinity."""
+    return round(float(value), digits) if math.isfinite(value) else None
+
+
+def _add_object(
+    connection: Connection,
+    study_uid: str,
+    reading_id: int,
+    item: EncodedObject,
+    stored: Mapping[str, str],
+    destinations: Sequence[Destination],
+) -> None:
+    """Insert one object and its way to each destination that wants its kind."""
+    if item.sop_uid not in stored:
+        raise Permanent(f"object {item.sop_uid} is not in the spool; it must be stored before it is recorded")
+    row = {
+        "sop_uid": item.sop_uid,
+        "reading_id": reading_id,
+        "kind": item.kind.value,
+        "sop_class_uid": item.sop_class_uid,
+        "series_uid": item.series_uid,
+        "transfer_syntax_uid": item.transfer_syntax_uid,
+        "sha256": stored[item.sop_uid],
+        "size_bytes": len(item.part10),
+    }
+    connection.execute(insert(objects).values(row))
+    now = datetime.now(UTC)
+    letter = {"study_uid": study_uid, "sop_uid": item.sop_uid, "state": OutboxState.PENDING}
+    letters = [
+        {**letter, "destination": destination.name, "next_attempt_at": now, "created_at": now}
+        for destination in destinations
+        if item.kind.value in destination.send
+    ]
+    if letters:
+        connection.execute(insert(outbox), letters)

@@ -1,0 +1,220 @@
+"""The second leg: studies become ready, are claimed by workers, and end somewhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, insert, select, update
+
+from spinepacs.findings import Versions
+from spinepacs.store import events
+from spinepacs.store.arrivals import as_arrivals, columns, lock
+from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
+from spinepacs.store.tables import arrivals, attempts, outbox, readings, studies
+from spinepacs.study import Arrival, StudyState
+
+ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
+"""Reason of studies whose workers died as often as is allowed."""
+
+
+def arriving(connection: Connection) -> list[StudyClock]:
+    """See Ledger.arriving."""
+    clocks = select(studies.c.study_uid, studies.c.last_arrival_at).where(
+        studies.c.state == StudyState.ARRIVING
+    )
+    return [StudyClock(row.study_uid, row.last_arrival_at) for row in connection.execute(clocks)]
+
+
+def mark_ready(connection: Connection, study_uid: str) -> None:
+    """See Ledger.mark_ready."""
+    if lock(connection, study_uid) is not StudyState.ARRIVING:
+        return
+    selected = exists().where(arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
+    if connection.execute(select(selected)).scalar():
+        move(connection, study_uid, StudyState.READY, due_at=datetime.now(UTC))
+    else:
+        settle(connection, study_uid)
+
+
+def claim(
+    connection: Connection, versions: Versions, maximum_attempts: int, now: datetime | None
+) -> Claim | None:
+    """See Ledger.claim."""
+    due = now or datetime.now(UTC)
+    while (study := _longest_due(connection, due)) is not None:
+        unread_arrivals = unread(connection, study.study_uid, versions)
+        if not unread_arrivals:
+            settle(connection, study.study_uid)
+        elif study.attempts >= maximum_attempts:
+            reason = f"{study.attempts} attempts ended without result; the last: {study.reason or 'its worker died'}"
+            _give_up(connection, study.study_uid, ATTEMPTS_USED_UP, reason)
+        else:
+            number = study.attempts + 1
+            attempt_id = _begin(connection, study.study_uid, number)
+            return Claim(
+                study.study_uid, attempt_id, number, maximum_attempts, versions, tuple(unread_arrivals)
+            )
+    return None
+
+
+class _Due(NamedTuple):
+    study_uid: str
+    attempts: int
+    reason: str
+
+
+def _longest_due(connection: Connection, now: datetime) -> _Due | None:
+    """Lock and give the ready study that has been due longest and that no other claimer looks at."""
+    ready = (
+        select(studies.c.study_uid, studies.c.attempts, studies.c.reason)
+        .where(studies.c.state == StudyState.READY, studies.c.due_at <= now)
+        .order_by(studies.c.due_at, studies.c.study_uid)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row = connection.execute(ready).first()
+    return None if row is None else _Due(*row)
+
+
+def _begin(connection: Connection, study_uid: str, number: int) -> int:
+    """Count the attempt and open its row, before any work."""
+    move(connection, study_uid, StudyState.WORKING, attempts=number)
+    row = {"study_uid": study_uid, "number": number, "started_at": datetime.now(UTC)}
+    return int(connection.execute(insert(attempts).values(row).returning(attempts.c.attempt_id)).scalar_one())
+
+
+def unread(connection: Connection, study_uid: str, versions: Versions) -> list[Arrival]:
+    """Selected arrivals of a study that have no reading under ``versions``, in the order in which they came."""
+    read = exists().where(readings.c.arrival_id == arrivals.c.arrival_id, under(versions))
+    selected = columns().where(
+        arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED, ~read
+    )
+    return as_arrivals(connection.execute(selected.order_by(arrivals.c.arrival_id)))
+
+
+def under(versions: Versions) -> ColumnElement[bool]:
+    """Readings made with this model and policy."""
+    return and_(*(readings.c[name] == value for name, value in vars(versions).items()))
+
+
+def move(connection: Connection, study_uid: str, state: StudyState, **values: object) -> None:
+    """Put a study, which the caller has locked, into a state."""
+    changes = {"state": state, "changed_at": datetime.now(UTC), **values}
+    connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(changes))
+
+
+def settle(connection: Connection, study_uid: str) -> None:
+    """Put a study that has nothing left to read where its readings and its outbox say."""
+    rows = connection.execute(select(outbox.c.state).where(outbox.c.study_uid == study_uid).distinct())
+    sending = set(rows.scalars())
+    read = exists().where(readings.c.study_uid == study_uid, readings.c.refusal_code == "")
+    if sending - {OutboxState.SENT}:
+        move(connection, study_uid, StudyState.RECORDED, reason_code="", reason="")
+    elif sending or connection.execute(select(read)).scalar():
+        move(connection, study_uid, StudyState.DELIVERED, reason_code="", reason="")
+    else:
+        code, reason = _first_refusal(connection, study_uid)
+        move(connection, study_uid, StudyState.REFUSED, reason_code=code, reason=reason)
+
+
+def _first_refusal(connection: Connection, study_uid: str) -> tuple[str, str]:
+    """Why a study was refused: what its first reading says, else its first arrival."""
+    by_reading = (
+        select(readings.c.refusal_code, readings.c.refusal_reason)
+        .where(readings.c.study_uid == study_uid)
+        .order_by(readings.c.reading_id)
+    )
+    by_arrival = (
+        select(arrivals.c.reason_code, arrivals.c.reason)
+        .where(arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.REFUSED)
+        .order_by(arrivals.c.arrival_id)
+    )
+    for question in (by_reading, by_arrival):
+        if row := connection.execute(question.limit(1)).first():
+            return str(row[0]), str(row[1])
+    return "", ""
+
+
+def is_open(connection: Connection, claim: Claim) -> bool:
+    """Whether a claim is still good; the study stays locked until the commit."""
+    lock(connection, claim.study_uid)
+    attempt = select(attempts.c.ended_at).where(attempts.c.attempt_id == claim.attempt_id)
+    return connection.execute(attempt).scalar_one() is None
+
+
+def end_attempt(connection: Connection, claim: Claim, outcome: str, code: str = "", reason: str = "") -> None:
+    """Close the row of an attempt."""
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.attempt_id == claim.attempt_id)
+        .values(ended_at=datetime.now(UTC), outcome=outcome, reason_code=code, reason=reason)
+    )
+
+
+def fail(
+    connection: Connection,
+    claim: Claim,
+    code: str,
+    reason: str,
+    *,
+    transient: bool,
+    retry_at: datetime | None,
+) -> bool:
+    """See Ledger.fail."""
+    if not is_open(connection, claim):
+        return False
+    end_attempt(connection, claim, "failed", code, reason)
+    if transient and claim.attempt_number < claim.maximum_attempts:
+        due_at = retry_at or datetime.now(UTC)
+        move(connection, claim.study_uid, StudyState.READY, due_at=due_at, reason_code=code, reason=reason)
+    else:
+        _give_up(connection, claim.study_uid, code, reason)
+    return True
+
+
+def _give_up(connection: Connection, study_uid: str, code: str, reason: str) -> None:
+    move(connection, study_uid, StudyState.FAILED, reason_code=code, reason=reason)
+    events.add(connection, EventKind.FAILED, study_uid, "", code)
+
+
+def return_orphans(connection: Connection) -> int:
+    """See Ledger.return_orphans."""
+    now = datetime.now(UTC)
+    connection.execute(
+        update(attempts).where(attempts.c.ended_at.is_(None)).values(ended_at=now, outcome="orphaned")
+    )
+    returned = connection.execute(
+        update(studies)
+        .where(studies.c.state == StudyState.WORKING)
+        .values(state=StudyState.READY, due_at=now, changed_at=now)
+        .returning(studies.c.study_uid)
+    ).scalars()
+    orphans = list(returned)
+    for study_uid in orphans:
+        events.add(connection, EventKind.ORPHANED, study_uid)
+    return len(orphans)
+
+
+def retry(connection: Connection, study_uid: str | None) -> int:
+    """See Ledger.retry."""
+    now = datetime.now(UTC)
+    again = (
+        update(studies)
+        .where(studies.c.state == StudyState.FAILED)
+        .values(state=StudyState.READY, attempts=0, due_at=now, changed_at=now, reason_code="", reason="")
+        .returning(studies.c.study_uid)
+    )
+    resend = (
+        update(outbox)
+        .where(outbox.c.state == OutboxState.FAILED)
+        .values(state=OutboxState.PENDING, attempts=0, next_attempt_at=now)
+        .returning(outbox.c.study_uid)
+    )
+    if study_uid is not None:
+        again = again.where(studies.c.study_uid == study_uid)
+        resend = resend.where(outbox.c.study_uid == study_uid)
+    retried = [*connection.execute(again).scalars(), *connection.execute(resend).scalars()]
+    for uid in sorted(set(retried)):
+        events.add(connection, EventKind.RETRIED, uid)
+    return len(retried)
