@@ -1,0 +1,97 @@
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from pydicom import dcmread
+from spinepacs.pipeline import Pipeline
+
+from spinepacs.batch import Batch, Summary, find_films
+from spinepacs.settings import SelectionSettings, Settings
+from tests.films import SECRETS, make_dx, truncate, write
+
+DEMO_FILMS = sorted((Path(__file__).parents[1] / "demo" / "films").glob("*.dcm"))
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    settings = Settings()
+    return Pipeline.open(settings.model.folder, settings.model.policy, settings.output, threads=0)
+
+
+def run(
+    pipeline: Pipeline, paths: list[Path], out: Path, selection: SelectionSettings | None = None
+) -> Summary:
+    return Batch(pipeline, out, selection).run(find_films(paths), lambda path, outcome: None)
+
+
+def test_a_film_becomes_objects_pictures_and_tables(tmp_path: Path, pipeline: Pipeline):
+    film = DEMO_FILMS[0]
+    summary = run(pipeline, [film], tmp_path / "out")
+    assert (summary.read, summary.exit_code) == (1, 0)
+    assert dcmread(tmp_path / f"out/{film.stem}.seg.dcm").Modality == "SEG"
+    assert dcmread(tmp_path / f"out/{film.stem}.sr.dcm").Modality == "SR"
+    assert cv2.imread(str(tmp_path / f"out/{film.stem}.overlay.jpg")) is not None
+    (reading,) = json.loads((tmp_path / "out/readings.json").read_text())
+    assert reading["state"] == "read"
+    assert len(reading["vertebrae"]) >= 3
+    with (tmp_path / "out/readings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["item"] for row in rows} == {"vertebra", "disc"}
+    assert all(row["spacing_basis"] for row in rows if row["middle_mm"])
+
+
+def test_a_picture_is_read_without_millimetres(tmp_path: Path, pipeline: Pipeline):
+    pixels = dcmread(DEMO_FILMS[0]).pixel_array
+    cv2.imwrite(
+        str(tmp_path / "film.png"), cv2.normalize(pixels, None, 0, 255, cv2.NORM_MINMAX).astype("uint8")
+    )
+    summary = run(pipeline, [tmp_path / "film.png"], tmp_path / "out")
+    assert summary.read == 1
+    (reading,) = json.loads((tmp_path / "out/readings.json").read_text())
+    assert reading["spacing"] is None
+    assert all(disc["middle_mm"] is None and disc["middle_px"] is not None for disc in reading["discs"])
+
+
+def test_one_broken_file_costs_only_itself(tmp_path: Path, pipeline: Pipeline):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    truncate(write(make_dx(), folder / "broken.dcm"), 0.6)
+    (folder / "notes.txt").write_text("not a film")
+    (folder / "good.dcm").write_bytes(DEMO_FILMS[0].read_bytes())
+    summary = run(pipeline, [folder], tmp_path / "out")
+    assert (summary.read, summary.failed, summary.skipped, summary.exit_code) == (1, 1, 1, 1)
+    ((path, code, reason),) = summary.problems
+    assert path.endswith("broken.dcm")
+    assert code
+    assert not any(secret in reason for secret in SECRETS)
+
+
+def test_a_named_file_that_is_no_film_fails(tmp_path: Path, pipeline: Pipeline):
+    (tmp_path / "notes.txt").write_text("not a film")
+    assert run(pipeline, [tmp_path / "notes.txt"], tmp_path / "out").failed == 1
+
+
+def test_selection_rules_apply_on_request_only(tmp_path: Path, pipeline: Pipeline):
+    chest = make_dx(BodyPartExamined="CHEST", StudyDescription="Chest", SeriesDescription="Chest PA")
+    film = write(chest, tmp_path / "chest.dcm")
+    refused = run(pipeline, [film], tmp_path / "out1", SelectionSettings())
+    assert refused.problems[0][1] == "NOT_SELECTED"
+    assert not refused.exit_code
+    asked = run(pipeline, [film], tmp_path / "out2")
+    assert all(code != "NOT_SELECTED" for _, code, _ in asked.problems)
+
+
+def test_films_of_one_name_do_not_overwrite_each_other(tmp_path: Path, pipeline: Pipeline):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "film.dcm").write_bytes(DEMO_FILMS[0].read_bytes())
+    run(pipeline, [tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").glob("*.seg.dcm")} == {"film.seg.dcm", "film-2.seg.dcm"}
+
+
+def test_our_own_results_are_not_read_again(tmp_path: Path, pipeline: Pipeline):
+    run(pipeline, [DEMO_FILMS[0]], tmp_path / "out")
+    again = run(pipeline, [tmp_path / f"out/{DEMO_FILMS[0].stem}.overlay.dcm"], tmp_path / "out2")
+    assert again.problems[0][1] == "OWN_RESULT"

@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from click.testing import CliRunner, Result
+from pydicom import dcmread
+
+from spinepacs.cli import main
+from tests.films import spine_like
+from tests.peers import dcmtk_storescp, free_port
+
+DEMO_FILMS = sorted((Path(__file__).parents[1] / "demo" / "films").glob("*.dcm"))
+COMMANDS = ("serve", "process", "wrap", "findings", "queue", "retry", "check", "version")
+
+
+def spinepacs(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "spinepacs.toml"
+    path.write_text('[storage]\nspool = "spool"\ndatabase_url = "sqlite:///ledger.sqlite"\nreserve_mb = 0\n')
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str):
+    result = spinepacs(command, "--help")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) >= 4
+
+
+def test_version_names_the_libraries():
+    result = spinepacs("version")
+    assert result.exit_code == 0
+    assert "onnxruntime" in result.output
+
+
+def test_bad_usage_is_2(tmp_path: Path):
+    assert spinepacs("process", "--out", tmp_path).exit_code == 2
+    assert spinepacs("process", tmp_path / "absent", "--out", tmp_path).exit_code == 2
+    assert spinepacs("serve", "--config", tmp_path / "absent.toml").exit_code == 2
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[listener]\nprot = 1\n")
+    result = spinepacs("check", "--config", broken)
+    assert result.exit_code == 2
+    assert "broken.toml:2" in result.output
+
+
+def test_process_tells_by_its_exit_code(tmp_path: Path):
+    good = spinepacs("process", DEMO_FILMS[0], "--out", tmp_path / "good")
+    assert good.exit_code == 0, good.output
+    assert "1 read, 0 refused, 0 failed" in good.output
+    (tmp_path / "bad.dcm").write_bytes(b"not DICOM")
+    bad = spinepacs("process", tmp_path / "bad.dcm", "--out", tmp_path / "bad")
+    assert bad.exit_code == 1
+    assert "NOT_DICOM" in bad.output
+
+
+def test_wrap_makes_a_dicom_film(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "film.png"), (spine_like() // 16).astype("uint8"))
+    result = spinepacs(
+        "wrap", tmp_path / "film.png", "--spacing", "0.15", "--body-part", "CSPINE", "--view", "LATERAL"
+    )
+    assert result.exit_code == 0, result.output
+    film = dcmread(tmp_path / "film.dcm")
+    assert film.BodyPartExamined == "CSPINE"
+
+
+def test_findings_and_queue_of_an_empty_database(config: Path):
+    for command in ("findings", "queue"):
+        result = spinepacs(command, "--config", config)
+        assert (result.exit_code, result.output) == (0, "nothing\n"), result.output
+        assert json.loads(spinepacs(command, "--config", config, "--format", "json").output) == []
+        assert list(
+            csv.reader(StringIO(spinepacs(command, "--config", config, "--format", "csv").output))
+        ) in ([], [[]])
+
+
+def test_retry_wants_to_know_what(config: Path):
+    assert spinepacs("retry", "--config", config).exit_code == 2
+    assert spinepacs("retry", "--config", config, "--failed").output == "0 back in the queue\n"
+    assert spinepacs("retry", "--config", config, "1.2.3").exit_code == 1
+
+
+def test_check_says_what_is_well_and_what_is_not(config: Path, tmp_path: Path):
+    fine = spinepacs("check", "--config", config)
+    assert fine.exit_code == 0, fine.output
+    assert fine.output.count("ok ") >= 5
+    with config.open("a") as file:
+        file.write(
+            f'[[destinations]]\nname = "away"\nae_title = "X"\nhost = "127.0.0.1"\nport = {free_port()}\n'
+        )
+    away = spinepacs("check", "--config", config)
+    assert away.exit_code == 1
+    assert "cannot be reached" in away.output
+
+
+@pytest.mark.peer
+def test_check_asks_a_real_destination(config: Path, tmp_path: Path):
+    with dcmtk_storescp(tmp_path) as pacs:
+        with config.open("a") as file:
+            file.write(f'[[destinations]]\nname = "dcmtk"\nae_title = "{pacs.ae_title}"\n')
+            file.write(f'host = "127.0.0.1"\nport = {pacs.port}\n')
+        result = spinepacs("check", "--config", config)
+    assert result.exit_code == 0, result.output
+    assert "accepts SEG, SR, OVERLAY" in result.output
