@@ -1,0 +1,152 @@
+"""Bytes to a dataset: every damage ends in :class:`BadInput`, and nothing that pydicom says gets out.
+
+pydicom's warnings and log lines quote the values of elements, patient names among them: here they are held back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom import config
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from spinepacs.errors import BadInput, Transient
+
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_UID = re.compile(r"[0-9.]{1,64}")
+
+
+@contextmanager
+def quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Read and write values unvalidated; yield the warnings instead of showing them.
+
+    The settings of pydicom and of ``warnings`` belong to the process: use it in one thread at a time.
+    """
+    logger = logging.getLogger("pydicom")
+    was_disabled = logger.disabled
+    with warnings.catch_warnings(record=True) as caught, config.disable_value_validation():
+        warnings.simplefilter("always")
+        logger.disabled = True
+        try:
+            yield caught
+        finally:
+            logger.disabled = was_disabled
+
+
+def parse(path: Path, *, with_pixels: bool) -> Dataset:
+    """Read a Part 10 file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    with_pixels : bool
+        False stops before the pixel data.
+
+    Raises
+    ------
+    BadInput
+        ``NOT_DICOM``, ``TRUNCATED``, ``DAMAGED_DATASET``.
+    Transient
+        The file cannot be opened or the disk fails.
+    """
+    try:
+        with path.open("rb") as file, quiet() as caught:
+            dataset = pydicom.dcmread(file, stop_before_pixels=not with_pixels)
+            cut_off = _ends_inside_its_last_element(dataset)
+    except InvalidDicomError:
+        raise BadInput(
+            "NOT_DICOM", "no DICOM file (PS3.10): the prefix DICM is missing; send the original file"
+        ) from None
+    except IsADirectoryError:
+        raise BadInput("NOT_DICOM", "this is a folder: name the files in it") from None
+    except Exception as error:  # pydicom raises whatever its converters raise on damaged bytes
+        if isinstance(error, OSError) and error.errno is not None:
+            raise Transient(f"cannot read the file: {error.strerror}") from None
+        raise BadInput(
+            "DAMAGED_DATASET", f"the dataset cannot be parsed ({type(error).__name__}); send the image again"
+        ) from None
+    if cut_off or any("end of file" in str(item.message).lower() for item in caught):
+        raise BadInput("TRUNCATED", "the file ends inside an element: send the image again")
+    return dataset
+
+
+def _ends_inside_its_last_element(dataset: Dataset) -> bool:
+    last = max(dataset.keys(), default=None)
+    element: object = None if last is None else dataset.get_item(last)
+    return (
+        isinstance(element, RawDataElement)
+        and element.length != _UNDEFINED_LENGTH
+        and len(element.value or b"") < element.length
+    )
+
+
+def uid(dataset: Dataset, keyword: str) -> str:
+    """Value of a UID element; odd components are let through, since real senders make them.
+
+    Raises
+    ------
+    BadInput
+        ``MISSING_UID``; ``INVALID_UID`` where it holds anything but digits and dots or is longer than 64.
+    """
+    value = text(dataset, keyword)
+    if not value:
+        raise BadInput("MISSING_UID", f"{keyword} is missing or empty: the sender must supply it")
+    if not _UID.fullmatch(value):
+        raise BadInput(
+            "INVALID_UID", f"{keyword} is no UID (digits and dots, at most 64): correct the sender"
+        )
+    return value
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """First value as stripped text; empty where it is missing or cannot be read."""
+    values = texts(dataset, keyword)
+    return values[0] if values else ""
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values as stripped text; none where the element is missing or cannot be read."""
+    return tuple(str(value).strip(" \0\t\r\n") for value in _values(dataset, keyword))
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """All values as finite numbers; none where one of them is no such number."""
+    try:
+        values = tuple(float(value) for value in _values(dataset, keyword))
+    except (TypeError, ValueError):
+        return ()
+    return values if all(math.isfinite(value) for value in values) else ()
+
+
+def number(dataset: Dataset, keyword: str, default: float) -> float:
+    """First value as a finite number, else the default."""
+    return next(iter(numbers(dataset, keyword)), default)
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a sequence; none where it is missing or cannot be read."""
+    return [value for value in _values(dataset, keyword) if isinstance(value, Dataset)]
+
+
+def _values(dataset: Dataset, keyword: str) -> list[Any]:
+    """Values of an element as a list: an element that cannot be converted counts as missing."""
+    try:
+        with quiet():
+            value = dataset.get(keyword)
+    except Exception:  # pydicom raises whatever its converters raise on damaged bytes
+        return []
+    if value is None or value == "":
+        return []
+    is_many = isinstance(value, (list, pydicom.multival.MultiValue, pydicom.sequence.Sequence))
+    return list(value) if is_many else [value]

@@ -1,0 +1,102 @@
+"""A file to a radiograph: parse, refuse what is no single greyscale film, decode, window, take the spacing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from spinepacs.dicom.header import anterior_left, body_part_of, header_of, view_of
+from spinepacs.dicom.parse import number, parse, text
+from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
+from spinepacs.dicom.source import source_header
+from spinepacs.dicom.spacing import aspect_ratio_of, spacing_of
+from spinepacs.dicom.windowing import Picture, window
+from spinepacs.findings import Refusal
+from spinepacs.study import Radiograph
+
+__all__ = ["DECODABLE_TRANSFER_SYNTAXES", "LEAST_SIDE_PX", "LoadedFilm", "read_film"]
+
+LEAST_SIDE_PX = 64
+"""Rows or columns below which nothing can be measured."""
+
+
+@dataclass(frozen=True)
+class LoadedFilm:
+    """A radiograph with the header that its results are made from.
+
+    Parameters
+    ----------
+    radiograph
+        Pixels and what the analysis needs; no patient identity.
+    header
+        Sanitised copy of the source's header, see :func:`spinepacs.dicom.source.source_header`.
+    """
+
+    radiograph: Radiograph
+    header: Dataset
+
+
+def read_film(path: Path) -> LoadedFilm | Refusal:
+    """Read one radiograph.
+
+    Returns
+    -------
+    LoadedFilm or Refusal
+        Refusal ``MULTI_FRAME``, ``COLOUR``, ``TOO_SMALL``, ``NON_SQUARE_PIXELS``, ``EMPTY_IMAGE`` or ``BURNT_OUT``.
+
+    Raises
+    ------
+    BadInput
+        The codes of :func:`spinepacs.dicom.header.read_header` and :func:`spinepacs.dicom.pixels.decode`.
+    Transient
+        The file cannot be opened or the disk fails.
+    """
+    dataset = parse(path, with_pixels=True)
+    return refusal_of(dataset) or _load(dataset)
+
+
+def refusal_of(dataset: Dataset) -> Refusal | None:
+    """Tell from the header alone why an image is not read; None where it may be."""
+    if number(dataset, "NumberOfFrames", 1) > 1:
+        return Refusal("MULTI_FRAME", "NumberOfFrames is more than 1: only single radiographs are read")
+    photometric = text(dataset, "PhotometricInterpretation").upper()
+    if number(dataset, "SamplesPerPixel", 1) > 1 or photometric not in ("", "MONOCHROME1", "MONOCHROME2"):
+        return Refusal("COLOUR", "PhotometricInterpretation is not greyscale: send the original radiograph")
+    sides = number(dataset, "Rows", 0), number(dataset, "Columns", 0)
+    if 0 < min(sides) < LEAST_SIDE_PX:
+        return Refusal("TOO_SMALL", f"Rows or Columns is below {LEAST_SIDE_PX}: nothing can be measured")
+    if spacing_of(dataset) is None and abs(aspect_ratio_of(dataset) - 1) > 0.01:
+        return Refusal(
+            "NON_SQUARE_PIXELS", "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
+        )
+    return None
+
+
+def _load(dataset: Dataset) -> LoadedFilm | Refusal:
+    header = header_of(dataset)
+    picture = window(decode(dataset), dataset)
+    if isinstance(picture, Refusal):
+        return picture
+    return LoadedFilm(
+        _radiograph(dataset, picture, (header.study_uid, header.series_uid, header.sop_uid)),
+        source_header(dataset),
+    )
+
+
+def _radiograph(dataset: Dataset, picture: Picture, uids: tuple[str, str, str]) -> Radiograph:
+    view = view_of(dataset)
+    study_uid, series_uid, sop_uid = uids
+    return Radiograph(
+        study_uid=study_uid,
+        series_uid=series_uid,
+        sop_uid=sop_uid,
+        values=picture.values,
+        display=picture.display,
+        spacing=spacing_of(dataset),
+        view=view,
+        anterior_left=anterior_left(dataset, view),
+        body_part=body_part_of(dataset),
+        notes=picture.notes,
+    )
