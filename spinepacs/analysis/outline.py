@@ -15,6 +15,8 @@ from spinepacs.geometry import Points
 
 _OUTSIDE = -1e4
 """Logit of the ring around the box: the outline ends at the box, as Ultralytics crops its masks."""
+_MOST_NODES = 64
+"""Nodes along a side of the box: then large bodies (films of few vertebrae) cost no more than small ones."""
 _TOLERANCE_PX = 0.08
 """Largest deviation of the simplified outline, input px: a fifth of what the network localises at best."""
 
@@ -56,33 +58,35 @@ def mask_outline(
     x0, y0, x1, y1 = box_px
     if x1 - x0 < 2 or y1 - y0 < 2:
         return None
-    x = np.linspace(x0, x1, int(np.ceil(x1 - x0)) + 1)
-    y = np.linspace(y0, y1, int(np.ceil(y1 - y0)) + 1)
-    (left, right), weights_x = _cubic_weights(x / stride_px - 0.5, prototypes.shape[2])
-    (top, bottom), weights_y = _cubic_weights(y / stride_px - 0.5, prototypes.shape[1])
-    coarse = np.tensordot(coefficients, prototypes[:, top:bottom, left:right], axes=1)
-    field = weights_y @ coarse.astype(np.float64) @ weights_x.T - threshold_logit
+    x, y = _nodes(x0, x1), _nodes(y0, y1)
+    columns, weights_x = _cubic_taps(x / stride_px - 0.5, prototypes.shape[2])
+    rows, weights_y = _cubic_taps(y / stride_px - 0.5, prototypes.shape[1])
+    (top, bottom), (left, right) = (rows.min(), rows.max() + 1), (columns.min(), columns.max() + 1)
+    # einsum and four taps instead of matrix products: BLAS would wake all its threads for these small ones.
+    coarse = np.einsum("k,kij->ij", coefficients, prototypes[:, top:bottom, left:right]).astype(np.float64)
+    tall = np.einsum("ty,tyx->yx", weights_y, coarse[rows - top])
+    field = np.einsum("tx,ytx->yx", weights_x, tall[:, columns - left]) - threshold_logit
     loop = largest_level_line(np.pad(field, 1, constant_values=_OUTSIDE))
     if loop is None:
         return None
-    nodes = np.clip(loop - 1, 0, [len(x) - 1, len(y) - 1])
+    nodes = np.clip(loop - 1, 0, (len(x) - 1, len(y) - 1))
     step = np.array([x[1] - x[0], y[1] - y[0]])
     return simplified(nodes * step + [x0, y0], _TOLERANCE_PX)
 
 
-def _cubic_weights(positions: NDArray[np.float64], size: int) -> tuple[tuple[int, int], NDArray[np.float64]]:
-    """Range of cells that the positions need, and the (positions, cells of the range) matrix of their weights."""
-    base = np.floor(positions).astype(int)
-    first, last = max(int(base.min()) - 1, 0), min(int(base.max()) + 2, size - 1)
-    weights = np.zeros((len(positions), max(last - first + 1, 1)))
-    rows = np.arange(len(positions))
-    for offset in range(-1, 3):
-        distance = np.abs(positions - base - offset)
-        near = (1.5 * distance - 2.5) * distance**2 + 1
-        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-        columns = np.clip(base + offset, first, last) - first
-        np.add.at(weights, (rows, columns), np.where(distance <= 1, near, far))
-    return (first, first + weights.shape[1]), weights
+def _nodes(start: float, end: float) -> NDArray[np.float64]:
+    """Node positions from ``start`` to ``end``, input px: about one px apart, never more than 64 of them."""
+    return np.linspace(start, end, min(int(np.ceil(end - start)) + 1, _MOST_NODES))
+
+
+def _cubic_taps(positions: NDArray[np.float64], size: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The four cells around each position, (4, positions), and their weights; the border cell goes on outside."""
+    base = np.floor(positions)
+    cells = base + np.arange(-1, 3)[:, None]
+    distance = np.abs(positions - cells)
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.clip(cells, 0, size - 1).astype(np.intp), np.where(distance <= 1, near, far)
 
 
 def largest_level_line(field: NDArray[np.float64]) -> Points | None:

@@ -1,0 +1,110 @@
+"""Detections → the named spine: levels made consistent, endplates found, view and facing settled.
+
+Notes that a :class:`~spinepacs.findings.Spine` may carry:
+
+``LEVEL_AMBIGUOUS``        the chain shifted by one level fits the network's answer almost as well
+``LEVELS_SHIFTED``         most published levels differ from the network's
+``VERTEBRAE_MISSING``      levels inside the chain were not found: ``Spine.missing`` names them
+``DETECTIONS_DROPPED``     something was found that fits nowhere in the chain
+``HEAD_AT_THE_BOTTOM``     the film stands on its head
+``VIEW_FROM_PICTURE``      the header does not give the view
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spinepacs.analysis.chain import Chain, best_chain
+from spinepacs.analysis.endplates import find_endplates
+from spinepacs.analysis.pose import anterior_left_from_picture, view_from_picture
+from spinepacs.anatomy import Level
+from spinepacs.findings import Detection, Refusal, Spine, Vertebra
+from spinepacs.study import View
+
+_LEAST_VERTEBRAE = 2
+_AMBIGUOUS_BELOW = 1.0
+"""Nats between the best chain and the one shifted by one: e to the 1 times as likely is not sure."""
+
+
+def label(detections: Sequence[Detection], view: View, anterior_left: bool | None) -> Spine | Refusal:
+    """Name the vertebrae of one film.
+
+    Parameters
+    ----------
+    detections
+        In any order, native px.
+    view, anterior_left
+        As the header states them (see :class:`~spinepacs.study.Radiograph`).
+
+    Returns
+    -------
+    The spine, or a refusal: ``NO_VERTEBRA_FOUND``, or ``TOO_FEW_VERTEBRAE`` for fewer than two in one chain, where
+    neither a level nor a disc can be told from one body alone.
+    """
+    if not detections:
+        return Refusal("NO_VERTEBRA_FOUND", "no vertebra was found on this film")
+    chain = best_chain(detections)
+    if len(chain.levels) < _LEAST_VERTEBRAE:
+        return Refusal("TOO_FEW_VERTEBRAE", "fewer than two vertebrae in a row were found on this film")
+    vertebrae = _vertebrae(chain)
+    notes = _chain_notes(chain, vertebrae)
+    if view is View.UNKNOWN and (view := view_from_picture(vertebrae)) is not View.UNKNOWN:
+        notes.append("VIEW_FROM_PICTURE")
+    facing, basis = _facing(vertebrae, view, anterior_left)
+    return Spine(vertebrae, _missing(chain.levels), view, facing, basis, tuple(notes))
+
+
+def _vertebrae(chain: Chain) -> tuple[Vertebra, ...]:
+    published = set(chain.levels)
+    rightwards = np.stack([chain.axes[:, 1], -chain.axes[:, 0]], axis=1)
+    outlines = [detection.outline.points for detection in chain.detections]
+    uppers, lowers = (find_endplates(outlines, sign * chain.axes, rightwards) for sign in (-1, 1))
+    return tuple(
+        Vertebra(
+            level=level,
+            raw_level=detection.raw_level,
+            raw_score=float(detection.class_scores.max()),
+            level_reason=_level_reason(detection.raw_level, level, published),
+            score=detection.score,
+            outline=detection.outline,
+            # C1 is a ring, C2 carries the dens on top, and the sacrum goes on below S1.
+            upper=upper if level > Level.C2 else None,
+            lower=lower if Level.C1 < level < Level.S1 else None,
+        )
+        for detection, level, upper, lower in zip(chain.detections, chain.levels, uppers, lowers, strict=True)
+    )
+
+
+def _level_reason(raw: Level, level: Level, published: set[Level]) -> str:
+    """Why the published level is not the network's: ``TAKEN`` by another vertebra, or by the ``CHAIN`` as a whole."""
+    if raw == level:
+        return ""
+    return "TAKEN" if raw in published else "CHAIN"
+
+
+def _missing(levels: Sequence[Level]) -> tuple[Level, ...]:
+    return tuple(level for level in Level if levels[0] < level < levels[-1] and level not in levels)
+
+
+def _chain_notes(chain: Chain, vertebrae: Sequence[Vertebra]) -> list[str]:
+    differing = sum(vertebra.level != vertebra.raw_level for vertebra in vertebrae)
+    applies = {
+        "LEVEL_AMBIGUOUS": chain.margin < _AMBIGUOUS_BELOW,
+        "LEVELS_SHIFTED": differing > len(vertebrae) / 2,
+        "VERTEBRAE_MISSING": bool(_missing(chain.levels)),
+        "DETECTIONS_DROPPED": bool(chain.dropped),
+        "HEAD_AT_THE_BOTTOM": bool(chain.axes[:, 1].mean() < 0),
+    }
+    return [note for note, true in applies.items() if true]
+
+
+def _facing(vertebrae: Sequence[Vertebra], view: View, anterior_left: bool | None) -> tuple[bool | None, str]:
+    """Which image side is anterior, and how it is known; nothing but lateral films has one."""
+    if view is not View.LATERAL:
+        return None, ""
+    if anterior_left is not None:
+        return anterior_left, "header"
+    facing = anterior_left_from_picture(vertebrae)
+    return facing, "" if facing is None else "picture"

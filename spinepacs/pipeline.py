@@ -1,0 +1,228 @@
+"""The path of a study, from files to results: read, normalise, segment, label, measure, grade, encode.
+
+No threads, no database, no network; what happens before and after is in ``dispatch``, ``worker`` and ``store``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from pydicom.dataset import Dataset
+
+from spinepacs.analysis.grade import Policy, grade
+from spinepacs.analysis.label import label
+from spinepacs.analysis.measure import disc_heights
+from spinepacs.analysis.normalise import to_input, with_square_pixels
+from spinepacs.analysis.segment import Segmenter, scaled
+from spinepacs.dicom.header import read_header
+from spinepacs.dicom.overlay import draw_overlay, encode_overlay
+from spinepacs.dicom.read import LoadedFilm, read_film
+from spinepacs.dicom.report import encode_report
+from spinepacs.dicom.segmentation import encode_segmentation
+from spinepacs.errors import BadInput
+from spinepacs.findings import (
+    Detection,
+    EncodedObject,
+    ImageResult,
+    Reading,
+    Refusal,
+    StudyResult,
+    Versions,
+)
+from spinepacs.settings import OutputSettings
+from spinepacs.study import Radiograph
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Clock:
+    """Seconds by step of one film."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a step."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything that is needed to read studies: model, policy, and what to write.
+
+    Parameters
+    ----------
+    segmenter
+        The model's session: a pipeline belongs to one thread of one process.
+    policy
+        The grading policy.
+    output
+        Which objects are written and how.
+    """
+
+    segmenter: Segmenter
+    policy: Policy
+    output: OutputSettings
+
+    @classmethod
+    def open(cls, model: Path, policy: Path, output: OutputSettings, threads: int) -> Self:
+        """Load a model folder and a policy file.
+
+        Raises
+        ------
+        BadModel, BadSettings
+            If either cannot be used.
+        """
+        return cls(Segmenter.open(model, threads), Policy.load(policy), output)
+
+    @property
+    def versions(self) -> Versions:
+        """What the readings are made with."""
+        return Versions(
+            self.segmenter.model_name, self.segmenter.model_version, self.policy.name, self.policy.version
+        )
+
+    def read_study(self, study_uid: str, films: Sequence[Path]) -> StudyResult:
+        """Read all films of a study.
+
+        A film that cannot be read or described becomes a refusal with the error's code, and the others go on.
+
+        Returns
+        -------
+        The results, one for each film, in the order of ``films``.
+
+        Raises
+        ------
+        Transient
+            What may pass (the disk): the whole study can be tried again.
+        """
+        return StudyResult(study_uid, tuple(self._read_or_refuse(study_uid, film) for film in films))
+
+    def read_film(self, film: Path) -> ImageResult:
+        """Read one film, from the file to the objects that describe it.
+
+        Raises
+        ------
+        BadInput
+            If the file is damaged.
+        Transient
+            What may pass (the disk).
+        """
+        clock = _Clock()
+        with clock.step("read"):
+            loaded = read_film(film)
+        if isinstance(loaded, Refusal):
+            return ImageResult(self._refused(film, loaded), ())
+        reading = self._interpret(loaded.radiograph, clock)
+        if reading.refusal:
+            return ImageResult(reading, ())
+        return self._described(loaded, reading, clock)
+
+    def _interpret(self, film: Radiograph, clock: _Clock) -> Reading:
+        """Pixels → spine → heights → findings."""
+        detections = self._detect(film, clock)
+        with clock.step("label"):
+            spine = label(detections, film.view, film.anterior_left)
+        reading = self._empty_reading(film)
+        if isinstance(spine, Refusal):
+            return replace(reading, refusal=spine, seconds=clock.seconds)
+        with clock.step("measure"):
+            discs = disc_heights(spine, film.spacing)
+        with clock.step("grade"):
+            findings = grade(discs, spine, self.policy)
+        return replace(
+            reading,
+            spine=spine,
+            discs=discs,
+            findings=findings,
+            notes=film.notes + spine.notes,
+            seconds=clock.seconds,
+        )
+
+    def _detect(self, film: Radiograph, clock: _Clock) -> tuple[Detection, ...]:
+        manifest = self.segmenter.manifest
+        with clock.step("normalise"):
+            display, factor = with_square_pixels(film.display, film.spacing)
+            tensor, letterbox = to_input(
+                display, manifest.input_height_px, manifest.input_width_px, manifest.pad_value
+            )
+        with clock.step("infer"):
+            heads = self.segmenter.infer(tensor)
+        with clock.step("segment"):
+            found = self.segmenter.read_heads(*heads, letterbox, *display.shape)
+            return tuple(scaled(detection, factor) for detection in found)
+
+    def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
+        """The reading with its objects; without them, and refused, where the header defeats the encoders."""
+        try:
+            with clock.step("encode"):
+                objects = tuple(self._encode(loaded.header, loaded.radiograph, reading))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            # highdicom raises these for headers that are wrong in a way nobody has met yet. Only the place is
+            # logged: such messages quote values.
+            frame = error.__traceback__
+            while frame and frame.tb_next:
+                frame = frame.tb_next
+            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
+            _log.error(
+                "encoding failed: %s at %s", type(error).__name__, place, extra={"sop_uid": reading.sop_uid}
+            )
+            refusal = Refusal(
+                "NOT_ENCODED", f"{type(error).__name__} while the results were written; see the log"
+            )
+            return ImageResult(replace(reading, refusal=refusal, seconds=clock.seconds), ())
+        return ImageResult(replace(reading, seconds=clock.seconds), objects)
+
+    def _encode(self, header: Dataset, film: Radiograph, reading: Reading) -> Iterator[EncodedObject]:
+        segmentation = None
+        if self.output.segmentation_enabled:
+            segmentation = encode_segmentation(header, reading, self.output)
+        if segmentation:
+            yield segmentation
+        if self.output.report_enabled:
+            yield encode_report(header, reading, segmentation, self.output)
+        if self.output.overlay_enabled:
+            yield encode_overlay(header, reading, draw_overlay(film.display, reading), self.output)
+
+    def _read_or_refuse(self, study_uid: str, film: Path) -> ImageResult:
+        try:
+            return self.read_film(film)
+        except BadInput as error:
+            refusal = Refusal(error.reason_code, str(error))
+        try:
+            reading = self._refused(film, refusal)
+        except BadInput:  # not even its header can be read: the order of the results tells which film it is
+            reading = self._reading(study_uid, "", "", refusal)
+        return ImageResult(reading, ())
+
+    def _refused(self, film: Path, refusal: Refusal) -> Reading:
+        header = read_header(film)
+        return self._reading(header.study_uid, header.series_uid, header.sop_uid, refusal)
+
+    def _empty_reading(self, film: Radiograph) -> Reading:
+        empty = self._reading(film.study_uid, film.series_uid, film.sop_uid, None)
+        return replace(empty, rows=film.rows, columns=film.columns, spacing=film.spacing, notes=film.notes)
+
+    def _reading(self, study_uid: str, series_uid: str, sop_uid: str, refusal: Refusal | None) -> Reading:
+        return Reading(
+            study_uid=study_uid,
+            series_uid=series_uid,
+            sop_uid=sop_uid,
+            versions=self.versions,
+            rows=0,
+            columns=0,
+            spacing=None,
+            spine=None,
+            discs=(),
+            findings=(),
+            refusal=refusal,
+        )
