@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -169,13 +170,9 @@ class Pipeline:
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             # highdicom raises these for headers that are wrong in a way nobody has met yet. Only the place is
             # logged: such messages quote values.
-            frame = error.__traceback__
-            while frame and frame.tb_next:
-                frame = frame.tb_next
-            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "?"
-            _log.error(
-                "encoding failed: %s at %s", type(error).__name__, place, extra={"sop_uid": reading.sop_uid}
-            )
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__} at {place.filename}:{place.lineno}"
+            _log.error("results not encoded: %s", what, extra={"sop_uid": reading.sop_uid})
             refusal = Refusal(
                 "NOT_ENCODED", f"{type(error).__name__} while the results were written; see the log"
             )
