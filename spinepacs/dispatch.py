@@ -142,6 +142,10 @@ class Dispatcher:
         """Number of workers that are ready for work."""
         return sum(bench.is_ready for bench in self._benches)
 
+    def workers(self) -> dict[str, tuple[bool, int]]:
+        """By name: whether the worker is ready, and how often it has been replaced."""
+        return {bench.thread.name: (bench.is_ready, max(0, bench.hired - 1)) for bench in self._benches}
+
     def start(self) -> None:
         """Start the benches in threads of this process."""
         for bench in self._benches:
@@ -182,6 +186,7 @@ class Bench:
         self._worker: Child | None = None
         self._versions: Versions | None = None
         self._pause_s = _FIRST_PAUSE_S
+        self.hired = 0
 
     @property
     def is_ready(self) -> bool:
@@ -250,6 +255,7 @@ class Bench:
     def _hire(self) -> float:
         """Start a worker and wait for its first word; returns the pause (s) after it."""
         self._worker = self._dispatcher.hire()
+        self.hired += 1
         answer = self._wait(START_LIMIT_S, self._dispatcher.stopping.is_set)
         if isinstance(answer, Ready):
             self._versions = answer.versions

@@ -59,6 +59,13 @@ class Child:
         """None while it runs; negative: killed by that signal."""
         return self._process.exitcode
 
+    def has_spoken(self) -> bool:
+        """Whether it has sent anything, or ended; never waits."""
+        try:
+            return self.channel.poll()
+        except OSError:
+            return False
+
     def ask_to_stop(self) -> None:
         """Close the pipe: the child sees its end and stops when it can."""
         self.channel.close()

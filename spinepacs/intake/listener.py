@@ -31,7 +31,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a mo
 )
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from spinepacs.dicom.read import DECODABLE_TRANSFER_SYNTAXES
+from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES
 from spinepacs.errors import Permanent, Transient
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.ledger import Ledger

@@ -1,0 +1,304 @@
+"""The composition root of ``serve``: one supervisor, and a child process for each part that the network can reach.
+
+::
+
+    supervisor ── listener   (process)   C-STORE → spool, ledger
+               ├─ watcher    (process)   folder  → spool, ledger      where a folder is set
+               ├─ delivery   (process)   outbox  → PACS, a thread each where destinations are set
+               ├─ worker-1…n (processes) headers and studies, handed out by the dispatcher's threads
+               └─ health     (threads)   /healthz /readyz /metrics
+
+They share nothing but spool and ledger, so each may die at any moment; the supervisor starts it again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from spinepacs import logs
+from spinepacs.delivery import deliver
+from spinepacs.dispatch import Dispatcher
+from spinepacs.errors import Permanent, Transient
+from spinepacs.health import Check, Figures, HealthServer
+from spinepacs.intake.assembly import ready
+from spinepacs.intake.listener import Listener
+from spinepacs.intake.watcher import Watcher
+from spinepacs.processes import Child, stop_event
+from spinepacs.settings import Settings
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.spool import Spool
+from spinepacs.worker import work
+
+STOP_GRACE_S = 20.0
+"""What is in work at SIGTERM gets so long to finish; then it is broken off and done again at the next start."""
+
+_LOOK_S = 0.2
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
+_MB = 1_000_000
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Returns
+    -------
+    int
+        Exit code: 0 after a stop in order.
+
+    Raises
+    ------
+    Permanent
+        If another daemon works on the same spool, or a port of ours is taken, or the database does not fit.
+    """
+    logs.configure(settings.log.level, settings.log.format)
+    stop = threading.Event()
+    with _signals(stop), ExitStack() as stack:
+        spool = Spool(settings.storage.spool)
+        stack.enter_context(_only_daemon(settings.storage.spool / "lock"))
+        ledger = _open_ledger(settings.storage.database_url, stop)
+        if ledger is not None:
+            stack.callback(ledger.close)
+            Daemon(settings, spool, ledger).run(stop)
+    return 0
+
+
+class Daemon:
+    """The supervisor's own parts: children, dispatcher, health.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    spool, ledger
+        Opened by this process.
+    """
+
+    def __init__(self, settings: Settings, spool: Spool, ledger: Ledger) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._ledger = ledger
+        self._parts = [Part(name, main, settings) for name, main in _mains(settings).items()]
+        quiet_period_s = settings.assembly.quiet_period_s
+        self._dispatcher = Dispatcher(
+            settings.work,
+            ledger,
+            hire=lambda: Child("worker", work, settings),
+            assemble=lambda studies: ready(studies, datetime.now(UTC), quiet_period_s),
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Run everything until ``stop`` is set, then stop everything in order."""
+        health = self._health()
+        returned = self._ledger.return_orphans()
+        _log.info("started; %d studies were in work when the last daemon ended", returned)
+        if health:
+            health.start()
+        self._dispatcher.start()
+        while not stop.wait(_LOOK_S):
+            for part in self._parts:
+                part.keep_alive()
+        self._stop()
+        if health:
+            health.stop()
+        _log.info("stopped")
+
+    def _stop(self) -> None:
+        _log.info("stopping; work in hand has %g s to finish", STOP_GRACE_S)
+        until = time.monotonic() + STOP_GRACE_S
+        for part in self._parts:
+            part.ask_to_stop()
+        self._dispatcher.stop(STOP_GRACE_S)
+        for part in self._parts:
+            part.end(max(1.0, until - time.monotonic()))
+
+    def _health(self) -> HealthServer | None:
+        settings = self._settings.health
+        if not settings.enabled:
+            return None
+        reserve_bytes = self._settings.storage.reserve_mb * _MB
+        figures = Figures(self._ledger, self._spool, reserve_bytes, self._processes)
+        return HealthServer(settings, self._checks(reserve_bytes), figures)
+
+    def _processes(self) -> Mapping[str, tuple[bool, int]]:
+        parts = {part.name: (part.is_alive, part.restarts) for part in self._parts}
+        return {**parts, **self._dispatcher.workers()}
+
+    def _checks(self, reserve_bytes: int) -> dict[str, Check]:
+        def database() -> str:
+            self._ledger.counts()
+            return ""
+
+        def disk() -> str:
+            free_bytes = self._spool.free_bytes()
+            return "" if free_bytes > reserve_bytes else f"{free_bytes // _MB} MB free, below the reserve"
+
+        def model() -> str:
+            return "" if self._dispatcher.models_loaded else "no worker has a model loaded"
+
+        checks: dict[str, Check] = {"database": database, "disk": disk, "model": model}
+        for part in self._parts:
+            checks[part.name] = part.why_not_ready
+        return checks
+
+
+Main = Callable[[Connection, Settings], None]
+
+
+def _mains(settings: Settings) -> dict[str, Main]:
+    """The parts that these settings ask for."""
+    mains: dict[str, Main] = {}
+    if settings.listener.enabled:
+        mains["listener"] = listen
+    if settings.watch.folder is not None:
+        mains["watcher"] = watch
+    if settings.destinations:
+        mains["delivery"] = send
+    return mains
+
+
+def listen(channel: Connection, settings: Settings) -> None:
+    """Be the listener process."""
+    with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
+        stop = stop_event(channel)
+        listener = Listener(settings.listener, spool, ledger)
+        listener.start()
+        channel.send_bytes(READY)
+        stop.wait()
+        listener.stop()
+
+
+def watch(channel: Connection, settings: Settings) -> None:
+    """Be the watcher process."""
+    with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
+        channel.send_bytes(READY)
+        Watcher(settings.watch, spool, ledger).run(stop_event(channel))
+
+
+def send(channel: Connection, settings: Settings) -> None:
+    """Be the delivery process."""
+    with _stores(settings, 0) as (spool, ledger):
+        channel.send_bytes(READY)
+        stop, poll_s = stop_event(channel), settings.work.poll_s
+        deliver(settings.destinations, settings.listener.ae_title, spool, ledger, stop=stop, poll_s=poll_s)
+
+
+READY = b"ready"
+
+
+@contextmanager
+def _stores(settings: Settings, reserve_bytes: int) -> Iterator[tuple[Spool, Ledger]]:
+    """Open spool and ledger in a child; what is wrong is logged in one line and ends the child."""
+    logs.configure(settings.log.level, settings.log.format)
+    try:
+        spool = Spool(settings.storage.spool, reserve_bytes)
+        with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+            yield spool, ledger
+    except (Transient, Permanent) as error:
+        _log.error("%s", error)
+        sys.exit(1)
+
+
+class Part:
+    """One supervised child process: started, and started again when it dies, less and less often."""
+
+    def __init__(self, name: str, main: Main, settings: Settings) -> None:
+        self.name = name
+        self.restarts = -1
+        self._main = main
+        self._settings = settings
+        self._child: Child | None = None
+        self._is_ready = False
+        self._started_s = self._due_s = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process lives."""
+        return self._child is not None and self._child.is_alive
+
+    def why_not_ready(self) -> str:
+        """Empty when it works."""
+        return "" if self.is_alive and self._is_ready else f"the {self.name} process is not up"
+
+    def keep_alive(self) -> None:
+        """Look after it once: never waits."""
+        now_s = time.monotonic()
+        if self._child is None:
+            if now_s >= self._due_s:
+                self._child = Child(self.name, self._main, self._settings)
+                self._started_s = now_s
+                self.restarts += 1
+        elif not self._child.is_alive:
+            self._bury(self._child, now_s)
+        elif not self._is_ready:
+            self._is_ready = self._child.has_spoken()
+
+    def _bury(self, child: Child, now_s: float) -> None:
+        if now_s - self._started_s > _HEALTHY_S:
+            self._pause_s = _FIRST_PAUSE_S
+        self._due_s = now_s + self._pause_s
+        _log.error("%s died, exit code %s; again in %g s", self.name, child.exit_code, self._pause_s)
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        child.end()
+        self._child, self._is_ready = None, False
+
+    def ask_to_stop(self) -> None:
+        """Tell it, without waiting."""
+        if self._child is not None:
+            self._child.ask_to_stop()
+
+    def end(self, limit_s: float) -> None:
+        """Wait until it has ended, at most so long."""
+        child, self._child = self._child, None
+        if child is not None and not child.end(limit_s):
+            _log.warning("%s did not end in time and was killed", self.name)
+
+
+def _open_ledger(url: str, stop: threading.Event) -> Ledger | None:
+    """Open the ledger and bring it up to date, waiting while the database is away; None: stopped meanwhile."""
+    pause_s = _FIRST_PAUSE_S
+    while not stop.is_set():
+        try:
+            return Ledger.open(url)
+        except Transient as error:
+            _log.warning("waiting for the database: %s", error)
+        stop.wait(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+    return None
+
+
+@contextmanager
+def _only_daemon(path: Path) -> Iterator[None]:
+    """Hold the spool's lock; the system lets go of it when the process ends, however it ends."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Permanent(f"another spinepacs daemon works on {path.parent}: stop it first") from error
+        yield
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` on SIGTERM and SIGINT."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,128 @@
+"""What a worker process does: reads headers, and reads studies with one pipeline that it builds once.
+
+All of it may crash, spin or run out of memory: the dispatcher limits its time and replaces it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from multiprocessing.connection import Connection
+
+from spinepacs import logs
+from spinepacs.dicom.header import read_header
+from spinepacs.dispatch import Answer, Done, Failed, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.errors import BadInput, Permanent, Transient
+from spinepacs.findings import Refusal
+from spinepacs.intake.selection import select
+from spinepacs.pipeline import Pipeline
+from spinepacs.settings import Settings
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.records import Claim
+from spinepacs.store.spool import Spool
+from spinepacs.study import Arrival
+
+_log = logging.getLogger(__name__)
+
+
+def work(channel: Connection, settings: Settings) -> None:
+    """Say ``Ready`` or ``Failed``, then answer jobs until the dispatcher closes the pipe."""
+    logs.configure(settings.log.level, settings.log.format)
+    try:
+        worker = Worker(settings)
+    except Exception as error:
+        channel.send_bytes(pack(failed(error)))
+        return
+    channel.send_bytes(pack(Ready(worker.pipeline.versions)))
+    while True:
+        try:
+            job: Job = channel.recv()
+        except (EOFError, OSError):
+            return
+        channel.send_bytes(pack(worker.do(job)))
+
+
+class Worker:
+    """One pipeline, one spool, one ledger.
+
+    Parameters
+    ----------
+    settings
+        All of them: it needs storage, model, selection, output, work and the destinations.
+
+    Raises
+    ------
+    BadModel
+        If the model folder or the policy cannot be used.
+    Transient
+        If the ledger is away.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        threads = settings.work.threads_per_worker or max(1, (os.cpu_count() or 1) // settings.work.workers)
+        self.pipeline = Pipeline.open(settings.model.folder, settings.model.policy, settings.output, threads)
+        self._settings = settings
+        self._spool = Spool(settings.storage.spool)
+        self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
+
+    def do(self, job: Job) -> Answer:
+        """Do one job; every error becomes an answer."""
+        try:
+            match job:
+                case RegistrationJob(arrivals):
+                    for arrival in arrivals:
+                        self.register(arrival)
+                case StudyJob(claim):
+                    self.read(claim)
+        except Exception as error:
+            return failed(error)
+        return Done()
+
+    def register(self, arrival: Arrival) -> None:
+        """Read one header and attach the image to its study, or say why it is not read.
+
+        The attempt is counted first: a header that has killed its reader too often is given up.
+        """
+        attempt = self._ledger.begin_registration(arrival.arrival_id)
+        if attempt > self._settings.work.maximum_attempts:
+            why = Refusal("HEADER_KILLS_READER", "reading its header ended the worker process each time")
+            self._ledger.mark_unreadable(arrival.arrival_id, why)
+            return
+        try:
+            header = read_header(self._spool.path_of(arrival.sha256))
+            refusal = select(header, self._settings.selection, arrival.calling_ae)
+        except Transient:
+            raise
+        except Exception as error:
+            answer = failed(error)
+            self._ledger.mark_unreadable(arrival.arrival_id, Refusal(answer.reason_code, answer.reason))
+            return
+        self._ledger.register(arrival.arrival_id, header, refusal)
+
+    def read(self, claim: Claim) -> None:
+        """Read one study, keep the objects, then record everything in one transaction."""
+        films = [self._spool.path_of(arrival.sha256) for arrival in claim.arrivals]
+        result = self.pipeline.read_study(claim.study_uid, films)
+        stored = {
+            made.sop_uid: self._spool.add((made.part10,)).sha256
+            for image in result.images
+            for made in image.objects
+        }
+        self._ledger.record(claim, result, stored, self._settings.destinations)
+
+
+def failed(error: Exception) -> Failed:
+    """Put an error into words that hold no patient identity.
+
+    Only our own errors promise that of their messages. Any other may quote the dataset, so only its type and place are
+    told, in the log too.
+    """
+    if isinstance(error, BadInput):
+        return Failed(error.reason_code, str(error), False)
+    if isinstance(error, (Transient, Permanent)):
+        return Failed(type(error).__name__.upper(), str(error), isinstance(error, Transient))
+    frames = traceback.extract_tb(error.__traceback__)
+    place = " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
+    _log.error("defect: %s at %s", type(error).__name__, place)
+    return Failed("DEFECT", f"{type(error).__name__} at {place}", isinstance(error, MemoryError))
