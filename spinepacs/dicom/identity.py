@@ -1,0 +1,180 @@
+"""Who an object is: UIDs, patient and study, series, equipment, times; and its bytes.
+
+Everything here is a function of the source image, the reading's versions and the settings: a retry yields the same
+bytes, and a changed result a new UID (docs/output.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+from uuid import UUID, uuid5
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID
+
+import spinepacs
+from spinepacs.findings import EncodedObject, ObjectKind, Reading, Versions
+from spinepacs.settings import OutputSettings
+
+MANUFACTURER = "spinepacs"
+"""Manufacturer and ManufacturerModelName of all that we write: what our own results are known by."""
+
+DISCLAIMER = "Not for diagnostic use"
+
+_NAMESPACE = UUID("6f0d4a52-9d0b-5c8e-8a57-3b1f0d5c7e21")
+IMPLEMENTATION_CLASS_UID = f"2.25.{_NAMESPACE.int}"
+
+_UNDATED = datetime(1970, 1, 1)
+_SERIES_NUMBERS = {ObjectKind.SEG: 7000, ObjectKind.SR: 8000, ObjectKind.OVERLAY: 9000}
+_SERIES_NAMES = {
+    ObjectKind.SEG: "Vertebrae",
+    ObjectKind.SR: "Spine measurements",
+    ObjectKind.OVERLAY: "Spine picture",
+}
+
+_TYPE_2 = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+_WHERE_KNOWN = (
+    "SpecificCharacterSet", "IssuerOfPatientID", "OtherPatientIDs", "OtherPatientIDsSequence", "PatientAge",
+    "PatientSize", "PatientWeight", "EthnicGroup", "PatientComments", "PatientIdentityRemoved",
+    "DeidentificationMethod", "DeidentificationMethodCodeSequence", "StudyInstanceUID", "StudyDescription",
+    "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ProcedureCodeSequence", "ReferencedStudySequence",
+    "AdmissionID", "TimezoneOffsetFromUTC",
+)  # fmt: skip
+
+
+def derived_uid(source_sop_uid: str, kind: str, versions: Versions, part: str = "") -> str:
+    """Derive a UID (PS3.5 B.2: ``2.25.`` and a name-based UUID) from what a thing was made of.
+
+    Parameters
+    ----------
+    source_sop_uid
+        SOP Instance UID of the radiograph.
+    kind
+        What it names: an :class:`~spinepacs.findings.ObjectKind`, or another word for things inside objects.
+    versions
+        Model and policy.
+    part
+        Whatever else sets it apart, for instance ``series`` or a setting.
+    """
+    name = [source_sop_uid, str(kind), versions.model_name, versions.model_version]
+    # JSON delimits: ("ab", "c") and ("a", "bc") must not meet in one UID.
+    key = json.dumps([*name, versions.policy_name, versions.policy_version, part])
+    return f"2.25.{uuid5(_NAMESPACE, key).int}"
+
+
+def made_at(header: Dataset) -> datetime:
+    """Time that is written into objects: the source's own, so that the same reading gives the same bytes.
+
+    Content, acquisition, series or study date and time, the first date that is valid; 1970-01-01 where none is.
+    """
+    for name in ("Content", "Acquisition", "Series", "Study"):
+        day = re.fullmatch(r"\d{8}", str(header.get(f"{name}Date") or ""))
+        time = re.match(r"\d{2}(\d{2}(\d{2})?)?", str(header.get(f"{name}Time") or ""))
+        if day:
+            try:
+                return datetime.strptime(day[0] + (time[0] if time else "").ljust(6, "0"), "%Y%m%d%H%M%S")
+            except ValueError:
+                continue
+    return _UNDATED
+
+
+def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
+    """Copy patient and study as the source has them, so that the object joins its study in every archive."""
+    for keyword in _TYPE_2:
+        setattr(target, keyword, header.get(keyword))
+    for keyword in _WHERE_KNOWN:
+        if keyword in header:
+            target[keyword] = header[keyword]
+
+
+def series_number(header: Dataset, kind: ObjectKind) -> int:
+    """7000 (SEG), 8000 (SR), 9000 (picture) plus ten times the source's series, plus its instance number."""
+    series, image = (_number(header.get(keyword)) for keyword in ("SeriesNumber", "InstanceNumber"))
+    return _SERIES_NUMBERS[kind] + series % 100 * 10 + image % 10
+
+
+def series_description(reading: Reading, kind: ObjectKind) -> str:
+    """Say what it is, which levels and what it is not for, in at most 64 characters (VR LO)."""
+    levels = [vertebra.level.name for vertebra in reading.spine.vertebrae] if reading.spine else []
+    span = f" {levels[0]}-{levels[-1]}" if levels else ""
+    return f"{_SERIES_NAMES[kind]}{span} ({MANUFACTURER}, not for diagnostic use)"
+
+
+def object_uid(reading: Reading, kind: ObjectKind, output: OutputSettings, part: str = "sop") -> str:
+    """SOP or series UID of an object; the settings that change its content are part of it."""
+    setting = output.segmentation if kind is not ObjectKind.OVERLAY else ""
+    setting = f"{setting}|{output.segmentation_enabled}" if kind is ObjectKind.SR else setting
+    return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}")
+
+
+def stamp(
+    dataset: Dataset, header: Dataset, reading: Reading, kind: ObjectKind, output: OutputSettings
+) -> None:
+    """Write everything that all our objects share: patient, study, series, equipment, times, UIDs.
+
+    ``SOPClassUID`` and ``Modality`` are the caller's.
+    """
+    copy_patient_and_study(header, dataset)
+    dataset.SOPInstanceUID = object_uid(reading, kind, output)
+    dataset.SeriesInstanceUID = object_uid(reading, kind, output, "series")
+    dataset.SeriesNumber, dataset.InstanceNumber = series_number(header, kind), 1
+    dataset.SeriesDescription = series_description(reading, kind)
+    dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
+    dataset.SoftwareVersions = spinepacs.__version__
+    dataset.DeviceSerialNumber = output.device_serial_number
+    moment = made_at(header)
+    for name in ("InstanceCreation", "Series", "Content"):
+        setattr(dataset, f"{name}Date", f"{moment:%Y%m%d}")
+        setattr(dataset, f"{name}Time", f"{moment:%H%M%S}")
+
+
+def code_item(value: str, scheme: str, meaning: str) -> Dataset:
+    """One item of a code sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def image_reference(header: Dataset) -> Dataset:
+    """The source image as an item of a referenced SOP sequence."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    return item
+
+
+def encoded(kind: ObjectKind, source_sop_uid: str, dataset: Dataset, transfer_syntax: str) -> EncodedObject:
+    """Write a finished dataset as a PS3.10 file in memory."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = UID(transfer_syntax)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = "SPINEPACS"
+    dataset.file_meta = meta
+    dataset.preamble = bytes(128)
+    buffer = BytesIO()
+    dataset.save_as(buffer, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    return EncodedObject(
+        kind=kind,
+        source_sop_uid=source_sop_uid,
+        sop_uid=str(dataset.SOPInstanceUID),
+        sop_class_uid=str(dataset.SOPClassUID),
+        series_uid=str(dataset.SeriesInstanceUID),
+        transfer_syntax_uid=str(transfer_syntax),
+        part10=buffer.getvalue(),
+    )
+
+
+def _number(value: Any) -> int:
+    """Return an IS value as a number that is not negative; 0 where there is none."""
+    try:
+        return abs(int(value or 0))
+    except (TypeError, ValueError):
+        return 0

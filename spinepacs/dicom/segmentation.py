@@ -1,0 +1,123 @@
+"""The DICOM SEG of one radiograph: a segment for each vertebra, in native rows × columns.
+
+``compat`` (default) invents plane geometry, since 3D Slicer, dcmqi and OHIF open no segmentation without it;
+``strict`` and ``labelmap`` leave it out or encode it otherwise (docs/output.md).
+"""
+
+from __future__ import annotations
+
+import highdicom as hd
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+import spinepacs
+from spinepacs.dicom import codes, identity
+from spinepacs.dicom.raster import label_map
+from spinepacs.findings import EncodedObject, ObjectKind, Reading, Vertebra
+from spinepacs.settings import OutputSettings
+
+
+def encode_segmentation(header: Dataset, reading: Reading, output: OutputSettings) -> EncodedObject | None:
+    """Encode the outlines of a reading as a SEG (PS3.3 A.51), or A.98 Label Map for ``labelmap``.
+
+    Segments are numbered 1..N from head to foot. BINARY is written in Explicit VR Little Endian, LABELMAP in RLE.
+
+    Parameters
+    ----------
+    header
+        Sanitised header of the source image, without pixels (``read_film``).
+    reading
+        What was found on that image.
+    output
+        ``segmentation`` picks the encoding.
+
+    Returns
+    -------
+    The object, or None for a reading without vertebrae.
+    """
+    if reading.spine is None or not reading.spine.vertebrae:
+        return None
+    vertebrae = reading.spine.vertebrae
+    labels = label_map([vertebra.outline for vertebra in vertebrae], reading.rows, reading.columns)
+    labelled = output.segmentation == "labelmap"
+    syntax = RLELossless if labelled else ExplicitVRLittleEndian
+    moment = identity.made_at(header)
+    dataset = hd.seg.Segmentation(
+        source_images=[_source(header, reading, output)],
+        pixel_array=labels,
+        segmentation_type="LABELMAP" if labelled else "BINARY",
+        segment_descriptions=[_describe(n, v, reading) for n, v in enumerate(vertebrae, start=1)],
+        series_instance_uid=identity.object_uid(reading, ObjectKind.SEG, output, "series"),
+        series_number=identity.series_number(header, ObjectKind.SEG),
+        sop_instance_uid=identity.object_uid(reading, ObjectKind.SEG, output),
+        instance_number=1,
+        manufacturer=identity.MANUFACTURER,
+        manufacturer_model_name=identity.MANUFACTURER,
+        software_versions=spinepacs.__version__,
+        device_serial_number=output.device_serial_number,
+        content_label="VERTEBRAE",
+        content_description=identity.DISCLAIMER,
+        content_creator_name=f"{identity.MANUFACTURER}^",
+        content_date=moment.date(),
+        content_time=moment.time(),
+        transfer_syntax_uid=syntax,
+    )
+    _make_reproducible(dataset, header, reading, output)
+    return identity.encoded(ObjectKind.SEG, reading.sop_uid, dataset, syntax)
+
+
+def _source(header: Dataset, reading: Reading, output: OutputSettings) -> Dataset:
+    """Copy the header; unless ``strict``, with plane geometry made up: pixel grid, not patient."""
+    source = Dataset()
+    source.update(header)
+    if output.segmentation == "strict":
+        for keyword in ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient"):
+            source.pop(keyword, None)
+        return source
+    spacing = reading.spacing
+    source.FrameOfReferenceUID = identity.derived_uid(reading.sop_uid, "FRAME_OF_REFERENCE", reading.versions)
+    source.PositionReferenceIndicator = ""
+    source.ImagePositionPatient = [0, 0, 0]
+    source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    source.PixelSpacing = [_ds(spacing.row_mm), _ds(spacing.column_mm)] if spacing else [1, 1]
+    source.SliceThickness = 1
+    return source
+
+
+def _describe(number: int, vertebra: Vertebra, reading: Reading) -> hd.seg.SegmentDescription:
+    level, versions = vertebra.level, reading.versions
+    return hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=level.name,
+        segmented_property_category=codes.ANATOMICAL_STRUCTURE,
+        segmented_property_type=codes.VERTEBRAE[level],
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=versions.model_name,
+            family=codes.ARTIFICIAL_INTELLIGENCE,
+            version=versions.model_version,
+            source=identity.MANUFACTURER,
+        ),
+        tracking_id=level.name,
+        tracking_uid=identity.derived_uid(reading.sop_uid, "TRACKING", versions, level.name),
+        display_color=hd.color.CIELabColor.from_rgb(*codes.colour_of(level)),
+    )
+
+
+def _make_reproducible(dataset: Dataset, header: Dataset, reading: Reading, output: OutputSettings) -> None:
+    """Replace what highdicom takes from the clock and from chance; complete patient and study."""
+    identity.stamp(dataset, header, reading, ObjectKind.SEG, output)
+    dimensions = identity.derived_uid(reading.sop_uid, "DIMENSIONS", reading.versions, output.segmentation)
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = dimensions
+    for index in dataset.DimensionIndexSequence:
+        index.DimensionOrganizationUID = dimensions
+    for equipment in dataset.get("ContributingEquipmentSequence", []):
+        equipment.ContributionDateTime = f"{identity.made_at(header):%Y%m%d%H%M%S}"
+    if "PatientOrientation" not in dataset:
+        dataset.PatientOrientation = header.get("PatientOrientation")
+
+
+def _ds(value: float) -> str:
+    """Return a decimal string of at most 16 characters (VR DS)."""
+    return np.format_float_positional(value, precision=10, trim="-")
