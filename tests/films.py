@@ -1,6 +1,7 @@
 """Small DX and CR files for everybody's tests: valid by default (dciodvfy finds no error), faults by name.
 
-    film = make_dx(spine_like(300, 200), PixelSpacing=None, PatientSex="X")   # keyword = None removes an element
+    film = make_dx(spine_like(300, 200), ImagerPixelSpacing=None, PatientSex="X")  # None removes an element
+    film = make_dx(WindowCenter=b"abc ")                                           # bytes are written as they are
     path = write(film, tmp_path / "film.dcm", RLELossless)
     truncate(path, 0.5)
 
@@ -17,7 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import config
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
@@ -94,17 +98,13 @@ def write(film: Dataset, path: Path, transfer_syntax: str = ExplicitVRLittleEndi
         elif transfer_syntax not in (*native, "1.2.840.10008.1.2.1.99"):
             film.compress(transfer_syntax, generate_instance_uid=False)
         film.file_meta.TransferSyntaxUID = transfer_syntax
-        mode = config.settings.writing_validation_mode
-        config.settings.writing_validation_mode = config.IGNORE
-        try:
+        with config.disable_value_validation():
             film.save_as(
                 path,
                 implicit_vr=transfer_syntax == ImplicitVRLittleEndian,
                 little_endian=transfer_syntax != ExplicitVRBigEndian,
                 enforce_file_format=True,
             )
-        finally:
-            config.settings.writing_validation_mode = mode
     return path
 
 
@@ -167,16 +167,15 @@ def _finish(film: FileDataset, elements: dict[str, Any]) -> FileDataset:
     film.file_meta.MediaStorageSOPClassUID = film.SOPClassUID
     film.file_meta.MediaStorageSOPInstanceUID = film.SOPInstanceUID
     film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    mode = config.settings.writing_validation_mode
-    config.settings.writing_validation_mode = config.IGNORE
-    try:
+    with config.disable_value_validation():
         for keyword, value in elements.items():
             if value is None:
                 film.pop(keyword, None)
+            elif isinstance(value, bytes):
+                tag = Tag(keyword)
+                film[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value, 0, False, True)
             else:
                 setattr(film, keyword, value)
-    finally:
-        config.settings.writing_validation_mode = mode
     return film
 
 

@@ -64,7 +64,8 @@ def decode(dataset: Dataset) -> NDArray[Any]:
     _check(dataset, syntax)
     try:
         with quiet():
-            stored = pixel_array(dataset, view_only=not syntax.is_encapsulated)
+            # The windowing takes the stored bits itself: pydicom's correction costs a copy and knows no HighBit.
+            stored = pixel_array(dataset, view_only=not syntax.is_encapsulated, correct_unused_bits=False)
     except Exception as error:  # every plugin has errors of its own
         raise BadInput(
             "UNDECODABLE_PIXELS",

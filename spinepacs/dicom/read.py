@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from spinepacs.dicom.header import anterior_left, body_part_of, header_of, view_of
+from spinepacs.dicom.header import anterior_left, header_of, view_of
 from spinepacs.dicom.parse import number, parse, text
 from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
 from spinepacs.dicom.source import source_header
 from spinepacs.dicom.spacing import aspect_ratio_of, spacing_of
 from spinepacs.dicom.windowing import Picture, window
 from spinepacs.findings import Refusal
-from spinepacs.study import Radiograph
+from spinepacs.study import Radiograph, StudyHeader
 
 __all__ = ["DECODABLE_TRANSFER_SYNTAXES", "LEAST_SIDE_PX", "LoadedFilm", "read_film"]
 
@@ -54,7 +54,8 @@ def read_film(path: Path) -> LoadedFilm | Refusal:
         The file cannot be opened or the disk fails.
     """
     dataset = parse(path, with_pixels=True)
-    return refusal_of(dataset) or _load(dataset)
+    stated = header_of(dataset)
+    return refusal_of(dataset) or _load(dataset, stated)
 
 
 def refusal_of(dataset: Dataset) -> Refusal | None:
@@ -74,29 +75,24 @@ def refusal_of(dataset: Dataset) -> Refusal | None:
     return None
 
 
-def _load(dataset: Dataset) -> LoadedFilm | Refusal:
-    header = header_of(dataset)
+def _load(dataset: Dataset, stated: StudyHeader) -> LoadedFilm | Refusal:
     picture = window(decode(dataset), dataset)
     if isinstance(picture, Refusal):
         return picture
-    return LoadedFilm(
-        _radiograph(dataset, picture, (header.study_uid, header.series_uid, header.sop_uid)),
-        source_header(dataset),
-    )
+    return LoadedFilm(_radiograph(dataset, stated, picture), source_header(dataset))
 
 
-def _radiograph(dataset: Dataset, picture: Picture, uids: tuple[str, str, str]) -> Radiograph:
+def _radiograph(dataset: Dataset, stated: StudyHeader, picture: Picture) -> Radiograph:
     view = view_of(dataset)
-    study_uid, series_uid, sop_uid = uids
     return Radiograph(
-        study_uid=study_uid,
-        series_uid=series_uid,
-        sop_uid=sop_uid,
+        study_uid=stated.study_uid,
+        series_uid=stated.series_uid,
+        sop_uid=stated.sop_uid,
         values=picture.values,
         display=picture.display,
         spacing=spacing_of(dataset),
         view=view,
         anterior_left=anterior_left(dataset, view),
-        body_part=body_part_of(dataset),
+        body_part=stated.body_part,
         notes=picture.notes,
     )

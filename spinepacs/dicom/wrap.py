@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from spinepacs.errors import BadInput, Transient
 
 _EMPTY = (
     "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber "
-    "ReferringPhysicianName SeriesNumber PatientOrientation"
+    "ReferringPhysicianName PatientOrientation"
 )
 
 
@@ -46,7 +47,7 @@ def wrap(
     Raises
     ------
     BadInput
-        ``NOT_AN_IMAGE``, ``IMAGE_TOO_LARGE``, ``INVALID_SPACING``.
+        ``NOT_AN_IMAGE``, ``IMAGE_TOO_LARGE``, ``INVALID_SPACING``, ``INVALID_CODE_STRING``.
     Transient
         A file cannot be read or written.
 
@@ -68,6 +69,18 @@ def wrap(
         film.save_as(out, enforce_file_format=True)
     except OSError as error:
         raise Transient(f"cannot read the picture or write the DICOM file: {error.strerror}") from None
+
+
+def _check(spacing_mm: float | None, *code_strings: str) -> None:
+    if spacing_mm is not None and not 0.01 <= spacing_mm <= 5.0:
+        raise BadInput(
+            "INVALID_SPACING", "the spacing must be between 0.01 and 5 mm: distance of neighbouring pixels"
+        )
+    if not all(re.fullmatch(r"[A-Z0-9 _]{0,16}", word) for word in code_strings):
+        raise BadInput(
+            "INVALID_CODE_STRING",
+            "BodyPartExamined and ViewPosition take at most 16 upper-case letters, digits, spaces and underscores",
+        )
 
 
 def _grey(data: bytes) -> NDArray[Any]:
@@ -115,7 +128,7 @@ def _describe(film: Dataset, spacing_mm: float | None, body_part: str, view: str
     film.ImageType = ["DERIVED", "SECONDARY"]
     film.Modality = "CR"
     film.Manufacturer, film.ManufacturerModelName = "spinepacs", "spinepacs wrap"
-    film.InstanceNumber = 1
+    film.SeriesNumber = film.InstanceNumber = 1
     film.BodyPartExamined, film.ViewPosition = body_part, view
     film.SeriesDescription = "Film wrapped from a picture file"
     if spacing_mm is not None:
