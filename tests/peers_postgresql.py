@@ -1,0 +1,117 @@
+"""A real PostgreSQL for tests: a cluster of its own on 127.0.0.1, stopped by process id.
+
+It needs the programs only (Debian: ``postgresql``), no service and no rights: as root it runs as user ``postgres``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.peers import free_port, listens, require, wait_until
+
+
+@dataclass
+class PostgreSQL:
+    """A running server; ``restart`` and ``kill`` are for tests of what the ledger survives."""
+
+    folder: Path
+    binaries: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    template: str = "template1"
+    """Name of a database that new ones may be copied from."""
+
+    def create_database(self, template: str = "template1") -> str:
+        """Make a database of a random name; its URL as a user would write it."""
+        name = f"ledger_{uuid.uuid4().hex}"
+        with psycopg.connect(self._connection("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        return f"postgresql://spinepacs@127.0.0.1:{self.port}/{name}"
+
+    def start(self) -> None:
+        """Start the server and wait until it takes queries."""
+        settings = {
+            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
+            "fsync": "off", "max_connections": 200,
+        }  # fmt: skip
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.binaries / "postgres", "-D", self.folder / "data", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **_identity(),
+            )
+        wait_until(self._answers, 30, f"PostgreSQL; see {self.folder / 'log'}")
+
+    def stop(self) -> None:
+        """End the server at once (SIGINT: its clients are cut off), for sure after 10 s."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(timeout=10)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        if not listens(self.port):
+            return False
+        try:
+            psycopg.connect(self._connection("postgres")).close()
+        except psycopg.OperationalError:  # it is starting up
+            return False
+        return True
+
+    def _connection(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} user=spinepacs dbname={database}"
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    """Make a cluster and run it. Its folder is not pytest's: user postgres must be able to enter it."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    binaries = versions[-1] if versions else Path(require("initdb")).parent
+    folder = Path(tempfile.mkdtemp(prefix="spinepacs-postgresql-"))
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        subprocess.run(
+            [binaries / "initdb", "-D", folder / "data", "-U", "spinepacs", "-A", "trust", "-E", "UTF8"]
+            + ["--locale", "C.UTF-8", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            **_identity(),
+        )
+        server = PostgreSQL(folder, binaries, free_port())
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _identity() -> dict[str, Any]:
+    """Arguments of subprocess for the user that the server runs as: it refuses root."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": "postgres", "group": "postgres", "extra_groups": []}

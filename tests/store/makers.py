@@ -1,0 +1,218 @@
+"""Small true values for tests of the store: headers, readings, results."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.findings import (
+    Detection,
+    DiscHeight,
+    EncodedObject,
+    Finding,
+    ImageResult,
+    ObjectKind,
+    Reading,
+    Refusal,
+    Spine,
+    StudyResult,
+    Versions,
+    Vertebra,
+)
+from spinepacs.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
+from spinepacs.settings import Destination
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.records import ArrivalOutcome, Claim, NewArrival
+from spinepacs.study import Source, StudyHeader, View
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+"""When the first image of each test comes in."""
+VERSIONS = Versions("spine-v0", "0.1.0", "disc-height", "1.0")
+NEWER = Versions("spine-v1", "1.0.0", "disc-height", "1.0")
+PACS = Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
+VIEWER = Destination(name="viewer", ae_title="VIEWER", host="127.0.0.1", port=105, send=("OVERLAY",))
+NOT_A_SPINE = Refusal("NOT_SELECTED", "its header does not speak of the spine")
+NO_VERTEBRA = Refusal("NO_VERTEBRA_FOUND", "the model found no vertebra")
+STUDY, SERIES, SOP = "1.2.3", "1.2.3.1", "1.2.3.1.1"
+
+
+def digest(text: str) -> str:
+    """A SHA-256 that stands for some file."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def arrival(sop_uid: str = SOP, content: str = "", seconds: float = 0) -> NewArrival:
+    """A file that came over the network."""
+    return NewArrival(
+        sop_uid=sop_uid,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        sha256=digest(content or sop_uid),
+        size_bytes=12_000_000,
+        source=Source.NETWORK,
+        calling_ae="MODALITY",
+        called_ae="SPINEPACS",
+        peer="192.0.2.7",
+        received_at=NOW + timedelta(seconds=seconds),
+    )
+
+
+def header(sop_uid: str = SOP, study_uid: str = STUDY, **changes: object) -> StudyHeader:
+    """The header of a lateral lumbar spine."""
+    values: dict[str, object] = {
+        "study_uid": study_uid,
+        "series_uid": SERIES,
+        "sop_uid": sop_uid,
+        "sop_class_uid": "1.2.840.10008.5.1.4.1.1.1.1",
+        "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+        "modality": "DX",
+        "body_part": "LSPINE",
+        "descriptions": ("L SPINE LAT",),
+        "patient_id": "PAT-0001",
+        "patient_sex": "F",
+        "patient_age_years": 61.5,
+        "study_date": "20261120",
+        "accession_number": "ACC-1",
+        "study_description": "LWS seitlich",
+        "manufacturer": "ACME",
+        "is_ours": False,
+    }
+    return StudyHeader(**{**values, **changes})  # type: ignore[arg-type]  # keywords of the test's own
+
+
+def vertebra(level: Level, raw_level: Level | None = None) -> Vertebra:
+    """A box of 100 × 80 px, one below the other; its raw level differs if one is given."""
+    top = 100.0 * level
+    corners = np.array([[200.0, top], [300.0, top], [300.0, top + 80], [200.0, top + 80]])
+    raw = level if raw_level is None else raw_level
+    reason = "" if raw is level else "made consistent along the chain"
+    scores = np.eye(25, dtype=np.float32)[raw]
+    seen = Detection(scores, np.float32(0.9), np.array([200, top, 300, top + 80]), Outline(corners))  # type: ignore[arg-type]  # as the network's decoder gives it
+    upper = Endplate(PointPx(200, top), PointPx(300, top), corners[:2])
+    lower = Endplate(PointPx(200, top + 80), PointPx(300, top + 80), corners[:1:-1])
+    return Vertebra(level, raw, float(scores[raw]), reason, seen.score, seen.outline, upper, lower)
+
+
+def reading(
+    sop_uid: str = SOP,
+    study_uid: str = STUDY,
+    *,
+    versions: Versions = VERSIONS,
+    refusal: Refusal | None = None,
+    calibrated: bool = True,
+) -> Reading:
+    """L4, L5 and S1 with two discs, of which L5/S1 is narrow (grade 2) and L4 shifted from the raw L3."""
+    spacing = Spacing(0.15, 0.15, SpacingBasis.DETECTOR_PLANE) if calibrated else None
+    levels = (vertebra(Level.L4, raw_level=Level.L3), vertebra(Level.L5), vertebra(Level.S1))
+    spine = Spine(levels, (), View.LATERAL, True, "header", ("LEVELS_SHIFTED",))
+    found = refusal is None
+    return Reading(
+        study_uid=study_uid,
+        series_uid=SERIES,
+        sop_uid=sop_uid,
+        versions=versions,
+        rows=3000,
+        columns=2500,
+        spacing=spacing,
+        spine=spine if found else None,
+        discs=(disc(Level.L4, 60, spacing), disc(Level.L5, 30, spacing)) if found else (),
+        findings=(graded(Level.L4, 0.6, 0), graded(Level.L5, 0.3, 2)) if found else (),
+        refusal=refusal,
+        notes=("WINDOW_ABSURD",),
+        seconds={"read": 0.5, "segment": 0.25},
+    )
+
+
+def disc(upper: Level, height_px: float, spacing: Spacing | None) -> DiscHeight:
+    """A disc of even height."""
+    line = np.array([[200.0, 0.0], [200.0, height_px]])
+    measured = {f"{where}_px": height_px for where in ("anterior", "middle", "posterior")}
+    if spacing:
+        measured |= {
+            f"{where}_mm": height_px * spacing.row_mm for where in ("anterior", "middle", "posterior")
+        }
+    return DiscHeight(
+        DiscLevel.below(upper),
+        height_index=height_px / 100,
+        wedge_deg=np.nan,
+        lines_px={"middle": line},
+        **measured,
+    )
+
+
+def graded(upper: Level, value: float, grade: int) -> Finding:
+    """A loss of disc height."""
+    return Finding("disc_height_loss", value, "ratio", grade, grade, disc=DiscLevel.below(upper))
+
+
+def encoded(sop_uid: str, kind: ObjectKind, versions: Versions = VERSIONS) -> EncodedObject:
+    """An object whose UID derives from its source, as the real ones do."""
+    name = f"{sop_uid}.{list(ObjectKind).index(kind)}.{versions.model_version.replace('.', '')}"
+    return EncodedObject(
+        kind, sop_uid, name, "1.2.840.10008.5.1.4.1.1.66.4", f"{name}.9", "1.2.840.10008.1.2.1", b"DICM"
+    )
+
+
+def image(
+    sop_uid: str = SOP,
+    study_uid: str = STUDY,
+    *,
+    versions: Versions = VERSIONS,
+    refusal: Refusal | None = None,
+) -> ImageResult:
+    """A reading with its SEG, SR and picture; none of them if it is refused."""
+    kinds = () if refusal else tuple(ObjectKind)
+    objects = tuple(encoded(sop_uid, kind, versions) for kind in kinds)
+    return ImageResult(reading(sop_uid, study_uid, versions=versions, refusal=refusal), objects)
+
+
+def result_of(claim: Claim, refusal: Refusal | None = None) -> StudyResult:
+    """What the pipeline gives for a claim: every image read, or every one refused."""
+    images = [
+        image(item.sop_uid, claim.study_uid, versions=claim.versions, refusal=refusal)
+        for item in claim.arrivals
+    ]
+    return StudyResult(claim.study_uid, tuple(images))
+
+
+def stored(result: StudyResult) -> Mapping[str, str]:
+    """Digests of a result's objects, as the spool gives them."""
+    return {item.sop_uid: digest(item.sop_uid) for entry in result.images for item in entry.objects}
+
+
+def take_in(
+    ledger: Ledger,
+    sop_uid: str = SOP,
+    study_uid: str = STUDY,
+    *,
+    refusal: Refusal | None = None,
+    **changes: object,
+) -> None:
+    """An image comes in and its header is read."""
+    assert ledger.add_arrival(arrival(sop_uid)) is ArrivalOutcome.NEW
+    for waiting in ledger.unregistered(100):
+        ledger.register(waiting.arrival_id, header(waiting.sop_uid, study_uid, **changes), refusal)
+
+
+def claimed(
+    ledger: Ledger, *sop_uids: str, versions: Versions = VERSIONS, maximum_attempts: int = 3
+) -> Claim:
+    """A study of these images, in work."""
+    for sop_uid in sop_uids or (SOP,):
+        take_in(ledger, sop_uid)
+    ledger.mark_ready(STUDY)
+    claim = ledger.claim(versions, maximum_attempts)
+    assert claim is not None
+    return claim
+
+
+def recorded(ledger: Ledger, *sop_uids: str, destinations: tuple[Destination, ...] = (PACS,)) -> Claim:
+    """A study of these images, read and recorded."""
+    claim = claimed(ledger, *sop_uids)
+    result = result_of(claim)
+    assert ledger.record(claim, result, stored(result), destinations)
+    return claim

@@ -1,0 +1,239 @@
+"""Contract of the ledger, both databases: what is to be sent, how it went, and what is counted and listed."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.findings import ObjectKind, Refusal
+from spinepacs.store import queries
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.queries import Filters
+from spinepacs.store.records import OutboxState
+from spinepacs.study import StudyState
+from tests.store.conftest import Ask
+from tests.store.makers import (
+    NEWER,
+    NOT_A_SPINE,
+    PACS,
+    SOP,
+    STUDY,
+    VERSIONS,
+    VIEWER,
+    arrival,
+    claimed,
+    digest,
+    encoded,
+    recorded,
+    result_of,
+    stored,
+    take_in,
+)
+
+
+def send_all(ledger: Ledger, destination: str) -> None:
+    """Deliver everything that is due."""
+    for item in ledger.due(destination):
+        ledger.begin_delivery([item.outbox_id])
+        ledger.finish_delivery(item.outbox_id, OutboxState.SENT, 0x0000)
+
+
+def test_due_objects_say_all_that_sending_needs(ledger: Ledger) -> None:
+    recorded(ledger)
+    items = ledger.due("pacs")
+    assert [item.kind for item in items] == [ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY]
+    expected = encoded(SOP, ObjectKind.SEG)
+    assert (items[0].sop_uid, items[0].sop_class_uid) == (expected.sop_uid, expected.sop_class_uid)
+    assert items[0].transfer_syntax_uid == expected.transfer_syntax_uid
+    assert items[0].sha256 == digest(expected.sop_uid)
+    assert (items[0].study_uid, items[0].destination, items[0].attempts) == (STUDY, "pacs", 0)
+    assert ledger.due("pacs", limit=2) == items[:2]
+    assert ledger.due("elsewhere") == []
+
+
+def test_a_study_is_delivered_when_every_destination_has_everything(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    send_all(ledger, "pacs")
+    assert ask("studies", "state") == ["recorded"]
+    send_all(ledger, "viewer")
+    assert ask("studies", "state") == ["delivered"]
+    assert ledger.due("pacs") == []
+    assert ask("outbox", "status") == [0] * 4
+
+
+def test_attempts_are_counted_before_they_are_made(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger)
+    item = ledger.due("pacs")[0]
+    ledger.begin_delivery([item.outbox_id])
+    assert [found.attempts for found in ledger.due("pacs")] == [1, 0, 0], "a killed sender leaves it pending"
+
+
+def test_what_was_refused_waits_for_its_time(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger, destinations=(VIEWER,))
+    [item] = ledger.due("viewer")
+    later = datetime.now(UTC) + timedelta(minutes=10)
+    ledger.begin_delivery([item.outbox_id])
+    ledger.finish_delivery(item.outbox_id, OutboxState.PENDING, 0xA700, "out of resources", later)
+    assert ledger.due("viewer") == []
+    assert [found.attempts for found in ledger.due("viewer", now=later)] == [1]
+    assert ask("deliveries", "status") == [0xA700]
+    assert ask("deliveries", "message") == ["out of resources"]
+
+
+def test_a_failed_object_keeps_its_study_open_until_it_is_retried(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger)
+    first, *others = ledger.due("pacs")
+    ledger.finish_delivery(first.outbox_id, OutboxState.FAILED, 0xA900, "data set does not match")
+    send_all(ledger, "pacs")
+    assert len(others) == 2
+    assert ask("studies", "state") == ["recorded"]
+    assert [row["status"] for row in queries.queued_objects(ledger)] == [0xA900]
+    assert ledger.retry(STUDY) == 1
+    assert [item.attempts for item in ledger.due("pacs")] == [0]
+    send_all(ledger, "pacs")
+    assert ask("studies", "state") == ["delivered"]
+
+
+def test_a_sent_object_stays_sent(ledger: Ledger, ask: Ask) -> None:
+    """Two answers to one attempt, the second from an attempt that was thought lost."""
+    recorded(ledger, destinations=(VIEWER,))
+    [item] = ledger.due("viewer")
+    ledger.finish_delivery(item.outbox_id, OutboxState.SENT, 0)
+    ledger.finish_delivery(item.outbox_id, OutboxState.FAILED, None, "timeout")
+    assert ask("outbox", "state") == ["sent"]
+
+
+def test_deliveries_go_on_while_the_study_is_read_again(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger, destinations=(VIEWER,))
+    take_in(ledger, "1.2.3.1.2")
+    send_all(ledger, "viewer")
+    assert ask("studies", "state") == ["arriving"]
+    ledger.mark_ready(STUDY)
+    claim = ledger.claim(VERSIONS, 3)
+    assert claim is not None
+    result = result_of(claim)
+    ledger.record(claim, result, stored(result), [])
+    assert ask("studies", "state") == ["delivered"]
+
+
+def test_counts(ledger: Ledger) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    send_all(ledger, "viewer")
+    take_in(ledger, "5.1", "5", refusal=NOT_A_SPINE)
+    ledger.add_arrival(arrival("6.1"))
+    ledger.mark_unreadable(ledger.unregistered(1)[0].arrival_id, Refusal("NOT_DICOM", "no preamble"))
+    counts = ledger.counts()
+    assert counts.studies == {"recorded": 1, "arriving": 1}
+    assert counts.arrivals == {"selected": 1, "refused": 1, "unreadable": 1}
+    assert counts.outbox == {("pacs", "pending"): 3, ("viewer", "sent"): 1}
+    assert counts.refused == {"NOT_SELECTED": 1, "NOT_DICOM": 1}
+
+
+def test_counts_of_nothing(ledger: Ledger) -> None:
+    assert ledger.counts().studies == {}
+    assert queries.step_seconds(ledger) == {}
+
+
+def test_the_queue_lists_what_is_not_done_and_what_is_kept(ledger: Ledger) -> None:
+    recorded(ledger)
+    take_in(ledger, "5.1", "5", refusal=NOT_A_SPINE)
+    ledger.mark_ready("5")
+    ledger.add_arrival(arrival(content="other bytes"))
+    assert [row["study_uid"] for row in queries.queued_studies(ledger)] == [STUDY]
+    [kept] = queries.kept_arrivals(ledger)
+    assert (kept["state"], kept["reason_code"], kept["sha256"]) == (
+        "conflict",
+        "CONFLICT",
+        digest("other bytes"),
+    )
+    assert kept["received_at"] == "2026-11-23 12:00:00.000000+00:00"
+    [refused] = queries.find_studies(ledger, Filters(), [StudyState.REFUSED])
+    assert (refused["study_uid"], refused["reason_code"]) == ("5", "NOT_SELECTED")
+
+
+def test_a_study_in_one_row(ledger: Ledger) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    send_all(ledger, "viewer")
+    take_in(ledger, "1.2.3.1.9", refusal=NOT_A_SPINE)
+    [row] = queries.find_studies(ledger, Filters(patient_id="PAT-0001"))
+    expected = {
+        "study_uid": STUDY, "state": "recorded", "study_date": "2026-11-20", "images": 2, "images_selected": 1,
+        "images_read": 1, "vertebrae": 3, "discs": 2, "highest_grade": 2, "objects_pending": 3, "objects_sent": 1,
+        "objects_failed": 0, "attempts": 1,
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (Filters(), ["L4/L5", "L5/S1"]),
+        (Filters(study_uid=STUDY), ["L4/L5", "L5/S1"]),
+        (Filters(study_uid="9"), []),
+        (Filters(patient_id="PAT-0001"), ["L4/L5", "L5/S1"]),
+        (Filters(patient_id="PAT-%"), []),
+        (Filters(minimum_grade=1), ["L5/S1"]),
+        (Filters(level=Level.L5), ["L4/L5", "L5/S1"]),
+        (Filters(level=Level.L4), ["L4/L5"]),
+        (Filters(disc=DiscLevel.below(Level.L5)), ["L5/S1"]),
+        (Filters(date_from=date(2026, 11, 20), date_to=date(2026, 11, 20)), ["L4/L5", "L5/S1"]),
+        (Filters(date_from=date(2026, 11, 21)), []),
+        (Filters(date_to=date(2026, 11, 19)), []),
+    ],
+)
+def test_discs_are_found(ledger: Ledger, filters: Filters, found: list[str]) -> None:
+    recorded(ledger)
+    assert [row["disc"] for row in queries.find_discs(ledger, filters)] == found
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (Filters(), ["L4", "L5", "S1"]),
+        (Filters(level=Level.L5), ["L5"]),
+        (Filters(disc=DiscLevel.below(Level.L5)), ["L5", "S1"]),
+        (Filters(minimum_grade=0), []),
+    ],
+)
+def test_vertebrae_are_found(ledger: Ledger, filters: Filters, found: list[str]) -> None:
+    recorded(ledger)
+    assert [row["level"] for row in queries.find_vertebrae(ledger, filters)] == found
+
+
+def test_a_row_says_how_it_came_about(ledger: Ledger) -> None:
+    recorded(ledger)
+    row = queries.find_discs(ledger, Filters(disc=DiscLevel.below(Level.L4)))[0]
+    assert (row["upper_level"], row["upper_raw_level"]) == ("L4", "L3")
+    assert (row["middle_px"], row["middle_mm"], row["spacing_basis"]) == (60.0, 9.0, "detector-plane")
+    assert (row["finding"], row["published_grade"], row["is_current"]) == ("disc_height_loss", 0, True)
+    assert (row["model_name"], row["model_version"]) == ("spine-v0", "0.1.0")
+    assert (row["policy_name"], row["policy_version"]) == ("disc-height", "1.0")
+    vertebra = queries.find_vertebrae(ledger, Filters(level=Level.L4))[0]
+    assert (vertebra["raw_level"], vertebra["level_reason"]) == ("L3", "made consistent along the chain")
+    assert vertebra["area_mm2"] == pytest.approx(8000 * 0.15**2)
+
+
+def test_readings_of_older_versions_are_found_when_asked_for(ledger: Ledger) -> None:
+    recorded(ledger)
+    take_in(ledger, "1.2.3.1.2")
+    ledger.mark_ready(STUDY)
+    claim = ledger.claim(NEWER, 3)
+    assert claim is not None
+    result = result_of(claim)
+    ledger.record(claim, result, stored(result), [])
+    assert {row["model_name"] for row in queries.find_discs(ledger, Filters())} == {"spine-v1"}
+    assert len(queries.find_discs(ledger, Filters(all_versions=True))) == 6
+    assert len(queries.find_discs(ledger, Filters(all_versions=True), limit=4)) == 4
+
+
+def test_mean_seconds_of_the_steps(ledger: Ledger) -> None:
+    claimed(ledger)
+    assert queries.step_seconds(ledger) == {}
+    ledger.return_orphans()
+    claim = ledger.claim(VERSIONS, 3)
+    assert claim is not None
+    result = result_of(claim)
+    ledger.record(claim, result, stored(result), [])
+    assert queries.step_seconds(ledger) == {"read": 0.5, "segment": 0.25}
