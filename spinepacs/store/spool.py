@@ -60,7 +60,11 @@ class Spool:
             for folder in (root, self._files, root / "tmp"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
-            _sync_folder(root)
+            # All of them now: a file in a folder whose own name is not durable yet would not be either.
+            for number in range(256):
+                (self._files / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
+            for folder in (self._files, root, root.parent):
+                _sync_folder(folder)
             self._tmp, self._lock = _own_folder(root / "tmp")
 
     def close(self) -> None:
@@ -97,9 +101,6 @@ class Spool:
     def _keep(self, tmp: Path, sha256: str, size_bytes: int) -> SpooledFile:
         final = self.path_of(sha256)
         with _disk_errors():
-            if not final.parent.is_dir():
-                final.parent.mkdir(mode=0o700, exist_ok=True)
-                _sync_folder(self._files)
             if not _is_whole(final, size_bytes):
                 _sync_file(tmp)
                 os.replace(tmp, final)

@@ -1,0 +1,266 @@
+"""The spool: durable, private, whole or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spinepacs.errors import Permanent, Transient
+from spinepacs.store.spool import Spool
+from tests.peers import wait_until
+
+IMAGE = b"DICM" * 1000
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    opened = Spool(tmp_path / "spool")
+    yield opened
+    opened.close()
+
+
+def files_under(folder: Path) -> list[Path]:
+    """All files but the locks."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+
+
+def test_a_file_is_found_by_its_digest(spool: Spool) -> None:
+    kept = spool.add([IMAGE[:7], b"", IMAGE[7:]])
+    assert kept.sha256 == hashlib.sha256(IMAGE).hexdigest()
+    assert kept.size_bytes == len(IMAGE)
+    assert kept.path == spool.path_of(kept.sha256)
+    assert spool.read(kept.sha256) == kept.path.read_bytes() == IMAGE
+
+
+def test_only_its_owner_may_look_into_it(spool: Spool, tmp_path: Path) -> None:
+    kept = spool.add([IMAGE])
+    assert stat.S_IMODE(kept.path.stat().st_mode) == 0o600
+    folders = [path for path in (tmp_path / "spool").rglob("*") if path.is_dir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in [tmp_path / "spool", *folders]} == {0o700}
+
+
+def test_the_same_bytes_are_kept_once(spool: Spool, tmp_path: Path) -> None:
+    assert spool.add([IMAGE]) == spool.add([IMAGE])
+    assert len(files_under(tmp_path)) == 1
+
+
+def test_a_file_that_was_cut_is_replaced(spool: Spool) -> None:
+    kept = spool.add([IMAGE])
+    os.truncate(kept.path, 10)
+    assert spool.read(spool.add([IMAGE]).sha256) == IMAGE
+
+
+def test_many_threads_may_add_the_same_and_other_bytes(spool: Spool, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        kept = list(pool.map(lambda number: spool.add([IMAGE, bytes([number % 4])]), range(64)))
+    assert len({item.sha256 for item in kept}) == 4
+    assert len(files_under(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("name", ["", "ab", "../" * 21 + "a", "G" * 64, "A" * 64, "a" * 64 + "\n"])
+def test_no_path_comes_from_outside(spool: Spool, name: str) -> None:
+    with pytest.raises(ValueError, match="SHA-256"):
+        spool.path_of(name)
+
+
+def test_a_missing_file_is_permanent(spool: Spool) -> None:
+    with pytest.raises(Permanent, match="no file"):
+        spool.read("0" * 64)
+
+
+def test_a_source_that_breaks_off_leaves_nothing(spool: Spool, tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield IMAGE
+        raise ConnectionError("the sender is gone")
+
+    with pytest.raises(ConnectionError):
+        spool.add(chunks())
+    assert files_under(tmp_path) == []
+
+
+def test_below_the_reserve_nothing_is_taken(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", reserve_bytes=10**18)
+    with pytest.raises(Transient, match="reserve"):
+        spool.add([IMAGE])
+    assert spool.free_bytes() > 0
+    assert files_under(tmp_path) == []
+
+
+def test_a_root_that_is_no_folder_is_transient(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file")
+    with pytest.raises(Transient, match="disk"):
+        Spool(tmp_path / "spool")
+
+
+# -- what survives a power loss ----------------------------------------------------------------------------
+
+
+class Calls:
+    """Writes down the calls to the system that matter for durability, and lets them through."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[tuple[str, str]] = []
+        for name in ("write", "fsync", "replace", "mkdir"):
+            monkeypatch.setattr(os, name, self._recorded(name, getattr(os, name)))
+
+    def _recorded(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(first: int | str, *rest: Any, **options: Any) -> Any:
+            target = os.readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else str(first)
+            result = real(first, *rest, **options)
+            self.seen.append((name, str(rest[0]) if name == "replace" else target))
+            return result
+
+        return call
+
+    def of(self, *names: str) -> list[tuple[str, str]]:
+        """Calls of these names, in order."""
+        return [call for call in self.seen if call[0] in names]
+
+
+def test_the_order_that_survives_a_power_loss(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch)
+    kept = spool.add([IMAGE, IMAGE])
+    monkeypatch.undo()
+    tmp = calls.seen[0][1]
+    assert calls.seen == [
+        ("write", tmp),
+        ("write", tmp),
+        ("fsync", tmp),  # the bytes, after the last write and before the final name
+        ("replace", str(kept.path)),
+        ("fsync", str(kept.path.parent)),  # the final name
+    ]
+
+
+def test_bytes_that_are_there_already_are_made_durable_again(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that renamed the file may not have come to its fsync of the folder yet."""
+    kept = spool.add([IMAGE])
+    calls = Calls(monkeypatch)
+    spool.add([IMAGE])
+    monkeypatch.undo()
+    assert calls.of("replace") == []
+    assert calls.seen[-1] == ("fsync", str(kept.path.parent))
+
+
+def test_no_success_without_fsync(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(Transient, match="Input/output error"):
+        spool.add([IMAGE])
+    assert files_under(tmp_path) == []
+
+
+# -- what survives a kill ----------------------------------------------------------------------------------
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from spinepacs.store.spool import Spool
+
+def chunks():
+    yield b"DICM" * 100_000
+    print("half", flush=True)
+    time.sleep(60)
+
+Spool(Path(sys.argv[1])).add(chunks())
+"""
+
+
+@pytest.fixture
+def half_way(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has written half a file into the spool."""
+    arguments = [sys.executable, "-c", WRITER, str(tmp_path / "spool")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        yield process
+        process.kill()
+
+
+def test_a_killed_writer_leaves_no_half_file_under_a_final_name(
+    half_way: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    half_way.send_signal(signal.SIGKILL)
+    half_way.wait()
+    assert files_under(tmp_path / "spool" / "files") == []
+    assert len(files_under(tmp_path / "spool" / "tmp")) == 1
+    Spool(tmp_path / "spool").close()
+    assert files_under(tmp_path / "spool") == [], "its leftovers go when the spool is opened again"
+
+
+def test_what_a_living_process_is_writing_is_left_alone(
+    half_way: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    Spool(tmp_path / "spool").close()
+    assert len(files_under(tmp_path / "spool" / "tmp")) == 1
+    assert half_way.poll() is None
+
+
+# -- a full disk -------------------------------------------------------------------------------------------
+
+LIMITED = f"""
+import resource, signal, sys
+from pathlib import Path
+from spinepacs.errors import Transient
+from spinepacs.store.spool import Spool
+
+spool = Spool(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, {resource.RLIM_INFINITY}))
+try:
+    spool.add([b"x" * 60_000] * 3)
+except Transient as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({resource.RLIM_INFINITY},) * 2)
+print(spool.add([b"x" * 60_000] * 3).size_bytes)
+"""
+
+
+def test_a_full_disk_is_transient_and_leaves_nothing(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", LIMITED, str(tmp_path / "spool")]
+    said = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert "disk is full" in said[0]
+    assert said[1] == "180000", "and it goes on when there is room"
+    assert [path.stat().st_size for path in files_under(tmp_path / "spool")] == [180_000]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB; only root may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {mount.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_fills_up_resumes_when_there_is_room(tiny_disk: Path) -> None:
+    spool = Spool(tiny_disk / "spool")
+    first = spool.add([bytes(600_000)])
+    with pytest.raises(Transient, match="disk is full"):
+        spool.add([b"x" * 600_000])
+    assert [path.stat().st_size for path in files_under(tiny_disk)] == [600_000]
+    first.path.unlink()
+    assert spool.add([b"x" * 600_000]).size_bytes == 600_000
+    wait_until(lambda: spool.free_bytes() < 500_000, what="the file to be counted")
+    spool.close()
