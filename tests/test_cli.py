@@ -74,9 +74,7 @@ def test_findings_and_queue_of_an_empty_database(config: Path):
         result = spinepacs(command, "--config", config)
         assert (result.exit_code, result.output) == (0, "nothing\n"), result.output
         assert json.loads(spinepacs(command, "--config", config, "--format", "json").output) == []
-        assert list(
-            csv.reader(StringIO(spinepacs(command, "--config", config, "--format", "csv").output))
-        ) in ([], [[]])
+        assert spinepacs(command, "--config", config, "--format", "csv").output.strip() == ""
 
 
 def test_retry_wants_to_know_what(config: Path):
