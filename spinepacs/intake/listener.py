@@ -61,6 +61,7 @@ _config.LOG_HANDLER_LEVEL = "none"
 
 _UID_LIKE = re.compile(r"[\x21-\x7e]{1,64}")
 _READ_BYTES = 1 << 18
+_POLL_S = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -97,6 +98,11 @@ class Listener:
             raise RuntimeError("the listener is not started")
         return int(self._server.server_address[1])
 
+    @property
+    def associations(self) -> list[Association]:
+        """The associations that run."""
+        return self._server.active_associations if self._server else []
+
     def start(self) -> int:
         """Listen in threads of this process, and return the port.
 
@@ -125,7 +131,7 @@ class Listener:
         except OSError as error:
             raise Permanent(f"cannot listen on {address[0]} port {address[1]}: {error.strerror}") from error
         self._server = server
-        threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="listener", daemon=True).start()
         _log.info("listening as %s on %s port %d", self._settings.ae_title, self._settings.bind, self.port)
         return self.port
 
