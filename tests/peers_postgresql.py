@@ -21,6 +21,8 @@ import psycopg
 
 from tests.peers import free_port, listens, require, wait_until
 
+_NEW_CLUSTER = ("--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")
+
 
 @dataclass
 class PostgreSQL:
@@ -93,8 +95,7 @@ def postgresql() -> Iterator[PostgreSQL]:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
         subprocess.run(
-            [binaries / "initdb", "-D", folder / "data", "-U", "spinepacs", "-A", "trust", "-E", "UTF8"]
-            + ["--locale", "C.UTF-8", "--no-sync"],
+            [binaries / "initdb", "-D", folder / "data", "-U", "spinepacs", *_NEW_CLUSTER],
             check=True,
             capture_output=True,
             cwd=folder,

@@ -152,9 +152,8 @@ def graded(upper: Level, value: float, grade: int) -> Finding:
 def encoded(sop_uid: str, kind: ObjectKind, versions: Versions = VERSIONS) -> EncodedObject:
     """An object whose UID derives from its source, as the real ones do."""
     name = f"{sop_uid}.{list(ObjectKind).index(kind)}.{versions.model_version.replace('.', '')}"
-    return EncodedObject(
-        kind, sop_uid, name, "1.2.840.10008.5.1.4.1.1.66.4", f"{name}.9", "1.2.840.10008.1.2.1", b"DICM"
-    )
+    sop_class_uid, explicit_little = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.1.2.1"
+    return EncodedObject(kind, sop_uid, name, sop_class_uid, f"{name}.9", explicit_little, b"DICM")
 
 
 def image(
