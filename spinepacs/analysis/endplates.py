@@ -95,10 +95,9 @@ def _endplate_line(along: Array, height: Array, ends: Array) -> tuple[Array, Arr
 
 def _parabola(top: Array, used: NDArray[np.bool_]) -> Array:
     """(B, 3) coefficients by least squares over the points ``used`` (B, M)."""
-    weighted: Array = np.where(used[:, None, :], _POWERS.T, 0.0)
+    weighted = np.where(used[:, None, :], _POWERS.T, 0.0)
     normal = weighted @ _POWERS + 1e-12 * np.eye(3)
-    coefficients: Array = np.linalg.solve(normal, weighted @ top[:, :, None])[:, :, 0]
-    return coefficients
+    return np.asarray(np.linalg.solve(normal, weighted @ top[:, :, None])[:, :, 0], np.float64)
 
 
 def _corners(along: Array, height: Array, ends: Array) -> Array:
