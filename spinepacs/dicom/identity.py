@@ -109,7 +109,7 @@ def series_description(reading: Reading, kind: ObjectKind) -> str:
 
 def object_uid(reading: Reading, kind: ObjectKind, output: OutputSettings, part: str = "sop") -> str:
     """SOP or series UID of an object; the settings that change its content are part of it."""
-    setting = output.segmentation if kind is not ObjectKind.OVERLAY else ""
+    setting: str = output.segmentation if kind is not ObjectKind.OVERLAY else ""
     setting = f"{setting}|{output.segmentation_enabled}" if kind is ObjectKind.SR else setting
     return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
@@ -51,7 +52,7 @@ def encode_report(
     """
     if reading.spine is None:
         raise ValueError("a reading without a spine has no report")
-    dataset = sr.container(None, DCM.ImagingMeasurementReport, _tree(header, reading, segmentation), "1500")
+    dataset = _root()
     identity.stamp(dataset, header, reading, ObjectKind.SR, output)
     dataset.SOPClassUID, dataset.Modality = ComprehensiveSRStorage, "SR"
     dataset.CompletionFlag, dataset.VerificationFlag = "COMPLETE", "UNVERIFIED"
@@ -59,10 +60,22 @@ def encode_report(
     dataset.PerformedProcedureCodeSequence = []
     dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, segmentation)]
     dataset.CodingSchemeIdentificationSequence = [_private_scheme()]
+    sr.set_content(dataset, _tree(header, reading, segmentation))
     return identity.encoded(ObjectKind.SR, reading.sop_uid, dataset, ExplicitVRLittleEndian)
 
 
-def _tree(header: Dataset, reading: Reading, segmentation: EncodedObject | None) -> Iterator[Dataset]:
+def _root() -> Dataset:
+    """Attributes of the root content item: a container that follows TID 1500."""
+    root, title = Dataset(), DCM.ImagingMeasurementReport
+    root.ValueType, root.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    root.ConceptNameCodeSequence = [identity.code_item(title.value, title.scheme_designator, title.meaning)]
+    template = Dataset()
+    template.MappingResource, template.TemplateIdentifier = "DCMR", "1500"
+    root.ContentTemplateSequence = [template]
+    return root
+
+
+def _tree(header: Dataset, reading: Reading, segmentation: EncodedObject | None) -> Iterator[sr.Item]:
     """Rows of TID 1500."""
     groups = _Groups(header, reading, segmentation)
     yield sr.code(sr.MODIFIER, DCM.LanguageOfContentItemAndDescendants, _ENGLISH)
@@ -76,7 +89,7 @@ def _tree(header: Dataset, reading: Reading, segmentation: EncodedObject | None)
     yield sr.container(sr.CONTAINS, _QUALITATIVE_EVALUATIONS, remarks)
 
 
-def _observer(header: Dataset, reading: Reading) -> Iterator[Dataset]:
+def _observer(header: Dataset, reading: Reading) -> Iterator[sr.Item]:
     """TID 1002 and 1004: a device made these observations."""
     device = identity.derived_uid(identity.MANUFACTURER, "DEVICE", reading.versions)
     yield sr.code(sr.CONTEXT, DCM.ObserverType, DCM.Device)
@@ -86,7 +99,7 @@ def _observer(header: Dataset, reading: Reading) -> Iterator[Dataset]:
     yield sr.text(sr.CONTEXT, DCM.DeviceObserverModelName, identity.MANUFACTURER)
 
 
-def _library_entry(header: Dataset, reading: Reading) -> Dataset:
+def _library_entry(header: Dataset, reading: Reading) -> sr.Item:
     """TID 1601 and 1602: the source image and what is needed to interpret coordinates on it."""
     about = [
         sr.number(sr.ACQUISITION, DCM.PixelDataRows, str(reading.rows), codes.PIXELS),
@@ -120,7 +133,7 @@ class _Groups:
         self._header, self._reading, self._segmentation = header, reading, segmentation
         self._spine = reading.spine
 
-    def vertebrae(self) -> Iterator[Dataset]:
+    def vertebrae(self) -> Iterator[sr.Item]:
         """One group for each vertebra, with its segment or its outline."""
         for segment, vertebra in enumerate(self._spine.vertebrae if self._spine else (), start=1):
             level = vertebra.level
@@ -135,7 +148,7 @@ class _Groups:
                 "1410",
             )
 
-    def discs(self) -> Iterator[Dataset]:
+    def discs(self) -> Iterator[sr.Item]:
         """One group for each disc, its heights with the lines that were measured."""
         for height in self._reading.discs:
             disc = height.disc
@@ -151,7 +164,7 @@ class _Groups:
                 "1501",
             )
 
-    def _head(self, name: str, finding: Code, site: Code) -> Iterator[Dataset]:
+    def _head(self, name: str, finding: Code, site: Code) -> Iterator[sr.Item]:
         """Rows that both kinds of group begin with: tracking, finding, algorithm (TID 4019), site."""
         versions = self._reading.versions
         tracking = identity.derived_uid(self._reading.sop_uid, "TRACKING", versions, name)
@@ -162,7 +175,7 @@ class _Groups:
         yield sr.text(sr.MODIFIER, DCM.AlgorithmVersion, versions.model_version)
         yield sr.code(sr.MODIFIER, SCT.FindingSite, site)
 
-    def _region(self, vertebra: Vertebra, segment: int) -> Iterator[Dataset]:
+    def _region(self, vertebra: Vertebra, segment: int) -> Iterator[sr.Item]:
         if self._segmentation is None:
             points = vertebra.outline.points
             yield self._draw(sr.CONTAINS, DCM.ImageRegion, np.concatenate([points, points[:1]]))
@@ -171,11 +184,11 @@ class _Groups:
         yield sr.image(sr.CONTAINS, DCM.ReferencedSegment, seg.sop_class_uid, seg.sop_uid, segment=segment)
         yield self._image(sr.CONTAINS, DCM.SourceImageForSegmentation)
 
-    def _method(self) -> Dataset:
+    def _method(self) -> sr.Item:
         spacing = self._reading.spacing
         return sr.code(sr.MODIFIER, SCT.MeasurementMethod, codes.SPACING[spacing.basis if spacing else None])
 
-    def _heights(self, height: DiscHeight) -> Iterator[Dataset]:
+    def _heights(self, height: DiscHeight) -> Iterator[sr.Item]:
         """Heights by side (mm where the image has a spacing, else px), the index and the wedge angle."""
         site = codes.DISCS[height.disc]
         for side, place in codes.SIDES.items():
@@ -191,17 +204,17 @@ class _Groups:
         yield sr.number(sr.CONTAINS, codes.HEIGHT_INDEX, f"{height.height_index:.3f}", codes.RATIO)
         yield sr.number(sr.CONTAINS, codes.WEDGE, f"{height.wedge_deg:.1f}", codes.DEGREES)
 
-    def _grades(self, place: DiscLevel | Level) -> Iterator[Dataset]:
+    def _grades(self, place: DiscLevel | Level) -> Iterator[sr.Item]:
         """Published grades at a disc or a vertebra; what is withheld is not reported."""
         for finding in self._reading.findings:
             if finding.published_grade is not None and _place(finding) == place:
                 grade = codes.grade_value(finding.published_grade)
                 yield sr.code(sr.CONTAINS, codes.finding_concept(finding.kind), grade)
 
-    def _draw(self, relation: str, concept: Code | None, points: np.ndarray) -> Dataset:
+    def _draw(self, relation: str, concept: Code | None, points: NDArray[np.float64]) -> sr.Item:
         return sr.polyline(relation, concept, points, self._image(sr.SELECTED, None))
 
-    def _image(self, relation: str, concept: Code | None) -> Dataset:
+    def _image(self, relation: str, concept: Code | None) -> sr.Item:
         return sr.image(relation, concept, self._header.SOPClassUID, self._header.SOPInstanceUID)
 
 

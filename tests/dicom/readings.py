@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,7 @@ def reading(
         _vertebra(Level(first + n), columns / 2 + columns / 12 * np.sin(n / 2), pitch * (n + 1), pitch)
         for n in range(count)
     )
-    discs = tuple(
-        _disc(a, b, spacing, view)
-        for a, b in zip(vertebrae, vertebrae[1:], strict=False)
-        if a.level is not Level.C1
-    )
+    discs = tuple(_disc(a, b, spacing, view) for a, b in pairwise(vertebrae) if a.level is not Level.C1)
     spine = Spine(vertebrae, (), view, True if view is View.LATERAL else None, "header")
     findings = tuple(
         Finding("disc_height_loss", 0.2, "ratio", n % 3, n % 3 if n != 1 else None, disc=disc.disc)
