@@ -169,12 +169,11 @@ def _finish(film: FileDataset, elements: dict[str, Any]) -> FileDataset:
     film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     with config.disable_value_validation():
         for keyword, value in elements.items():
-            if value is None:
-                film.pop(keyword, None)
-            elif isinstance(value, bytes):
+            film.pop(keyword, None)
+            if isinstance(value, bytes):
                 tag = Tag(keyword)
                 film[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value, 0, False, True)
-            else:
+            elif value is not None:
                 setattr(film, keyword, value)
     return film
 
