@@ -250,20 +250,6 @@ def test_a_full_disk_is_transient_and_leaves_nothing(tmp_path: Path) -> None:
     assert [path.stat().st_size for path in files_under(tmp_path / "spool")] == [180_000]
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB; only root may mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mount.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {mount.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_disk_that_fills_up_resumes_when_there_is_room(tiny_disk: Path) -> None:
     spool = Spool(tiny_disk / "spool")
     first = spool.add([bytes(600_000)])
