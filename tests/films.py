@@ -10,12 +10,14 @@ All patients are invented; UIDs are made from ``seed``, so that two calls give t
 
 from __future__ import annotations
 
+import os
 import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from pydicom import config
 from pydicom.datadict import dictionary_VR
@@ -89,7 +91,7 @@ def write(film: Dataset, path: Path, transfer_syntax: str = ExplicitVRLittleEndi
     """Write a Part 10 file: native, RLE, JPEG-LS or JPEG 2000 lossless; broken values are written as they are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        film.file_meta.MediaStorageSOPInstanceUID = film.get("SOPInstanceUID", "1.2.3")
+        film.file_meta.MediaStorageSOPInstanceUID = film.get("SOPInstanceUID") or "1.2.3"
         film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         native = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
         if transfer_syntax == ExplicitVRBigEndian:
@@ -129,6 +131,18 @@ def claim_transfer_syntax(path: Path, transfer_syntax: str) -> Path:
     write_file_meta_info(new, meta)
     path.write_bytes(data[:132] + new.getvalue() + data[132 + len(old.getvalue()) :])
     return path
+
+
+def pydicom_data() -> Path:
+    """Folder of PyPI pydicom-data (real films and hostile files); without it skip on a laptop and fail in CI."""
+    try:
+        import data_store
+    except ImportError:
+        reason = "needs PyPI pydicom-data"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return Path(data_store.__file__).parent / "data"
 
 
 def _pixels(pixels: NDArray[Any] | None) -> NDArray[Any]:

@@ -32,15 +32,17 @@ def quiet() -> Iterator[list[warnings.WarningMessage]]:
 
     The settings of pydicom and of ``warnings`` belong to the process: use it in one thread at a time.
     """
-    logger = logging.getLogger("pydicom")
-    was_disabled = logger.disabled
+    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg")]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(record=True) as caught, config.disable_value_validation():
         warnings.simplefilter("always")
-        logger.disabled = True
         try:
+            for logger in loggers:  # the level, since it holds for their children too
+                logger.setLevel(logging.CRITICAL + 1)
             yield caught
         finally:
-            logger.disabled = was_disabled
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def parse(path: Path, *, with_pixels: bool) -> Dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from spinepacs.dicom.header import header_of, read_header
 from spinepacs.intake.selection import select
 from spinepacs.settings import SelectionSettings
 from spinepacs.study import StudyHeader
-from tests.films import SECRETS, make_cr, make_dx
+from tests.films import SECRETS, make_cr, make_dx, pydicom_data
 
 RULES = SelectionSettings()
 SILENT = {"BodyPartExamined": None, "StudyDescription": None, "SeriesDescription": None}
@@ -95,6 +94,4 @@ def test_reasons_name_the_rule_and_no_patient() -> None:
 
 @pytest.mark.parametrize("name", ["RG1_UNCR.dcm", "RG1_J2KR.dcm", "RG3_UNCR.dcm", "RG3_J2KI.dcm"])
 def test_a_real_chest_and_a_real_tibia_are_not_read(name: str) -> None:
-    data_store = pytest.importorskip("data_store", reason="needs PyPI pydicom-data")
-    path = Path(data_store.__file__).parent / "data" / name
-    assert code_of(read_header(path)) == "NOT_SELECTED"
+    assert code_of(read_header(pydicom_data() / name)) == "NOT_SELECTED"
