@@ -28,7 +28,8 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from spinepacs.dicom.header import read_header
+from spinepacs.dicom.header import header_of
+from spinepacs.dicom.parse import parse
 from spinepacs.dicom.wrap import wrap
 from spinepacs.errors import BadInput, Permanent, Transient
 from spinepacs.settings import WatchSettings
@@ -60,7 +61,7 @@ class _Look(NamedTuple):
 class Watcher:
     """Takes files out of a folder into the spool, then moves them to ``done/`` or, with a reason, ``failed/``.
 
-    DICOM files go as they are; PNG and JPEG are wrapped as DX without spacing. Hidden files, links, ``done/`` and
+    DICOM files go as they are; PNG and JPEG are wrapped as DICOM without spacing. Hidden files, links, ``done/`` and
     ``failed/`` are left alone. A crash between the ledger's commit and the move costs nothing: the next scan finds
     the file again, the ledger knows it, and it is moved then.
 
@@ -179,7 +180,8 @@ class Watcher:
             return self._keep_dicom(wrapped, lambda: look.same(path.stat()))
 
     def _keep_dicom(self, path: Path, is_unchanged: Callable[[], bool]) -> ArrivalOutcome:
-        header = read_header(path)
+        # With its pixels, though none are decoded: a file that was cut off shows it there.
+        header = header_of(parse(path, with_pixels=True))
         stored = self._spool.add(_chunks(path))
         if not is_unchanged():
             raise Transient("it changed while it was read")
