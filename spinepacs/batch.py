@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from pydicom import dcmread
+from pydicom.encaps import generate_frames
+
 from spinepacs import tables
 from spinepacs.dicom.header import read_header
-from spinepacs.dicom.overlay import jpeg_of
 from spinepacs.dicom.wrap import wrap
 from spinepacs.errors import BadInput, SpinepacsError
 from spinepacs.findings import ImageResult, ObjectKind, Refusal
@@ -141,7 +144,7 @@ class Batch:
         for item in image.objects:
             (self._out / f"{stem}{_OBJECT_SUFFIX[item.kind]}").write_bytes(item.part10)
             if item.kind is ObjectKind.OVERLAY:
-                (self._out / f"{stem}.overlay.jpg").write_bytes(jpeg_of(item))
+                (self._out / f"{stem}.overlay.jpg").write_bytes(_jpeg(item.part10))
 
     def _write_tables(self) -> None:
         with (self._out / "readings.json").open("w", encoding="utf-8") as file:
@@ -150,6 +153,11 @@ class Batch:
             writer = csv.DictWriter(file, tables.COLUMNS, restval="")
             writer.writeheader()
             writer.writerows(self._rows)
+
+
+def _jpeg(overlay: bytes) -> bytes:
+    """The one JPEG frame of an overlay object, as it is."""
+    return next(generate_frames(dcmread(BytesIO(overlay)).PixelData, number_of_frames=1))
 
 
 @contextmanager

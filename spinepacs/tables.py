@@ -42,7 +42,7 @@ def reading_to_json(film: str, reading: Reading) -> Row:
         "anterior_left": spine.anterior_left if spine else None,
         "anterior_basis": spine.anterior_basis if spine else None,
         "missing_levels": [level.name for level in spine.missing] if spine else [],
-        "notes": [*reading.notes, *(spine.notes if spine else ())],
+        "notes": list(reading.notes),
         "vertebrae": [_vertebra(vertebra) for vertebra in (spine.vertebrae if spine else ())],
         "discs": [_disc(disc) for disc in reading.discs],
         "findings": [_finding(finding) for finding in reading.findings],
