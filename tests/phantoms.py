@@ -80,9 +80,11 @@ class Phantom:
             _fill(label_map, body, level + 1, cv2.LINE_8)
         return label_map
 
-    def picture(self, bone: int = 190, ground: int = 60) -> NDArray[np.uint8]:
-        """(rows, columns) uint8: bright bodies on a darker ground, edges anti-aliased."""
-        picture = np.full((self.rows, self.columns), ground, np.uint8)
+    def picture(self, bone: int = 190) -> NDArray[np.uint8]:
+        """(rows, columns) uint8: bright bodies, edges anti-aliased, on darker soft tissue with a little noise."""
+        across = np.sin(np.pi * np.linspace(0, 1, self.columns))
+        noise = np.random.default_rng(0).normal(0, 3, (self.rows, self.columns))
+        picture = np.clip(40 + 45 * across + noise, 0, 255).astype(np.uint8)
         for body in self.bodies.values():
             _fill(picture, body, bone, cv2.LINE_AA)
         return picture

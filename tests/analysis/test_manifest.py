@@ -1,0 +1,72 @@
+import hashlib
+
+import pytest
+
+from spinepacs.analysis.manifest import Manifest
+from spinepacs.analysis.segment import Segmenter
+from spinepacs.anatomy import Level
+from spinepacs.errors import BadModel
+from tests import models, phantoms
+
+PHANTOM = phantoms.spine()
+
+
+def test_a_sound_model_folder_opens(tmp_path):
+    segmenter = Segmenter.open(models.write_model(tmp_path / "m", PHANTOM, version="2.1"), threads=1)
+    assert (segmenter.model_name, segmenter.model_version) == ("made-up", "2.1")
+    assert segmenter.manifest.classes == tuple(Level)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sha256": None},
+        {"classes": ["C1", "C1"]},
+        {"classes": ["skull"]},
+        {"input_height_px": 600},
+        {"score_threshold": 1.5},
+        {"mask_threshold": "high"},
+        {"pad_value": 300},
+        {"name": ""},
+    ],
+)
+def test_a_manifest_that_cannot_be_meant_is_refused_with_its_path(tmp_path, changes):
+    folder = models.write_model(tmp_path / "m", PHANTOM, **changes)
+    with pytest.raises(BadModel, match=r"manifest\.toml"):
+        Manifest.load(folder)
+
+
+def test_an_altered_model_is_never_run(tmp_path):
+    folder = models.write_model(tmp_path / "m", PHANTOM)
+    weights = bytearray((folder / "model.onnx").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(bytes(weights))
+    with pytest.raises(BadModel, match="sha256"):
+        Segmenter.open(folder, threads=1)
+
+
+def test_weights_that_are_no_network_are_refused(tmp_path):
+    folder = models.write_model(tmp_path / "m", PHANTOM, sha256=hashlib.sha256(b"rubbish").hexdigest())
+    (folder / "model.onnx").write_bytes(b"rubbish")
+    with pytest.raises(BadModel, match="cannot load"):
+        Segmenter.open(folder, threads=1)
+
+
+@pytest.mark.parametrize("changes", [{"input_width_px": 1024}, {"classes": ["C1", "C2"]}])
+def test_a_network_that_does_not_fit_its_manifest_is_refused(tmp_path, changes):
+    with pytest.raises(BadModel):
+        Segmenter.open(models.write_model(tmp_path / "m", PHANTOM, **changes), threads=1)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "manifest.toml"])
+def test_a_model_folder_that_lacks_a_file_is_refused_by_its_name(tmp_path, name):
+    folder = models.write_model(tmp_path / "m", PHANTOM)
+    (folder / name).unlink()
+    with pytest.raises(BadModel, match=name):
+        Segmenter.open(folder, threads=1)
+
+
+def test_a_manifest_that_is_no_toml_is_refused(tmp_path):
+    (tmp_path / "manifest.toml").write_text("name = ", encoding="utf-8")
+    with pytest.raises(BadModel, match="not valid TOML"):
+        Manifest.load(tmp_path)

@@ -1,0 +1,111 @@
+"""Made-up models for tests: real ONNX files that "find" the bodies of a phantom on any film that is bright enough.
+
+The heads are constants but for a gate: where no pixel of the input is brighter than ``GATE``, nothing is found. So the
+whole path from the session to the outlines is the real one, without a training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from spinepacs.anatomy import Level
+from spinepacs.geometry import Letterbox, Points
+from tests.phantoms import Phantom, scores_of
+
+GATE = 0.7
+"""Grey (0–1) that a film must reach somewhere for the model to find anything."""
+MASKS = 32
+CELLS = 160
+STRIDE_PX = 4.0
+
+
+def write_model(folder: Path, phantom: Phantom, **changes: object) -> Path:
+    """Write ``model.onnx`` and ``manifest.toml`` into a folder, for films of the phantom's size.
+
+    ``changes`` replace values of the manifest; None removes a key.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _onnx(*heads(phantom))
+    (folder / "model.onnx").write_bytes(weights)
+    manifest: dict[str, object] = {
+        "name": "made-up",
+        "version": "1",
+        "licence": "none",
+        "classes": [level.name for level in Level],
+        "input_height_px": 640,
+        "input_width_px": 640,
+        "pad_value": 114,
+        "score_threshold": 0.25,
+        "iou_threshold": 0.55,
+        "mask_threshold": 0.5,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    } | changes
+    lines = [f"{key} = {_toml(value)}" for key, value in manifest.items() if value is not None]
+    (folder / "manifest.toml").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')
+
+
+def heads(phantom: Phantom) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``output0`` (1, 61, N) with a good and a worse anchor for each body, and ``output1`` (1, 32, 160, 160)."""
+    letterbox = Letterbox.fit(phantom.rows, phantom.columns, 640, 640)
+    output0 = np.zeros((1, 4 + len(Level) + MASKS, 2 * len(phantom.bodies)), np.float32)
+    output1 = np.zeros((1, MASKS, CELLS, CELLS), np.float32)
+    for number, (level, body) in enumerate(phantom.bodies.items()):
+        corners = letterbox.to_input(body)
+        output1[0, number] = inside_px(corners) / 2
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        for column, worse in ((2 * number, 0), (2 * number + 1, 1)):
+            anchor = output0[0, :, column]
+            anchor[:2], anchor[2:4] = (low + high) / 2 + worse, (high - low) * (1 + 0.05 * worse) + 2
+            anchor[4 : 4 + len(Level)] = scores_of(level) * (1 - 0.3 * worse)
+            anchor[4 + len(Level) + number] = 1
+    return output0, output1
+
+
+def inside_px(corners: Points) -> NDArray[np.float32]:
+    """(160, 160) float32: how far the cells' centres lie inside a convex clockwise polygon, input px."""
+    centres = (np.moveaxis(np.indices((CELLS, CELLS)), 0, 2)[:, :, ::-1] + 0.5) * STRIDE_PX
+    distance = np.full((CELLS, CELLS), np.inf)
+    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        side = (end - start) / np.hypot(*(end - start))
+        offset = centres - start
+        distance = np.minimum(distance, side[0] * offset[:, :, 1] - side[1] * offset[:, :, 0])
+    return distance.astype(np.float32)
+
+
+def _onnx(output0: NDArray[np.float32], output1: NDArray[np.float32]) -> bytes:
+    scores = np.zeros_like(output0)
+    scores[:, 4 : 4 + len(Level)] = output0[:, 4 : 4 + len(Level)]
+    constants = {"rest": output0 - scores, "scores": scores, "masks": output1, "gate": np.float32(GATE)}
+    nodes = [
+        helper.make_node("ReduceMax", ["images"], ["brightest"], keepdims=0),
+        helper.make_node("Greater", ["brightest", "gate"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["open"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["scores", "open"], ["gated"]),
+        helper.make_node("Add", ["rest", "gated"], ["output0"]),
+        helper.make_node("Identity", ["masks"], ["output1"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "made-up",
+        [value("images", TensorProto.FLOAT, [1, 3, 640, 640])],
+        [
+            value("output0", TensorProto.FLOAT, output0.shape),
+            value("output1", TensorProto.FLOAT, output1.shape),
+        ],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())

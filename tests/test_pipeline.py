@@ -1,0 +1,151 @@
+import logging
+
+import numpy as np
+import pytest
+
+from spinepacs import pipeline as pipeline_module
+from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.errors import Transient
+from spinepacs.findings import ObjectKind
+from spinepacs.geometry import SpacingBasis
+from spinepacs.pipeline import Pipeline
+from spinepacs.settings import OutputSettings, shipped
+from spinepacs.study import View
+from tests import films, models, phantoms
+
+PHANTOM = phantoms.spine(left_px=[44, 44, 20, 44, 44], right_px=[34, 34, 14, 34, 34])
+MM = 0.143
+STEPS = {"read", "normalise", "infer", "segment", "label", "measure", "grade", "encode"}
+
+
+def _film(picture=None, **elements):
+    picture = PHANTOM.picture() if picture is None else picture
+    pixels = picture.astype(np.uint16) * 16
+    return films.make_dx(pixels, BodyPartExamined="LSPINE", **elements)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    folder = models.write_model(tmp_path_factory.mktemp("model"), PHANTOM)
+    return Pipeline.open(folder, shipped("config", "grading.toml"), OutputSettings(), threads=1)
+
+
+@pytest.fixture(scope="module")
+def result(pipeline, tmp_path_factory):
+    path = films.write(_film(PatientOrientation=["P", "F"]), tmp_path_factory.mktemp("films") / "film.dcm")
+    return pipeline.read_film(path)
+
+
+def test_a_film_becomes_a_reading_with_everything_in_it(result):
+    reading = result.reading
+    assert reading.refusal is None
+    assert [vertebra.level for vertebra in reading.spine.vertebrae] == list(phantoms.LUMBAR)
+    assert (reading.spine.view, reading.spine.anterior_left) == (View.LATERAL, True)
+    assert reading.spine.anterior_basis == "header"
+    assert (reading.rows, reading.columns) == (1500, 900)
+    assert reading.spacing.basis is SpacingBasis.DETECTOR_PLANE
+    assert set(reading.seconds) == STEPS
+    assert all(seconds >= 0 for seconds in reading.seconds.values())
+
+
+def test_heights_are_those_of_the_phantom_within_a_tenth_of_a_millimetre(result):
+    assert [disc.disc for disc in result.reading.discs] == list(PHANTOM.discs)
+    for disc in result.reading.discs:
+        truth = PHANTOM.discs[disc.disc]
+        assert disc.anterior_mm == pytest.approx(truth.left_px * MM, abs=0.1)
+        assert disc.posterior_mm == pytest.approx(truth.right_px * MM, abs=0.1)
+        assert disc.middle_mm == pytest.approx(truth.middle_px * MM, abs=0.1)
+        assert disc.wedge_deg == pytest.approx(truth.wedge_deg, abs=0.3)
+
+
+def test_the_low_disc_is_graded_and_the_others_are_not_blamed(result):
+    stages = {finding.disc: finding.published_grade for finding in result.reading.findings}
+    assert stages.pop(DiscLevel(Level.L3, Level.L4)) == 3
+    assert set(stages.values()) == {0}
+
+
+def test_segmentation_report_and_picture_are_written(result):
+    assert [item.kind for item in result.objects] == [ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY]
+    assert {item.source_sop_uid for item in result.objects} == {result.reading.sop_uid}
+
+
+def test_the_same_film_gives_the_same_bytes_again(pipeline, result, tmp_path):
+    again = pipeline.read_film(films.write(_film(PatientOrientation=["P", "F"]), tmp_path / "film.dcm"))
+    assert [item.part10 for item in again.objects] == [item.part10 for item in result.objects]
+
+
+def test_only_what_is_wanted_is_written(pipeline, tmp_path):
+    output = OutputSettings(segmentation_enabled=False, overlay_enabled=False)
+    report_only = Pipeline(pipeline.segmenter, pipeline.policy, output)
+    image = report_only.read_film(films.write(_film(), tmp_path / "film.dcm"))
+    assert [item.kind for item in image.objects] == [ObjectKind.SR]
+
+
+def test_a_film_without_any_vertebra_is_refused_and_nothing_is_written(pipeline, tmp_path):
+    empty = PHANTOM.without(*phantoms.LUMBAR).picture()
+    image = pipeline.read_film(films.write(_film(empty), tmp_path / "film.dcm"))
+    assert image.reading.refusal.code == "NO_VERTEBRA_FOUND"
+    assert image.reading.sop_uid
+    assert image.objects == ()
+
+
+def test_a_film_with_oblong_pixels_is_measured_in_true_millimetres(pipeline, tmp_path):
+    squeezed = PHANTOM.moved(np.array([[1, 0, 0], [0, 0.5, 0]]), 750, 900).picture()
+    film = _film(squeezed, ImagerPixelSpacing=[2 * MM, MM])
+    reading = pipeline.read_film(films.write(film, tmp_path / "film.dcm")).reading
+    assert len(reading.discs) == 5
+    for disc in reading.discs:
+        assert disc.middle_mm == pytest.approx(PHANTOM.discs[disc.disc].middle_px * MM, abs=0.1)
+    assert max(vertebra.outline.points[:, 1].max() for vertebra in reading.spine.vertebrae) < 750
+
+
+def test_damaged_films_never_cost_the_others(pipeline, tmp_path):
+    good = films.write(_film(seed="good"), tmp_path / "good.dcm")
+    cut = films.truncate(films.write(_film(seed="cut"), tmp_path / "cut.dcm"), 0.4)
+    multi = films.write(_film(seed="multi", NumberOfFrames=2), tmp_path / "multi.dcm")
+    rubbish = tmp_path / "rubbish.dcm"
+    rubbish.write_bytes(b"not DICOM at all" * 100)
+
+    study = pipeline.read_study("1.2.3", [cut, rubbish, good, multi])
+
+    codes = [image.reading.refusal and image.reading.refusal.code for image in study.images]
+    assert codes[2] is None
+    assert codes[3] == "MULTI_FRAME"
+    assert all(codes[index] for index in (0, 1))
+    assert [bool(image.objects) for image in study.images] == [False, False, True, False]
+    assert study.study_uid == "1.2.3"
+    assert study.images[0].reading.sop_uid == _film(seed="cut").SOPInstanceUID
+    assert study.images[1].reading.study_uid == "1.2.3"
+
+
+def test_a_header_that_defeats_the_encoders_keeps_the_findings_and_names_no_patient(
+    pipeline, tmp_path, monkeypatch, caplog
+):
+    def defeated(*_):
+        raise ValueError(f"cannot encode {films.PATIENT_NAME}")
+
+    monkeypatch.setattr(pipeline_module, "encode_report", defeated)
+    path = films.write(_film(), tmp_path / "film.dcm")
+    with caplog.at_level(logging.DEBUG):
+        image = pipeline.read_study("1.2.3", [path]).images[0]
+    assert image.reading.refusal.code == "NOT_ENCODED"
+    assert image.reading.discs
+    assert image.objects == ()
+    assert "ValueError at" in caplog.text
+    assert not any(secret in caplog.text + image.reading.refusal.reason for secret in films.SECRETS)
+
+
+@pytest.mark.parametrize("error", [MemoryError, Transient])
+def test_what_may_pass_or_is_beyond_us_is_not_turned_into_a_refusal(pipeline, tmp_path, monkeypatch, error):
+    def out(*_):
+        raise error("no more")
+
+    monkeypatch.setattr(pipeline_module, "draw_overlay", out)
+    with pytest.raises(error):
+        pipeline.read_study("1.2.3", [films.write(_film(), tmp_path / "film.dcm")])
+
+
+def test_the_versions_name_model_and_policy(pipeline):
+    versions = pipeline.versions
+    assert (versions.model_name, versions.model_version) == ("made-up", "1")
+    assert (versions.policy_name, versions.policy_version) == ("spinepacs-v0", "0.1")
