@@ -66,7 +66,7 @@ def source_header(dataset: Dataset) -> Dataset:
         study are present, empty where missing or not valid; PatientSex is ``M``, ``F``, ``O`` or empty; dates and
         times are valid or empty;
         spacings are two positive lengths or absent.  SpecificCharacterSet is the source's, or ``ISO_IR 192`` where its
-        own is unknown or cannot hold the texts.
+        own is unknown, has code extensions or cannot hold the texts.
     """
     with quiet():
         header = Dataset()
@@ -149,15 +149,18 @@ def _code(item: Dataset) -> Dataset:
     return copied
 
 
-def _character_set(dataset: Dataset, header: Dataset) -> list[str] | None:
-    """Character set of the source where it is known and holds every text of the header, else UTF-8."""
-    stated = list(texts(dataset, "SpecificCharacterSet"))
+def _character_set(dataset: Dataset, header: Dataset) -> str | None:
+    """Character set of the source where it is known and holds every text of the header, else UTF-8.
+
+    Code extensions (ISO 2022) become UTF-8 too, since highdicom refuses Korean and an empty first value.
+    """
+    stated = texts(dataset, "SpecificCharacterSet")
     words = [str(element.value) for element in header.iterall() if element.VR in _LENGTHS and element.value]
-    if all(word.isascii() for word in words) and not stated:
+    if stated in ((), ("ISO_IR 6",)) and all(word.isascii() for word in words):
         return None
-    if not stated or any(name not in python_encoding for name in stated):
-        return ["ISO_IR 192"]
+    if len(stated) != 1 or stated[0] not in python_encoding or not stated[0].startswith(("ISO_IR 1", "GB")):
+        return "ISO_IR 192"
     with quiet() as complaints:
         for word in words:
-            encode_string(word, convert_encodings(stated))
-    return ["ISO_IR 192"] if complaints else stated
+            encode_string(word, convert_encodings([stated[0]]))
+    return "ISO_IR 192" if complaints else stated[0]
