@@ -11,12 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-from spinepacs.training.film_landmarks import Body, body_of, free_form, hull_body, keep_body, plane_mask
+from spinepacs.anatomy import Level
+from spinepacs.training.film_landmarks import (
+    GRID_MM,
+    HALF_MM,
+    Body,
+    body_of,
+    free_form,
+    hull_body,
+    keep_body,
+    plane_mask,
+)
 from spinepacs.training.film_mesh import Floats, Mesh, cluster, outward, vertex_normals
 
-LEVELS = tuple([f"C{i}" for i in range(1, 8)] + [f"T{i}" for i in range(1, 13)] + [f"L{i}" for i in range(1, 6)] + ["S1"])
-S1 = len(LEVELS) - 1
-ORDINALS = ("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth").split()
+LEVELS = tuple(level.name for level in Level)
+S1 = int(Level.S1)
+ORDINALS = (
+    "first", "second", "third", "fourth", "fifth", "sixth",
+    "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
+)  # fmt: skip
 # Coarsening by group, mm: fine where an edge is seen, coarse where only thickness counts.
 CELLS_MM = {"vertebra": 0.6, "rib": 1.3, "skull": 1.4, "mandible": 1.0, "tooth": 0.9, "girdle": 1.6, "sternum": 2.0,
             "lung": 3.0, "organ": 4.0, "muscle": 5.0, "neck": 1.5}  # fmt: skip
@@ -64,9 +77,12 @@ class Vertebra:
         return np.stack(columns, axis=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Anatomy:
-    """All parts of the donor and its 25 vertebrae, C1 to S1 (index = class of the network)."""
+    """All parts of the donor and its 25 vertebrae, C1 to S1 (index = class of the network).
+
+    Compared and hashed by identity, so that what is derived from it can be cached.
+    """
 
     parts: tuple[Part, ...]
     vertebrae: tuple[Vertebra, ...]
@@ -133,16 +149,17 @@ def _marks(level: str, mesh: Mesh, frame: Floats, origin: Floats, half: float) -
     reach = 4.0 if level[0] == "C" else 6.0
     sagittal = keep_body(plane_mask(mesh, frame, origin, 0, np.linspace(-reach, reach, 7)))
     coronal = plane_mask(mesh, frame, origin, 1, np.linspace(-4, 4, 5))
-    columns = np.abs(np.arange(coronal.shape[1]) + 0.5 - coronal.shape[1] / 2) * 0.25
+    columns = np.abs(np.arange(coronal.shape[1]) + 0.5 - coronal.shape[1] / 2) * GRID_MM
     coronal[:, columns > half + 1.5] = 0
-    rows = 40.0 - (np.arange(coronal.shape[0]) + 0.5) * 0.25
+    rows = HALF_MM - (np.arange(coronal.shape[0]) + 0.5) * GRID_MM
     if level == "S1":
         sagittal[rows < -14], coronal[rows < -14] = 0, 0
-        sagittal[:, 40.0 / 0.25 + 13.0 / 0.25 < np.arange(sagittal.shape[1])] = 0
-    band = {"C2": (-7.0, 0.0), "S1": (-11.0, 9.0)}.get(level, (-5.0, 5.0))
+        sagittal[:, np.arange(sagittal.shape[1]) > (HALF_MM + 13.0) / GRID_MM] = 0
+    band = {"C2": (-7.0, 0.0), "S1": (-11.0, 9.0)}.get(level, (-3.5, 3.5) if level[0] == "C" else (-5.0, 5.0))
     if level == "C1":
         return Vertebra(level, frame, origin, *_atlas_marks(mesh, frame, origin), half)
-    across, along = body_of(keep_body(coronal), band), body_of(sagittal, band)
+    lip = 0.9 if level[0] == "C" else 0.0 if level == "S1" else 0.4
+    across, along = body_of(keep_body(coronal), band), body_of(sagittal, band, lip)
     if level in ("C2", "S1"):
         along = free_form(sagittal, along.corners)
     if level == "C2":
@@ -162,7 +179,9 @@ def _with_dens(body: Body) -> Body:
 def _atlas_marks(mesh: Mesh, frame: Floats, origin: Floats) -> tuple[Body, Body]:
     """Return the marks of C1: what lies in front of mid-canal, without the transverse processes."""
     local = (mesh.vertices - origin) @ frame.T
-    front = local[(local[:, 1] < 0.5 * (local[:, 1].min() + local[:, 1].max()) - 3) & (np.abs(local[:, 0]) < 22)]
+    front = local[
+        (local[:, 1] < 0.5 * (local[:, 1].min() + local[:, 1].max()) - 3) & (np.abs(local[:, 0]) < 22)
+    ]
     return hull_body(front[:, 1:]), hull_body(front[:, [0, 2]])
 
 

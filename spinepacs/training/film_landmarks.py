@@ -93,8 +93,29 @@ def _wall(mask: NDArray[np.uint8], low: bool, band: tuple[float, float]) -> Floa
     return np.polyfit(heights, places, 1)
 
 
-def body_of(mask: NDArray[np.uint8], band: tuple[float, float]) -> Body:
-    """Return outline and corners of a body mask; band: the heights (mm) between which its walls are straight."""
+def _turn(
+    mask: NDArray[np.uint8],
+    walls: tuple[Floats, Floats],
+    band: tuple[float, float],
+    upper: bool,
+    low_side: bool,
+) -> Floats:
+    """Return the mask's point farthest along a diagonal, (2,) mm: where the eye sees wall turn into plate."""
+    middle = np.array([np.mean([np.polyval(wall, np.mean(band)) for wall in walls]), np.mean(band)])
+    depth = np.polyval(walls[1], middle[1]) - np.polyval(walls[0], middle[1])
+    height = _edge(mask, middle[0], True) - _edge(mask, middle[0], False)
+    rows, columns = np.nonzero(mask)
+    points = np.stack([(columns + 0.5) * GRID_MM - HALF_MM, HALF_MM - (rows + 0.5) * GRID_MM], axis=1)
+    away = (points - middle) / [depth * (-1 if low_side else 1), height * (1 if upper else -1)]
+    return np.asarray(points[np.argmax(away.sum(axis=1))])
+
+
+def body_of(mask: NDArray[np.uint8], band: tuple[float, float], lip: float = 0.5) -> Body:
+    """Return outline and corners of a body mask.
+
+    band: the heights (mm) between which its walls are straight. lip: how much a corner follows the rim's lip (1)
+    rather than the straight lines of wall and plate (0).
+    """
     low, high = _wall(mask, True, band), _wall(mask, False, band)
     corners, rims = np.zeros((4, 2)), []
     for upper in (True, False):
@@ -110,9 +131,20 @@ def body_of(mask: NDArray[np.uint8], band: tuple[float, float]) -> Body:
             for _ in range(4):
                 up = np.polyval(line, np.polyval(wall, up))
             corners[slot] = (np.polyval(wall, up), up)
+            turn = _turn(mask, (low, high), band, upper, slot in (0, 3))
+            corners[slot] = lip * turn + (1 - lip) * corners[slot]
         rims.append(np.stack([across, rim], axis=1)[1:-1])
     waist = np.array([[np.polyval(wall, np.mean(band)), np.mean(band)] for wall in (high, low)])
-    ring = [corners[:1], rims[0], corners[1:2], waist[:1], corners[2:3], rims[1][::-1], corners[3:], waist[1:]]
+    ring = [
+        corners[:1],
+        rims[0],
+        corners[1:2],
+        waist[:1],
+        corners[2:3],
+        rims[1][::-1],
+        corners[3:],
+        waist[1:],
+    ]
     return Body(np.concatenate(ring), corners)
 
 

@@ -22,29 +22,31 @@ class Look:
     flatten_mm: float
     sharpen: float
     sharpen_mm: float
-    contrast: float
-    middle: float
-    gamma: float
+    dark: float
+    bright: float
     grid: bool
     black_air: float
+    knee: float
+    texture: float
 
 
 def draw_look(rng: np.random.Generator, lateral: bool, region: str) -> Look:
     """Draw exposure and processing; full-spine films are the flattest, regional ones the sharpest."""
     full = region == "full"
     return Look(
-        blur_mm=rng.uniform(0.25, 0.75) if full else rng.uniform(0.12, 0.4),
+        blur_mm=rng.uniform(0.1, 0.3) if full else rng.uniform(0.08, 0.3),
         scatter=rng.uniform(0.05, 0.6),
-        photons=float(10 ** rng.uniform(4.6, 5.8)),
-        flatten=rng.uniform(0.2, 0.75),
-        flatten_mm=rng.uniform(18, 60),
-        sharpen=rng.uniform(0.2, 1.6),
-        sharpen_mm=rng.uniform(1.2, 4.0),
-        contrast=rng.uniform(0.8, 1.35),
-        middle=rng.uniform(0.45, 0.68) if lateral else rng.uniform(0.5, 0.72),
-        gamma=rng.uniform(0.8, 1.25),
+        photons=float(10 ** (rng.uniform(4.2, 5.4) if full and lateral else rng.uniform(5.0, 6.3))),
+        flatten=rng.uniform(0.1, 0.7) if lateral and region != "cervical" else rng.uniform(0.0, 0.4),
+        flatten_mm=rng.uniform(18, 70),
+        sharpen=rng.uniform(0.4, 2.4) if full and lateral else rng.uniform(0.1, 1.5),
+        sharpen_mm=float(10 ** rng.uniform(-0.1, 1.0)),
+        dark=rng.uniform(0.1, 0.35) if full and lateral else rng.uniform(0.12, 0.42),
+        bright=rng.uniform(0.68, 0.92),
         grid=full and lateral and rng.random() < 0.35,
-        black_air=rng.uniform(0.4, 1.6) if rng.random() < 0.85 else 0.0,
+        black_air=rng.uniform(0.1, 0.5) if rng.random() < 0.85 else 0.0,
+        knee=rng.uniform(0.05, 1.4),
+        texture=rng.uniform(0.02, 0.1) if full and lateral else rng.uniform(0.0, 0.035),
     )
 
 
@@ -59,10 +61,23 @@ def _smooth(image: Image, sigma_px: float) -> Image:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
+def grain(shape: tuple[int, int], spacing_mm: float, rng: np.random.Generator) -> Image:
+    """Return noise with equal power per octave from 0.4 to 6 mm, SD about 1: the weave of bone, muscle and fat."""
+    total = np.zeros(shape, np.float32)
+    for size_mm in (0.4, 0.9, 2.0, 4.5):
+        step = max(size_mm / spacing_mm, 1.0)
+        small = (int(shape[0] / step) + 2, int(shape[1] / step) + 2)
+        layer = rng.standard_normal(small, dtype=np.float32)
+        total += cv2.resize(layer, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return total / 1.7
+
+
 def expose(attenuation: Image, look: Look, spacing_mm: float, rng: np.random.Generator) -> Image:
     """Return the logarithm of what the detector saw, higher where denser: (H, W) float32."""
-    primary = _smooth(np.exp(-attenuation), look.blur_mm / spacing_mm)
-    scatter = look.scatter * _smooth(primary, 35.0 / spacing_mm)
+    weave = look.texture * grain(attenuation.shape, spacing_mm, rng) * np.minimum(attenuation / 3.0, 1.0)
+    primary = _smooth(np.exp(-attenuation - weave), look.blur_mm / spacing_mm)
+    # Tissue scatters, the open beam beside it does not: without that the thin neck would drown in its veil.
+    scatter = look.scatter * 1.5 * _smooth(primary * (1 - primary) ** 6, 35.0 / spacing_mm)
     signal = primary + scatter
     # Noise per pixel falls with the pixel's area; a little blur of it stands for the scintillator.
     noise = rng.standard_normal(signal.shape, dtype=np.float32)
@@ -89,19 +104,20 @@ def display(density: Image, look: Look, spacing_mm: float, path_px: Floats) -> I
     offsets = np.arange(-14, 15, 4) / spacing_mm
     columns = np.clip(_columns_at(path_px, rows)[:, None] + offsets[None].astype(int), 0, flat.shape[1] - 1)
     low, high = np.percentile(flat[rows[:, None], columns], [2, 98])
-    # The window reaches past the spine on both sides, as it must show lung and shoulder too.
-    span = max(high - low, 0.35) / (0.42 * look.contrast)
-    centre = (low + high) / 2
-    value = (flat - centre) / span + look.middle
-    value = 0.5 + np.tanh((value - 0.5) * 1.6) / (2 * np.tanh(0.8) * 1.12)
-    value = np.clip(value, 0, 1) ** look.gamma
+    # Consoles spend more grey levels on the thin parts (neck, lungs) than on the thick ones.
+    part = (flat - low) / max(high - low, 0.5)
+    bent = (1 - np.exp(-look.knee * np.maximum(part, -0.5))) / (1 - np.exp(-look.knee))
+    value = look.dark + bent * (look.bright - look.dark)
+    # Shoulders and hips, denser than the spine, run softly into white.
+    over = np.maximum(value - look.bright, 0) / (1 - look.bright)
+    value = np.clip(np.minimum(value, look.bright) + (1 - look.bright) * np.tanh(over), 0, 1)
     if look.black_air:
         # Consoles let the unattenuated beam fall to black, whatever they flattened.
         value *= np.clip((density - float(density.min())) / look.black_air, 0, 1) ** 0.8
     return np.asarray(value, dtype=np.float32)
 
 
-def collimate(value: Image, rng: np.random.Generator, region: str) -> Image:
+def collimate(value: Image, rng: np.random.Generator) -> Image:
     """Darken (or whiten) a border as collimators do; most films keep none."""
     height, width = value.shape
     if rng.random() < 0.55:
@@ -145,10 +161,10 @@ def stamp(image: NDArray[np.uint8], rng: np.random.Generator) -> None:
                     int(rng.integers(170, 256)), max(1, round(scale * rng.uniform(1.5, 4))), cv2.LINE_AA)  # fmt: skip
 
 
-def finish(value: Image, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the 8-bit film, sometimes through a JPEG as exported films are."""
+def finish(value: Image, rng: np.random.Generator, packed: bool = True) -> NDArray[np.uint8]:
+    """Return the 8-bit film; packed: sometimes through a JPEG, as exported films are."""
     image = np.round(np.clip(value, 0, 1) * 255).astype(np.uint8)
-    if rng.random() < 0.4:
-        _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 95))])
-        image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+    if packed and rng.random() < 0.4:
+        _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 95))])
+        image = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
     return image

@@ -78,15 +78,34 @@ def close_rings(rings: Floats) -> Mesh:
     count, sides, _ = rings.shape
     first = np.arange(count - 1)[:, None] * sides + np.arange(sides)[None]
     after = np.arange(count - 1)[:, None] * sides + (np.arange(sides)[None] + 1) % sides
-    wall = [np.stack([first, after, after + sides], axis=-1), np.stack([first, after + sides, first + sides], -1)]
+    wall = [
+        np.stack([first, after, after + sides], axis=-1),
+        np.stack([first, after + sides, first + sides], -1),
+    ]
     low, high = count * sides, count * sides + 1
     k = np.arange(sides)
     after_k = (k + 1) % sides
     top = (count - 1) * sides
-    caps = [np.stack([np.full(sides, low), after_k, k], 1), np.stack([np.full(sides, high), top + k, top + after_k], 1)]
+    caps = [
+        np.stack([np.full(sides, low), after_k, k], 1),
+        np.stack([np.full(sides, high), top + k, top + after_k], 1),
+    ]
     faces = np.concatenate([w.reshape(-1, 3) for w in wall] + caps).astype(np.int32)
     vertices = np.concatenate([rings.reshape(-1, 3), rings[:1].mean(axis=1), rings[-1:].mean(axis=1)])
     return Mesh(vertices, faces)
+
+
+def sweep(line: Floats, radius: float, sides: int = 10) -> Mesh:
+    """Return a round bar along a line (N, 3) mm with N >= 2."""
+    along = np.gradient(line, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    helper = np.eye(3)[int(np.argmin(np.abs(along).sum(axis=0)))]
+    first = np.cross(along, helper)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = np.cross(along, first)
+    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    around = np.cos(angle)[None, :, None] * first[:, None] + np.sin(angle)[None, :, None] * second[:, None]
+    return outward(close_rings(line[:, None] + radius * around))
 
 
 def ellipsoid(centre: Floats, half_axes: Floats, rings: int = 14, sides: int = 24) -> Mesh:
@@ -97,7 +116,7 @@ def ellipsoid(centre: Floats, half_axes: Floats, rings: int = 14, sides: int = 2
     return tube(centres, np.cos(polar)[:, None] * half_axes[None, :2], sides)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
 def _scan(uv: Any, depth: Any, faces: Any, weight: Any, plane: Any, out: Any) -> None:
     """Add weight * signed depth of all triangles to out; with a finite plane, the winding number behind it."""
     height, width = out.shape
@@ -112,8 +131,12 @@ def _scan(uv: Any, depth: Any, faces: Any, weight: Any, plane: Any, out: Any) ->
         high = max(uv[a, 1], uv[b, 1], uv[c, 1])
         row0 = max(0, int(np.ceil(low - 0.5)))
         row1 = min(height, int(np.ceil(high - 0.5)))
-        du = ((depth[b] - depth[a]) * (uv[c, 1] - uv[a, 1]) - (depth[c] - depth[a]) * (uv[b, 1] - uv[a, 1])) / area
-        dv = ((depth[c] - depth[a]) * (uv[b, 0] - uv[a, 0]) - (depth[b] - depth[a]) * (uv[c, 0] - uv[a, 0])) / area
+        du = (
+            (depth[b] - depth[a]) * (uv[c, 1] - uv[a, 1]) - (depth[c] - depth[a]) * (uv[b, 1] - uv[a, 1])
+        ) / area
+        dv = (
+            (depth[c] - depth[a]) * (uv[b, 0] - uv[a, 0]) - (depth[b] - depth[a]) * (uv[c, 0] - uv[a, 0])
+        ) / area
         least = min(depth[a], depth[b], depth[c])
         most = max(depth[a], depth[b], depth[c])
         for row in range(row0, row1):
@@ -151,7 +174,9 @@ def add_depth(out: Image, uv_px: Floats, depth_mm: Floats, faces: Ints, weight: 
     _scan(uv_px, centred, faces, weight, 1e30, out)
 
 
-def section(uv_px: Floats, depth_mm: Floats, faces: Ints, plane_mm: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def section(
+    uv_px: Floats, depth_mm: Floats, faces: Ints, plane_mm: float, shape: tuple[int, int]
+) -> NDArray[np.bool_]:
     """Return which pixels of the plane depth = plane_mm lie inside a closed mesh: (H, W) bool."""
     out = np.zeros(shape, np.float32)
     _scan(uv_px, depth_mm, faces, 1.0, plane_mm, out)

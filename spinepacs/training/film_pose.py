@@ -13,6 +13,20 @@ import numpy as np
 from spinepacs.training.film_anatomy import LEVELS, S1, Anatomy, Vertebra
 from spinepacs.training.film_mesh import Floats
 
+# Depth of real bodies over the donor's, C3 to L5, so that height over depth is that of real films.
+_DEPTHS = (
+    0.87, 0.94, 0.98, 0.92, 0.86,
+    0.83, 0.91, 0.98, 0.97, 0.99, 0.90, 0.88, 0.84, 0.86, 0.84, 0.86, 0.85,
+    0.91, 0.89, 0.91, 0.87, 0.79,
+)  # fmt: skip
+DEPTH = dict(enumerate(_DEPTHS, start=2))
+# Mean height of the disc below C2 to L5, mm.
+_DISCS_MM = (
+    4.0, 4.1, 4.1, 4.2, 4.2, 4.3,
+    4.2, 4.0, 4.0, 4.1, 4.2, 4.2, 4.2, 4.3, 4.6, 4.9, 5.3, 5.8,
+    7.0, 7.6, 8.4, 9.4, 8.8,
+)  # fmt: skip
+DISC_MM = dict(enumerate(_DISCS_MM, start=1))
 C7, T4, T12, L1 = (LEVELS.index(name) for name in ("C7", "T4", "T12", "L1"))
 
 
@@ -54,12 +68,12 @@ def rotation(sagittal: float, coronal: float, axial: float) -> Floats:
 
 
 def draw_shapes(rng: np.random.Generator) -> tuple[BodyShape, ...]:
-    """Draw one BodyShape per level. The donor's bodies are too deep: cervical by a fifth, lumbar by a tenth."""
-    cervical, thoracic, lumbar = 0.83 + rng.normal(0, 0.04), 0.96 + rng.normal(0, 0.04), 0.91 + rng.normal(0, 0.04)
+    """Draw one BodyShape per level. The donor's bodies are too deep, see DEPTH; regions vary together."""
+    regions = 1 + rng.normal(0, 0.045, 3)
     aged = rng.random() < 0.35
     shapes = []
     for i in range(len(LEVELS)):
-        depth = cervical if i <= C7 else thoracic if i < T12 - 1 else lumbar
+        depth = DEPTH.get(i, 1.0) * regions[0 if i <= C7 else 1 if i < T12 - 1 else 2]
         wedge = rng.normal(0, 0.04) + (rng.uniform(0.1, 0.3) if C7 < i < S1 and rng.random() < 0.012 else 0)
         spur = rng.uniform(0, 6, 2) * (rng.random(2) < 0.4) if aged else np.zeros(2)
         shapes.append(
@@ -105,9 +119,8 @@ def draw_discs(rng: np.random.Generator) -> Floats:
     heights = np.zeros(len(LEVELS))
     for i in range(1, S1):
         region, number = LEVELS[i][0], int(LEVELS[i][1:])
-        mean = 4.4 if region == "C" else 9.3 if region == "L" else 6.5 if number == 12 else 3.6 + 0.2 * number
         often = (region == "C" and 4 <= number <= 6) or (region == "L" and number >= 3)
-        heights[i] = mean * rng.normal(1, 0.12)
+        heights[i] = DISC_MM[i] * rng.normal(1, 0.12)
         if rng.random() < (0.22 if often else 0.08):
             heights[i] *= rng.uniform(0.25, 0.75)
     return np.maximum(heights, 0.8)
@@ -135,8 +148,16 @@ def _lean(rng: np.random.Generator, rest: Floats, neck_view: bool) -> Floats:
     lean[S1] = rest[S1] + np.radians(slope - 36)
     for i in range(S1 - 1, -1, -1):
         lean[i] = lean[i + 1] + steps[i]
+    # Whatever the chest does, the neck stands nearly upright on it: C7 to T4 make up the difference.
+    excess = lean[1 : C7 + 1].mean() - rng.normal(np.radians(6), np.radians(8))
+    lean[:T4] -= np.clip(excess, -0.45, 0.45) * np.clip((T4 - np.arange(T4)) / (T4 - C7), 0, 1)
     # The head looks ahead: the joint below it takes up most of what the neck leans.
-    lean[0] = rest[0] + 0.35 * (lean[1] - rest[1]) + rng.normal(0, np.radians(6))
+    lean[0] = (
+        rest[0]
+        + 0.3 * (lean[1] - rest[1])
+        - (np.radians(6) if neck_view else 0)
+        + rng.normal(0, np.radians(6))
+    )
     return lean
 
 
@@ -168,9 +189,12 @@ def draw_pose(anatomy: Anatomy, rng: np.random.Generator, neck_view: bool, scoli
         if rng.random() < 0.12:
             slips[i] = rng.uniform(2, 7) * rng.choice([-1, 1]) * (0.6 if i <= C7 else 1)
     rotations, centres = _stack(anatomy, shapes, discs, (lean, tilt, turn), slips)
-    # Balance: C7 stands over the sacrum.
     reach = centres[C7] - centres[S1]
-    fix = np.arctan2(rng.normal(5, 22) + reach[1], reach[2]) if not neck_view else rng.normal(0, 0.08)
+    if neck_view:  # The neck stands as its owner holds it; the rest is out of the film.
+        neck = centres[1] - centres[C7]
+        fix = rng.normal(np.radians(8), np.radians(9)) + np.arctan2(neck[1], neck[2])
+    else:  # Balance: C7 stands over the sacrum.
+        fix = np.arctan2(rng.normal(5, 22) + reach[1], reach[2])
     whole = rotation(fix, np.arctan2(rng.normal(0, 9) - reach[0], reach[2]), 0.0)
     rotations = whole @ rotations
     centres = (centres - centres[S1]) @ whole.T
@@ -179,7 +203,11 @@ def draw_pose(anatomy: Anatomy, rng: np.random.Generator, neck_view: bool, scoli
 
 
 def _stack(
-    anatomy: Anatomy, shapes: tuple[BodyShape, ...], discs: Floats, angles: tuple[Floats, Floats, Floats], slips: Floats
+    anatomy: Anatomy,
+    shapes: tuple[BodyShape, ...],
+    discs: Floats,
+    angles: tuple[Floats, Floats, Floats],
+    slips: Floats,
 ) -> tuple[Floats, Floats]:
     """Return rotations and centres of the vertebrae, S1's centre at the origin."""
     rotations = np.stack([rotation(*angle) for angle in zip(*angles, strict=True)])

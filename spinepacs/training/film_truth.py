@@ -72,7 +72,9 @@ def mirror(truth: Truth, width_px: int) -> Truth:
     """Return the marks after the film is mirrored left to right."""
     flip = np.array([-1.0, 1.0])
     shift = np.array([float(width_px), 0.0])
-    return Truth(truth.level, truth.outline_px * flip + shift, (truth.corners_px * flip + shift)[[1, 0, 3, 2]])
+    return Truth(
+        truth.level, truth.outline_px * flip + shift, (truth.corners_px * flip + shift)[[1, 0, 3, 2]]
+    )
 
 
 def clip_outline(outline_px: Floats, shape_px: tuple[int, int]) -> Floats | None:
@@ -83,7 +85,12 @@ def clip_outline(outline_px: Floats, shape_px: tuple[int, int]) -> Floats | None
     height, width = shape_px
     whole = abs(_area(outline_px))
     points = outline_px
-    for axis, bound, keep_low in ((0, 0.0, False), (0, float(width), True), (1, 0.0, False), (1, float(height), True)):
+    for axis, bound, keep_low in (
+        (0, 0.0, False),
+        (0, float(width), True),
+        (1, 0.0, False),
+        (1, float(height), True),
+    ):
         points = _cut(points, axis, bound, keep_low)
         if len(points) < 3:
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from spinepacs.training.film_body import Solid
+from spinepacs.training.film_body import Solid, Vessel
 from spinepacs.training.film_mesh import Floats, Image, add_depth
 
 COARSE = 3
@@ -45,7 +45,18 @@ class Camera:
         return np.ascontiguousarray(np.stack([u, v], axis=1)), np.ascontiguousarray(depth)
 
 
-def attenuation(solids: list[Solid], camera: Camera) -> Image:
+def vessel_shadow(vessels: list[Vessel], camera: Camera) -> Image:
+    """Return what thin vessels add, (H, W) float32; the stronger one counts where two cross."""
+    layer = np.zeros(camera.shape_px, np.float32)
+    for vessel in sorted(vessels, key=lambda v: v.radius_mm):
+        line, _ = camera.project(vessel.line)
+        thick = max(1, round(2 * vessel.radius_mm * camera.magnification / camera.spacing_mm))
+        shade = 2.6 * vessel.radius_mm * vessel.weight
+        cv2.polylines(layer, [np.round(line).astype(np.int32)], False, float(shade), thick, cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(layer, (0, 0), 0.6 / camera.spacing_mm), dtype=np.float32)
+
+
+def attenuation(solids: list[Solid], vessels: list[Vessel], camera: Camera) -> Image:
     """Return the attenuation along the ray of every pixel, (H, W) float32, zero in air.
 
     Soft tissue is drawn at a third of the resolution: it has no fine edges, and most of the triangles' area.
@@ -53,12 +64,19 @@ def attenuation(solids: list[Solid], camera: Camera) -> Image:
     height, width = camera.shape_px
     fine = np.zeros((height, width), np.float32)
     coarse = np.zeros((-(-height // COARSE), -(-width // COARSE)), np.float32)
+    lungs = np.zeros_like(fine)
     for solid in solids:
         uv, depth = camera.project(solid.vertices)
-        if solid.fine:
+        if solid.airy:
+            add_depth(lungs, uv, depth, solid.faces, solid.weight)
+        elif solid.fine:
             add_depth(fine, uv, depth, solid.faces, solid.weight)
         else:
             add_depth(coarse, uv / COARSE, depth, solid.faces, solid.weight)
     coarse = cv2.GaussianBlur(coarse, (0, 0), 1.0)
-    full = cv2.resize(coarse, (coarse.shape[1] * COARSE, coarse.shape[0] * COARSE), interpolation=cv2.INTER_LINEAR)
+    full = cv2.resize(
+        coarse, (coarse.shape[1] * COARSE, coarse.shape[0] * COARSE), interpolation=cv2.INTER_LINEAR
+    )
+    # Vessels are seen only where there is lung around them.
+    fine += lungs + vessel_shadow(vessels, camera) * np.clip(-lungs / 0.6, 0, 1)
     return np.maximum(fine + full[:height, :width], 0.0)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from spinepacs.training.film_anatomy import LEVELS, Anatomy, load_anatomy
-from spinepacs.training.film_body import Solid, build_body, draw_tissue
+from spinepacs.training.film_body import build_body, vessels
+from spinepacs.training.film_flesh import Tissue, draw_tissue
 from spinepacs.training.film_look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
 from spinepacs.training.film_mesh import Floats
 from spinepacs.training.film_pose import Pose, draw_pose
@@ -41,11 +42,11 @@ class Plan:
 
 
 PLANS = (
-    Plan("full", True, 0.45, "C2", "S1", (20, 130), (60, 200), (0.38, 0.52), (1600, 2200)),
-    Plan("cervical", True, 0.20, "C1", "C7", (20, 70), (25, 90), (0.75, 1.05), (1000, 1500)),
+    Plan("full", True, 0.45, "C2", "S1", (20, 150), (70, 260), (0.37, 0.50), (1600, 2200)),
+    Plan("cervical", True, 0.20, "C1", "C7", (15, 55), (15, 75), (0.8, 1.1), (1000, 1500)),
     Plan("lumbar", True, 0.15, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
     Plan("thoracic", True, 0.10, "C7", "L1", (10, 70), (10, 70), (0.45, 0.75), (1200, 1600)),
-    Plan("full", False, 0.07, "C7", "S1", (0, 90), (20, 160), (0.36, 0.52), (1600, 2200)),
+    Plan("full", False, 0.07, "C7", "S1", (-15, 60), (-25, 110), (0.34, 0.48), (1600, 2200)),
     Plan("lumbar", False, 0.03, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
 )
 
@@ -70,7 +71,7 @@ def _frame(plan: Plan, pose: Pose, rng: np.random.Generator) -> tuple[Camera, Fl
     spread = grow * float(np.ptp(across)) + 70
     width_mm = max(spread * 1.1, height_mm * rng.uniform(*plan.width))
     # The front of the body takes more room than the back on lateral films.
-    lean = rng.uniform(0.36, 0.6) if plan.lateral else rng.uniform(0.42, 0.58)
+    lean = rng.uniform(0.3, 0.56) if plan.lateral else rng.uniform(0.42, 0.58)
     left = float(np.clip(-lean * width_mm, spread / 2 - width_mm, -spread / 2))
     rows = int(rng.integers(*plan.height_px))
     spacing = round(height_mm / rows, 4)
@@ -78,27 +79,48 @@ def _frame(plan: Plan, pose: Pose, rng: np.random.Generator) -> tuple[Camera, Fl
     return Camera(plan.lateral, source, back, np.zeros(2), left, up, spacing, shape), shift
 
 
-def draw_film(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Film:
-    """Draw one film of a new patient."""
-    pose = draw_pose(anatomy, rng, plan.region == "cervical", 0.3 if plan.lateral else 0.75)
-    tissue = draw_tissue(rng, arms_down=plan.region == "cervical" or not plan.lateral)
-    camera, shift = _frame(plan, pose, rng)
-    solids = [Solid(s.vertices + shift, s.faces, s.weight, s.fine) for s in build_body(anatomy, pose, tissue, rng)]
+@dataclass(frozen=True)
+class Patient:
+    """One synthetic patient: how the spine stands, and what surrounds it."""
+
+    pose: Pose
+    tissue: Tissue
+
+
+def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Patient:
+    """Draw a patient as one stands for a kind of film: arms down or forward, neck bent or not."""
+    neck = plan.region == "cervical"
+    pose = draw_pose(anatomy, rng, neck, 0.3 if plan.lateral else 0.75)
+    return Patient(pose, draw_tissue(rng, arms_down=neck or not plan.lateral))
+
+
+def draw_film(
+    anatomy: Anatomy, patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True
+) -> Film:
+    """Draw one film of a patient; decorate: with grid, collimation, letters and, half of the time, mirrored."""
+    camera, shift = _frame(plan, patient.pose, rng)
+    solids = [
+        replace(s, vertices=s.vertices + shift)
+        for s in build_body(anatomy, patient.pose, patient.tissue, rng)
+    ]
+    branches = [replace(v, line=v.line + shift) for v in vessels(anatomy, patient.pose, patient.tissue, rng)]
     look = draw_look(rng, plan.lateral, plan.region)
-    density = expose(attenuation(solids, camera), look, camera.spacing_mm, rng)
-    truths = project_truths(anatomy, pose, camera, shift)
+    density = expose(attenuation(solids, branches, camera), look, camera.spacing_mm, rng)
+    truths = project_truths(anatomy, patient.pose, camera, shift)
     shown = [t for t in truths if clip_outline(t.outline_px, camera.shape_px) is not None]
-    middles = np.array([t.corners_px.mean(axis=0) for t in shown])
-    value = display(density, look, camera.spacing_mm, middles)
-    value = collimate(grid_and_seam(value, look, camera.spacing_mm, rng), rng, plan.region)
+    value = display(density, look, camera.spacing_mm, np.array([t.corners_px.mean(axis=0) for t in shown]))
     facing = "right" if plan.lateral else "front"
-    if plan.lateral and rng.random() < 0.5:
-        value, facing = np.ascontiguousarray(value[:, ::-1]), "left"
-        shown = [mirror(t, camera.shape_px[1]) for t in shown]
-    pixels = finish(value, rng)
-    stamp(pixels, rng)
-    discs = disc_heights(pose, {t.level for t in shown})
-    return Film(pixels, value, "lateral" if plan.lateral else "ap", plan.region, facing, camera, tuple(shown), discs)
+    if decorate:
+        value = collimate(grid_and_seam(value, look, camera.spacing_mm, rng), rng)
+        if plan.lateral and rng.random() < 0.5:
+            value, facing = np.ascontiguousarray(value[:, ::-1]), "left"
+            shown = [mirror(t, camera.shape_px[1]) for t in shown]
+    pixels = finish(value, rng, packed=decorate)
+    if decorate:
+        stamp(pixels, rng)
+    discs = disc_heights(patient.pose, {t.level for t in shown})
+    view = "lateral" if plan.lateral else "ap"
+    return Film(pixels, value, view, plan.region, facing, camera, tuple(shown), discs)
 
 
 def film_name(seed: int, index: int) -> str:
@@ -134,7 +156,8 @@ def synthesise(
         name = film_name(seed, index)
         if not (out_dir / "truth" / f"{name}.json").is_file():
             rng = np.random.default_rng([seed, index])
-            write_film(draw_film(anatomy, rng, choose_plan(rng)), out_dir, name, seed)
+            plan = choose_plan(rng)
+            write_film(draw_film(anatomy, draw_patient(anatomy, rng, plan), plan, rng), out_dir, name, seed)
             drawn += 1
         if on_film is not None:
             on_film(index)
