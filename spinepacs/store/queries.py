@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Date, Select, column, or_, select, text
+from sqlalchemy import Boolean, ColumnElement, Date, Select, and_, column, literal_column, or_, select, text
 
-from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.anatomy import ALL_DISCS, Level
+from spinepacs.errors import BadSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalState, OutboxState
 from spinepacs.store.tables import arrivals, readings
@@ -27,61 +27,71 @@ QUEUED = (
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Filters:
-    """What to look for; None asks for nothing.
+class StudyFilters(TypedDict, total=False):
+    """What to look for in studies; None and what is left out ask for nothing."""
 
-    Parameters
-    ----------
-    level
-        Vertebrae of this level, or the discs above and below it.
-    disc
-        This disc, or the two vertebrae around it.
-    minimum_grade
-        Published grade at least this.
-    date_from, date_to
-        Study date, both included; a study without date is then left out.
-    all_versions
-        Also readings that a newer model or policy has replaced.
+    study: str | None
+    """Study Instance UID."""
+    patient: str | None
+    """Patient ID, whole."""
+    date_from: str | None
+    """Study date from, ISO 8601 (``2026-11-20``), included; a study without date is then left out."""
+    date_to: str | None
+    """And up to, included."""
+
+
+class Filters(StudyFilters, total=False):
+    """What to look for in findings."""
+
+    level: str | None
+    """A vertebra (``L4``; of discs those above and below it) or a disc (``L4/L5``; of vertebrae those around it)."""
+    grade: int | None
+    """Published grade at least this."""
+    all_versions: bool
+    """Also readings that a newer model or policy has replaced."""
+
+
+def find_discs(ledger: Ledger, limit: int = 1000, **filters: Unpack[Filters]) -> list[Row]:
+    """Rows of the view ``disc_findings``: newest study first, each film from head to foot.
+
+    Raises
+    ------
+    BadSettings
+        If a level or a date is none.
     """
-
-    study_uid: str | None = None
-    patient_id: str | None = None
-    level: Level | None = None
-    disc: DiscLevel | None = None
-    minimum_grade: int | None = None
-    date_from: date | None = None
-    date_to: date | None = None
-    all_versions: bool = False
-
-
-def find_discs(ledger: Ledger, filters: Filters, limit: int = 1000) -> list[Row]:
-    """Rows of the view ``disc_findings``: newest reading first, each from head to foot."""
     conditions = _conditions(filters)
-    if filters.level is not None:
-        name = filters.level.name
-        conditions.append(or_(column("upper_level") == name, column("lower_level") == name))
-    if filters.disc is not None:
-        conditions.append(column("disc") == filters.disc.name)
+    if level := filters.get("level"):
+        upper, lower = _levels(level)
+        if upper == lower:
+            conditions.append(or_(column("upper_level") == upper, column("lower_level") == lower))
+        else:
+            conditions.append(and_(column("upper_level") == upper, column("lower_level") == lower))
     return _find(ledger, "disc_findings", "disc_order", conditions, limit)
 
 
-def find_vertebrae(ledger: Ledger, filters: Filters, limit: int = 1000) -> list[Row]:
-    """Rows of the view ``vertebra_findings``: newest reading first, each from head to foot."""
+def find_vertebrae(ledger: Ledger, limit: int = 1000, **filters: Unpack[Filters]) -> list[Row]:
+    """Rows of the view ``vertebra_findings``: newest study first, each film from head to foot.
+
+    Raises
+    ------
+    BadSettings
+        If a level or a date is none.
+    """
     conditions = _conditions(filters)
-    if filters.level is not None:
-        conditions.append(column("level") == filters.level.name)
-    if filters.disc is not None:
-        conditions.append(column("level").in_([level.name for level in filters.disc]))
+    if level := filters.get("level"):
+        conditions.append(column("level").in_(_levels(level)))
     return _find(ledger, "vertebra_findings", "level_order", conditions, limit)
 
 
 def find_studies(
-    ledger: Ledger, filters: Filters, states: Sequence[StudyState] = (), limit: int = 1000
+    ledger: Ledger, states: Sequence[StudyState] = (), limit: int = 1000, **filters: Unpack[StudyFilters]
 ) -> list[Row]:
     """Rows of the view ``study_summary``, newest arrival first.
 
-    Of ``filters`` the study, the patient and the dates count.
+    Raises
+    ------
+    BadSettings
+        If a date is none.
     """
     conditions = _about_study(filters)
     if states:
@@ -89,9 +99,35 @@ def find_studies(
     return _select(ledger, "study_summary", conditions, ("last_arrival_at DESC", "study_uid"), limit)
 
 
+def queue(ledger: Ledger, limit: int = 1000) -> list[Row]:
+    """All that is not done, in one list: studies, then objects, then files, at most ``limit`` of each.
+
+    Every row has ``what`` (study, object or file), ``uid``, ``state``, ``where`` (destination or sender),
+    ``attempts``, ``since`` and ``reason``.
+    """
+    studies = [_queued("study", row["study_uid"], row) for row in queued_studies(ledger, limit)]
+    objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
+    files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
+    return studies + objects + files
+
+
+def _queued(what: str, uid: str, row: Row) -> Row:
+    """One form for three kinds of rows, each with its own names."""
+    code, words = row.get("reason_code"), row.get("reason", row.get("message"))
+    return {
+        "what": what,
+        "uid": uid,
+        "state": row["state"],
+        "where": row.get("destination", row.get("calling_ae", "")),
+        "attempts": row.get("attempts", row.get("registrations")),
+        "since": row.get("changed_at", row.get("created_at", row.get("received_at"))),
+        "reason": f"{code}: {words}" if code else words,
+    }
+
+
 def queued_studies(ledger: Ledger, limit: int = 1000) -> list[Row]:
     """Studies for which something is still to be done, failed ones included."""
-    return find_studies(ledger, Filters(), QUEUED, limit)
+    return find_studies(ledger, QUEUED, limit)
 
 
 def queued_objects(ledger: Ledger, limit: int = 1000) -> list[Row]:
@@ -104,7 +140,7 @@ def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
     """Files that belong to no study: not registered yet, unreadable, or in conflict; with their reasons."""
     names = (
         "arrival_id", "sop_uid", "state", "reason_code", "reason", "source", "calling_ae", "peer", "received_at",
-        "size_bytes", "sha256",
+        "registrations", "size_bytes", "sha256",
     )  # fmt: skip
     outside = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
     kept = select(*(arrivals.c[name] for name in names)).where(arrivals.c.state.in_(outside))
@@ -121,32 +157,50 @@ def step_seconds(ledger: Ledger, newest: int = 100) -> dict[str, float]:
     return {step: sum(values) / len(values) for step, values in by_step.items()}
 
 
-def _about_study(filters: Filters) -> list[ColumnElement[bool]]:
+def _about_study(filters: Filters | StudyFilters) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if filters.study_uid is not None:
-        conditions.append(column("study_uid") == filters.study_uid)
-    if filters.patient_id is not None:
-        conditions.append(column("patient_id") == filters.patient_id)
-    if filters.date_from is not None:
-        conditions.append(column("study_date", Date) >= filters.date_from)
-    if filters.date_to is not None:
-        conditions.append(column("study_date", Date) <= filters.date_to)
+    if study := filters.get("study"):
+        conditions.append(column("study_uid") == study)
+    if patient := filters.get("patient"):
+        conditions.append(column("patient_id") == patient)
+    if date_from := filters.get("date_from"):
+        conditions.append(column("study_date", Date) >= _date(date_from))
+    if date_to := filters.get("date_to"):
+        conditions.append(column("study_date", Date) <= _date(date_to))
     return conditions
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     conditions = _about_study(filters)
-    if filters.minimum_grade is not None:
-        conditions.append(column("published_grade") >= filters.minimum_grade)
-    if not filters.all_versions:
-        conditions.append(text("is_current"))  # type: ignore[arg-type]  # a condition, though typed as text
+    if (grade := filters.get("grade")) is not None:
+        conditions.append(column("published_grade") >= grade)
+    if not filters.get("all_versions"):
+        conditions.append(literal_column("is_current", Boolean))
     return conditions
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise BadSettings(f"{text!r} is not a date; give one like 2026-11-20") from None
+
+
+def _levels(text: str) -> tuple[str, str]:
+    """Names of the two vertebrae around a disc, or of a vertebra twice."""
+    name = text.strip().upper()
+    if name in Level.__members__:
+        return name, name
+    for disc in ALL_DISCS:
+        if name == disc.name:
+            return disc.upper.name, disc.lower.name
+    raise BadSettings(f"{text!r} is not a level; give a vertebra like L4 or a disc like L4/L5")
 
 
 def _find(
     ledger: Ledger, view: str, order: str, conditions: list[ColumnElement[bool]], limit: int
 ) -> list[Row]:
-    order_by = ("read_at DESC", "reading_id DESC", order, "finding")
+    order_by = ("study_date DESC NULLS LAST", "read_at DESC", "reading_id DESC", order, "finding")
     rows = _select(ledger, view, conditions, order_by, limit)
     return [{**row, "is_current": bool(row["is_current"])} for row in rows]
 

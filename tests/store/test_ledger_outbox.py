@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.errors import BadSettings
 from spinepacs.findings import ObjectKind, Refusal
 from spinepacs.store import queries
 from spinepacs.store.ledger import Ledger
@@ -149,7 +150,7 @@ def test_the_queue_lists_what_is_not_done_and_what_is_kept(ledger: Ledger) -> No
         digest("other bytes"),
     )
     assert kept["received_at"] == "2026-11-23 12:00:00.000000+00:00"
-    [refused] = queries.find_studies(ledger, Filters(), [StudyState.REFUSED])
+    [refused] = queries.find_studies(ledger, [StudyState.REFUSED])
     assert (refused["study_uid"], refused["reason_code"]) == ("5", "NOT_SELECTED")
 
 
@@ -157,7 +158,7 @@ def test_a_study_in_one_row(ledger: Ledger) -> None:
     recorded(ledger, destinations=(PACS, VIEWER))
     send_all(ledger, "viewer")
     take_in(ledger, "1.2.3.1.9", refusal=NOT_A_SPINE)
-    [row] = queries.find_studies(ledger, Filters(patient_id="PAT-0001"))
+    [row] = queries.find_studies(ledger, patient="PAT-0001")
     expected = {
         "study_uid": STUDY, "state": "recorded", "study_date": "2026-11-20", "images": 2, "images_selected": 1,
         "images_read": 1, "vertebrae": 3, "discs": 2, "highest_grade": 2, "objects_pending": 3, "objects_sent": 1,
@@ -169,48 +170,75 @@ def test_a_study_in_one_row(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        (Filters(), ["L4/L5", "L5/S1"]),
-        (Filters(study_uid=STUDY), ["L4/L5", "L5/S1"]),
-        (Filters(study_uid="9"), []),
-        (Filters(patient_id="PAT-0001"), ["L4/L5", "L5/S1"]),
-        (Filters(patient_id="PAT-%"), []),
-        (Filters(minimum_grade=1), ["L5/S1"]),
-        (Filters(level=Level.L5), ["L4/L5", "L5/S1"]),
-        (Filters(level=Level.L4), ["L4/L5"]),
-        (Filters(disc=DiscLevel.below(Level.L5)), ["L5/S1"]),
-        (Filters(date_from=date(2026, 11, 20), date_to=date(2026, 11, 20)), ["L4/L5", "L5/S1"]),
-        (Filters(date_from=date(2026, 11, 21)), []),
-        (Filters(date_to=date(2026, 11, 19)), []),
+        ({}, ["L4/L5", "L5/S1"]),
+        ({"study": STUDY}, ["L4/L5", "L5/S1"]),
+        ({"study": "9"}, []),
+        ({"patient": "PAT-0001"}, ["L4/L5", "L5/S1"]),
+        ({"patient": "PAT-%"}, []),
+        ({"grade": 1}, ["L5/S1"]),
+        ({"level": "l5"}, ["L4/L5", "L5/S1"]),
+        ({"level": "L4"}, ["L4/L5"]),
+        ({"level": "L5/S1"}, ["L5/S1"]),
+        ({"date_from": "2026-11-20", "date_to": "2026-11-20"}, ["L4/L5", "L5/S1"]),
+        ({"date_from": "2026-11-21"}, []),
+        ({"date_to": "2026-11-19"}, []),
     ],
 )
 def test_discs_are_found(ledger: Ledger, filters: Filters, found: list[str]) -> None:
     recorded(ledger)
-    assert [row["disc"] for row in queries.find_discs(ledger, filters)] == found
+    assert [row["disc"] for row in queries.find_discs(ledger, **filters)] == found
 
 
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        (Filters(), ["L4", "L5", "S1"]),
-        (Filters(level=Level.L5), ["L5"]),
-        (Filters(disc=DiscLevel.below(Level.L5)), ["L5", "S1"]),
-        (Filters(minimum_grade=0), []),
+        ({}, ["L4", "L5", "S1"]),
+        ({"level": "L5"}, ["L5"]),
+        ({"level": "L5/S1"}, ["L5", "S1"]),
+        ({"grade": 0}, []),
     ],
 )
 def test_vertebrae_are_found(ledger: Ledger, filters: Filters, found: list[str]) -> None:
     recorded(ledger)
-    assert [row["level"] for row in queries.find_vertebrae(ledger, filters)] == found
+    assert [row["level"] for row in queries.find_vertebrae(ledger, **filters)] == found
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"level": "L9"}, {"level": "L3/L5"}, {"level": "L4/X"}, {"date_to": "20.11.2026"}]
+)
+def test_what_is_no_level_or_date_is_refused_with_an_example(ledger: Ledger, wrong: Filters) -> None:
+    for find in (queries.find_discs, queries.find_vertebrae):
+        with pytest.raises(BadSettings, match="give"):
+            find(ledger, **wrong)
+
+
+def test_the_queue_in_one_list(ledger: Ledger) -> None:
+    recorded(ledger, destinations=(VIEWER,))
+    [item] = ledger.due("viewer")
+    ledger.begin_delivery([item.outbox_id])
+    ledger.finish_delivery(item.outbox_id, OutboxState.FAILED, None, "cannot be reached")
+    ledger.add_arrival(arrival(content="other bytes"))
+    rows = queries.queue(ledger)
+    assert [(row["what"], row["state"], row["where"], row["attempts"]) for row in rows] == [
+        ("study", "recorded", "", 1),
+        ("object", "failed", "viewer", 1),
+        ("file", "conflict", "MODALITY", 0),
+    ]
+    assert [row["uid"] for row in rows] == [STUDY, item.sop_uid, SOP]
+    assert rows[1]["reason"] == "cannot be reached"
+    assert rows[2]["reason"].startswith("CONFLICT: another file")
+    assert json.loads(json.dumps(rows)) == rows
 
 
 def test_a_row_says_how_it_came_about(ledger: Ledger) -> None:
     recorded(ledger)
-    row = queries.find_discs(ledger, Filters(disc=DiscLevel.below(Level.L4)))[0]
+    row = queries.find_discs(ledger, level="L4/L5")[0]
     assert (row["upper_level"], row["upper_raw_level"]) == ("L4", "L3")
     assert (row["middle_px"], row["middle_mm"], row["spacing_basis"]) == (60.0, 9.0, "detector-plane")
     assert (row["finding"], row["published_grade"], row["is_current"]) == ("disc_height_loss", 0, True)
     assert (row["model_name"], row["model_version"]) == ("spine-v0", "0.1.0")
     assert (row["policy_name"], row["policy_version"]) == ("disc-height", "1.0")
-    vertebra = queries.find_vertebrae(ledger, Filters(level=Level.L4))[0]
+    vertebra = queries.find_vertebrae(ledger, level="L4")[0]
     assert (vertebra["raw_level"], vertebra["level_reason"]) == ("L3", "made consistent along the chain")
     assert vertebra["area_mm2"] == pytest.approx(8000 * 0.15**2)
 
@@ -223,9 +251,9 @@ def test_readings_of_older_versions_are_found_when_asked_for(ledger: Ledger) -> 
     assert claim is not None
     result = result_of(claim)
     ledger.record(claim, result, stored(result), [])
-    assert {row["model_name"] for row in queries.find_discs(ledger, Filters())} == {"spine-v1"}
-    assert len(queries.find_discs(ledger, Filters(all_versions=True))) == 6
-    assert len(queries.find_discs(ledger, Filters(all_versions=True), limit=4)) == 4
+    assert {row["model_name"] for row in queries.find_discs(ledger)} == {"spine-v1"}
+    assert len(queries.find_discs(ledger, all_versions=True)) == 6
+    assert len(queries.find_discs(ledger, limit=4, all_versions=True)) == 4
 
 
 def test_mean_seconds_of_the_steps(ledger: Ledger) -> None:
