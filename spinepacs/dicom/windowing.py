@@ -74,7 +74,7 @@ def _codes(stored: NDArray[Any], bits: int, high_bit: int) -> NDArray[Any]:
     codes: NDArray[Any] = stored.view(np.uint16 if stored.itemsize == 2 else np.uint8)
     if high_bit + 1 > bits:
         codes = np.right_shift(codes, high_bit + 1 - bits)
-    return codes & (2**bits - 1) if bits < 8 * codes.itemsize else codes
+    return codes & (2**bits - 1) if int(codes.max()) >= 2**bits else codes
 
 
 def _pixel_values(bits: int, header: Dataset) -> Table:

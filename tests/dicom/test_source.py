@@ -95,12 +95,13 @@ def test_highdicom_builds_from_it(tmp_path: Path, make: Any, damage: dict[str, A
             "ignore", message=".*(person name|Invalid value for VR UI).*", category=UserWarning
         )
         built = segmentation(header)
-        built.SpecificCharacterSet = header.get("SpecificCharacterSet")
+        if "SpecificCharacterSet" in header:
+            built.SpecificCharacterSet = header.SpecificCharacterSet
         file = BytesIO()
         built.save_as(file)
-    file.seek(0)
-    read_again = pydicom.dcmread(file)
-    assert read_again.StudyInstanceUID == header.StudyInstanceUID
+        file.seek(0)
+        read_again = pydicom.dcmread(file)
+        assert read_again.StudyInstanceUID == header.StudyInstanceUID
         assert str(read_again.PatientName or "") == str(header.PatientName or "")
         assert read_again.ReferencedSeriesSequence[0].SeriesInstanceUID == header.SeriesInstanceUID
 
