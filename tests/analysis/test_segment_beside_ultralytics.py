@@ -1,0 +1,75 @@
+"""Our decoding against Ultralytics' own predict (retina masks) on the same model: the masks must be the same."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from spinepacs.analysis.segment import Segmenter
+from spinepacs.dicom.read import read_film
+from spinepacs.settings import shipped
+from tests import models, phantoms
+
+ultralytics: Any = pytest.importorskip("ultralytics", reason="the extra 'train' is not installed")
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.filterwarnings("ignore"),
+]  # Ultralytics' and torch's own warnings
+
+DEFAULT_MODEL = shipped("models", "spine-v0")
+DEMO_FILMS = sorted(shipped("demo", "films").rglob("*.dcm"))[:4]
+
+
+def _pixels(outline, shape):
+    """Pixels whose centres an outline encloses."""
+    fine = 4
+    mask = np.zeros((shape[0] * fine, shape[1] * fine), np.uint8)
+    cv2.fillPoly(mask, [np.round((outline.points * fine - 0.5) * 16).astype(np.int32)], 1, shift=4)
+    return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_AREA).astype(bool)
+
+
+def _theirs(folder, display):
+    manifest = Segmenter.open(folder, threads=1).manifest
+    model = ultralytics.YOLO(str(folder / "model.onnx"), task="segment")
+    result = model.predict(
+        cv2.cvtColor(display, cv2.COLOR_GRAY2BGR),
+        imgsz=640,
+        conf=manifest.score_threshold,
+        iou=manifest.iou_threshold,
+        agnostic_nms=True,
+        retina_masks=True,
+        device="cpu",
+        verbose=False,
+    )[0]
+    return [] if result.masks is None else list(result.masks.data.numpy().astype(bool))
+
+
+def _best_iou(folder, display):
+    """For each of their masks, the IoU of the best of ours."""
+    ours = [
+        _pixels(detection.outline, display.shape)
+        for detection in Segmenter.open(folder, threads=1).detect(display)
+    ]
+    return [
+        max((float((mask & own).sum() / (mask | own).sum()) for own in ours), default=0.0)
+        for mask in _theirs(folder, display)
+    ]
+
+
+def test_on_heads_that_depend_on_no_pixel_every_mask_is_the_same(tmp_path):
+    phantom = phantoms.spine(left_px=44, right_px=30, lean_deg=-12)
+    found = _best_iou(models.write_model(tmp_path / "m", phantom), phantom.picture())
+    assert len(found) == len(phantom.bodies)
+    assert min(found) > 0.98
+
+
+@pytest.mark.skipif(not (DEFAULT_MODEL / "model.onnx").exists(), reason="no default model in this checkout")
+@pytest.mark.skipif(not DEMO_FILMS, reason="no demo films in this checkout")
+def test_on_films_the_masks_of_the_default_model_are_the_same():
+    found = []
+    for path in DEMO_FILMS:
+        found += _best_iou(DEFAULT_MODEL, read_film(path).radiograph.display)
+    assert len(found) >= 10
+    assert np.mean(found) >= 0.95
