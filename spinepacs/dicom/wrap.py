@@ -55,6 +55,7 @@ def wrap(
     -----
     UIDs come from the file's SHA-256 and the arguments: the same call writes the same bytes again.
     """
+    body_part, view = _code_string(body_part), _code_string(view)
     if spacing_mm is not None and not 0.01 <= spacing_mm <= 5.0:
         raise BadInput(
             "INVALID_SPACING", "the spacing must be between 0.01 and 5 mm: distance of neighbouring pixels"
@@ -71,16 +72,15 @@ def wrap(
         raise Transient(f"cannot read the picture or write the DICOM file: {error.strerror}") from None
 
 
-def _check(spacing_mm: float | None, *code_strings: str) -> None:
-    if spacing_mm is not None and not 0.01 <= spacing_mm <= 5.0:
-        raise BadInput(
-            "INVALID_SPACING", "the spacing must be between 0.01 and 5 mm: distance of neighbouring pixels"
-        )
-    if not all(re.fullmatch(r"[A-Z0-9 _]{0,16}", word) for word in code_strings):
+def _code_string(value: str) -> str:
+    """Spell a value as DICOM's code strings are: C-Spine becomes CSPINE."""
+    spelt = value.upper().replace("-", "")
+    if not re.fullmatch(r"[A-Z0-9 _]{0,16}", spelt):
         raise BadInput(
             "INVALID_CODE_STRING",
-            "BodyPartExamined and ViewPosition take at most 16 upper-case letters, digits, spaces and underscores",
+            "body part and view take at most 16 letters, digits, spaces and underscores: for instance LSPINE, LATERAL",
         )
+    return spelt
 
 
 def _grey(data: bytes) -> NDArray[Any]:
