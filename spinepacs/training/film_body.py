@@ -24,9 +24,9 @@ from spinepacs.training.film_flesh import (
     swing,
     widen,
 )
-from spinepacs.training.film_implants import implants
 from spinepacs.training.film_mesh import Floats, Ints, Mesh
 from spinepacs.training.film_pose import Pose, carry, place_vertebra
+from spinepacs.training.film_scapula import scapula
 
 # Attenuation per mm, at about 80 kV.
 MARROW, CORTEX, METAL = 0.031, 0.056, 0.30
@@ -122,7 +122,7 @@ def _plain(part: Part, anatomy: Anatomy, pose: Pose, tissue: Tissue) -> Solid:
 
 
 def _arms(anatomy: Anatomy, pose: Pose, tissue: Tissue) -> list[Solid]:
-    """Return bones and flesh of both arms; they swing about the shoulders and follow T2."""
+    """Return both arms, which swing about the shoulders and follow T2, and the shoulder blades."""
     t2 = LEVELS.index("T2")
     solids = []
     for side, name in ((-1, "right"), (1, "left")):
@@ -132,10 +132,18 @@ def _arms(anatomy: Anatomy, pose: Pose, tissue: Tissue) -> list[Solid]:
 
         flesh = arm_flesh(side, tissue)
         solids.append(Solid(place(flesh.vertices), flesh.faces, tissue.soft, False))
+        for blade in scapula(side, float(tissue.arm_degrees[int(side > 0)]), tissue.blade_mm):
+            points = carry(widen(blade.vertices, pose.trunk), anatomy, pose)
+            solids.append(Solid(points, blade.faces, 0.8 * CORTEX - tissue.soft, True))
         for part in anatomy.parts:
             if part.name.startswith(name) and part.name.endswith(ARM_BONES):
                 solids.extend(_hollow(part, 1.8, tissue, place))
     return solids
+
+
+def metal_solids(metal: tuple[Mesh, ...]) -> list[Solid]:
+    """Return implants, given in the room, as solids."""
+    return [Solid(mesh.vertices, mesh.faces, METAL, True) for mesh in metal]
 
 
 def build_body(anatomy: Anatomy, pose: Pose, tissue: Tissue, rng: np.random.Generator) -> list[Solid]:
@@ -155,5 +163,4 @@ def build_body(anatomy: Anatomy, pose: Pose, tissue: Tissue, rng: np.random.Gene
             solids.append(_plain(part, anatomy, pose, tissue))
     solids.extend(soft(breast, 0.45 * tissue.soft) for breast in breasts(tissue))
     solids.extend(soft(gas, -tissue.soft * rng.uniform(0.3, 1.0)) for gas in gas_bubbles(tissue, rng))
-    solids.extend(Solid(m.vertices, m.faces, METAL, True) for m in implants(anatomy, pose, rng))
     return solids + _arms(anatomy, pose, tissue)

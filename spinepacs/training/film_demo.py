@@ -11,7 +11,7 @@ import numpy as np
 from spinepacs.training.film_anatomy import load_anatomy
 from spinepacs.training.film_dicom import StudyLabel, write_dx
 from spinepacs.training.film_truth import Film, write_film
-from spinepacs.training.synthesise import PLANS, Patient, Plan, draw_film, draw_patient
+from spinepacs.training.synthesise import PLANS, Plan, draw_film, draw_patient
 
 SEED = 8
 # File name -> kind of film, and its height in pixels (small, so that the four stay below 5 MB).
@@ -32,7 +32,7 @@ def draw_study(meshes_dir: Path, seed: int) -> dict[str, Film]:
     """Draw the four films of one patient; only the arms move between them. The keys are the files' names."""
     anatomy = load_anatomy(meshes_dir)
     standing = _plan(("full", True), 1700)
-    patient = draw_patient(anatomy, np.random.default_rng([seed, 0]), standing)
+    patient = replace(draw_patient(anatomy, np.random.default_rng([seed, 0]), standing), metal=())
     films = {}
     for number, (name, (kind, height_px)) in enumerate(FILMS.items(), start=1):
         plan = _plan(kind, height_px)
@@ -40,7 +40,7 @@ def draw_study(meshes_dir: Path, seed: int) -> dict[str, Film]:
         own = patient
         if kind[0] == "cervical" or not kind[1]:
             down = replace(patient.tissue, arm_degrees=np.array([4.0, 6.0]), elbow_degrees=np.zeros(2))
-            own = Patient(patient.pose, down)
+            own = replace(patient, tissue=down)
         films[name] = draw_film(anatomy, own, plan, rng, decorate=False)
     return films
 

@@ -42,6 +42,7 @@ class Tissue:
     soft, muscle: attenuation per mm, and what muscle adds. density, cortex: factors of marrow and of the
     vertebrae's cortex. fat_mm, belly_mm, breast_mm: sizes. diaphragm_mm: how far it stands below the donor's.
     arm_degrees, elbow_degrees: (2,) right and left. airway_mm: its half depth. arm, neck: factors of their girth.
+    blade_mm: bow of the shoulder blades.
     """
 
     soft: float
@@ -57,11 +58,12 @@ class Tissue:
     airway_mm: float
     arm: float
     neck: float
+    blade_mm: float
 
 
 def draw_tissue(rng: np.random.Generator, arms_down: bool) -> Tissue:
     """Draw a patient's tissues. arms_down: as in cervical and frontal films; else swung forward."""
-    swing = rng.uniform(-8, 15) if arms_down else rng.uniform(22, 100)
+    swing = rng.uniform(-8, 15) if arms_down else rng.uniform(22, 85)
     elbow = rng.uniform(0, 20) if arms_down else rng.choice([rng.uniform(0, 40), rng.uniform(90, 145)])
     return Tissue(
         soft=rng.uniform(0.0183, 0.0197),
@@ -75,8 +77,9 @@ def draw_tissue(rng: np.random.Generator, arms_down: bool) -> Tissue:
         arm_degrees=swing + rng.normal(0, 6, 2),
         elbow_degrees=np.clip(elbow + rng.normal(0, 8, 2), 0, 150),
         airway_mm=rng.uniform(4, 9),
-        arm=rng.uniform(0.6, 0.95),
+        arm=rng.uniform(0.5, 0.9),
         neck=rng.uniform(0.72, 1.0),
+        blade_mm=rng.uniform(-4, 14),
     )
 
 

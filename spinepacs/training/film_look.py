@@ -39,7 +39,7 @@ def draw_look(rng: np.random.Generator, lateral: bool, region: str) -> Look:
         photons=float(10 ** (rng.uniform(4.2, 5.4) if full and lateral else rng.uniform(5.0, 6.3))),
         flatten=rng.uniform(0.1, 0.7) if lateral and region != "cervical" else rng.uniform(0.0, 0.4),
         flatten_mm=rng.uniform(18, 70),
-        sharpen=rng.uniform(0.4, 2.4) if full and lateral else rng.uniform(0.1, 1.5),
+        sharpen=rng.uniform(0.5, 3.0) if full and lateral else rng.uniform(0.1, 1.5),
         sharpen_mm=float(10 ** rng.uniform(-0.1, 1.0)),
         dark=rng.uniform(0.1, 0.35) if full and lateral else rng.uniform(0.12, 0.42),
         bright=rng.uniform(0.68, 0.92),

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from spinepacs.training.film_anatomy import LEVELS, Anatomy, load_anatomy
-from spinepacs.training.film_body import build_body, vessels
+from spinepacs.training.film_body import build_body, metal_solids, vessels
 from spinepacs.training.film_flesh import Tissue, draw_tissue
+from spinepacs.training.film_implants import implants
 from spinepacs.training.film_look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
-from spinepacs.training.film_mesh import Floats
+from spinepacs.training.film_mesh import Floats, Mesh
 from spinepacs.training.film_pose import Pose, draw_pose
 from spinepacs.training.film_truth import Film, clip_outline, disc_heights, mirror, project_truths, write_film
 from spinepacs.training.film_xray import Camera, attenuation
@@ -42,7 +43,7 @@ class Plan:
 
 
 PLANS = (
-    Plan("full", True, 0.45, "C2", "S1", (20, 150), (70, 260), (0.37, 0.50), (1600, 2200)),
+    Plan("full", True, 0.45, "C2", "S1", (10, 130), (50, 220), (0.37, 0.50), (1600, 2200)),
     Plan("cervical", True, 0.20, "C1", "C7", (15, 55), (15, 75), (0.8, 1.1), (1000, 1500)),
     Plan("lumbar", True, 0.15, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
     Plan("thoracic", True, 0.10, "C7", "L1", (10, 70), (10, 70), (0.45, 0.75), (1200, 1600)),
@@ -81,17 +82,19 @@ def _frame(plan: Plan, pose: Pose, rng: np.random.Generator) -> tuple[Camera, Fl
 
 @dataclass(frozen=True)
 class Patient:
-    """One synthetic patient: how the spine stands, and what surrounds it."""
+    """One synthetic patient: how the spine stands, what surrounds it, and the metal in it (in the room, mm)."""
 
     pose: Pose
     tissue: Tissue
+    metal: tuple[Mesh, ...] = ()
 
 
 def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Patient:
     """Draw a patient as one stands for a kind of film: arms down or forward, neck bent or not."""
     neck = plan.region == "cervical"
     pose = draw_pose(anatomy, rng, neck, 0.3 if plan.lateral else 0.75)
-    return Patient(pose, draw_tissue(rng, arms_down=neck or not plan.lateral))
+    tissue = draw_tissue(rng, arms_down=neck or not plan.lateral)
+    return Patient(pose, tissue, tuple(implants(anatomy, pose, rng)))
 
 
 def draw_film(
@@ -99,10 +102,8 @@ def draw_film(
 ) -> Film:
     """Draw one film of a patient; decorate: with grid, collimation, letters and, half of the time, mirrored."""
     camera, shift = _frame(plan, patient.pose, rng)
-    solids = [
-        replace(s, vertices=s.vertices + shift)
-        for s in build_body(anatomy, patient.pose, patient.tissue, rng)
-    ]
+    solids = build_body(anatomy, patient.pose, patient.tissue, rng) + metal_solids(patient.metal)
+    solids = [replace(s, vertices=s.vertices + shift) for s in solids]
     branches = [replace(v, line=v.line + shift) for v in vessels(anatomy, patient.pose, patient.tissue, rng)]
     look = draw_look(rng, plan.lateral, plan.region)
     density = expose(attenuation(solids, branches, camera), look, camera.spacing_mm, rng)
