@@ -53,9 +53,10 @@ def read_film(path: Path) -> LoadedFilm | Refusal:
     Transient
         The file cannot be opened or the disk fails.
     """
-    dataset = parse(path, with_pixels=True)
-    stated = header_of(dataset)
-    return refusal_of(dataset) or _load(dataset, stated)
+    header = parse(path, with_pixels=False)
+    stated = header_of(header)
+    # Parsed twice (2 ms), so that a long multi-frame run is refused without being read into memory.
+    return refusal_of(header) or _load(parse(path, with_pixels=True), stated)
 
 
 def refusal_of(dataset: Dataset) -> Refusal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom import uid as uids
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from spinepacs.dicom.read import DECODABLE_TRANSFER_SYNTAXES, LEAST_SIDE_PX, LoadedFilm, read_film
@@ -34,6 +36,16 @@ DCMTK_JPEG = [
     ("+ee", uids.JPEGExtended12Bit, 16),
     ("+eb", uids.JPEGBaseline8Bit, 8),
 ]
+
+HTJ2K = base64.b64decode(
+    "/0//UQApQAAAAABAAAAASAAAAAAAAAAAAAAAQAAAAEgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCI"
+    "kJCQkJCQkJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAQwAAf+TwAAtEP9/P/8R6aPnef4L8wOagbUA"
+    "wAAVUAAEYLbZZtsAojKCdgAAEwDAABWwAASA2rRp06btsII6cgJ3AMfstADAABacAAFabGxsbGxsbGxs5+BiOnp6cYJ6AFprrbXW"
+    "/vJv38m+uADAABb0AAFqgDKZTCaTyWQymUwmk8lkMtn5/wp6enp6enp6cQJ+AEySJEmSJP95YSe/ZJ79knv2Sey/AMAALs4AAXQA"
+    "juM4juM4juM4juM4juM4juM4juM4juM4juM4/r/+Cnp6enp6enp6enp6enp6enpwgngBBAAAAAAAAAD+/3/thXv3Xv3Xv3Xv3Xv3"
+    "Xv3Xv3XstwH/2Q=="
+)
+"""(72, 64) uint16, x * 40 + y * 3, lossless, made with imagecodecs 2026.3.6: nothing installed here writes it."""
 
 
 def load(path: Path) -> LoadedFilm:
@@ -89,6 +101,17 @@ def test_a_lossy_jpeg_ls(tmp_path: Path) -> None:
     film.compress(uids.JPEGLSNearLossless, jls_error=2, generate_instance_uid=False)
     film.save_as(tmp_path / "film", enforce_file_format=True)
     assert np.abs(load(tmp_path / "film").radiograph.values - spine_like()).max() <= 2
+
+
+@pytest.mark.parametrize("syntax", [uids.HTJ2KLossless, uids.HTJ2KLosslessRPCL, uids.HTJ2K])
+def test_high_throughput_jpeg_2000(tmp_path: Path, syntax: uids.UID) -> None:
+    y, x = np.mgrid[0:72, 0:64]
+    film = make_cr((x * 40 + y * 3).astype(np.uint16))
+    film["PixelData"].value = encapsulate([HTJ2K])
+    film["PixelData"].is_undefined_length = True
+    film.file_meta.TransferSyntaxUID = syntax
+    film.save_as(tmp_path / "film", enforce_file_format=True)
+    assert np.array_equal(load(tmp_path / "film").radiograph.values, x * 40 + y * 3)
 
 
 @pytest.mark.parametrize("syntax", DECODABLE_TRANSFER_SYNTAXES)
