@@ -109,7 +109,10 @@ def draw_film(
     density = expose(attenuation(solids, branches, camera), look, camera.spacing_mm, rng)
     truths = project_truths(anatomy, patient.pose, camera, shift)
     shown = [t for t in truths if clip_outline(t.outline_px, camera.shape_px) is not None]
-    value = display(density, look, camera.spacing_mm, np.array([t.corners_px.mean(axis=0) for t in shown]))
+    # As an examiner would, set the window for the part that was asked for: shoulders may turn white.
+    asked = LEVELS[LEVELS.index(plan.top) : LEVELS.index(plan.bottom) + 1]
+    path_px = np.array([t.corners_px.mean(axis=0) for t in shown if t.level in asked])
+    value = display(density, look, camera.spacing_mm, path_px)
     facing = "right" if plan.lateral else "front"
     if decorate:
         value = collimate(grid_and_seam(value, look, camera.spacing_mm, rng), rng)
