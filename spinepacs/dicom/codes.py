@@ -37,18 +37,21 @@ ARTIFICIAL_INTELLIGENCE = codes.cid7162.ArtificialIntelligence
 PLAIN_RADIOGRAPHY = Code("168537006", "SCT", "Plain radiography")
 
 HEIGHT = Code("121207", "DCM", "Height")
+DISC_HEIGHT = private("DISC_HEIGHT", "Disc height")
+"""The height at the middle, once more, for viewers that draw one measurement (docs/output.md)."""
 HEIGHT_INDEX = private("DHI", "Height index")
 WEDGE = private("WEDGE", "Wedge angle")
 SIDES: dict[str, Code] = {
     "anterior": Code("255549009", "SCT", "Anterior"),
+    "left": private("IMAGE_LEFT", "Left side of the image"),
     "middle": Code("26216008", "SCT", "Central"),
     "posterior": Code("255551008", "SCT", "Posterior"),
-    "left": private("IMAGE_LEFT", "Left side of the image"),
     "right": private("IMAGE_RIGHT", "Right side of the image"),
 }
-"""Where a height was measured. Left and right are sides of the image: patient sides need an orientation."""
+"""Where a height was measured, in order along the disc. Left and right are sides of the image, not of the patient."""
 
 MM = Code("mm", "UCUM", "mm")
+MM2 = Code("mm2", "UCUM", "mm2")
 PIXELS = Code("{pixels}", "UCUM", "pixels")
 RATIO = Code("1", "UCUM", "no units")
 DEGREES = Code("deg", "UCUM", "deg")

@@ -83,7 +83,7 @@ def _tree(header: Dataset, reading: Reading, segmentation: EncodedObject | None)
     yield sr.code(sr.MODIFIER, DCM.ProcedureReported, codes.PLAIN_RADIOGRAPHY)
     entry = sr.container(sr.CONTAINS, DCM.ImageLibraryGroup, [_library_entry(header, reading)])
     yield sr.container(sr.CONTAINS, DCM.ImageLibrary, [entry], "1600")
-    # Discs first: OHIF opens a report at its first group, and draws none that only references a segment.
+    # Discs first: OHIF opens a report at its first group, and fails at one that has no SCOORD at all.
     yield sr.container(sr.CONTAINS, DCM.ImagingMeasurements, [*groups.discs(), *groups.vertebrae()])
     remarks = [sr.text(sr.CONTAINS, DCM.Comment, remark) for remark in _remarks(reading)]
     yield sr.container(sr.CONTAINS, _QUALITATIVE_EVALUATIONS, remarks)
@@ -143,6 +143,7 @@ class _Groups:
                 [
                     *self._head(level.name, codes.VERTEBRA, codes.VERTEBRAE[level]),
                     *self._region(vertebra, segment),
+                    self._area(vertebra),
                     *self._grades(level),
                 ],
                 "1410",
@@ -177,32 +178,53 @@ class _Groups:
 
     def _region(self, vertebra: Vertebra, segment: int) -> Iterator[sr.Item]:
         if self._segmentation is None:
-            points = vertebra.outline.points
-            yield self._draw(sr.CONTAINS, DCM.ImageRegion, np.concatenate([points, points[:1]]))
+            yield self._draw(sr.CONTAINS, DCM.ImageRegion, _closed(vertebra.outline.points))
             return
         seg = self._segmentation
         yield sr.image(sr.CONTAINS, DCM.ReferencedSegment, seg.sop_class_uid, seg.sop_uid, segment=segment)
         yield self._image(sr.CONTAINS, DCM.SourceImageForSegmentation)
+
+    def _area(self, vertebra: Vertebra) -> sr.Item:
+        """Area within the outline; its polyline makes the group drawable where it references a segment."""
+        outline, spacing = vertebra.outline, self._reading.spacing
+        area, unit = outline.area_px, codes.PIXELS
+        if spacing:
+            area, unit = area * spacing.row_mm * spacing.column_mm, codes.MM2
+        drawn = self._draw(sr.INFERRED, DCM.ImageRegion, _closed(outline.points))
+        return sr.number(sr.CONTAINS, SCT.Area, f"{area:.1f}", unit, [drawn])
 
     def _method(self) -> sr.Item:
         spacing = self._reading.spacing
         return sr.code(sr.MODIFIER, SCT.MeasurementMethod, codes.SPACING[spacing.basis if spacing else None])
 
     def _heights(self, height: DiscHeight) -> Iterator[sr.Item]:
-        """Heights by side (mm where the image has a spacing, else px), the index and the wedge angle."""
+        """Heights by side (mm where the image has a spacing, else px), the index and the wedge angle.
+
+        OHIF draws and labels those NUM items whose first child is a SCOORD: here the middle height, once more, under
+        a code without modifiers. One label for a disc can be read; five cannot.
+        """
         site = codes.DISCS[height.disc]
+        within = [sr.code(sr.MODIFIER, SCT.FindingSite, site)]
+        middle = [
+            self._draw(sr.INFERRED, None, line) for side, line in height.lines_px.items() if side == "middle"
+        ]
+        yield self._length(codes.DISC_HEIGHT, height, "middle", middle)
         for side, place in codes.SIDES.items():
-            mm, px = getattr(height, f"{side}_mm"), getattr(height, f"{side}_px")
-            if mm is None and px is None:
-                continue
-            where = sr.code(sr.MODIFIER, SCT.TopographicalModifier, place)
-            children = [sr.code(sr.MODIFIER, SCT.FindingSite, site, [where])]
-            if side in height.lines_px:
-                children.append(self._draw(sr.INFERRED, None, height.lines_px[side]))
-            value, unit = (px, codes.PIXELS) if mm is None else (mm, codes.MM)
-            yield sr.number(sr.CONTAINS, codes.HEIGHT, f"{value:.2f}", unit, children)
-        yield sr.number(sr.CONTAINS, codes.HEIGHT_INDEX, f"{height.height_index:.3f}", codes.RATIO)
-        yield sr.number(sr.CONTAINS, codes.WEDGE, f"{height.wedge_deg:.1f}", codes.DEGREES)
+            if getattr(height, f"{side}_px") is not None:
+                where = sr.code(sr.MODIFIER, SCT.TopographicalModifier, place)
+                children = [sr.code(sr.MODIFIER, SCT.FindingSite, site, [where])]
+                if side in height.lines_px:
+                    children.append(self._draw(sr.INFERRED, None, height.lines_px[side]))
+                yield self._length(codes.HEIGHT, height, side, children)
+        yield sr.number(sr.CONTAINS, codes.HEIGHT_INDEX, f"{height.height_index:.3f}", codes.RATIO, within)
+        yield sr.number(sr.CONTAINS, codes.WEDGE, f"{height.wedge_deg:.1f}", codes.DEGREES, within)
+
+    @staticmethod
+    def _length(concept: Code, height: DiscHeight, side: str, children: list[sr.Item]) -> sr.Item:
+        """One height in mm; in px where there is no mm."""
+        mm, px = getattr(height, f"{side}_mm"), getattr(height, f"{side}_px")
+        value, unit = (px, codes.PIXELS) if mm is None else (mm, codes.MM)
+        return sr.number(sr.CONTAINS, concept, f"{value:.2f}", unit, children)
 
     def _grades(self, place: DiscLevel | Level) -> Iterator[sr.Item]:
         """Published grades at a disc or a vertebra; what is withheld is not reported."""
@@ -216,6 +238,11 @@ class _Groups:
 
     def _image(self, relation: str, concept: Code | None) -> sr.Item:
         return sr.image(relation, concept, self._header.SOPClassUID, self._header.SOPInstanceUID)
+
+
+def _closed(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Repeat the first point at the end: what makes a POLYLINE a closed one (PS3.3 C.18.6.1.2)."""
+    return np.concatenate([points, points[:1]])
 
 
 def _place(finding: Finding) -> DiscLevel | Level | None:
