@@ -59,7 +59,7 @@ def read_header(path: Path) -> StudyHeader:
     Raises
     ------
     BadInput
-        ``NOT_DICOM``, ``TRUNCATED``, ``DAMAGED_DATASET``, ``MISSING_UID``, ``INVALID_UID``.
+        ``NOT_DICOM``, ``DICOMDIR``, ``TRUNCATED``, ``DAMAGED_DATASET``, ``MISSING_UID``, ``INVALID_UID``.
     Transient
         The file cannot be opened or the disk fails.
     """
@@ -68,6 +68,8 @@ def read_header(path: Path) -> StudyHeader:
 
 def header_of(dataset: Dataset) -> StudyHeader:
     """Take a :class:`StudyHeader` from a dataset with file meta; raises ``BadInput`` as :func:`read_header`."""
+    if "DirectoryRecordSequence" in dataset:
+        raise BadInput("DICOMDIR", "a DICOMDIR lists files and holds no image: name the folder or its files")
     study_date = text(dataset, "StudyDate")
     sex = text(dataset, "PatientSex").upper()
     return StudyHeader(

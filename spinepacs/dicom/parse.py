@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from pydicom.errors import InvalidDicomError
 from spinepacs.errors import BadInput, Transient
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_ONE_AT_A_TIME = threading.RLock()
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -30,12 +32,12 @@ _UID = re.compile(r"[0-9.]{1,64}")
 def quiet() -> Iterator[list[warnings.WarningMessage]]:
     """Read and write values unvalidated; yield the warnings instead of showing them.
 
-    The settings of pydicom and of ``warnings`` belong to the process: use it in one thread at a time.
+    The settings of pydicom and of ``warnings`` belong to the process, so other threads wait meanwhile.
     """
     loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(record=True) as caught, config.disable_value_validation():
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught, config.disable_value_validation():
         warnings.simplefilter("always")
+        levels = [logger.level for logger in loggers]
         try:
             for logger in loggers:  # the level, since it holds for their children too
                 logger.setLevel(logging.CRITICAL + 1)

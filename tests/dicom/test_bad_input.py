@@ -7,12 +7,14 @@ import random
 import traceback
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom.data
 import pytest
+from pydicom import config
 from pydicom import uid as uids
 from pydicom.encaps import encapsulate
 
@@ -223,6 +225,16 @@ def test_damage_that_hinders_nobody_ends_in_a_film(
     assert isinstance(film, LoadedFilm)
     assert not caplog.records, "pydicom's log lines quote values"
     assert capfd.readouterr() == ("", "")
+
+
+def test_reading_in_many_threads_leaves_warnings_and_logs_as_they_were(tmp_path: Path) -> None:
+    path = write(make_dx(PatientSex="X", StudyDate=b"nonsense"), tmp_path / "film")
+    before = (list(warnings.filters), warnings.showwarning, logging.getLogger("pydicom").level)
+    with ThreadPoolExecutor(8) as pool:
+        headers = list(pool.map(lambda _: read_header(path), range(80)))
+    assert (list(warnings.filters), warnings.showwarning, logging.getLogger("pydicom").level) == before
+    assert config.settings.reading_validation_mode == config.WARN
+    assert len(set(headers)) == 1
 
 
 def test_bits_turned_over_at_random_never_escape(tmp_path: Path) -> None:
