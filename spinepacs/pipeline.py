@@ -132,7 +132,7 @@ class Pipeline:
         """Pixels → spine → heights → findings."""
         detections = self._detect(film, clock)
         with clock.step("label"):
-            spine = label(detections, film.view, film.anterior_left)
+            spine = label(detections, film.view, film.anterior_left, film.body_part)
         reading = self._empty_reading(film)
         if isinstance(spine, Refusal):
             return replace(reading, refusal=spine, seconds=clock.seconds)

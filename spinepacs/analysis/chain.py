@@ -8,7 +8,7 @@ are the emissions, so the whole film is named at once, as an HMM decoder would (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,9 @@ from spinepacs.findings import Detection
 _LEVELS = len(Level)
 _SCORE_FLOOR = 0.03
 """Least share of a class score: one confident wrong answer costs 3.5 nats and no more."""
-_MISSED_PRICE = 2.5
-"""For each level that is skipped: a vertebra missed in the middle of a film is rare."""
+_MISSED_PRICE = (2.5, 0.7)
+"""Of the first level that is skipped, and of each one after it: a vertebra missed in the middle of a film is rare, but
+where one is hidden (shoulder, diaphragm, implant) its neighbours often are too."""
 _DROP_PRICE = (1.0, 8.0)
 """Of a detection: constant, and times its score. A confident one is only dropped as a duplicate or far off."""
 _SPACING_SIGMA = 0.2
@@ -30,7 +31,10 @@ outlines that a network draws are less regular than those of a reader."""
 _SPACING_PER_SIZE = (0.75, 1.45)
 """Centre-to-centre distance ÷ √area of neighbours: AP bodies with flat discs, and cervical ones from the side. Unlike
 their height, √area does not depend on how a body is turned, nor on the upper thoracic ones being wide and low."""
-_FARTHEST_STEP = 6
+_FARTHEST_STEP = 18
+"""Levels between two neighbours in a chain: a neck and a loin may be all that shows of a whole spine."""
+_OUT_OF_VIEW_PRICE = 1.5
+"""For each body at a level that the film's body part should not show: headers are wrong at times."""
 _REVERSAL_PRICE = 6.0
 """By how much the class scores must prefer the head at the bottom of the image before they are believed."""
 
@@ -65,11 +69,18 @@ class Chain:
     margin: float
 
 
-def best_chain(detections: Sequence[Detection]) -> Chain:
-    """Order and name at least one detection; the answer does not depend on the order they come in."""
+def best_chain(detections: Sequence[Detection], in_view: Container[int] = range(_LEVELS)) -> Chain:
+    """Order and name at least one detection; the answer does not depend on the order they come in.
+
+    Parameters
+    ----------
+    in_view
+        Levels that a film of this body part usually shows: others cost something.
+    """
+    prior = -_OUT_OF_VIEW_PRICE * np.array([level not in in_view for level in Level])
     centres = np.array([detection.outline.centroid for detection in detections])
     towards = _principal_axis(centres)
-    down, up = (_chain(detections, centres, sign * towards) for sign in (1.0, -1.0))
+    down, up = (_chain(detections, prior, centres, sign * towards) for sign in (1.0, -1.0))
     lying = abs(towards[1]) < 0.5
     return up if up.score > down.score + (0 if lying else _REVERSAL_PRICE) else down
 
@@ -82,11 +93,11 @@ def _principal_axis(centres: Vector) -> Vector:
     return axis if (axis[1], axis[0]) > (0, 0) else -axis
 
 
-def _chain(detections: Sequence[Detection], centres: Vector, towards: Vector) -> Chain:
+def _chain(detections: Sequence[Detection], prior: Vector, centres: Vector, towards: Vector) -> Chain:
     order = np.lexsort((centres[:, 0], centres @ towards))
     ordered = [detections[index] for index in order]
     centres = centres[order]
-    emissions = _emissions(ordered)
+    emissions = _emissions(ordered) + prior
     drops = _DROP_PRICE[0] + _DROP_PRICE[1] * np.array([detection.score for detection in ordered])
     kept, levels, score = _viterbi(emissions, drops, _step_prices(ordered, centres))
     return Chain(
@@ -130,7 +141,10 @@ def _step_prices(ordered: Sequence[Detection], centres: Vector) -> Vector:
     usual = float(np.median(np.diagonal(ratio, 1))) if len(ordered) > 1 else 1.0
     expected = np.clip(usual, *_SPACING_PER_SIZE) * np.arange(1, _FARTHEST_STEP + 1)
     surprise = np.log(np.maximum(ratio, 0.05)[:, :, None] / expected) / _SPACING_SIGMA
-    prices: Vector = surprise**2 + _MISSED_PRICE * np.arange(_FARTHEST_STEP)
+    skipped = np.arange(_FARTHEST_STEP)
+    prices: Vector = surprise**2 + np.where(
+        skipped > 0, _MISSED_PRICE[0] + _MISSED_PRICE[1] * (skipped - 1), 0
+    )
     return prices
 
 

@@ -1,7 +1,7 @@
 """From the outline of a vertebral body to its endplates: corners and curve, sub-pixel.
 
 The corner is where the endplate's line meets the wall's line, not a point of the outline: outlines are round at the
-corners, and osteophytes sit there. The endplate's line is the chord of a fitted parabola between 20 % and 80 % of
+corners, and osteophytes sit there. The endplate's line is the chord of a fitted parabola between 15 % and 85 % of
 the width, so that a concave endplate is measured at its rim, as readers do (Frobin et al. 1997, Clin Biomech
 12, suppl: "Precision measurement of disc height, vertebral height and sagittal plane displacement").
 """
@@ -20,13 +20,17 @@ Array = NDArray[np.float64]
 _FITTED: Array = np.linspace(0.15, 0.85, 15)
 """Shares of the width that the parabola is fitted to: nearer to the corners the outline is round."""
 _POWERS: Array = np.vander(_FITTED - 0.5, 3)
-_CHORD = (0.2, 0.8)
+_CHORD = (0.15, 0.85)
 _CHORD_POWERS: Array = np.vander(np.array(_CHORD) - 0.5, 3)
 _WALL: Array = np.linspace(0.15, 0.5, 8)
 """Depths below the endplate, as shares of the body's lesser extent, that a wall's line is fitted to."""
 _CURVE: Array = np.linspace(0.0, 1.0, 17)
 _TURNS = 3
 _LEAST_KNOWN = 5
+_MOST_TURN = np.cos(np.radians(45))
+"""A side that lies further off the expected direction is another side of the body, or the outline is no body's."""
+_OVERSHOOT = 0.12
+"""Corners may lie outside the outline (round corners) by this share of the endplate's width, and no more."""
 
 
 def find_endplates(outlines: Sequence[Points], towards: Array, rightwards: Array) -> list[Endplate | None]:
@@ -51,13 +55,15 @@ def find_endplates(outlines: Sequence[Points], towards: Array, rightwards: Array
     along, height = _in_frame(points, towards, rightwards)
     low, high = along.min(axis=1), along.max(axis=1)
     ends = np.stack([low + (high - low) / 6, high - (high - low) / 6], axis=1)
+    expected = towards
     for _ in range(_TURNS):
         slope = _endplate_line(along, height, ends)[0]
         towards, rightwards = _turned(towards, rightwards, np.arctan(slope))
         along, height = _in_frame(points, towards, rightwards)
         ends = _corners(along, height, ends)
     curves = origins[:, None] + _curves(along, height, ends, towards, rightwards)
-    sound = np.isfinite(curves).all(axis=(1, 2)) & (ends[:, 1] > ends[:, 0])
+    sound = np.isfinite(curves).all(axis=(1, 2)) & _plausible(along, ends)
+    sound &= np.einsum("bx,bx->b", expected, towards) > _MOST_TURN
     return [_endplate(curve) if good else None for curve, good in zip(curves, sound, strict=True)]
 
 
@@ -133,6 +139,14 @@ def _curves(along: Array, height: Array, ends: Array, towards: Array, rightwards
     top = np.where(inner, top, chord)
     points: Array = at[:, :, None] * rightwards[:, None] + top[:, :, None] * towards[:, None]
     return points
+
+
+def _plausible(along: Array, ends: Array) -> NDArray[np.bool_]:
+    """(B,) whether the corners are where the outline is: neither far outside it nor on half of it."""
+    low, high, width = along.min(axis=1), along.max(axis=1), ends[:, 1] - ends[:, 0]
+    inside = (ends[:, 0] > low - _OVERSHOOT * width) & (ends[:, 1] < high + _OVERSHOOT * width)
+    plausible: NDArray[np.bool_] = inside & (width > (high - low) / 2)
+    return plausible
 
 
 def _endplate(curve: Points) -> Endplate:

@@ -28,7 +28,20 @@ _AMBIGUOUS_BELOW = 1.0
 """Nats between the best chain and the one shifted by one: e to the 1 times as likely is not sure."""
 
 
-def label(detections: Sequence[Detection], view: View, anterior_left: bool | None) -> Spine | Refusal:
+_IN_VIEW = (
+    # What films of a body part show at most; matched in this order, anywhere in BodyPartExamined.
+    (("WHOLE", "SCOLIOSIS"), Level.C1, Level.S1),
+    (("CTSPINE", "CERVICOTHORACIC"), Level.C1, Level.T12),
+    (("TLSPINE", "THORACOLUMBAR"), Level.T1, Level.S1),
+    (("CSPINE", "CERVICAL", "NECK"), Level.C1, Level.T4),
+    (("TSPINE", "THORACIC", "DORSAL"), Level.C6, Level.L3),
+    (("LSPINE", "LSSPINE", "LUMB"), Level.T9, Level.S1),
+)
+
+
+def label(
+    detections: Sequence[Detection], view: View, anterior_left: bool | None, body_part: str = ""
+) -> Spine | Refusal:
     """Name the vertebrae of one film.
 
     Parameters
@@ -37,6 +50,8 @@ def label(detections: Sequence[Detection], view: View, anterior_left: bool | Non
         In any order, native px.
     view, anterior_left
         As the header states them (see :class:`~spinepacs.study.Radiograph`).
+    body_part
+        BodyPartExamined: levels that such a film should not show are made less likely, not impossible.
 
     Returns
     -------
@@ -45,7 +60,7 @@ def label(detections: Sequence[Detection], view: View, anterior_left: bool | Non
     """
     if not detections:
         return Refusal("NO_VERTEBRA_FOUND", "no vertebra was found on this film")
-    chain = best_chain(detections)
+    chain = best_chain(detections, levels_in_view(body_part))
     if len(chain.levels) < _LEAST_VERTEBRAE:
         return Refusal("TOO_FEW_VERTEBRAE", "fewer than two vertebrae in a row were found on this film")
     vertebrae = _vertebrae(chain)
@@ -54,6 +69,15 @@ def label(detections: Sequence[Detection], view: View, anterior_left: bool | Non
         notes.append("VIEW_FROM_PICTURE")
     facing, basis = _facing(vertebrae, view, anterior_left)
     return Spine(vertebrae, _missing(chain.levels), view, facing, basis, tuple(notes))
+
+
+def levels_in_view(body_part: str) -> range:
+    """Levels that a film of this body part shows, as a range of level numbers; all where it does not say."""
+    spelled = "".join(letter for letter in body_part.upper() if letter.isalpha())
+    for words, first, last in _IN_VIEW:
+        if any(word in spelled for word in words):
+            return range(first, last + 1)
+    return range(Level.C1, Level.S1 + 1)
 
 
 def _vertebrae(chain: Chain) -> tuple[Vertebra, ...]:

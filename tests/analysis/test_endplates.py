@@ -82,6 +82,11 @@ def test_what_has_no_side_has_no_endplate_and_does_not_disturb_the_others():
     assert find_endplates([], UP[:0], RIGHT[:0]) == []
 
 
+def test_an_outline_cut_askew_gives_no_endplate_instead_of_a_wild_one():
+    wedge = _sampled([[0, 40], [60, -40], [60, 45], [0, 45]])
+    assert _upper(wedge) is None
+
+
 def test_the_profile_of_a_polygon_is_its_upper_envelope():
     triangle = np.array([[0.0, 0.0], [10.0, 0.0], [5.0, 10.0]])
     found = profile(triangle[None, :, 0], triangle[None, :, 1], np.array([[-1.0, 2.5, 5.0, 9.0, 11.0]]))[0]

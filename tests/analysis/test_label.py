@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinepacs.analysis.chain import best_chain
-from spinepacs.analysis.label import label
+from spinepacs.analysis.label import label, levels_in_view
 from spinepacs.anatomy import Level
 from spinepacs.findings import Refusal
 from spinepacs.geometry import Outline
@@ -81,6 +81,47 @@ def test_a_vertebra_that_is_not_seen_is_named_as_missing(level):
 def test_two_neighbours_that_are_not_seen_are_both_named():
     spine = _spine(phantoms.spine(**CURVED).without(Level.T6, Level.T7))
     assert spine.missing == (Level.T6, Level.T7)
+
+
+def test_a_neck_and_a_loin_without_the_chest_between_are_one_chain():
+    hidden = phantoms.WHOLE[5:17]
+    spine = _spine(phantoms.spine(**CURVED).without(*hidden))
+    assert spine.missing == hidden
+    assert _levels(spine)[:5] == list(phantoms.WHOLE[:5])
+
+
+@pytest.mark.parametrize(
+    ("body_part", "first"),
+    [("CSPINE", Level.C3), ("C-SPINE", Level.C3), ("LSPINE", Level.T11), ("LUMBAR SPINE", Level.T11)],
+)
+def test_the_body_part_decides_where_the_network_cannot(body_part, first):
+    phantom = phantoms.spine([Level.C3, Level.C4, Level.C5, Level.C6])
+    either = [
+        phantom.detection(level, phantoms.scores_of(level, 0.4) + phantoms.scores_of(Level(level + 15), 0.4))
+        for level in phantom.bodies
+    ]
+    assert _levels(label(either, View.LATERAL, None, body_part))[0] is first
+
+
+def test_a_clear_answer_of_the_network_outweighs_a_wrong_body_part():
+    phantom = phantoms.spine()
+    assert _levels(label(phantom.detections(), View.LATERAL, None, "CSPINE")) == list(phantoms.LUMBAR)
+
+
+@pytest.mark.parametrize(
+    ("body_part", "first", "last"),
+    [
+        ("", Level.C1, Level.S1),
+        ("SPINE", Level.C1, Level.S1),
+        ("WHOLESPINE", Level.C1, Level.S1),
+        ("CTSPINE", Level.C1, Level.T12),
+        ("TLSPINE", Level.T1, Level.S1),
+        ("T-SPINE", Level.C6, Level.L3),
+        ("LSSPINE", Level.T9, Level.S1),
+    ],
+)
+def test_the_usual_spellings_of_body_parts_are_known(body_part, first, last):
+    assert levels_in_view(body_part) == range(first, last + 1)
 
 
 def test_one_wrong_answer_of_the_network_is_corrected_and_kept_beside():
