@@ -106,7 +106,7 @@ class Batch:
                 if refusal is None:
                     refusal = self._read(path, film)
         except BadInput as error:
-            skipped = error.reason_code == "NOT_DICOM" and not named
+            skipped = error.reason_code in ("NOT_DICOM", "DICOMDIR") and not named
             return "skipped" if skipped else "failed", error.reason_code, str(error)
         except SpinepacsError as error:
             return "failed", type(error).__name__.upper(), str(error)
