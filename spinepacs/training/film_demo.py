@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from spinepacs.training.film_anatomy import load_anatomy
 from spinepacs.training.film_dicom import StudyLabel, write_dx
-from spinepacs.training.film_truth import Film, write_film
+from spinepacs.training.film_truth import Film, truth_record
 from spinepacs.training.synthesise import PLANS, Plan, draw_film, draw_patient
 
 SEED = 8
@@ -45,13 +46,15 @@ def draw_study(meshes_dir: Path, seed: int) -> dict[str, Film]:
     return films
 
 
-def draw_demo(meshes_dir: Path, out_dir: Path, seed: int = SEED, truth_dir: Path | None = None) -> None:
-    """Write the demo's DICOM files to out_dir, and their truth (PNG, YOLO label, JSON) to truth_dir if given."""
+def draw_demo(meshes_dir: Path, out_dir: Path, seed: int = SEED) -> None:
+    """Write the demo's DICOM files to out_dir and their truth to out_dir/truth, one JSON file for each."""
     study = StudyLabel(key=f"demo study {seed}")
+    truth_dir = out_dir / "truth"
+    truth_dir.mkdir(parents=True, exist_ok=True)
     for number, (name, film) in enumerate(draw_study(meshes_dir, seed).items(), start=1):
         write_dx(film, out_dir / f"{name}.dcm", study, number)
-        if truth_dir is not None:
-            write_film(film, truth_dir, name, seed)
+        record = json.dumps(truth_record(film, name, seed), separators=(",", ":"))
+        (truth_dir / f"{name}.json").write_text(record + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -61,10 +64,9 @@ def main() -> None:
         "--meshes", type=Path, required=True, help="folder of BodyParts3D surfaces (index.csv, npz)"
     )
     parser.add_argument("--out", type=Path, default=Path("demo/films"))
-    parser.add_argument("--truth", type=Path, help="also write PNG, label and truth here")
     parser.add_argument("--seed", type=int, default=SEED)
     given = parser.parse_args()
-    draw_demo(given.meshes, given.out, given.seed, given.truth)
+    draw_demo(given.meshes, given.out, given.seed)
 
 
 if __name__ == "__main__":
