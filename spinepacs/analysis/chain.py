@@ -111,15 +111,17 @@ def _chain(detections: Sequence[Detection], prior: Vector, centres: Vector, towa
 
 
 def _axes(centres: Vector, towards: Vector) -> Vector:
-    """Unit vectors along a smooth curve (up to a cubic) through centres sorted along ``towards``."""
+    """Unit vectors along the spine at centres sorted along ``towards``: lines through each one's near neighbours."""
     across = np.array([-towards[1], towards[0]])
     along, aside = centres @ towards, centres @ across
-    span = max(float(np.ptp(along)), 1e-6)
-    degree = 3 if len(centres) >= 6 else 2 if len(centres) >= 4 else min(len(centres) - 1, 1)
-    powers = np.vander((along - along.mean()) / span, degree + 1, increasing=True)
-    normal = powers.T @ powers + 1e-6 * np.eye(degree + 1)
-    coefficients = np.linalg.solve(normal, powers.T @ aside)
-    slope = powers[:, :-1] @ (coefficients[1:] * np.arange(1, degree + 1)) / span
+    usual = max(float(np.median(np.hypot(*np.diff(centres, axis=0).T))), 1e-6) if len(centres) > 1 else 1.0
+    weight = np.exp(
+        -(((along[:, None] - along[None, :]) / usual) ** 2) / 8
+    )  # a Gaussian of two bodies' pitch
+    weight /= weight.sum(axis=1, keepdims=True)
+    beside = along[None, :] - (weight @ along)[:, None]
+    variance = (weight * beside**2).sum(axis=1)
+    slope = (weight * beside) @ aside / np.maximum(variance, 1e-6 * usual**2)
     vectors = towards + slope[:, None] * across
     unit: Vector = vectors / np.hypot(vectors[:, 0], vectors[:, 1])[:, None]
     return unit
