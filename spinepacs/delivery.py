@@ -124,7 +124,7 @@ class Courier:
             stop.wait(pause_s)
 
     def deliver_due(self, stop: threading.Event) -> bool:
-        """Send what is due; False if the destination could not be reached."""
+        """Send what is due; False if the destination could not be reached, or broke off."""
         while not stop.is_set():
             items = self._ledger.due(self._destination.name, limit=BATCH)
             if not items:
@@ -136,20 +136,22 @@ class Courier:
         return True
 
     def _deliver(self, items: Sequence[OutboxItem], stop: threading.Event) -> bool:
-        """Send one batch in one association; False if there was no association."""
+        """Send one batch in one association; False if there was none, or it was lost."""
         with associate(self._destination, self._calling_ae, contexts_for(items)) as association:
             if not association.is_established:
                 self._ledger.begin_delivery([item.outbox_id for item in items])
-                verdict = Verdict(Outcome.TRANSIENT, None, _why_not(association, self._destination))
+                verdict = _why_not(association, self._destination, items)
                 for item in items:
                     self._finish(item, verdict)
                 return False
             for item in items:
-                if stop.is_set() or not association.is_established:
+                if stop.is_set():
                     break
+                if not association.is_established:
+                    return False
                 self._ledger.begin_delivery([item.outbox_id])
                 self._finish(item, send(association, item, self._spool.path_of(item.sha256)))
-        return True
+            return bool(association.is_established)
 
     def _finish(self, item: OutboxItem, verdict: Verdict) -> None:
         attempts = item.attempts + 1
@@ -281,12 +283,14 @@ def _native(path: Path, explicit: bool) -> Dataset:
     return dcmread(buffer)
 
 
-def _why_not(association: Association, destination: Destination) -> str:
+def _why_not(association: Association, destination: Destination, items: Sequence[OutboxItem]) -> Verdict:
     peer = f"{destination.ae_title} at {destination.host} port {destination.port}"
     if association.is_rejected:
         answer = association.acceptor.primitive
         reason = answer.reason_str if answer is not None else "no reason given"
-        return f"{peer} rejected the association: {reason}"
+        return Verdict(Outcome.TRANSIENT, None, f"{peer} rejected the association: {reason}")
     if association.rejected_contexts:
-        return f"{peer} takes none of the objects"
-    return f"no association with {peer}: not reachable, or it did not answer in time"
+        kinds = ", ".join(sorted({item.kind for item in items}))
+        return Verdict(Outcome.PERMANENT, None, f"{peer} does not take {kinds}")
+    why = f"no association with {peer}: not reachable, or it did not answer in time"
+    return Verdict(Outcome.TRANSIENT, None, why)

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -88,6 +89,42 @@ def running(arguments: Sequence[str], log: Path, patient: bool = True) -> Iterat
 
 def _start(arguments: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+@contextmanager
+def bad_line(to_port: int, limit_bytes: int, *, stall: bool) -> Iterator[int]:
+    """A line to a peer that carries so many bytes of each connection, and then stalls or breaks; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        released = threading.Event()
+
+        def carry(near: socket.socket) -> None:
+            with near, socket.create_connection(("127.0.0.1", to_port)) as far:
+                threading.Thread(target=_pump, args=(far, near, 1 << 60), daemon=True).start()
+                _pump(near, far, limit_bytes)
+                if stall:
+                    released.wait()
+                for end in (near, far):  # closing alone would not wake the thread that reads it
+                    with suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    threading.Thread(target=carry, args=(server.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield int(server.getsockname()[1])
+        finally:
+            released.set()
+            server.shutdown(socket.SHUT_RDWR)
+
+
+def _pump(source: socket.socket, sink: socket.socket, limit_bytes: int) -> None:
+    with suppress(OSError):
+        while limit_bytes > 0 and (data := source.recv(min(limit_bytes, 1 << 16))):
+            sink.sendall(data)
+            limit_bytes -= len(data)
 
 
 @dataclass(frozen=True)
