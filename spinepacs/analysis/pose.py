@@ -14,8 +14,13 @@ from spinepacs.anatomy import Level, Region
 from spinepacs.findings import Vertebra
 from spinepacs.study import View
 
-_LATERAL_BELOW, _AP_ABOVE = 1.36, 1.44
-"""Median width ÷ height of C3–L5: 481 AP films have 1.45–2.30 (5 %–95 %, least 1.28), 15 lateral ones 1.02–1.33."""
+_SHAPES = {
+    # Width ÷ height of a body: lateral below the first, AP above the second. Film medians of T1–L5: 481 AP films 1.45
+    # to 2.30 (5 %–95 %, least 1.28), 15 lateral ones 1.02 to 1.33. Necks have deeper bodies for their height.
+    Region.CERVICAL: (1.5, 1.8),
+    Region.THORACIC: (1.36, 1.44),
+    Region.LUMBAR: (1.36, 1.44),
+}
 _LEAST_BODIES = 3
 _LEAST_CURVE_DEG = 12.0
 """Sum of lordoses minus kyphosis from which facing is believed: less is within a straight or reclined spine."""
@@ -28,16 +33,22 @@ _CURVES = {
 
 
 def view_from_picture(vertebrae: Sequence[Vertebra]) -> View:
-    """AP where bodies are clearly wider than high, LATERAL where they are not, else UNKNOWN."""
-    shapes = [
-        (vertebra.upper.width_px + vertebra.lower.width_px) / 2 / height
+    """AP where most bodies are clearly wider than high, LATERAL where most are not, else UNKNOWN."""
+    votes = [
+        _view_of(vertebra, (vertebra.upper.width_px + vertebra.lower.width_px) / 2 / height)
         for vertebra in vertebrae
         if vertebra.upper and vertebra.lower and (height := _height_px(vertebra)) > 0
     ]
-    if len(shapes) < _LEAST_BODIES:
+    if len(votes) < _LEAST_BODIES:
         return View.UNKNOWN
-    shape = float(np.median(shapes))
-    return View.LATERAL if shape < _LATERAL_BELOW else View.AP if shape > _AP_ABOVE else View.UNKNOWN
+    return next(
+        (view for view in (View.AP, View.LATERAL) if votes.count(view) > len(votes) / 2), View.UNKNOWN
+    )
+
+
+def _view_of(vertebra: Vertebra, shape: float) -> View:
+    lateral_below, ap_above = _SHAPES[vertebra.level.region]
+    return View.LATERAL if shape < lateral_below else View.AP if shape > ap_above else View.UNKNOWN
 
 
 def anterior_left_from_picture(vertebrae: Sequence[Vertebra]) -> bool | None:
