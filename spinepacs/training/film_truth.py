@@ -38,7 +38,7 @@ class Film:
 
     pixels: (H, W) uint8. value: (H, W) float32, the same before quantisation, 0..1. view: "lateral" or "ap".
     facing: side of the film the patient looks to ("left", "right"; "front" on AP films).
-    disc_mm: true height by disc ("C2/C3": mm, in the patient).
+    disc_mm: true heights by disc ("C2/C3"), see `disc_heights`.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,14 +48,13 @@ class Film:
     facing: str
     camera: Camera
     truths: tuple[Truth, ...]
-    disc_mm: dict[str, float]
+    disc_mm: dict[str, dict[str, float]]
 
 
 def project_truths(anatomy: Anatomy, pose: Pose, camera: Camera, shift_mm: Floats) -> list[Truth]:
     """Return every vertebra's marks on the film, in or out of its field."""
     truths = []
-    # A mark is set where the rim would be without its spur.
-    bare = replace(pose, shapes=tuple(replace(shape, spur_mm=np.zeros(2)) for shape in pose.shapes))
+    bare = _bare(pose)
     for i, vertebra in enumerate(anatomy.vertebrae):
         body = vertebra.sagittal if camera.lateral else vertebra.coronal
         marks = []
@@ -114,12 +113,36 @@ def _cut(points: Floats, axis: int, bound: float, keep_low: bool) -> Floats:
     return np.array(kept).reshape(-1, 2)
 
 
-def disc_heights(pose: Pose, levels: set[str]) -> dict[str, float]:
-    """Return the true height (mm in the patient) of every disc between two of the levels."""
+def _bare(pose: Pose) -> Pose:
+    """Return the pose without spurs: a mark is set where the rim would be without its spur."""
+    return replace(pose, shapes=tuple(replace(shape, spur_mm=np.zeros(2)) for shape in pose.shapes))
+
+
+def disc_heights(
+    anatomy: Anatomy, pose: Pose, lateral: bool, levels: set[str]
+) -> dict[str, dict[str, float]]:
+    """Return the true heights of every disc between two of the levels, mm in the patient, not on the detector.
+
+    As on films: between the corners of both plates, at right angles to the bisectrix of the plates (Frobin 1997);
+    "anterior" and "posterior" on lateral films, the patient's "right" and "left" on AP films, and their "mean".
+    """
+    sides = ("anterior", "posterior") if lateral else ("right", "left")
+    bare = _bare(pose)
+    corners = []
+    for i, vertebra in enumerate(anatomy.vertebrae):
+        points = (vertebra.sagittal if lateral else vertebra.coronal).corners
+        corners.append(place_vertebra(vertebra.lift(points, coronal=not lateral), i, anatomy, bare))
     found = {}
     for i in range(1, S1):
         if LEVELS[i] in levels and LEVELS[i + 1] in levels:
-            found[f"{LEVELS[i]}/{LEVELS[i + 1]}"] = round(float(pose.disc_mm[i] * pose.scale), 3)
+            above, below = corners[i][[3, 2]], corners[i + 1][[0, 1]]
+            along = sum((p[1] - p[0]) / np.linalg.norm(p[1] - p[0]) for p in (above, below))
+            along /= np.linalg.norm(along)
+            down = -(pose.rotations[i][:, 2] + pose.rotations[i + 1][:, 2])
+            down -= (down @ along) * along
+            heights = np.maximum((below - above) @ (down / np.linalg.norm(down)), 0)
+            row = dict(zip((*sides, "mean"), (*heights, heights.mean()), strict=True))
+            found[f"{LEVELS[i]}/{LEVELS[i + 1]}"] = {side: round(float(mm), 3) for side, mm in row.items()}
     return found
 
 
@@ -160,7 +183,8 @@ def truth_record(film: Film, name: str, seed: int) -> dict[str, Any]:
         "magnification": round(camera.magnification, 5),
         "source_to_detector_mm": round(camera.source_mm, 1),
         "source_to_spine_mm": round(camera.source_mm - camera.object_mm, 1),
-        "disc_heights_mm": film.disc_mm,
+        "disc_heights_mm": {disc: heights["mean"] for disc, heights in film.disc_mm.items()},
+        "disc_sides_mm": film.disc_mm,
         "vertebrae": rows,
     }
 

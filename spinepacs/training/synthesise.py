@@ -122,7 +122,7 @@ def draw_film(
     pixels = finish(value, rng, packed=decorate)
     if decorate:
         stamp(pixels, rng)
-    discs = disc_heights(patient.pose, {t.level for t in shown})
+    discs = disc_heights(anatomy, patient.pose, plan.lateral, {t.level for t in shown})
     view = "lateral" if plan.lateral else "ap"
     return Film(pixels, value, view, plan.region, facing, camera, tuple(shown), discs)
 

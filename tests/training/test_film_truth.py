@@ -29,7 +29,16 @@ def film_of(*truths: Truth) -> Film:
     camera = Camera(True, 1800.0, 250.0, np.zeros(2), -50.0, 50.0, 0.5, (200, 100))
     pixels = np.zeros((200, 100), np.uint8)
     value = pixels.astype(np.float32)
-    return Film(pixels, value, "lateral", "lumbar", "right", camera, truths, {"L4/L5": 9.1})
+    return Film(
+        pixels,
+        value,
+        "lateral",
+        "lumbar",
+        "right",
+        camera,
+        truths,
+        {"L4/L5": {"anterior": 10.0, "posterior": 8.2, "mean": 9.1}},
+    )
 
 
 def body(level: str, x: float, y: float) -> Truth:
@@ -77,6 +86,7 @@ def test_the_truth_comes_last_and_names_the_plates(tmp_path: Path) -> None:
     truth = json.loads((tmp_path / "truth" / "one.json").read_text())
     assert truth == json.loads(json.dumps(truth_record(film, "one", 3)))
     assert truth["disc_heights_mm"] == {"L4/L5": 9.1}
+    assert truth["disc_sides_mm"]["L4/L5"]["anterior"] == 10.0
     assert truth["magnification"] == pytest.approx(1800 / 1550, abs=1e-5)
     assert truth["vertebrae"][0]["lower_endplate_px"] == [[30.0, 40.0], [70.0, 40.0]]
     assert truth["vertebrae"][1]["upper_endplate_px"] == [[30.0, 50.0], [70.0, 50.0]]

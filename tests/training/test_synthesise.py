@@ -73,6 +73,21 @@ def test_discs_of_a_pose_are_as_high_as_drawn(anatomy: Anatomy) -> None:
         assert height_mm == pytest.approx(pose.disc_mm[upper] * pose.scale, abs=0.8), LEVELS[upper]
 
 
+def test_true_disc_heights_are_those_between_the_corners_of_the_film(anatomy: Anatomy) -> None:
+    film = film_of(anatomy, "lumbar", True, seed=8)
+    bodies = {t.level: t for t in film.truths}
+    to_mm = film.camera.spacing_mm / film.camera.magnification
+    for disc, heights in film.disc_mm.items():
+        above, below = (bodies[level].corners_px for level in disc.split("/"))
+        upper, lower = above[[3, 2]], below[[0, 1]]
+        along = (upper[1] - upper[0]) / np.linalg.norm(upper[1] - upper[0])
+        along = along + (lower[1] - lower[0]) / np.linalg.norm(lower[1] - lower[0])
+        along /= np.linalg.norm(along)
+        on_film_mm = ((lower - upper) @ np.array([-along[1], along[0]])).mean() * to_mm
+        assert heights["mean"] == pytest.approx(on_film_mm, abs=0.25), disc
+        assert heights["mean"] == pytest.approx((heights["anterior"] + heights["posterior"]) / 2, abs=0.001)
+
+
 def _middle(anatomy: Anatomy, level: int, upper: bool) -> np.ndarray:
     corners = anatomy.vertebrae[level].sagittal.corners
     across, up = (corners[:2] if upper else corners[2:]).mean(axis=0)
