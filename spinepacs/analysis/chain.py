@@ -128,10 +128,10 @@ def _axes(centres: Vector, towards: Vector) -> Vector:
 
 
 def _emissions(ordered: Sequence[Detection]) -> Vector:
-    """(N, levels): log of each class score's share, with a floor."""
+    """(N, levels): log of each class score's share over an even share, with a floor: 0 says nothing about the level."""
     scores = np.array([detection.class_scores for detection in ordered], np.float64)
     shares = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-9)
-    logarithms: Vector = np.log(np.maximum(shares, _SCORE_FLOOR))
+    logarithms: Vector = np.log(np.maximum(shares, _SCORE_FLOOR) * _LEVELS)
     return logarithms
 
 
@@ -184,7 +184,7 @@ def _viterbi(emissions: Vector, drops: Vector, steps: Vector) -> tuple[list[int]
 
 def _margin(emissions: Vector, levels: NDArray[np.intp]) -> float:
     """Nats between the levels and the better of the two chains shifted by one as a whole."""
-    padded = np.pad(emissions, ((0, 0), (1, 1)), constant_values=float(np.log(_SCORE_FLOOR)))
+    padded = np.pad(emissions, ((0, 0), (1, 1)), constant_values=float(np.log(_SCORE_FLOOR * _LEVELS)))
     rows = np.arange(len(levels))
     up, here, down = (float(padded[rows, levels + shift].sum()) for shift in (0, 1, 2))
     return here - max(up, down)
