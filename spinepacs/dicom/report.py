@@ -181,7 +181,9 @@ class _Groups:
             yield self._draw(sr.CONTAINS, DCM.ImageRegion, _closed(vertebra.outline.points))
             return
         seg = self._segmentation
-        yield sr.image(sr.CONTAINS, DCM.ReferencedSegment, seg.sop_class_uid, seg.sop_uid, segment=segment)
+        yield sr.image(
+            sr.CONTAINS, DCM.ReferencedSegmentationFrame, seg.sop_class_uid, seg.sop_uid, segment=segment
+        )
         yield self._image(sr.CONTAINS, DCM.SourceImageForSegmentation)
 
     def _area(self, vertebra: Vertebra) -> sr.Item:

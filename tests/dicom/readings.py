@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.dicom.source import source_header
 from spinepacs.findings import DiscHeight, Finding, Reading, Spine, Versions, Vertebra
 from spinepacs.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
 from spinepacs.study import View
@@ -21,11 +22,7 @@ SPACING = Spacing(0.143, 0.143, SpacingBasis.DETECTOR_PLANE)
 
 def header(rows: int = 600, columns: int = 400, **elements: Any) -> Dataset:
     """Return the header of a valid DX film, as ``read_film`` hands it over: without pixels."""
-    film = make_dx(np.full((rows, columns), 900, np.uint16), **elements)
-    bare = Dataset()
-    bare.update(film)
-    del bare.PixelData
-    return bare
+    return source_header(make_dx(np.full((rows, columns), 900, np.uint16), **elements))
 
 
 def display(rows: int = 600, columns: int = 400) -> NDArray[np.uint8]:

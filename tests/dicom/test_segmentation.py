@@ -1,0 +1,159 @@
+"""The SEG, read back by others: highdicom, dcmqi, dciodvfy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from spinepacs.anatomy import Level
+from spinepacs.dicom.raster import label_map
+from spinepacs.dicom.segmentation import encode_segmentation
+from spinepacs.findings import EncodedObject, Reading
+from spinepacs.geometry import Outline, Spacing, SpacingBasis
+from spinepacs.settings import OutputSettings
+from tests.dicom import readings
+from tests.dicom.tools import dciodvfy_complaints, dcmqi_label_map
+
+Setting = Literal["compat", "strict", "labelmap"]
+
+
+def encode(
+    header: Dataset, reading: Reading | None = None, setting: Setting = "compat"
+) -> tuple[Reading, EncodedObject]:
+    reading = reading or readings.reading(header)
+    encoded = encode_segmentation(header, reading, OutputSettings(segmentation=setting))
+    assert encoded
+    return reading, encoded
+
+
+def expected_labels(reading: Reading) -> NDArray[np.uint8]:
+    assert reading.spine
+    return label_map([v.outline for v in reading.spine.vertebrae], reading.rows, reading.columns)
+
+
+def read_back(encoded: EncodedObject) -> Any:
+    return hd.seg.segread(BytesIO(encoded.part10))
+
+
+@pytest.mark.parametrize("setting", ["compat", "strict", "labelmap"])
+def test_highdicom_reads_back_the_label_map_pixel_for_pixel(setting: Setting) -> None:
+    header = readings.header(600, 403)  # columns not divisible by 8: bits of rows are not aligned to bytes
+    reading, encoded = encode(header, setting=setting)
+    back = read_back(encoded)
+    pixels = back.get_pixels_by_source_instance([header.SOPInstanceUID], combine_segments=True)
+    np.testing.assert_array_equal(pixels[0], expected_labels(reading))
+
+
+def test_segments_are_named_coded_and_coloured_from_head_to_foot() -> None:
+    header = readings.header(1200, 400)
+    _, encoded = encode(header, readings.reading(header, Level.L3, 4))
+    back = read_back(encoded)
+    segments = [back.get_segment_description(number) for number in back.segment_numbers]
+    assert [s.segment_label for s in segments] == ["L3", "L4", "L5", "S1"]
+    assert [s.segmented_property_type.value for s in segments] == [
+        "36470004", "11994002", "49668003", "54735007",
+    ]  # fmt: skip
+    assert {s.segmented_property_category.meaning for s in segments} == {"Anatomical Structure"}
+    assert {s.SegmentAlgorithmType for s in segments} == {"AUTOMATIC"}
+    algorithm = segments[0].algorithm_identification
+    assert (algorithm.name, algorithm.version) == ("spine-v0", "0.1")
+    colours = [tuple(s.RecommendedDisplayCIELabValue) for s in segments]
+    assert all(a != b for a, b in pairwise(colours))
+    assert len({s.tracking_uid for s in segments}) == 4
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("columns", [400, 403])
+def test_dcmqi_reads_the_same_label_map(tmp_path: Path, columns: int) -> None:
+    reading, encoded = encode(readings.header(600, columns))
+    path = tmp_path / "seg.dcm"
+    path.write_bytes(encoded.part10)
+    np.testing.assert_array_equal(dcmqi_label_map(path, tmp_path / "dcmqi"), expected_labels(reading))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("setting", ["compat", "strict"])
+def test_dciodvfy_has_nothing_to_say(tmp_path: Path, setting: Setting) -> None:
+    path = tmp_path / "seg.dcm"
+    path.write_bytes(encode(readings.header(), setting=setting)[1].part10)
+    assert dciodvfy_complaints(path) == []
+
+
+def test_the_same_reading_gives_the_same_bytes() -> None:
+    assert encode(readings.header())[1].part10 == encode(readings.header())[1].part10
+
+
+def test_identity_patient_and_study_are_carried_over() -> None:
+    header = readings.header()
+    _, encoded = encode(header)
+    dataset = pydicom.dcmread(BytesIO(encoded.part10))
+    for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "StudyDescription", "AccessionNumber"):
+        assert dataset[keyword].value == header[keyword].value
+    assert dataset.SeriesInstanceUID == encoded.series_uid != header.SeriesInstanceUID
+    assert dataset.SOPInstanceUID == encoded.sop_uid == dataset.file_meta.MediaStorageSOPInstanceUID
+    assert dataset.Manufacturer == dataset.ManufacturerModelName == "spinepacs"
+    assert dataset.SeriesDescription == "Vertebrae C2-C7 (spinepacs, not for diagnostic use)"
+    referenced = dataset.ReferencedSeriesSequence[0]
+    assert referenced.SeriesInstanceUID == header.SeriesInstanceUID
+    assert referenced.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == header.SOPInstanceUID
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 192", "Šešelj^Žofie"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+    ],
+)
+def test_names_in_other_scripts_survive(charset: str | list[str], name: str) -> None:
+    header = readings.header(SpecificCharacterSet=charset, PatientName=name)
+    back = pydicom.dcmread(BytesIO(encode(header)[1].part10))
+    assert str(back.PatientName) == name
+
+
+def test_compat_says_where_pixels_lie_and_strict_says_nothing() -> None:
+    header = readings.header()
+    spacing = Spacing(0.2, 0.15, SpacingBasis.CALIBRATED)
+    compat = read_back(encode(header, readings.reading(header, spacing=spacing))[1])
+    shared = compat.SharedFunctionalGroupsSequence[0]
+    assert shared.PixelMeasuresSequence[0].PixelSpacing == [0.2, 0.15]
+    assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
+    strict = read_back(encode(header, setting="strict")[1])
+    assert "FrameOfReferenceUID" not in strict
+    assert "PlaneOrientationSequence" not in strict.SharedFunctionalGroupsSequence[0]
+
+
+def test_a_film_without_spacing_gets_pixels_of_one() -> None:
+    header = readings.header(ImagerPixelSpacing=None)
+    compat = read_back(encode(header, readings.reading(header, spacing=None))[1])
+    assert compat.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == [1, 1]
+
+
+def test_a_vertebra_too_small_for_a_pixel_leaves_the_others_in_place() -> None:
+    header = readings.header()
+    reading = readings.reading(header)
+    assert reading.spine
+    vertebrae = list(reading.spine.vertebrae)
+    vertebrae[2] = replace(vertebrae[2], outline=Outline(np.array([[9.6, 9.6], [9.9, 9.6], [9.9, 9.9]])))
+    reading = replace(reading, spine=replace(reading.spine, vertebrae=tuple(vertebrae)))
+    back = read_back(encode(header, reading)[1])
+    assert [back.get_segment_description(n).segment_label for n in (2, 3, 4)] == ["C3", "C4", "C5"]
+    pixels = back.get_pixels_by_source_instance([header.SOPInstanceUID], combine_segments=True)
+    np.testing.assert_array_equal(pixels[0], expected_labels(reading))
+
+
+def test_a_reading_without_a_spine_gets_no_segmentation() -> None:
+    header = readings.header()
+    nothing = replace(readings.reading(header), spine=None, discs=(), findings=())
+    assert encode_segmentation(header, nothing, OutputSettings()) is None
