@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -185,10 +185,15 @@ def _sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _private_file(*_: object) -> None:
-        """Make the file readable by us only: it holds patient IDs. SQLite gives its WAL the same mode."""
+        """Make the file readable by us only: it holds patient IDs. SQLite gives its WAL the same mode.
+
+        A file that is there is never opened here: closing it would drop the locks of this process's other connections
+        (POSIX), and the next process to leave would take itself for the last one and delete the WAL under them.
+        """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
             raise Transient(f"the database file cannot be opened: {error.strerror}") from error
 

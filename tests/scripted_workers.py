@@ -1,0 +1,58 @@
+"""Worker processes that do what the image's SOP UID asks for: crash, hang, fail, or read it."""
+
+from __future__ import annotations
+
+import os
+import time
+from multiprocessing.connection import Connection
+
+from spinepacs.dispatch import Answer, Done, Failed, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.records import Claim
+from tests.store import makers
+
+CRASH, HANG, BROKEN, BUSY, GARBLED = "1.2.66", "1.2.77", "1.2.88", "1.2.99", "1.2.55"
+"""Beginnings of SOP UIDs."""
+
+
+def work(channel: Connection, url: str) -> None:
+    """Be a worker without model: reads headers from the SOP UID, and records made-up results."""
+    ledger = Ledger.open(url, migrate=False)
+    channel.send_bytes(pack(Ready(makers.VERSIONS)))
+    while True:
+        try:
+            job: Job = channel.recv()
+        except (EOFError, OSError):
+            return
+        channel.send_bytes(_do(ledger, job))
+
+
+def refuse_to_start(channel: Connection, url: str) -> None:
+    """Be a worker whose model is broken."""
+    channel.send_bytes(pack(Failed("BADMODEL", "model.onnx was altered", False)))
+
+
+def _do(ledger: Ledger, job: Job) -> bytes:
+    if isinstance(job, RegistrationJob):
+        for arrival in job.arrivals:
+            study_uid = arrival.sop_uid.rpartition(".")[0]
+            ledger.register(arrival.arrival_id, makers.header(arrival.sop_uid, study_uid), None)
+        return pack(Done())
+    assert isinstance(job, StudyJob)
+    if job.claim.study_uid.startswith(GARBLED):
+        return b"\x80\x04 not an answer"
+    return pack(_read(ledger, job.claim))
+
+
+def _read(ledger: Ledger, claim: Claim) -> Answer:
+    if claim.study_uid.startswith(CRASH):
+        os._exit(3)
+    if claim.study_uid.startswith(HANG):
+        time.sleep(3600)
+    if claim.study_uid.startswith(BROKEN):
+        return Failed("DAMAGED_DATASET", "cannot be read", False)
+    if claim.study_uid.startswith(BUSY):
+        return Failed("TRANSIENT", "the disk is full", True)
+    result = makers.result_of(claim)
+    ledger.record(claim, result, makers.stored(result), ())
+    return Done()
