@@ -152,24 +152,8 @@ def _step_prices(ordered: Sequence[Detection], centres: Vector) -> Vector:
 
 def _viterbi(emissions: Vector, drops: Vector, steps: Vector) -> tuple[list[int], list[int], float]:
     """Indices kept, their levels, and the score of the best chain."""
-    number = len(emissions)
     dropped_before = np.concatenate([[0.0], np.cumsum(drops)])
-    best = emissions - dropped_before[:number, None]
-    came_from = np.full((number, _LEVELS, 2), -1)
-    shifted = np.full((number, _FARTHEST_STEP, _LEVELS), -np.inf)
-    for here in range(number):
-        if here:
-            between = dropped_before[here] - dropped_before[1 : here + 1]
-            ways = shifted[:here] - steps[:here, here, :, None] - between[:, None, None]
-            flat = ways.reshape(-1, _LEVELS)
-            choice = flat.argmax(axis=0)
-            reached = flat[choice, np.arange(_LEVELS)] + emissions[here]
-            better = reached > best[here]
-            best[here] = np.where(better, reached, best[here])
-            origin = np.stack([choice // _FARTHEST_STEP, choice % _FARTHEST_STEP + 1], axis=1)
-            came_from[here][better] = origin[better]
-        for step in range(1, _FARTHEST_STEP + 1):
-            shifted[here, step - 1, step:] = best[here, :-step]
+    best, came_from = _forward(emissions, dropped_before, steps)
     total = best - (dropped_before[-1] - dropped_before[1:])[:, None]
     index, level = (int(value) for value in np.unravel_index(total.argmax(), total.shape))
     score = float(total[index, level])
@@ -180,6 +164,30 @@ def _viterbi(emissions: Vector, drops: Vector, steps: Vector) -> tuple[list[int]
         index, step = (int(value) for value in came_from[index, level])
         level -= step
     return kept[::-1], levels[::-1], score
+
+
+def _forward(emissions: Vector, dropped_before: Vector, steps: Vector) -> tuple[Vector, NDArray[np.intp]]:
+    """Best score of a chain that ends at each detection and level, and (N, levels, 2) where it came from.
+
+    The latter holds the detection before and the levels between; −1 where the chain starts.
+    """
+    number = len(emissions)
+    best = emissions - dropped_before[:number, None]
+    came_from = np.full((number, _LEVELS, 2), -1, np.intp)
+    shifted = np.full((number, _FARTHEST_STEP, _LEVELS), -np.inf)  # [n, k - 1, l] is best[n, l - k]
+    for here in range(number):
+        if here:
+            between = dropped_before[here] - dropped_before[1 : here + 1]
+            ways = shifted[:here] - steps[:here, here, :, None] - between[:, None, None]
+            choice = ways.reshape(-1, _LEVELS).argmax(axis=0)
+            origin = np.stack(np.divmod(choice, _FARTHEST_STEP), axis=1)
+            reached = ways[origin[:, 0], origin[:, 1], np.arange(_LEVELS)] + emissions[here]
+            better = reached > best[here]
+            best[here, better] = reached[better]
+            came_from[here, better] = origin[better] + (0, 1)
+        for step in range(1, _FARTHEST_STEP + 1):
+            shifted[here, step - 1, step:] = best[here, :-step]
+    return best, came_from
 
 
 def _margin(emissions: Vector, levels: NDArray[np.intp]) -> float:

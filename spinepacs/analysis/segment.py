@@ -105,8 +105,10 @@ class Segmenter:
         """Heads of a film of rows × columns → detections in native px."""
         manifest = self.manifest
         found = decode(output0, len(manifest.classes), manifest.score_threshold, manifest.iou_threshold)
+        film = letterbox.to_input(np.array([[0.0, 0.0], [columns, rows]]))
+        boxes = found.boxes_px.astype(np.float64).reshape(-1, 2, 2).clip(film[0], film[1])
         detections = (
-            self._detection(found, index, output1[0], letterbox, rows, columns) for index in range(len(found))
+            self._detection(found, index, box, output1[0], letterbox) for index, box in enumerate(boxes)
         )
         return tuple(detection for detection in detections if detection)
 
@@ -114,21 +116,14 @@ class Segmenter:
         self,
         found: Candidates,
         index: int,
+        box: NDArray[np.float64],
         prototypes: NDArray[np.float32],
         letterbox: Letterbox,
-        rows: int,
-        columns: int,
     ) -> Detection | None:
-        film = letterbox.to_input(np.array([[0.0, 0.0], [columns, rows]]))
-        box = found.boxes_px[index].astype(np.float64).reshape(2, 2).clip(film[0], film[1])
         threshold = self.manifest.mask_threshold
-        points = mask_outline(
-            prototypes,
-            found.coefficients[index],
-            box.ravel(),
-            self.manifest.input_width_px / prototypes.shape[2],
-            float(np.log(threshold / (1 - threshold))),
-        )
+        stride_px = self.manifest.input_width_px / prototypes.shape[2]
+        logit = float(np.log(threshold / (1 - threshold)))
+        points = mask_outline(prototypes, found.coefficients[index], box.ravel(), stride_px, logit)
         if points is None or len(points) < 3 or Outline(points).area_px < _LEAST_AREA_PX:
             return None
         class_scores = np.zeros(len(Level), np.float32)
