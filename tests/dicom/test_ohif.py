@@ -1,0 +1,115 @@
+"""A result in OHIF, in a real browser, over Orthanc's DICOMweb: segments and measurements are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from spinepacs.dicom.codes import colour_of
+from spinepacs.dicom.raster import label_map
+from spinepacs.dicom.report import encode_report
+from spinepacs.dicom.segmentation import encode_segmentation
+from spinepacs.dicom.source import source_header
+from spinepacs.findings import Reading
+from spinepacs.settings import OutputSettings
+from tests.dicom import readings
+from tests.dicom.ohif import ohif
+from tests.films import make_dx, write
+from tests.peers import orthanc, require
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts"
+SIZE = (900, 700)
+"""700 columns are no multiple of 8: the frames of a BINARY SEG do not begin at bytes."""
+# No GPU and no sandbox for root in a container; the rest is OHIF's need for WebGL.
+CHROMIUM = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@contextmanager
+def archive_with_result(tmp_path: Path) -> Iterator[tuple[str, Reading]]:
+    """Orthanc with a film, its SEG and its report."""
+    reading = readings.reading(readings.header(*SIZE))
+    film = make_dx(film_of(reading))
+    header = source_header(film)
+    segmentation = encode_segmentation(header, reading, OutputSettings())
+    assert segmentation
+    report = encode_report(header, reading, segmentation, OutputSettings())
+    with orthanc(tmp_path, dicomweb=True) as pacs:
+        for data in (
+            write(film, tmp_path / "film.dcm").read_bytes(), segmentation.part10, report.part10
+        ):  # fmt: skip
+            pacs.post("/instances", data)
+        yield pacs.url, reading
+
+
+def film_of(reading: Reading) -> NDArray[np.uint16]:
+    """12-bit film with soft, bright vertebrae where the reading has them."""
+    assert reading.spine
+    labels = label_map([v.outline for v in reading.spine.vertebrae], *SIZE)
+    bright = readings.display(*SIZE) + 70.0 * cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), 3)
+    return (bright * 12).astype(np.uint16)
+
+
+def coloured(page: playwright.Page, reading: Reading, name: str) -> int:
+    """Pixels of the viewport in a hue of the segments; the screenshot is kept as an artifact."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / name)
+    shot = page.locator('[data-cy="viewport-pane"]').screenshot()
+    picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2HSV)
+    assert reading.spine
+    hues = {
+        int(cv2.cvtColor(np.uint8([[colour_of(v.level)]]), cv2.COLOR_RGB2HSV)[0, 0, 0])
+        for v in reading.spine.vertebrae
+    }
+    near = np.isin(picture[..., 0], [h + d for h in hues for d in (-3, -2, -1, 0, 1, 2, 3)])
+    return int((near & (picture[..., 1] > 60) & (picture[..., 2] > 60)).sum())
+
+
+def open_series(page: playwright.Page, name: str) -> None:
+    """Double-click a series in the study browser, as a user does."""
+    page.locator('[data-cy^="study-browser-thumbnail"]').filter(has_text=name).first.dblclick()
+
+
+@pytest.mark.peer
+def test_ohif_draws_the_segments_and_the_measurements(tmp_path: Path) -> None:
+    chromium = require("chromium")
+    with (
+        archive_with_result(tmp_path) as (orthanc_url, reading),
+        ohif(orthanc_url) as url,
+        playwright.sync_playwright() as driver,
+    ):
+        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(40_000)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{url}/viewer?StudyInstanceUIDs={reading.study_uid}")
+        page.get_by_text("Skip all").click()
+        assert coloured(page, reading, "ohif-film.png") < 200
+
+        open_series(page, "Vertebrae")
+        page.get_by_text("Yes", exact=True).click()
+        page.locator('[data-cy="panelSegmentation-btn"]').click()
+        for vertebra in reading.spine.vertebrae if reading.spine else ():
+            page.get_by_text(vertebra.level.name, exact=True).first.wait_for()
+        page.wait_for_timeout(1000)  # the canvas is drawn a little later than the panel
+        assert coloured(page, reading, "ohif-segments.png") > 20_000
+
+        open_series(page, "Spine measurements")
+        drawn = page.locator("svg.svg-layer")
+        drawn.get_by_text("Disc height").nth(len(reading.discs) - 1).wait_for(state="attached")
+        page.wait_for_timeout(500)
+        page.screenshot(path=ARTIFACTS / "ohif-measurements.png")
+        text = " ".join(drawn.all_text_contents())
+        for disc in reading.discs:
+            assert f"Disc height: {disc.middle_mm:.2f} mm" in text
+        assert drawn.locator("polyline").count() >= len(reading.discs)
+        assert errors == []
+        browser.close()
