@@ -147,11 +147,11 @@ class Courier:
             for item in items:
                 if stop.is_set():
                     break
-                if not association.is_established:
+                if not _stands(association):
                     return False
                 self._ledger.begin_delivery([item.outbox_id])
                 self._finish(item, send(association, item, self._spool.path_of(item.sha256)))
-            return bool(association.is_established)
+            return _stands(association)
 
     def _finish(self, item: OutboxItem, verdict: Verdict) -> None:
         attempts = item.attempts + 1
@@ -237,6 +237,10 @@ def associate(
     finally:
         if association.is_established:
             association.release()
+
+
+def _stands(association: Association) -> bool:
+    return bool(association.is_established)
 
 
 def _limit_socket(event: evt.Event, timeout_s: float) -> None:
