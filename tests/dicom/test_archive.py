@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import pydicom
 import pytest
@@ -44,6 +45,14 @@ def test_all_are_known_as_ours_and_each_has_a_series_of_its_own() -> None:
     assert len({d.SeriesInstanceUID for d in datasets} | {header.SeriesInstanceUID}) == 4
     assert len({d.SeriesNumber for d in datasets}) == 3
     assert len({(d.ContentDate, d.ContentTime, d.InstanceCreationDate) for d in datasets}) == 1
+
+
+@pytest.mark.parametrize("setting", ["compat", "strict", "labelmap"])
+def test_encoding_leaves_the_source_header_as_it_is(setting: Literal["compat", "strict", "labelmap"]) -> None:
+    header = readings.header(PixelSpacing=[0.2, 0.2])
+    encode_segmentation(header, readings.reading(header), OutputSettings(segmentation=setting))
+    objects(header)
+    assert header == readings.header(PixelSpacing=[0.2, 0.2])
 
 
 @pytest.mark.peer
