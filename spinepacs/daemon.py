@@ -243,6 +243,8 @@ class Part:
             self._bury(self._child, now_s)
         elif not self._is_ready:
             self._is_ready = self._child.has_spoken()
+            if self._is_ready:
+                _log.info("%s is ready, pid %d", self.name, self._child.pid)
 
     def _bury(self, child: Child, now_s: float) -> None:
         if now_s - self._started_s > _HEALTHY_S:

@@ -244,7 +244,7 @@ class Bench:
     def _turn(self) -> float:
         """Do one thing, and say how long to pause after it (s)."""
         if self._worker is not None and not self._worker.is_alive:
-            _log.warning("%s died idle, exit code %s", self._worker.name, self._worker.exit_code)
+            _log.warning("%s died idle, exit code %s", self.thread.name, self._worker.exit_code)
             self._dismiss()
         if self._versions is None:
             return self._hire()
@@ -259,7 +259,7 @@ class Bench:
         answer = self._wait(START_LIMIT_S, self._dispatcher.stopping.is_set)
         if isinstance(answer, Ready):
             self._versions = answer.versions
-            _log.info("%s is ready, pid %d", self._worker.name, self._worker.pid)
+            _log.info("%s is ready, pid %d", self.thread.name, self._worker.pid)
             return 0.0
         if isinstance(answer, Failed) and answer.reason_code != STOPPED:
             _log.error("no worker: %s", answer.reason, extra={"reason_code": answer.reason_code})

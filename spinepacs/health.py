@@ -114,7 +114,8 @@ class _StepSeconds:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._last_id: int | None = None
+        newest = ledger.rows(select(func.max(readings.c.reading_id).label("newest")))
+        self._last_id = int(newest[0]["newest"] or 0)
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
 
@@ -128,9 +129,6 @@ class _StepSeconds:
             return metric
 
     def _take_new(self) -> None:
-        if self._last_id is None:
-            newest = self._ledger.rows(select(func.max(readings.c.reading_id).label("newest")))
-            self._last_id = int(newest[0]["newest"] or 0)
         new = select(readings.c.reading_id, readings.c.seconds).where(readings.c.reading_id > self._last_id)
         for row in self._ledger.rows(new.order_by(readings.c.reading_id).limit(_READINGS_A_SCRAPE)):
             self._last_id = int(row["reading_id"])
