@@ -98,6 +98,7 @@ def _build(header: Dataset, reading: Reading, output: OutputSettings, labels: ND
 def _source(header: Dataset, reading: Reading, output: OutputSettings) -> Dataset:
     """Copy the header; unless ``strict``, with plane geometry made up: pixel grid, not patient."""
     source = deepcopy(header)
+    source.PatientName = None  # highdicom writes a name that it finds odd into a warning and the log
     if output.segmentation == "strict":
         for keyword in ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient"):
             source.pop(keyword, None)

@@ -122,6 +122,13 @@ def test_names_in_other_scripts_survive(charset: str | list[str], name: str) -> 
     assert str(back.PatientName) == name
 
 
+def test_a_name_of_one_part_survives_and_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    header = readings.header(PatientName="GEHEIM")  # highdicom would warn of it; warnings are errors here
+    back = pydicom.dcmread(BytesIO(encode(header)[1].part10))
+    assert str(back.PatientName) == "GEHEIM"
+    assert "GEHEIM" not in caplog.text
+
+
 def test_compat_says_where_pixels_lie_and_strict_says_nothing() -> None:
     header = readings.header()
     spacing = Spacing(0.2, 0.15, SpacingBasis.CALIBRATED)
