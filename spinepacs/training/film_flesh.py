@@ -131,7 +131,7 @@ def _hull(anatomy: Anatomy, reach_mm: float) -> tuple[Floats, Floats, Floats]:
 
 def skin(anatomy: Anatomy, tissue: Tissue) -> Mesh:
     """Return the patient's skin: the hull of each slice, and the fat upon it."""
-    heights, centres, radii = _hull(anatomy, 185.0 if tissue.arm_degrees.mean() < 20 else 130.0)
+    heights, centres, radii = _hull(anatomy, 185.0 if tissue.arm_degrees.mean() < 20 else 118.0)
     angle = np.linspace(0, 2 * np.pi, SIDES, endpoint=False)
     front, back = np.clip(-np.sin(angle), 0, 1)[None], np.clip(np.sin(angle), 0, 1)[None]
     z = heights[:, None]

@@ -36,16 +36,16 @@ def draw_look(rng: np.random.Generator, lateral: bool, region: str) -> Look:
     return Look(
         blur_mm=rng.uniform(0.1, 0.3) if full else rng.uniform(0.08, 0.3),
         scatter=rng.uniform(0.05, 0.6),
-        photons=float(10 ** (rng.uniform(4.2, 5.4) if full and lateral else rng.uniform(5.0, 6.3))),
+        photons=float(10 ** (rng.uniform(4.0, 5.2) if full and lateral else rng.uniform(5.0, 6.3))),
         flatten=rng.uniform(0.1, 0.7) if lateral and region != "cervical" else rng.uniform(0.0, 0.4),
         flatten_mm=rng.uniform(18, 70),
         sharpen=rng.uniform(0.5, 3.0) if full and lateral else rng.uniform(0.1, 1.5),
         sharpen_mm=float(10 ** rng.uniform(-0.1, 1.0)),
-        dark=rng.uniform(0.1, 0.35) if full and lateral else rng.uniform(0.12, 0.42),
+        dark=rng.uniform(0.03, 0.27) if full and lateral else rng.uniform(0.12, 0.42),
         bright=rng.uniform(0.68, 0.92),
         grid=full and lateral and rng.random() < 0.35,
         black_air=rng.uniform(0.1, 0.5) if rng.random() < 0.85 else 0.0,
-        knee=rng.uniform(0.05, 1.4),
+        knee=rng.uniform(0.3, 2.0) if full and lateral else rng.uniform(0.05, 1.4),
         texture=rng.uniform(0.02, 0.1) if full and lateral else rng.uniform(0.0, 0.035),
     )
 
@@ -150,15 +150,19 @@ def grid_and_seam(value: Image, look: Look, spacing_mm: float, rng: np.random.Ge
 
 
 def stamp(image: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Write a side letter, and now and then a burned-in line of text, in place (after any mirroring)."""
+    """Write a side letter or a word, in place (after any mirroring); a quarter of the films have none."""
+    if rng.random() < 0.25:
+        return
     height, width = image.shape
-    scale = height / 1400
-    if rng.random() < 0.75:
-        word = str(rng.choice(["R", "L", "R", "L", "PA", "LL", "STANDING"]))
-        x = int(width * (rng.uniform(0.03, 0.12) if rng.random() < 0.5 else rng.uniform(0.8, 0.9)))
-        y = int(height * rng.choice([rng.uniform(0.03, 0.15), rng.uniform(0.8, 0.97)]))
-        cv2.putText(image, word, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale * rng.uniform(0.8, 1.8),
-                    int(rng.integers(170, 256)), max(1, round(scale * rng.uniform(1.5, 4))), cv2.LINE_AA)  # fmt: skip
+    scale = height / 1400 * rng.uniform(0.8, 1.8)
+    thick = max(1, round(scale * rng.uniform(1.5, 2.5)))
+    word = str(rng.choice(["R", "L", "R", "L", "PA", "LL", "STANDING"]))
+    (wide, high), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+    x = width * (rng.uniform(0.03, 0.12) if rng.random() < 0.5 else rng.uniform(0.8, 0.9))
+    y = height * (rng.uniform(0.03, 0.15) if rng.random() < 0.5 else rng.uniform(0.8, 0.97))
+    place = (int(min(x, width - wide - 4)), int(max(y, high + 4)))
+    shade = int(rng.integers(170, 256))
+    cv2.putText(image, word, place, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thick, cv2.LINE_AA)
 
 
 def finish(value: Image, rng: np.random.Generator, packed: bool = True) -> NDArray[np.uint8]:
