@@ -16,8 +16,8 @@ from spinepacs.findings import DiscHeight, EncodedObject, ObjectKind, Reading, S
 from spinepacs.geometry import SpacingBasis
 from spinepacs.settings import OutputSettings
 
-LARGE_PX = 1200
-"""A film whose longer side has more pixels is drawn at half size: enough to read, a quarter of the bytes."""
+LARGE_PX = 1000
+"""A film whose shorter side has more pixels is drawn at half size: enough to read, a quarter of the bytes."""
 
 _QUALITY = 90
 _MEASURE: pen.Colour = (255, 255, 255)
@@ -43,7 +43,7 @@ def draw_overlay(display: NDArray[np.uint8], reading: Reading) -> NDArray[np.uin
     -------
     (height, width, 3) uint8, RGB; half size for films above :data:`LARGE_PX`.
     """
-    scale = 0.5 if max(display.shape) > LARGE_PX else 1.0
+    scale = 0.5 if min(display.shape) > LARGE_PX else 1.0
     picture = pen.reduced(display, scale)
     size = _text_px(picture, reading.spine, scale)
     if reading.spine and reading.spine.vertebrae:
