@@ -8,7 +8,8 @@
                ├─ worker-1…n (processes) headers and studies, handed out by the dispatcher's threads
                └─ health     (threads)   /healthz /readyz /metrics
 
-They share nothing but spool and ledger, so each may die at any moment; the supervisor starts it again.
+They share nothing but spool and ledger, so each may die at any moment; the supervisor starts it again. What only one
+of them needs is imported there and not above: the listener need not hold the libraries of the workers in memory.
 """
 
 from __future__ import annotations
@@ -26,24 +27,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spinepacs import logs
-from spinepacs.delivery import deliver
 from spinepacs.dispatch import Dispatcher
 from spinepacs.errors import Permanent, Transient
 from spinepacs.health import Check, Figures, HealthServer
 from spinepacs.intake.assembly import ready
-from spinepacs.intake.listener import Listener
-from spinepacs.intake.watcher import Watcher
-from spinepacs.processes import Child, stop_event
+from spinepacs.processes import Child, Part, stop_event
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
-from spinepacs.worker import work
 
 STOP_GRACE_S = 20.0
 """What is in work at SIGTERM gets so long to finish; then it is broken off and done again at the next start."""
 
 _LOOK_S = 0.2
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _MB = 1_000_000
 _log = logging.getLogger(__name__)
 
@@ -93,7 +90,7 @@ class Daemon:
         self._dispatcher = Dispatcher(
             settings.work,
             ledger,
-            hire=lambda: Child("worker", work, settings),
+            hire=lambda: Child("worker", read, settings),
             assemble=lambda studies: ready(studies, datetime.now(UTC), quiet_period_s),
         )
 
@@ -169,31 +166,41 @@ def _mains(settings: Settings) -> dict[str, Main]:
 
 def listen(channel: Connection, settings: Settings) -> None:
     """Be the listener process."""
+    from spinepacs.intake.listener import Listener
+
     with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
         stop = stop_event(channel)
         listener = Listener(settings.listener, spool, ledger)
         listener.start()
-        channel.send_bytes(READY)
+        channel.send_bytes(b"ready")
         stop.wait()
         listener.stop()
 
 
 def watch(channel: Connection, settings: Settings) -> None:
     """Be the watcher process."""
+    from spinepacs.intake.watcher import Watcher
+
     with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
-        channel.send_bytes(READY)
+        channel.send_bytes(b"ready")
         Watcher(settings.watch, spool, ledger).run(stop_event(channel))
 
 
 def send(channel: Connection, settings: Settings) -> None:
     """Be the delivery process."""
+    from spinepacs.delivery import deliver
+
     with _stores(settings, 0) as (spool, ledger):
-        channel.send_bytes(READY)
+        channel.send_bytes(b"ready")
         stop, poll_s = stop_event(channel), settings.work.poll_s
         deliver(settings.destinations, settings.listener.ae_title, spool, ledger, stop=stop, poll_s=poll_s)
 
 
-READY = b"ready"
+def read(channel: Connection, settings: Settings) -> None:
+    """Be a worker process."""
+    from spinepacs.worker import work
+
+    work(channel, settings)
 
 
 @contextmanager
@@ -207,64 +214,6 @@ def _stores(settings: Settings, reserve_bytes: int) -> Iterator[tuple[Spool, Led
     except (Transient, Permanent) as error:
         _log.error("%s", error)
         sys.exit(1)
-
-
-class Part:
-    """One supervised child process: started, and started again when it dies, less and less often."""
-
-    def __init__(self, name: str, main: Main, settings: Settings) -> None:
-        self.name = name
-        self.restarts = -1
-        self._main = main
-        self._settings = settings
-        self._child: Child | None = None
-        self._is_ready = False
-        self._started_s = self._due_s = 0.0
-        self._pause_s = _FIRST_PAUSE_S
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether its process lives."""
-        return self._child is not None and self._child.is_alive
-
-    def why_not_ready(self) -> str:
-        """Empty when it works."""
-        return "" if self.is_alive and self._is_ready else f"the {self.name} process is not up"
-
-    def keep_alive(self) -> None:
-        """Look after it once: never waits."""
-        now_s = time.monotonic()
-        if self._child is None:
-            if now_s >= self._due_s:
-                self._child = Child(self.name, self._main, self._settings)
-                self._started_s = now_s
-                self.restarts += 1
-        elif not self._child.is_alive:
-            self._bury(self._child, now_s)
-        elif not self._is_ready:
-            self._is_ready = self._child.has_spoken()
-            if self._is_ready:
-                _log.info("%s is ready, pid %d", self.name, self._child.pid)
-
-    def _bury(self, child: Child, now_s: float) -> None:
-        if now_s - self._started_s > _HEALTHY_S:
-            self._pause_s = _FIRST_PAUSE_S
-        self._due_s = now_s + self._pause_s
-        _log.error("%s died, exit code %s; again in %g s", self.name, child.exit_code, self._pause_s)
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-        child.end()
-        self._child, self._is_ready = None, False
-
-    def ask_to_stop(self) -> None:
-        """Tell it, without waiting."""
-        if self._child is not None:
-            self._child.ask_to_stop()
-
-    def end(self, limit_s: float) -> None:
-        """Wait until it has ended, at most so long."""
-        child, self._child = self._child, None
-        if child is not None and not child.end(limit_s):
-            _log.warning("%s did not end in time and was killed", self.name)
 
 
 def _open_ledger(url: str, stop: threading.Event) -> Ledger | None:

@@ -166,7 +166,9 @@ class HealthServer:
                 f"health: cannot listen on {settings.bind} port {settings.port}: {error.strerror}"
             ) from error
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="health", daemon=True
+        )
 
     @property
     def port(self) -> int:

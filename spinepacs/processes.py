@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 _FAREWELL_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
+_log = logging.getLogger(__name__)
 
 
 class Child:
@@ -79,6 +83,70 @@ class Child:
             self._process.join(_FAREWELL_S)
         self.channel.close()
         return ended
+
+
+class Part:
+    """One supervised child process: started, and started again when it dies, less and less often.
+
+    Parameters
+    ----------
+    name, target, arguments
+        As for :class:`Child`. Whatever the child sends first means that it is ready.
+    """
+
+    def __init__(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
+        self.name = name
+        self.restarts = -1
+        self._target = target
+        self._arguments = arguments
+        self._child: Child | None = None
+        self._is_ready = False
+        self._started_s = self._due_s = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process lives."""
+        return self._child is not None and self._child.is_alive
+
+    def why_not_ready(self) -> str:
+        """Empty when it works."""
+        return "" if self.is_alive and self._is_ready else f"the {self.name} process is not up"
+
+    def keep_alive(self) -> None:
+        """Look after it once: never waits."""
+        now_s = time.monotonic()
+        if self._child is None:
+            if now_s >= self._due_s:
+                self._child = Child(self.name, self._target, *self._arguments)
+                self._started_s = now_s
+                self.restarts += 1
+        elif not self._child.is_alive:
+            self._bury(self._child, now_s)
+        elif not self._is_ready:
+            self._is_ready = self._child.has_spoken()
+            if self._is_ready:
+                _log.info("%s is ready, pid %d", self.name, self._child.pid)
+
+    def _bury(self, child: Child, now_s: float) -> None:
+        if now_s - self._started_s > _HEALTHY_S:
+            self._pause_s = _FIRST_PAUSE_S
+        self._due_s = now_s + self._pause_s
+        _log.error("%s died, exit code %s; again in %g s", self.name, child.exit_code, self._pause_s)
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        child.end()
+        self._child, self._is_ready = None, False
+
+    def ask_to_stop(self) -> None:
+        """Tell it, without waiting."""
+        if self._child is not None:
+            self._child.ask_to_stop()
+
+    def end(self, limit_s: float) -> None:
+        """Wait until it has ended, at most so long."""
+        child, self._child = self._child, None
+        if child is not None and not child.end(limit_s):
+            _log.warning("%s did not end in time and was killed", self.name)
 
 
 def _run(target: Callable[..., None], channel: Connection, *arguments: Any) -> None:
