@@ -1,0 +1,96 @@
+"""What the training loop needs beside the network itself: the loss, the running average and checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from spinepacs.training.dataset import CLASS_NAMES
+
+_MASKED_LOGIT = -30.0
+
+
+class MaskedLoss:
+    """Ultralytics' v8 segmentation loss that leaves out classes for which a film carries no labels."""
+
+    def __init__(self, network: Any) -> None:
+        from ultralytics.utils.loss import v8SegmentationLoss
+
+        network.args.overlap_mask = False  # one soft mask per body instead of one index image
+        self._loss: Any = v8SegmentationLoss(network)
+
+    def __call__(
+        self, predictions: dict[str, Any], batch: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss to minimise and its parts (box, mask, class, distribution), detached, float32 (4,)."""
+        floats: dict[str, Any] = {
+            key: [part.float() for part in value] if isinstance(value, list | tuple) else value.float()
+            for key, value in predictions.items()
+        }
+        # A constant far below zero costs nothing as background and carries no gradient.
+        floats["scores"] = floats["scores"].masked_fill(batch["unlabelled"][:, :, None], _MASKED_LOGIT)
+        total, _ = self._loss(floats, batch)
+        return total.sum(), total.detach()[:4] / len(batch["img"])
+
+
+class MovingAverage:
+    """Exponential moving average of a network's weights and statistics, with a short memory at first."""
+
+    def __init__(self, network: nn.Module, decay: float = 0.998, warm_up_steps: float = 200.0) -> None:
+        self.network = copy.deepcopy(network).eval()
+        self._decay, self._warm_up_steps = decay, warm_up_steps
+        self.updates = 0
+
+    def update(self, network: nn.Module) -> None:
+        """Move towards ``network``."""
+        self.updates += 1
+        decay = self._decay * (1 - math.exp(-self.updates / self._warm_up_steps))
+        fresh = network.state_dict()
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                if value.dtype.is_floating_point:
+                    value.lerp_(fresh[name].detach(), 1 - decay)
+                else:
+                    value.copy_(fresh[name])
+
+
+def read_checkpoint(path: Path) -> nn.Module:
+    """Network of an ``ema.pt`` (or any Ultralytics checkpoint), float32, ready to be trained further."""
+    content = torch.load(path, map_location="cpu", weights_only=False)
+    network: nn.Module = (content.get("ema") or content["model"]).float()
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(".dfl" not in name)  # the sum over the box distribution is fixed
+    return network
+
+
+def freeze(network: Any, layers: int) -> None:
+    """Keep weights and statistics of the first ``layers`` layers as they are; to be called in train mode."""
+    for layer in network.model[:layers]:
+        layer.eval()
+        for parameter in layer.parameters():
+            parameter.requires_grad_(False)
+
+
+def write_checkpoint(path: Path, network: nn.Module) -> None:
+    """Write weights so that ``ultralytics.YOLO(path)`` loads them."""
+    import ultralytics
+
+    saved: Any = copy.deepcopy(network).float().eval()
+    saved.names = dict(enumerate(CLASS_NAMES))
+    settings = {"task": "segment", "imgsz": 640, "data": None, "overlap_mask": False}
+    content = {
+        "model": saved,
+        "ema": None,
+        "train_args": settings,
+        "version": ultralytics.__version__,
+        "epoch": -1,
+    }
+    temporary = path.with_suffix(".tmp")
+    torch.save({**content, "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}, temporary)
+    temporary.replace(path)

@@ -1,0 +1,72 @@
+"""Made-up labelled films, and where the project's own data may lie."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from spinepacs.anatomy import Level
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def data_folder() -> Path:
+    """Folder of films and weights: $SPINEPACS_DATA, else ../shared/data beside the repository."""
+    return Path(os.environ.get("SPINEPACS_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def coco_weights() -> Path:
+    folder = data_folder() / "weights" / "yolo11n-coco-int8-openvino"
+    if not folder.is_dir():
+        pytest.skip(f"the COCO weights are not at {folder}; set SPINEPACS_DATA")
+    return folder
+
+
+@pytest.fixture
+def ap_folder(tmp_path: Path) -> Path:
+    """Six AP films in three groups; 17 quads each, 100 × 300 px."""
+    folder = tmp_path / "ap"
+    folder.mkdir()
+    levels = [level.name for level in Level if Level.T1 <= level <= Level.L5]
+    with (
+        (folder / "films.csv").open("w", newline="") as films,
+        (folder / "corners.csv").open("w", newline="") as corners,
+    ):
+        film_table, corner_table = csv.writer(films), csv.writer(corners)
+        film_table.writerow(("film", "group", "width", "height"))
+        corner_table.writerow(
+            ("film", "level", *(f"{c}_{a}" for c in ("tl", "tr", "bl", "br") for a in "xy"))
+        )
+        for number in range(6):
+            name = f"ap-{number}.png"
+            film_table.writerow((name, number // 2, 100, 300))
+            image = np.full((300, 100), 60, np.uint8)
+            for k, level in enumerate(levels):
+                top, bottom = 10 + 16 * k, 22 + 16 * k
+                image[top:bottom, 35:65] = 190
+                corner_table.writerow((name, level, 35, top, 65, top, 35, bottom, 65, bottom))
+            cv2.imwrite(str(folder / name), image)
+    return folder
+
+
+@pytest.fixture
+def yolo_folder(tmp_path: Path) -> Path:
+    """Two finished films and one whose truth is not written yet."""
+    folder = tmp_path / "synthetic"
+    for part in ("images", "labels", "truth"):
+        (folder / part).mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(str(folder / "images" / f"s{number}.png"), np.full((200, 160), 90, np.uint8))
+        lines = [
+            f"{c} 0.3 {y} 0.7 {y} 0.7 {y + 0.1} 0.3 {y + 0.1}" for c, y in ((22, 0.2), (23, 0.4), (24, 0.6))
+        ]
+        (folder / "labels" / f"s{number}.txt").write_text("\n".join(lines))
+        if number < 2:
+            (folder / "truth" / f"s{number}.json").write_text('{"view": "lateral"}')
+    return folder

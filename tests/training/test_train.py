@@ -1,0 +1,72 @@
+"""A few steps of training on made-up films, stopped and resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch: Any = pytest.importorskip("torch", reason="the extra 'train' is not installed")
+pytest.importorskip("ultralytics", reason="the extra 'train' is not installed")
+
+import numpy as np  # noqa: E402
+
+from spinepacs.training.batches import Pool, make_batch  # noqa: E402
+from spinepacs.training.dataset import read_ap_corners  # noqa: E402
+from spinepacs.training.initialise import build_network  # noqa: E402
+from spinepacs.training.network import MaskedLoss, read_checkpoint  # noqa: E402
+from spinepacs.training.train import TrainConfig, train  # noqa: E402
+
+
+def test_unlabelled_classes_carry_no_gradient(ap_folder: Path) -> None:
+    pool = Pool(read_ap_corners(ap_folder), (), 1.0)
+    batch = make_batch(pool, np.random.default_rng(0), scale=0.4)
+    network: Any = build_network(25).train()
+    predictions = network(batch["img"])
+    predictions["scores"].retain_grad()
+    loss, _ = MaskedLoss(network)(predictions, batch)
+    loss.backward()
+    gradient = predictions["scores"].grad.abs().sum(dim=(0, 2))
+    assert float(gradient[:7].max()) == 0
+    assert float(gradient[24]) == 0
+    assert float(gradient[7:24].min()) > 0
+
+
+def test_new_synthetic_films_are_taken_up(ap_folder: Path, yolo_folder: Path) -> None:
+    pool = Pool(read_ap_corners(ap_folder), (yolo_folder,), 0.5)
+    assert pool.refresh() == 6 + 2
+    (yolo_folder / "truth" / "s2.json").write_text("{}")
+    assert pool.refresh() == 6 + 3
+
+
+def test_a_run_leaves_a_checkpoint_and_goes_on_from_it(ap_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    path = train(TrainConfig(out=out, ap=ap_folder, steps=1, scale=0.2, threads=1))
+    first = torch.load(out / "last.pt", weights_only=False)["step"]
+    assert path == out / "ema.pt"
+    assert (out / "split.csv").is_file()
+    assert len(read_checkpoint(path).names) == 25
+    train(TrainConfig(out=out, ap=ap_folder, steps=first + 1, scale=0.2, threads=1))
+    assert torch.load(out / "last.pt", weights_only=False)["step"] == first + 1
+
+
+def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no labelled film"):
+        train(TrainConfig(out=tmp_path / "run"))
+
+
+def test_two_workers_train_one_network(ap_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(TrainConfig(out=out, ap=ap_folder, steps=2, scale=0.2, threads=1, workers=2))
+    assert torch.load(out / "last.pt", weights_only=False)["step"] == 2
+
+
+def test_frozen_layers_keep_their_weights(ap_folder: Path, tmp_path: Path) -> None:
+    first = train(TrainConfig(out=tmp_path / "a", ap=ap_folder, steps=1, scale=0.2, threads=1))
+    second = train(
+        TrainConfig(out=tmp_path / "b", ap=ap_folder, start=first, steps=2, scale=0.2, threads=1, frozen=1)
+    )
+    before, after = read_checkpoint(first).state_dict(), read_checkpoint(second).state_dict()
+    assert torch.equal(before["model.0.conv.weight"], after["model.0.conv.weight"])
+    assert not torch.equal(before["model.1.conv.weight"], after["model.1.conv.weight"])
