@@ -53,7 +53,8 @@ def decode(output0: Floats, classes: int, score_threshold: float, iou_threshold:
     """Candidates above the threshold, one for each vertebra, best first.
 
     The score of being a vertebra at all is the noisy-OR over the 25 level scores, 1 − Π(1 − p): a body between two
-    levels shares its score among them, and none of them alone may reach the threshold.
+    levels shares its score among them, and none of them alone may reach the threshold. Which of several overlapping
+    candidates is kept is decided by the best single class, as Ultralytics does (the noisy-OR chooses no better).
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ def decode(output0: Floats, classes: int, score_threshold: float, iou_threshold:
     heads = output0[0]
     scores = 1 - np.prod(1 - heads[4 : 4 + classes], axis=0)
     chosen = np.flatnonzero(scores >= score_threshold)
-    chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:_MOST_CANDIDATES]
+    surest = heads[4 : 4 + classes, chosen].max(axis=0)
+    chosen = chosen[np.argsort(-surest, kind="stable")][:_MOST_CANDIDATES]
     rows = heads[:, chosen].T
     centre, half = rows[:, :2], rows[:, 2:4] / 2
     candidates = Candidates(

@@ -39,6 +39,11 @@ def test_one_body_under_two_names_is_found_once():
     assert found.class_scores.argmax(axis=1).tolist() == [3]
 
 
+def test_of_two_overlapping_boxes_the_one_with_the_surest_name_is_kept():
+    found = decode(_heads((50, 60, 20, 10, {3: 0.5, 4: 0.5}), (51, 60, 20, 10, {7: 0.6})), 25, 0.25, 0.5)
+    assert found.class_scores.argmax(axis=1).tolist() == [7]
+
+
 def test_a_suppressed_box_suppresses_nothing():
     chain = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)
     assert suppress(chain, 0.4).tolist() == [0, 2]

@@ -1,4 +1,4 @@
-"""Our decoding against Ultralytics' own predict (retina masks) on the same model: the masks must be the same."""
+"""Our decoding against Ultralytics' own predict (retina masks) on the same model: the same but for stray parts."""
 
 from typing import Any
 
@@ -30,6 +30,12 @@ def _pixels(outline, shape):
     return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_AREA).astype(bool)
 
 
+def _largest_part(mask):
+    """Without the corners of neighbouring bodies that reach into the box: we drop these parts, Ultralytics does not."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    return parts == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA])
+
+
 def _theirs(folder, display):
     manifest = Segmenter.open(folder, threads=1).manifest
     model = ultralytics.YOLO(str(folder / "model.onnx"), task="segment")
@@ -43,7 +49,7 @@ def _theirs(folder, display):
         device="cpu",
         verbose=False,
     )[0]
-    return [] if result.masks is None else list(result.masks.data.numpy().astype(bool))
+    return [] if result.masks is None else [_largest_part(mask) for mask in result.masks.data.numpy()]
 
 
 def _best_iou(folder, display):
