@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tests.peers import require
@@ -38,6 +40,8 @@ def dcentvfy_errors(*paths: Path) -> list[str]:
 def dcmqi_label_map(path: Path, folder: Path) -> NDArray[np.int64]:
     """(rows, columns) label map as dcmqi's segimage2itkimage reads a SEG."""
     program = Path(sys.executable).parent / "segimage2itkimage"
+    if not program.exists() and os.environ.get("CI") != "true":
+        pytest.skip("dcmqi (PyPI) is not installed")
     folder.mkdir()
     subprocess.run(
         [program, "--inputDICOM", path, "--outputDirectory", folder, "-t", "nrrd", "--mergeSegments"],
