@@ -185,9 +185,8 @@ def test_10_senders(filled: Database) -> None:
 
 
 @pytest.mark.peer
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_the_sqlite3_program_answers_them_all(filled: Database) -> None:
-    if not filled.is_sqlite:
-        pytest.skip("a question to SQLite")
     path = filled.url.removeprefix("sqlite:///")
     for number, query in QUERIES:
         asked = [require("sqlite3"), "-readonly", "-header", "-csv", path, query]
