@@ -57,7 +57,7 @@ def _binary(header: Dataset, reading: Reading, output: OutputSettings, labels: N
     """Have highdicom build a BINARY SEG of one pixel a segment, then put the real frames in.
 
     Nothing but Rows, Columns and PixelData depends on the size of a frame, and highdicom goes over every frame
-    several times: 24 segments of 3000 x 2500 take it four times as long as all of this.
+    several times: 24 segments of 3000 × 2500 take it twice as long as all of this.
     """
     outlines = [vertebra.outline for vertebra in reading.spine.vertebrae] if reading.spine else []
     present, bits = packed_frames(labels, outlines)
