@@ -155,6 +155,8 @@ class Ledger:
 
         Parameters
         ----------
+        result
+            One image for each arrival of the claim, in its order.
         stored
             SHA-256 in the spool by SOP UID of the object; every object of ``result`` must be in it.
         destinations
@@ -168,7 +170,7 @@ class Ledger:
         Raises
         ------
         Permanent
-            If an arrival of the claim has no reading, or an object no file: nothing is recorded.
+            If the result is not that of the claim, or an object has no file: nothing is recorded.
         """
         return self._database.write(recording.record, claim, result, stored, destinations)
 

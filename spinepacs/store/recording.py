@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from spinepacs.settings import Destination
 from spinepacs.store.records import Claim, OutboxState
 from spinepacs.store.studies import end_attempt, is_open, move, settle, under, unread
 from spinepacs.store.tables import discs, findings, objects, outbox, readings, vertebrae
-from spinepacs.study import StudyState
+from spinepacs.study import Arrival, StudyState
 
 _WHERES = ("anterior", "middle", "posterior", "left", "right")
 
@@ -48,14 +49,24 @@ def record(
 
 
 def _images_by_arrival(claim: Claim, result: StudyResult) -> dict[int, ImageResult]:
-    """Find each arrival's result; every one must have its own, and under the claim's versions."""
-    images = {image.reading.sop_uid: image for image in result.images}
-    expected = {arrival.sop_uid: arrival.arrival_id for arrival in claim.arrivals}
-    if images.keys() != expected.keys():
-        raise Permanent(f"the result holds {len(images)} images, not the {len(expected)} that were claimed")
-    if any(image.reading.versions != claim.versions for image in result.images):
+    """Find each arrival's result: they are in the order of the claim."""
+    if len(result.images) != len(claim.arrivals):
+        raise Permanent(f"the result holds {len(result.images)} images, {len(claim.arrivals)} were claimed")
+    return {
+        arrival.arrival_id: replace(image, reading=_reading_of(claim, arrival, image.reading))
+        for arrival, image in zip(claim.arrivals, result.images, strict=True)
+    }
+
+
+def _reading_of(claim: Claim, arrival: Arrival, reading: Reading) -> Reading:
+    """Check that a reading is that of the arrival; one whose header could not be read again gets the UIDs from it."""
+    if reading.versions != claim.versions:
         raise Permanent("the result was made with another model or policy than was claimed")
-    return {expected[sop_uid]: image for sop_uid, image in images.items()}
+    if reading.sop_uid not in ("", arrival.sop_uid):
+        raise Permanent("the result is not in the order of the images that were claimed")
+    return replace(
+        reading, study_uid=claim.study_uid, series_uid=arrival.series_uid or "", sop_uid=arrival.sop_uid
+    )
 
 
 def _is_read(connection: Connection, arrival_id: int, reading: Reading) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spinepacs.errors import Permanent
-from spinepacs.findings import StudyResult
+from spinepacs.findings import Refusal, StudyResult
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
 from tests.store.conftest import Ask
@@ -138,7 +138,7 @@ def test_nothing_is_recorded_when_one_object_is_not_in_the_spool(ledger: Ledger,
     assert ask("studies", "state") == ["working"]
 
 
-@pytest.mark.parametrize("images", [(), (image(), image(SECOND)), (image(versions=NEWER),)])
+@pytest.mark.parametrize("images", [(), (image(), image(SECOND)), (image(versions=NEWER),), (image(SECOND),)])
 def test_a_result_that_is_not_that_of_the_claim_is_refused(
     ledger: Ledger, ask: Ask, images: tuple[object, ...]
 ) -> None:
@@ -146,6 +146,14 @@ def test_a_result_that_is_not_that_of_the_claim_is_refused(
     with pytest.raises(Permanent, match=r"result .* claimed"):
         record(ledger, claim, StudyResult(STUDY, images))  # type: ignore[arg-type]  # wrong on purpose
     assert ask("readings", "reading_id") == []
+
+
+def test_a_film_that_nobody_could_read_again_is_known_by_its_place(ledger: Ledger, ask: Ask) -> None:
+    claim = claimed(ledger, SOP, SECOND)
+    damaged = Refusal("UNREADABLE", "its file is damaged")
+    record(ledger, claim, StudyResult(STUDY, (image(), image("", refusal=damaged))))
+    assert ask("readings", "refusal_code", sop_uid=SECOND) == ["UNREADABLE"]
+    assert ask("studies", "state") == ["recorded"]
 
 
 def test_a_study_with_nothing_to_send_is_delivered_at_once(ledger: Ledger, ask: Ask) -> None:
