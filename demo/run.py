@@ -10,11 +10,13 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 from pydicom import dcmread
@@ -131,24 +133,28 @@ def send(films: list[Path], port: int) -> None:
 
 
 def wait_for_results(pacs: ReceivingPacs, expected: int, daemon: subprocess.Popen[bytes]) -> None:
-    """Wait until every film has come back as SEG, SR and picture."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-    )
+    """Wait until every film has come back as SEG, SR and picture, or the daemon says that no more will come."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     end = time.monotonic() + TIME_LIMIT_S
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("waiting for SEG, SR and pictures", total=expected)
-        while len(pacs.received) < expected:
+        while len(pacs.received) < expected and study_state() not in ("delivered", "refused", "failed"):
             if daemon.poll() is not None or time.monotonic() > end:
                 raise SystemExit(
                     f"only {len(pacs.received)} of {expected} results came: see {OUT / 'daemon.log'}"
                 )
             progress.update(task, completed=len(pacs.received))
             time.sleep(0.2)
-        progress.update(task, completed=expected)
+        progress.update(task, completed=len(pacs.received))
+    while study_state() == "recorded" and time.monotonic() < end:
+        time.sleep(0.1)  # the last answer of the PACS is still being written down
+
+
+def study_state() -> str:
+    """State of the one study in the database."""
+    with closing(sqlite3.connect(f"file:{OUT / 'ledger.sqlite'}?mode=ro", uri=True)) as database:
+        row = database.execute("SELECT state FROM study_summary").fetchone()
+    return str(row[0]) if row else ""
 
 
 def write_pictures(pacs: ReceivingPacs) -> list[Path]:
@@ -194,6 +200,8 @@ def main() -> None:
     for picture in write_pictures(pacs):
         console.print(f"overlay:               {picture.relative_to(HERE.parent)}")
     console.print("database:              demo/out/ledger.sqlite  (ten example queries: docs/sql.md)")
+    if len(pacs.received) != len(films) * len(KINDS):
+        raise SystemExit(f"only {len(pacs.received)} of {len(films) * len(KINDS)} results came back")
     if daemon.returncode != 0:
         raise SystemExit(f"the daemon ended with {daemon.returncode}")
 

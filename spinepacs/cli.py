@@ -31,6 +31,14 @@ _format = click.option(
     "--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
 )
 _stderr = Console(stderr=True)
+_DISC_COLUMNS = (
+    "study_date", "patient_id", "view_position", "disc", "anterior_mm", "left_mm", "middle_mm", "posterior_mm", "right_mm",
+    "middle_px", "spacing_basis", "height_index", "wedge_deg", "published_grade", "grade_reason",
+)  # fmt: skip
+_VERTEBRA_COLUMNS = (
+    "study_date", "patient_id", "view_position", "level", "raw_level", "score", "level_reason", "area_mm2", "spacing_basis",
+)  # fmt: skip
+"""What the tables for people show; CSV and JSON hold every column."""
 
 
 class _Group(click.Group):
@@ -155,8 +163,10 @@ def findings(config: Path, vertebrae: bool, style: str, **filters: Any) -> None:
     from spinepacs.store.ledger import Ledger
 
     with Ledger.open(load(config).storage.database_url) as ledger:
-        find = queries.find_vertebrae if vertebrae else queries.find_discs
-        _show(find(ledger, **filters), style)
+        find, columns = (
+            (queries.find_vertebrae, _VERTEBRA_COLUMNS) if vertebrae else (queries.find_discs, _DISC_COLUMNS)
+        )
+        _show(find(ledger, **filters), style, columns)
 
 
 @main.command()
@@ -214,8 +224,8 @@ def version() -> None:
         click.echo(f"{name} {version_of(name)}")
 
 
-def _show(rows: list[dict[str, Any]], style: str) -> None:
-    """Print rows as a table for people, as CSV or as JSON."""
+def _show(rows: list[dict[str, Any]], style: str, columns: Sequence[str] = ()) -> None:
+    """Print rows as a table for people (only ``columns``, if given), as CSV or as JSON."""
     if style == "json":
         click.echo(json.dumps(rows, indent=1, default=str, ensure_ascii=False))
     elif style == "csv":
@@ -225,10 +235,12 @@ def _show(rows: list[dict[str, Any]], style: str) -> None:
     elif not rows:
         click.echo("nothing")
     else:
-        table = Table(*rows[0], box=None, header_style="bold")
+        shown = [name for name in columns or rows[0] if any(row[name] not in (None, "") for row in rows)]
+        table = Table(*shown, box=None, header_style="bold")
         for row in rows:
-            table.add_row(*("" if value is None else _cell(value) for value in row.values()))
-        Console(soft_wrap=True).print(table)
+            table.add_row(*("" if row[name] is None else _cell(row[name]) for name in shown))
+        # A pipe has no width: give the table what it needs instead of squeezing it into 80 columns.
+        Console(width=None if sys.stdout.isatty() else 250).print(table)
 
 
 def _cell(value: object) -> str:
