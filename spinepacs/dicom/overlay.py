@@ -16,7 +16,7 @@ from spinepacs.findings import DiscHeight, EncodedObject, ObjectKind, Reading, S
 from spinepacs.geometry import SpacingBasis
 from spinepacs.settings import OutputSettings
 
-LARGE_PX = 1000
+LARGE_PX = 1300
 """A film whose shorter side has more pixels is drawn at half size: enough to read, a quarter of the bytes."""
 
 _QUALITY = 90

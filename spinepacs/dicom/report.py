@@ -236,7 +236,9 @@ class _Groups:
                 yield sr.code(sr.CONTAINS, codes.finding_concept(finding.kind), grade)
 
     def _draw(self, relation: str, concept: Code | None, points: NDArray[np.float64]) -> sr.Item:
-        return sr.polyline(relation, concept, points, self._image(sr.SELECTED, None))
+        """Draw a polyline; what lies beyond the border is moved to it (PS3.3 C.18.6 allows no more)."""
+        inside = np.clip(points, 0, (self._reading.columns, self._reading.rows))
+        return sr.polyline(relation, concept, inside, self._image(sr.SELECTED, None))
 
     def _image(self, relation: str, concept: Code | None) -> sr.Item:
         return sr.image(relation, concept, self._header.SOPClassUID, self._header.SOPInstanceUID)

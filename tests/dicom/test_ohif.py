@@ -10,18 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from spinepacs.dicom.codes import colour_of
-from spinepacs.dicom.raster import label_map
+from spinepacs.dicom.overlay import draw_overlay, encode_overlay
 from spinepacs.dicom.report import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
-from spinepacs.dicom.source import source_header
 from spinepacs.findings import Reading
 from spinepacs.settings import OutputSettings
-from tests.dicom import readings
 from tests.dicom.ohif import ohif
-from tests.films import make_dx, write
+from tests.dicom.truth import FILMS, true_reading
 from tests.peers import orthanc, require
 
 try:
@@ -32,35 +29,31 @@ except ImportError:
     pytest.skip("playwright (PyPI) is not installed", allow_module_level=True)
 
 ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts"
-SIZE = (900, 700)
-"""700 columns are no multiple of 8: the frames of a BINARY SEG do not begin at bytes."""
 # No GPU and no sandbox for root in a container; the rest is OHIF's need for WebGL.
 CHROMIUM = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 @contextmanager
 def archive_with_result(tmp_path: Path) -> Iterator[tuple[str, Reading]]:
-    """Orthanc with a film, its SEG and its report."""
-    reading = readings.reading(readings.header(*SIZE))
-    film = make_dx(film_of(reading))
-    header = source_header(film)
-    segmentation = encode_segmentation(header, reading, OutputSettings())
+    """Orthanc with a film of the demo, its SEG, its report and its picture.
+
+    Its 1241 columns are no multiple of 8: the frames of a BINARY SEG do not begin at bytes.
+    """
+    film, reading = true_reading("1-cervical-lateral")
+    output = OutputSettings()
+    segmentation = encode_segmentation(film.header, reading, output)
     assert segmentation
-    report = encode_report(header, reading, segmentation, OutputSettings())
+    picture = draw_overlay(film.radiograph.display, reading)
+    objects = [
+        segmentation,
+        encode_report(film.header, reading, segmentation, output),
+        encode_overlay(film.header, reading, picture, output),
+    ]
     with orthanc(tmp_path, dicomweb=True) as pacs:
-        for data in (
-            write(film, tmp_path / "film.dcm").read_bytes(), segmentation.part10, report.part10
-        ):  # fmt: skip
-            pacs.post("/instances", data)
+        pacs.post("/instances", (FILMS / "1-cervical-lateral.dcm").read_bytes())
+        for item in objects:
+            pacs.post("/instances", item.part10)
         yield pacs.url, reading
-
-
-def film_of(reading: Reading) -> NDArray[np.uint16]:
-    """12-bit film with soft, bright vertebrae where the reading has them."""
-    assert reading.spine
-    labels = label_map([v.outline for v in reading.spine.vertebrae], *SIZE)
-    bright = readings.display(*SIZE) + 70.0 * cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), 3)
-    return (bright * 12).astype(np.uint16)
 
 
 def coloured(page: playwright.Page, reading: Reading, name: str) -> int:

@@ -65,9 +65,9 @@ def test_names_stand_at_the_left_and_heights_at_the_right() -> None:
 
 
 def test_a_large_film_is_drawn_at_half_size_with_a_footer_below() -> None:
-    header = readings.header(1400, 1101)
-    picture = draw_overlay(readings.display(1400, 1101), readings.reading(header))
-    assert picture.shape[1] in (550, 551)
+    header = readings.header(1400, 1301)
+    picture = draw_overlay(readings.display(1400, 1301), readings.reading(header))
+    assert picture.shape[1] in (650, 651)
     assert 700 < picture.shape[0] < 850
     footer = picture[702:]
     assert footer.max() > 200

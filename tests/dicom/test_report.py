@@ -18,7 +18,7 @@ from spinepacs.dicom import codes
 from spinepacs.dicom.report import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
 from spinepacs.findings import EncodedObject, Reading
-from spinepacs.geometry import Spacing
+from spinepacs.geometry import Outline, Spacing
 from spinepacs.settings import OutputSettings
 from spinepacs.study import View
 from tests.dicom import readings
@@ -82,6 +82,20 @@ def test_without_a_segmentation_every_vertebra_carries_its_outline() -> None:
         points = group.roi.value
         np.testing.assert_allclose(points[:-1], vertebra.outline.points, rtol=1e-6)
         np.testing.assert_array_equal(points[0], points[-1])
+
+
+def test_an_outline_beyond_the_border_is_drawn_within_the_image() -> None:
+    header = readings.header()
+    reading = readings.reading(header)
+    assert reading.spine
+    vertebrae = list(reading.spine.vertebrae)
+    moved = vertebrae[0].outline.points - [0, 120]
+    vertebrae[0] = replace(vertebrae[0], outline=Outline(moved))
+    reading = replace(reading, spine=replace(reading.spine, vertebrae=tuple(vertebrae)))
+    _, _, encoded = encode(reading, segmented=False)
+    points = read_back(encoded).content.get_planar_roi_measurement_groups()[0].roi.value
+    assert moved[:, 1].min() < 0
+    assert points[:, 1].min() == 0
 
 
 def test_every_disc_has_its_heights_in_mm_with_the_lines_measured() -> None:

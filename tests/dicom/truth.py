@@ -1,0 +1,41 @@
+"""Readings of the demo's synthetic films as a perfect network would give them: from the true outlines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from spinepacs.analysis.label import label
+from spinepacs.analysis.measure import disc_heights
+from spinepacs.anatomy import Level
+from spinepacs.dicom.read import LoadedFilm, read_film
+from spinepacs.findings import Detection, Reading, Spine
+from spinepacs.geometry import Outline
+from tests.dicom.readings import VERSIONS
+from tests.phantoms import scores_of
+
+FILMS = Path(__file__).resolve().parents[2] / "demo" / "films"
+
+
+def true_reading(name: str) -> tuple[LoadedFilm, Reading]:
+    """Film and reading of ``demo/films/NAME.dcm``."""
+    film = read_film(FILMS / f"{name}.dcm")
+    assert isinstance(film, LoadedFilm)
+    truth = json.loads((FILMS / "truth" / f"{name}.json").read_text())
+    detections = [_detection(entry["level"], entry["outline_px"]) for entry in truth["vertebrae"]]
+    image = film.radiograph
+    spine = label(detections, image.view, image.anterior_left, image.body_part)
+    assert isinstance(spine, Spine)
+    reading = Reading(
+        image.study_uid, image.series_uid, image.sop_uid, VERSIONS, image.rows, image.columns, image.spacing,
+        spine, disc_heights(spine, image.spacing), (), None,
+    )  # fmt: skip
+    return film, reading
+
+
+def _detection(level: str, outline: list[list[float]]) -> Detection:
+    points = np.array(outline)
+    box = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    return Detection(scores_of(Level[level]), 0.95, box, Outline(points))
