@@ -32,11 +32,13 @@ _format = click.option(
 )
 _stderr = Console(stderr=True)
 _DISC_COLUMNS = (
-    "study_date", "patient_id", "view_position", "disc", "anterior_mm", "left_mm", "middle_mm", "posterior_mm", "right_mm",
-    "middle_px", "spacing_basis", "height_index", "wedge_deg", "published_grade", "grade_reason",
+    "study_date", "patient_id", "view_position", "disc",
+    "anterior_mm", "left_mm", "middle_mm", "posterior_mm", "right_mm", "middle_px",
+    "spacing_basis", "height_index", "wedge_deg", "published_grade", "grade_reason",
 )  # fmt: skip
 _VERTEBRA_COLUMNS = (
-    "study_date", "patient_id", "view_position", "level", "raw_level", "score", "level_reason", "area_mm2", "spacing_basis",
+    "study_date", "patient_id", "view_position", "level",
+    "raw_level", "score", "level_reason", "area_mm2", "spacing_basis",
 )  # fmt: skip
 """What the tables for people show; CSV and JSON hold every column."""
 
