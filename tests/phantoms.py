@@ -157,6 +157,13 @@ def spine(
     return _placed(Phantom(rows, columns, bodies, discs), top)
 
 
+def neck() -> Phantom:
+    """C2 to C7 with C1 around the top of C2, where it is in a lateral film."""
+    below = spine(CERVICAL, width_px=100, height_px=85, left_px=30, right_px=25)
+    atlas = below.bodies[Level.C2] * 0.9 + 0.1 * below.bodies[Level.C2].mean(axis=0) - np.array([10.0, 40.0])
+    return Phantom(below.rows, below.columns, {Level.C1: atlas, **below.bodies}, below.discs)
+
+
 def _placed(phantom: Phantom, top: tuple[float, float] | None) -> Phantom:
     every = np.vstack(list(phantom.bodies.values()))
     centre = np.array([phantom.columns / 2, phantom.rows / 2]) - (every.min(axis=0) + every.max(axis=0)) / 2

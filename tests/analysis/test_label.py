@@ -155,6 +155,15 @@ def test_a_second_outline_of_the_same_body_is_dropped():
     assert "DETECTIONS_DROPPED" in spine.notes
 
 
+def test_the_atlas_around_the_dens_is_kept_and_a_second_axis_is_not():
+    neck = phantoms.neck()
+    assert _levels(_spine(neck)) == [Level.C1, *phantoms.CERVICAL]
+    twin = neck.detection(Level.C2, phantoms.scores_of(Level.C1, 0.3))
+    twin = dataclasses.replace(twin, score=0.5, outline=Outline(twin.outline.points + np.array([1, -2])))
+    spine = label([*neck.without(Level.C1).detections(), twin], View.LATERAL, None)
+    assert _levels(spine) == list(phantoms.CERVICAL)
+
+
 def test_a_false_detection_between_two_bodies_is_dropped():
     phantom = phantoms.spine()
     body = phantom.outline(Level.L3)
@@ -243,8 +252,7 @@ def test_a_straight_spine_does_not_tell_which_side_is_the_front():
 
 
 def test_endplates_that_the_outline_does_not_show_are_left_out():
-    whole = [Level.C1, *phantoms.CERVICAL]
-    cervical = {v.level: (v.upper is None, v.lower is None) for v in _spine(phantoms.spine(whole)).vertebrae}
+    cervical = {v.level: (v.upper is None, v.lower is None) for v in _spine(phantoms.neck()).vertebrae}
     assert cervical[Level.C1] == (True, True)
     assert cervical[Level.C2] == (True, False)
     assert cervical[Level.C3] == (False, False)

@@ -100,7 +100,7 @@ def test_a_disc_beside_a_missing_vertebra_is_not_measured():
 
 
 def test_there_is_no_disc_between_c1_and_c2():
-    discs = _discs(phantoms.spine([Level.C1, *phantoms.CERVICAL], height_px=100))
+    discs = _discs(phantoms.neck())
     assert discs[0].disc.name == "C2/C3"
 
 
