@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 _MOST_CANDIDATES = 400
 """Candidates that enter NMS: a spine has 25 vertebrae, each with some ten overlapping anchors."""
+_MOST_FOUND = 60
+"""Boxes that leave NMS: a spine has 25 vertebrae, and noise must not flood what comes after."""
 
 Floats = NDArray[np.float32]
 
@@ -74,7 +76,7 @@ def decode(output0: Floats, classes: int, score_threshold: float, iou_threshold:
         scores=scores[chosen],
         coefficients=rows[:, 4 + classes :],
     )
-    return candidates.take(suppress(candidates.boxes_px, iou_threshold))
+    return candidates.take(suppress(candidates.boxes_px, iou_threshold)[:_MOST_FOUND])
 
 
 def suppress(boxes_px: Floats, iou_threshold: float) -> NDArray[np.intp]:

@@ -44,6 +44,11 @@ def test_of_two_overlapping_boxes_the_one_with_the_surest_name_is_kept():
     assert found.class_scores.argmax(axis=1).tolist() == [7]
 
 
+def test_noise_does_not_flood_what_comes_after():
+    many = [(20.0 * (n % 30), 20.0 * (n // 30), 10, 10, {3: 0.5}) for n in range(900)]
+    assert len(decode(_heads(*many), 25, 0.25, 0.5)) == 60
+
+
 def test_a_suppressed_box_suppresses_nothing():
     chain = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)
     assert suppress(chain, 0.4).tolist() == [0, 2]
