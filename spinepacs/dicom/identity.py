@@ -94,6 +94,12 @@ def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
             target[keyword] = header[keyword]
 
 
+def patient_orientation(header: Dataset) -> list[str] | None:
+    """Directions of row and column (type 2C), both of them or none."""
+    value = header.get("PatientOrientation")
+    return None if not value or isinstance(value, str) or len(value) != 2 else list(value)
+
+
 def series_number(header: Dataset, kind: ObjectKind) -> int:
     """7000 (SEG), 8000 (SR), 9000 (picture) plus ten times the source's series, plus its instance number."""
     series, image = (_number(header.get(keyword)) for keyword in ("SeriesNumber", "InstanceNumber"))

@@ -12,6 +12,7 @@ from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 import spinepacs
 from spinepacs.dicom import codes, identity
 from spinepacs.dicom import overlay_draw as pen
+from spinepacs.dicom.parse import quiet
 from spinepacs.findings import DiscHeight, EncodedObject, ObjectKind, Reading, Spine
 from spinepacs.geometry import SpacingBasis
 from spinepacs.settings import OutputSettings
@@ -52,6 +53,7 @@ def draw_overlay(display: NDArray[np.uint8], reading: Reading) -> NDArray[np.uin
     return np.concatenate([picture, band])
 
 
+@quiet()  # the source was checked when it was read; its UIDs are kept, be they odd
 def encode_overlay(
     header: Dataset, reading: Reading, picture: NDArray[np.uint8], output: OutputSettings
 ) -> EncodedObject:
@@ -71,7 +73,7 @@ def encode_overlay(
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.BurnedInAnnotation = "YES"
     dataset.BodyPartExamined = header.get("BodyPartExamined") or "SPINE"
-    dataset.PatientOrientation = header.get("PatientOrientation")
+    dataset.PatientOrientation = identity.patient_orientation(header)
     dataset.DerivationDescription = f"Outlines and disc heights drawn by spinepacs. {identity.DISCLAIMER}."
     source = identity.image_reference(header)
     source.PurposeOfReferenceCodeSequence = [

@@ -15,6 +15,7 @@ import spinepacs
 from spinepacs.anatomy import DiscLevel, Level
 from spinepacs.dicom import codes, identity
 from spinepacs.dicom import report_content as sr
+from spinepacs.dicom.parse import quiet
 from spinepacs.findings import DiscHeight, EncodedObject, Finding, ObjectKind, Reading, Vertebra
 from spinepacs.settings import OutputSettings
 
@@ -29,6 +30,7 @@ _MODALITIES = {
 }
 
 
+@quiet()  # the source was checked when it was read; its UIDs are kept, be they odd
 def encode_report(
     header: Dataset, reading: Reading, segmentation: EncodedObject | None, output: OutputSettings
 ) -> EncodedObject:
@@ -236,7 +238,7 @@ class _Groups:
                 yield sr.code(sr.CONTAINS, codes.finding_concept(finding.kind), grade)
 
     def _draw(self, relation: str, concept: Code | None, points: NDArray[np.float64]) -> sr.Item:
-        """Draw a polyline; what lies beyond the border is moved to it (PS3.3 C.18.6 allows no more)."""
+        """Draw a polyline; what lies beyond the border of the image is moved to it."""
         inside = np.clip(points, 0, (self._reading.columns, self._reading.rows))
         return sr.polyline(relation, concept, inside, self._image(sr.SELECTED, None))
 

@@ -16,11 +16,13 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 import spinepacs
 from spinepacs.dicom import codes, identity
+from spinepacs.dicom.parse import quiet
 from spinepacs.dicom.raster import label_map, packed_frames
 from spinepacs.findings import EncodedObject, ObjectKind, Reading, Vertebra
 from spinepacs.settings import OutputSettings
 
 
+@quiet()  # the source was checked when it was read; its UIDs are kept, be they odd
 def encode_segmentation(header: Dataset, reading: Reading, output: OutputSettings) -> EncodedObject | None:
     """Encode the outlines of a reading as a SEG (PS3.3 A.51), or A.98 Label Map for ``labelmap``.
 
@@ -143,7 +145,7 @@ def _make_reproducible(dataset: Dataset, header: Dataset, reading: Reading, outp
     for equipment in dataset.get("ContributingEquipmentSequence", []):
         equipment.ContributionDateTime = f"{identity.made_at(header):%Y%m%d%H%M%S}"
     if "PatientOrientation" not in dataset:
-        dataset.PatientOrientation = header.get("PatientOrientation")
+        dataset.PatientOrientation = identity.patient_orientation(header)
 
 
 def _ds(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydicom
 import pytest
@@ -18,7 +18,7 @@ from spinepacs.dicom.segmentation import encode_segmentation
 from spinepacs.findings import EncodedObject
 from spinepacs.settings import OutputSettings
 from tests.dicom import readings
-from tests.dicom.tools import dcentvfy_errors
+from tests.dicom.tools import dcentvfy_errors, dciodvfy_errors
 from tests.films import make_dx, write
 from tests.peers import orthanc
 
@@ -53,6 +53,34 @@ def test_encoding_leaves_the_source_header_as_it_is(setting: Literal["compat", "
     encode_segmentation(header, readings.reading(header), OutputSettings(segmentation=setting))
     objects(header)
     assert header == readings.header(PixelSpacing=[0.2, 0.2])
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"SOPInstanceUID": "1.2." + "9" * 60},
+        {"PatientOrientation": ["A"]},
+        {"PatientOrientation": None, "SeriesNumber": -5, "InstanceNumber": 2147483647},
+        {"PatientName": "", "PatientSex": "X", "StudyDate": "2026-01-02", "ContentDate": "99999999"},
+        {"FrameOfReferenceUID": "1.2.3", "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+    ],
+)
+def test_odd_sources_get_valid_objects(tmp_path: Path, elements: dict[str, Any]) -> None:
+    path = tmp_path / "object.dcm"
+    for encoded in objects(readings.header(**elements)):
+        path.write_bytes(encoded.part10)
+        assert dciodvfy_errors(path) == []
+
+
+def test_odd_uids_of_a_source_are_kept() -> None:
+    odd = {"StudyInstanceUID": "1.02.3", "SOPInstanceUID": "1.2.840.0012.5." + "9" * 45}
+    with pydicom.config.disable_value_validation():
+        header = readings.header(**odd)
+    for encoded in objects(header):
+        assert encoded.source_sop_uid == odd["SOPInstanceUID"]
+        assert odd["SOPInstanceUID"].encode() in encoded.part10
+        assert b"1.02.3" in encoded.part10
 
 
 @pytest.mark.peer

@@ -27,6 +27,11 @@ def dciodvfy_complaints(path: Path) -> list[str]:
     return [line for line in lines if line not in known and "99SPINEPACS" not in line]
 
 
+def dciodvfy_errors(path: Path) -> list[str]:
+    """Only what dciodvfy calls an error."""
+    return [line for line in dciodvfy_complaints(path) if line.startswith("Error")]
+
+
 def dcentvfy_errors(*paths: Path) -> list[str]:
     """Lines in which dcentvfy finds objects of one study at odds with one another."""
     done = subprocess.run(
