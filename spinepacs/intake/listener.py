@@ -10,16 +10,14 @@ import logging
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from socketserver import TCPServer
 from typing import cast
 
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a module __getattr__ table
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
@@ -33,6 +31,7 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 
 from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES
 from spinepacs.errors import Permanent, Transient
+from spinepacs.intake.incoming import Incoming, StreamingDimse
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
@@ -52,9 +51,6 @@ STORAGE_CLASSES: tuple[str, ...] = (
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
-
-IMPLEMENTATION_CLASS_UID = UID("2.25.302043790172249692526321623266752743501")
-"""Ours, in the meta group of received files: pynetdicom's would give the same image other bytes after an upgrade."""
 
 # Its own log lines are made by formatting every PDU, at a price for each even where nobody reads them.
 _config.LOG_HANDLER_LEVEL = "none"
@@ -118,6 +114,7 @@ class Listener:
             (evt.EVT_ACCEPTED, _log_association, ["association accepted"]),
             (evt.EVT_REJECTED, _log_association, ["association rejected"]),
             (evt.EVT_ABORTED, _log_association, ["association aborted"]),
+            (evt.EVT_CONN_CLOSE, _on_close),
         ]
         try:
             server = _Server(
@@ -130,6 +127,9 @@ class Listener:
             )
         except OSError as error:
             raise Permanent(f"cannot listen on {address[0]} port {address[1]}: {error.strerror}") from error
+        server.spool = self._spool
+        # One more each than can run: a writer may still clean up after an association that broke off.
+        server.writers = ThreadPoolExecutor(2 * self._settings.maximum_associations, "writer")
         self._server = server
         threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="listener", daemon=True).start()
         _log.info("listening as %s on %s port %d", self._settings.ae_title, self._settings.bind, self.port)
@@ -149,6 +149,7 @@ class Listener:
             time.sleep(0.02)
         for association in server.active_associations:
             association.abort()
+        server.writers.shutdown(wait=False)
 
     def _on_store(self, event: evt.Event) -> int:
         """Keep one object and give the status; nothing is ever raised into the association."""
@@ -165,11 +166,10 @@ class Listener:
 
     def _keep(self, event: evt.Event, request: C_STORE, context: dict[str, str]) -> int:
         started = time.monotonic()
-        if not _UID_LIKE.fullmatch(context["sop_uid"]) or request.DataSet is None:
+        stored = cast(Incoming, request.DataSet).stored() if request.DataSet else None
+        if stored is None or not _UID_LIKE.fullmatch(context["sop_uid"]):
             _log.warning("a request without SOP UID or dataset, answered 0xC000", extra=context)
             return CANNOT_UNDERSTAND
-        # getvalue shares the received buffer, so that no second copy of the image is made.
-        stored = self._spool.add((part10_head(event.file_meta), request.DataSet.getvalue()))
         outcome = self._ledger.add_arrival(
             NewArrival(
                 sop_uid=context["sop_uid"],
@@ -203,13 +203,6 @@ def application_entity(settings: ListenerSettings) -> AE:
     return ae
 
 
-def part10_head(meta: FileMetaDataset) -> bytes:
-    """Preamble, prefix and meta group (PS3.10 7.1) of a received object: the same for the same object, always."""
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = "SPINEPACS"
-    return b"\x00" * 128 + b"DICM" + encode_file_meta(meta)
-
-
 class _LargeReads(AssociationSocket):
     """Reads as much at once as there is: pynetdicom's 4 KiB at a time make parallel senders fight for the GIL."""
 
@@ -234,6 +227,7 @@ class _RequestHandler(RequestHandler):
             # Without it a peer that stops in the middle of a PDU holds its association for ever.
             connection.socket.settimeout(self.ae.network_timeout)
             connection.__class__ = _LargeReads
+        association.dimse.__class__ = StreamingDimse
         return association
 
 
@@ -242,11 +236,19 @@ class _Server(ThreadedAssociationServer):
 
     request_queue_size = 64
     daemon_threads = True
+    spool: Spool
+    writers: ThreadPoolExecutor
 
     def shutdown(self) -> None:
         """End ``serve_forever`` and close the listening socket."""
         TCPServer.shutdown(self)
         self.server_close()
+
+
+def _on_close(event: evt.Event) -> None:
+    dimse = event.assoc.dimse
+    if isinstance(dimse, StreamingDimse):
+        dimse.cancel()
 
 
 def _log_association(event: evt.Event, what: str) -> None:
