@@ -1,4 +1,7 @@
-"""``spinepacs check``: is everything there that the daemon needs? Nothing is changed, nothing is sent but C-ECHO."""
+"""``spinepacs check``: is everything there that the daemon needs? Nothing is sent but C-ECHO.
+
+The database is brought up to date as ``serve`` would do it; nothing else is changed.
+"""
 
 from __future__ import annotations
 

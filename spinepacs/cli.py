@@ -164,7 +164,7 @@ def findings(config: Path, vertebrae: bool, style: str, **filters: Any) -> None:
     from spinepacs.store import queries
     from spinepacs.store.ledger import Ledger
 
-    with Ledger.open(load(config).storage.database_url) as ledger:
+    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
         find, columns = (
             (queries.find_vertebrae, _VERTEBRA_COLUMNS) if vertebrae else (queries.find_discs, _DISC_COLUMNS)
         )
@@ -179,7 +179,7 @@ def queue(config: Path, style: str) -> None:
     from spinepacs.store import queries
     from spinepacs.store.ledger import Ledger
 
-    with Ledger.open(load(config).storage.database_url) as ledger:
+    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
         _show(queries.queue(ledger), style)
 
 
@@ -193,7 +193,7 @@ def retry(config: Path, study: str | None, failed: bool) -> None:
 
     if bool(study) == failed:
         raise click.UsageError("give a Study Instance UID or --failed")
-    with Ledger.open(load(config).storage.database_url) as ledger:
+    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
         count = ledger.retry(study)
     click.echo(f"{count} back in the queue")
     sys.exit(0 if count or failed else 1)
