@@ -74,7 +74,8 @@ def test_a_named_file_that_is_no_film_fails(tmp_path: Path, pipeline: Pipeline):
 
 
 def test_selection_rules_apply_on_request_only(tmp_path: Path, pipeline: Pipeline):
-    chest = make_dx(BodyPartExamined="CHEST", StudyDescription="Chest", SeriesDescription="Chest PA")
+    words = {"StudyDescription": "Chest", "SeriesDescription": "Chest PA", "AnatomicRegionSequence": None}
+    chest = make_dx(BodyPartExamined="CHEST", **words)
     film = write(chest, tmp_path / "chest.dcm")
     refused = run(pipeline, [film], tmp_path / "out1", SelectionSettings())
     assert refused.problems[0][1] == "NOT_SELECTED"
