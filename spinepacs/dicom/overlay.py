@@ -105,20 +105,24 @@ def _set_pixels(dataset: Dataset, picture: NDArray[np.uint8]) -> None:
 
 def _draw_spine(picture: pen.Picture, reading: Reading, spine: Spine, scale: float, size: int) -> None:
     width = 1 if size < 16 else 2
-    lines = [line for disc in reading.discs for line in disc.lines_px.values()]
-    pen.strokes(picture, [pen.Stroke(line, _MEASURE, 1, False) for line in lines], scale)
+    lines = [
+        pen.Stroke(line, _MEASURE, 1, False) for disc in reading.discs for line in disc.lines_px.values()
+    ]
     outlines = [pen.Stroke(v.outline.points, codes.colour_of(v.level), width, True) for v in spine.vertebrae]
+    pen.strokes(picture, lines, scale)
     pen.strokes(picture, outlines, scale)
-    beads = [np.linspace(line[0], line[-1], 12) for line in lines]
-    obstacles = np.concatenate([*beads, *(v.outline.points for v in spine.vertebrae)]) * scale
+    obstacles = np.concatenate([pen.beads(stroke) for stroke in lines + outlines]) * scale
     names = [
-        pen.Label(v.level.name, v.outline.centroid.y * scale, codes.colour_of(v.level))
+        pen.Label(v.level.name, v.outline.centroid.y * scale, codes.colour_of(v.level), size, left=True)
         for v in spine.vertebrae
     ]
-    drawn = [disc for disc in reading.discs if disc.lines_px]
-    heights = [pen.Label(_height(disc), _middle_y(disc) * scale, _MEASURE) for disc in drawn]
-    pen.labels(picture, names, obstacles, size, left=True)
-    pen.labels(picture, heights, obstacles, max(11, round(size * 0.85)), left=False)
+    smaller = max(11, round(size * 0.85))
+    heights = [
+        pen.Label(_height(disc), _middle_y(disc) * scale, _MEASURE, smaller, left=False)
+        for disc in reading.discs
+        if disc.lines_px
+    ]
+    pen.labels(picture, names + heights, obstacles)
 
 
 def _text_px(picture: pen.Picture, spine: Spine | None, scale: float) -> int:

@@ -35,11 +35,17 @@ class Label:
         Where its middle should be, px of the picture.
     colour
         RGB.
+    size_px
+        Height of the text.
+    left
+        At the left of the spine, else at its right.
     """
 
     text: str
     at_y_px: float
     colour: Colour
+    size_px: int
+    left: bool
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,8 @@ def reduced(display: NDArray[np.uint8], scale: float) -> Picture:
     return picture
 
 
-def labels(picture: Picture, texts: Sequence[Label], obstacles: Points, size_px: int, *, left: bool) -> None:
-    """Write labels beside the obstacles, at their left or right, none over another; changes ``picture``.
+def labels(picture: Picture, texts: Sequence[Label], obstacles: Points) -> None:
+    """Write labels beside the obstacles, none over another of its side; changes ``picture``.
 
     Parameters
     ----------
@@ -82,15 +88,24 @@ def labels(picture: Picture, texts: Sequence[Label], obstacles: Points, size_px:
         (N, 2) points of the picture (px) that text should not cover.
     """
     canvas = Image.fromarray(picture)
-    draw, face = ImageDraw.Draw(canvas), font(size_px)
-    free_y = 0.0
+    draw = ImageDraw.Draw(canvas)
+    free_y = {True: 0.0, False: 0.0}
     for label in sorted(texts, key=lambda label: label.at_y_px):
-        y = min(max(label.at_y_px, free_y + size_px / 2), picture.shape[0] - size_px / 2)
-        free_y = y + size_px / 2
-        x = _beside(obstacles, y, size_px, picture.shape[1], face.getlength(label.text), left)
-        halo = max(1, round(size_px / 9))
+        half, face = label.size_px / 2, font(label.size_px)
+        y = min(max(label.at_y_px, free_y[label.left] + half), picture.shape[0] - half)
+        free_y[label.left] = y + half
+        x = _beside(obstacles, y, label, picture.shape[1], face.getlength(label.text))
+        halo = max(1, round(label.size_px / 9))
         draw.text((x, y), label.text, label.colour, face, "lm", stroke_width=halo, stroke_fill=(0, 0, 0))
     picture[:] = np.asarray(canvas)
+
+
+def beads(stroke: Stroke, step_px: float = 4.0) -> Points:
+    """(N, 2) points along a line, at most ``step_px`` apart: corners alone do not say where a side is."""
+    points = np.concatenate([stroke.points, stroke.points[:1]]) if stroke.closed else stroke.points
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    at = np.linspace(0, length[-1], int(length[-1] / step_px) + 2)
+    return np.stack([np.interp(at, length, points[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def footer(lines_of_text: Sequence[str], width_px: int, size_px: int) -> Picture:
@@ -113,11 +128,12 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
     return face
 
 
-def _beside(obstacles: Points, y: float, size_px: int, width_px: int, text_px: float, left: bool) -> float:
+def _beside(obstacles: Points, y: float, label: Label, width_px: int, text_px: float) -> float:
     """Left edge of a text: a gap away from what stands at its height, but inside the picture."""
-    near = obstacles[np.abs(obstacles[:, 1] - y) < size_px, 0]
-    near = near if len(near) else obstacles[np.abs(obstacles[:, 1] - y).argmin()][:1]
-    wanted = near.min() - size_px * 0.8 - text_px if left else near.max() + size_px * 0.8
+    away = np.abs(obstacles[:, 1] - y)
+    near = obstacles[away < max(label.size_px, away.min() + 1), 0]
+    gap = label.size_px * 0.8
+    wanted = near.min() - gap - text_px if label.left else near.max() + gap
     return float(np.clip(wanted, 2, max(2, width_px - text_px - 2)))
 
 

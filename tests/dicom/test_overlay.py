@@ -14,6 +14,7 @@ from spinepacs.anatomy import Level
 from spinepacs.dicom.codes import colour_of
 from spinepacs.dicom.overlay import draw_overlay, encode_overlay
 from spinepacs.findings import EncodedObject, Refusal
+from spinepacs.geometry import Outline
 from spinepacs.settings import OutputSettings
 from tests.dicom import readings
 from tests.dicom.tools import dciodvfy_complaints
@@ -62,6 +63,22 @@ def test_names_stand_at_the_left_and_heights_at_the_right() -> None:
         line = disc.lines_px["posterior"]
         y = int(line[:, 1].mean())
         assert changed[y - 5 : y + 5, int(line[:, 0].max()) + 6 :].any()
+
+
+def test_no_name_is_written_over_a_vertebra_of_few_corners() -> None:
+    reading = readings.reading(readings.header())
+    assert reading.spine
+    boxes = []
+    for vertebra in reading.spine.vertebrae:
+        (x0, y0), (x1, y1) = vertebra.outline.points.min(axis=0), vertebra.outline.points.max(axis=0)
+        corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        boxes.append(replace(vertebra, outline=Outline(corners)))
+    film = readings.display()
+    picture = draw_overlay(film, replace(reading, spine=replace(reading.spine, vertebrae=tuple(boxes))))
+    for box in boxes:
+        (x0, y0), (x1, y1) = box.outline.points[[0, 2]].astype(int)
+        inner = np.s_[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4]
+        np.testing.assert_array_equal(picture[inner][..., 0], film[inner])
 
 
 def test_a_large_film_is_drawn_at_half_size_with_a_footer_below() -> None:
