@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,18 @@ def test_a_stage_at_doubtful_levels_is_computed_but_withheld():
         grade(disc_heights(spine, None), spine, POLICY), key=lambda finding: finding.computed_grade or 0
     )
     assert (worst.computed_grade, worst.published_grade, worst.reason) == (3, None, "LEVEL_AMBIGUOUS")
+
+
+def test_a_stage_beside_a_vertebra_that_was_barely_found_is_withheld():
+    phantom = phantoms.spine(left_px=[40, 40, 20, 40, 40], right_px=[40, 40, 20, 40, 40])
+    detections = [
+        dataclasses.replace(phantom.detection(level), score=0.3 if level == Level.L4 else 0.9)
+        for level in phantom.bodies
+    ]
+    findings = _findings([40, 40, 20, 40, 40], detections=detections)
+    low = findings["L3/L4"]
+    assert (low.computed_grade, low.published_grade, low.reason) == (3, None, "LOW_CONFIDENCE")
+    assert findings["L1/L2"].published_grade == 0
 
 
 def _policy_with(tmp_path: Path, old: str, new: str) -> Path:
