@@ -19,6 +19,7 @@ from spinepacs.errors import SpinepacsError
 from spinepacs.settings import Settings, load, shipped
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
 _config = click.option(
     "--config",
     "-c",
@@ -31,6 +32,7 @@ _format = click.option(
     "--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
 )
 _stderr = Console(stderr=True)
+_BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 _DISC_COLUMNS = (
     "study_date", "patient_id", "view_position", "disc",
     "anterior_mm", "left_mm", "middle_mm", "posterior_mm", "right_mm", "middle_px",
@@ -77,13 +79,9 @@ def serve(config: Path) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of the results."
-)
+@click.option("--out", required=True, type=_FOLDER, help="Folder of the results.")
 @click.option("--config", type=_FILE, help="Take model, policy and output from this settings file.")
-@click.option(
-    "--model", type=click.Path(path_type=Path, file_okay=False), help="Model folder to use instead."
-)
+@click.option("--model", type=_FOLDER, help="Model folder to use instead.")
 @click.option(
     "--select", is_flag=True, help="Apply the selection rules of the settings; else every film is read."
 )
@@ -110,8 +108,7 @@ def process(
     pipeline = Pipeline.open(model or settings.model.folder, settings.model.policy, settings.output, threads)
     films = find_films(paths)
     batch = Batch(pipeline, out, settings.selection if select else None)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_stderr) as progress:
+    with Progress(*_BAR, console=_stderr) as progress:
         task = progress.add_task("reading films", total=len(films))
         summary = batch.run(films, lambda path, outcome: progress.advance(task))
     for path, code, reason in summary.problems:
@@ -212,6 +209,32 @@ def check(config: Path) -> None:
         click.echo(f"{'ok   ' if result.ok else 'FAIL '} {result.name}: {result.detail}")
         failed |= not result.ok
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.option(
+    "--meshes", required=True, type=click.Path(path_type=Path, file_okay=False, exists=True), help="Surfaces."
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="YOLO-seg data set to write.",
+)
+@click.option(
+    "--count", required=True, type=click.IntRange(min=1), help="Films in all; those that are there are kept."
+)
+@click.option("--seed", required=True, type=click.IntRange(min=0), help="The same seed draws the same films.")
+def synthesise(meshes: Path, out: Path, count: int, seed: int) -> None:
+    """Draw synthetic spine films with exact labels from anatomical surfaces (needs the extra "train")."""
+    from spinepacs.training.synthesise import synthesise as draw
+
+    with Progress(*_BAR, console=_stderr) as progress:
+        task = progress.add_task("drawing films", total=count)
+        drawn = draw(
+            meshes, out, count, seed, on_film=lambda number: progress.update(task, completed=number + 1)
+        )
+    click.echo(f"{drawn} films drawn; {out}")
 
 
 @main.command()

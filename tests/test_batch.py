@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import pytest
 from pydicom import dcmread
-from spinepacs.pipeline import Pipeline
 
 from spinepacs.batch import Batch, Summary, find_films
+from spinepacs.pipeline import Pipeline
 from spinepacs.settings import SelectionSettings, Settings
 from tests.films import SECRETS, make_dx, truncate, write
 

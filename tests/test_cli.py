@@ -16,7 +16,7 @@ from tests.peers import dcmtk_storescp, free_port
 DEMO_FILMS = sorted((Path(__file__).parents[1] / "demo" / "films").glob("*.dcm"))
 # pynetdicom does not close its socket where a connection was refused; it goes when its owner is collected.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-COMMANDS = ("serve", "process", "wrap", "findings", "queue", "retry", "check", "version")
+COMMANDS = ("serve", "process", "wrap", "findings", "queue", "retry", "check", "synthesise", "version")
 
 
 @pytest.fixture(autouse=True)
