@@ -227,7 +227,10 @@ def check(config: Path) -> None:
 @click.option("--seed", required=True, type=click.IntRange(min=0), help="The same seed draws the same films.")
 def synthesise(meshes: Path, out: Path, count: int, seed: int) -> None:
     """Draw synthetic spine films with exact labels from anatomical surfaces (needs the extra "train")."""
-    from spinepacs.training.synthesise import synthesise as draw
+    try:
+        from spinepacs.training.synthesise import synthesise as draw
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error.name} is not there: pip install 'spinepacs[train]'") from error
 
     with Progress(*_BAR, console=_stderr) as progress:
         task = progress.add_task("drawing films", total=count)
