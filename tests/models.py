@@ -14,8 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from spinepacs.analysis.normalise import to_input
 from spinepacs.anatomy import Level
-from spinepacs.geometry import Letterbox, Points
+from spinepacs.geometry import Points
 from tests.phantoms import Phantom, scores_of
 
 GATE = 0.7
@@ -57,7 +58,7 @@ def _toml(value: object) -> str:
 
 def heads(phantom: Phantom) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """``output0`` (1, 61, N) with a good and a worse anchor for each body, and ``output1`` (1, 32, 160, 160)."""
-    letterbox = Letterbox.fit(phantom.rows, phantom.columns, 640, 640)
+    _, letterbox = to_input(np.zeros((phantom.rows, phantom.columns), np.uint8), 640, 640)
     output0 = np.zeros((1, 4 + len(Level) + MASKS, 2 * len(phantom.bodies)), np.float32)
     output1 = np.zeros((1, MASKS, CELLS, CELLS), np.float32)
     for number, (level, body) in enumerate(phantom.bodies.items()):

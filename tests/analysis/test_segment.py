@@ -1,10 +1,17 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spinepacs.analysis.endplates import profile
+from spinepacs.analysis.label import label
+from spinepacs.analysis.measure import disc_heights
+from spinepacs.analysis.normalise import to_input
 from spinepacs.analysis.segment import Segmenter, scaled
 from spinepacs.anatomy import Level
+from spinepacs.geometry import Spacing, SpacingBasis
+from spinepacs.study import View
 from tests import models, phantoms
 
 
@@ -77,3 +84,22 @@ def test_scaling_a_detection_scales_box_and_outline(phantom):
     double = scaled(detection, np.array([2.0, 1.0]))
     assert double.box_px.tolist() == (detection.box_px * [2, 1, 2, 1]).tolist()
     assert double.outline.area_px == pytest.approx(2 * detection.outline.area_px)
+
+
+@given(
+    lefts=st.lists(st.floats(18, 50), min_size=5, max_size=5),
+    rights=st.lists(st.floats(18, 50), min_size=5, max_size=5),
+    degrees=st.floats(-25, 25),
+)
+def test_heights_survive_the_way_through_prototypes_and_outlines(segmenter, lefts, rights, degrees):
+    phantom = phantoms.spine(left_px=lefts, right_px=rights)
+    turned = phantom.moved(phantoms.rotation(degrees, 1500, 900), 1500, 900)
+    _, letterbox = to_input(np.zeros((1500, 900), np.uint8), 640, 640)
+    spine = label(segmenter.read_heads(*models.heads(turned), letterbox, 1500, 900), View.LATERAL, True)
+    discs = disc_heights(spine, Spacing(0.15, 0.15, SpacingBasis.CALIBRATED))
+    assert [disc.disc for disc in discs] == list(phantom.discs)
+    for disc in discs:
+        truth = phantom.discs[disc.disc]
+        assert disc.anterior_mm == pytest.approx(truth.left_px * 0.15, abs=0.1)
+        assert disc.posterior_mm == pytest.approx(truth.right_px * 0.15, abs=0.1)
+        assert disc.wedge_deg == pytest.approx(truth.wedge_deg, abs=0.3)
