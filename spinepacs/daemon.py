@@ -2,11 +2,11 @@
 
 ::
 
-    supervisor ── listener   (process)   C-STORE → spool, ledger
-               ├─ watcher    (process)   folder  → spool, ledger      where a folder is set
-               ├─ delivery   (process)   outbox  → PACS, a thread each where destinations are set
-               ├─ worker-1…n (processes) headers and studies, handed out by the dispatcher's threads
-               └─ health     (threads)   /healthz /readyz /metrics
+    supervisor ┬─ listener-1…n (processes) C-STORE → spool, ledger; they share the listening socket
+               ├─ watcher      (process)   folder  → spool, ledger, where a folder is set
+               ├─ delivery     (process)   outbox  → PACS, a thread for each destination
+               ├─ worker-1…n   (processes) headers and studies, handed out by the dispatcher's threads
+               └─ health       (threads)   /healthz /readyz /metrics
 
 They share nothing but spool and ledger, so each may die at any moment; the supervisor starts it again. What only one
 of them needs is imported there and not above: the listener need not hold the libraries of the workers in memory.
@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -31,6 +33,7 @@ from spinepacs.dispatch import Dispatcher
 from spinepacs.errors import Permanent, Transient
 from spinepacs.health import Check, Figures, HealthServer
 from spinepacs.intake.assembly import ready
+from spinepacs.intake.port import open_port
 from spinepacs.processes import Child, Part, stop_event
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
@@ -85,7 +88,10 @@ class Daemon:
         self._settings = settings
         self._spool = spool
         self._ledger = ledger
-        self._parts = [Part(name, main, settings) for name, main in _mains(settings).items()]
+        self._door = (
+            open_port(settings.listener.bind, settings.listener.port) if settings.listener.enabled else None
+        )
+        self._parts = _parts(settings, self._door)
         quiet_period_s = settings.assembly.quiet_period_s
         self._dispatcher = Dispatcher(
             settings.work,
@@ -106,6 +112,8 @@ class Daemon:
             for part in self._parts:
                 part.keep_alive()
         self._stop()
+        if self._door:
+            self._door.close()
         if health:
             health.stop()
         _log.info("stopped")
@@ -143,34 +151,38 @@ class Daemon:
         def model() -> str:
             return "" if self._dispatcher.models_loaded else "no worker has a model loaded"
 
+        def listener() -> str:
+            """One of them is enough to receive."""
+            whys = [part.why_not_ready() for part in self._parts if part.name.startswith("listener")]
+            return "" if "" in whys else "no listener process is up"
+
         checks: dict[str, Check] = {"database": database, "disk": disk, "model": model}
-        for part in self._parts:
-            checks[part.name] = part.why_not_ready
-        return checks
+        if self._door:
+            checks["listener"] = listener
+        others = [part for part in self._parts if not part.name.startswith("listener")]
+        return {**checks, **{part.name: part.why_not_ready for part in others}}
 
 
-Main = Callable[[Connection, Settings], None]
-
-
-def _mains(settings: Settings) -> dict[str, Main]:
-    """The parts that these settings ask for."""
-    mains: dict[str, Main] = {}
-    if settings.listener.enabled:
-        mains["listener"] = listen
+def _parts(settings: Settings, door: socket.socket | None) -> list[Part]:
+    """The parts that these settings ask for, not yet started."""
+    parts = []
+    if door is not None:
+        sharers = settings.listener.processes or min(4, os.cpu_count() or 1)
+        parts += [Part(f"listener-{n}", listen, settings, door, sharers) for n in range(1, sharers + 1)]
     if settings.watch.folder is not None:
-        mains["watcher"] = watch
+        parts.append(Part("watcher", watch, settings))
     if settings.destinations:
-        mains["delivery"] = send
-    return mains
+        parts.append(Part("delivery", send, settings))
+    return parts
 
 
-def listen(channel: Connection, settings: Settings) -> None:
-    """Be the listener process."""
+def listen(channel: Connection, settings: Settings, door: socket.socket, sharers: int) -> None:
+    """Be a listener process."""
     from spinepacs.intake.listener import Listener
 
     with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
         stop = stop_event(channel)
-        listener = Listener(settings.listener, spool, ledger)
+        listener = Listener(settings.listener, spool, ledger, door, sharers)
         listener.start()
         channel.send_bytes(b"ready")
         stop.wait()

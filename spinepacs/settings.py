@@ -88,6 +88,9 @@ class ListenerSettings(_Section):
     maximum_pdu_bytes: int = Field(default=0, ge=0)
     """0 = unlimited, measured more than twice as fast as the usual 16382."""
     maximum_associations: int = Field(default=25, ge=1)
+    """Beyond it senders wait in line (with one process: are rejected for now)."""
+    processes: int = Field(default=0, ge=0, le=32)
+    """Processes that receive: one of them reads one stream at a time. 0 = as many as cores, at most 4."""
     acse_timeout_s: Seconds = 30.0
     dimse_timeout_s: Seconds = 60.0
     network_timeout_s: Seconds = 60.0

@@ -116,7 +116,7 @@ def daemon(
             "database_url": f"sqlite:///{tmp_path / 'ledger.sqlite'}",
             "reserve_mb": 0,
         },
-        "listener": {"port": peers.free_port()},
+        "listener": {"port": peers.free_port(), "processes": 2},
         "health": {"port": peers.free_port()},
         "model": {"folder": str(model)},
         **{name: {**values, **sections.pop(name, {})} for name, values in _QUICK.items()},

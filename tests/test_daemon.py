@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_from_orthanc_and_back_into_the_same_study(tmp_path):
             "spinepacs_received_total 1.0",
             'spinepacs_studies{state="delivered"} 1.0',
             'spinepacs_outbox{destination="pacs",state="sent"} 3.0',
-            'spinepacs_process_up{process="listener"} 1.0',
+            'spinepacs_process_up{process="listener-1"} 1.0',
             'spinepacs_step_seconds_count{step="segment"} 1.0',
             "spinepacs_ledger_up 1.0",
         ):
@@ -102,19 +103,11 @@ def test_a_second_daemon_on_the_same_spool_is_refused(tmp_path):
         assert running.terminate() == 0
 
 
-def test_a_taken_port_is_said_and_the_listener_comes_when_it_is_free(tmp_path):
-    with daemon(tmp_path) as running:
-        import socket
-
-        with socket.create_server(("127.0.0.1", running.port)):
-            running.start()
-            expected = f"cannot listen on 127.0.0.1 port {running.port}"
-            peers.wait_until(lambda: expected in running.log.read_text(), 30, "the reason in the log")
-            status, reasons = running.http("/readyz")
-            assert status == 503
-            assert json.loads(reasons)["listener"] == "the listener process is not up"
-        running.wait_ready()
-        assert running.terminate() == 0
+def test_a_taken_port_ends_the_start_and_is_named(tmp_path):
+    with daemon(tmp_path) as running, socket.create_server(("127.0.0.1", running.port)):
+        running.start()
+        assert running.process.wait(30) == 2
+        assert f"cannot listen on 127.0.0.1 port {running.port}" in running.log.read_text()
 
 
 def test_a_broken_model_is_said_and_images_are_received_all_the_same(tmp_path):
@@ -141,7 +134,7 @@ def test_kill_of_workers_and_parts_under_load_loses_nothing(tmp_path):
         running.start()
         running.wait_ready()
         assert store(running.port, *sent) == sent
-        for part in ("worker-1", "delivery", "listener"):
+        for part in ("worker-1", "delivery", "listener-1", "listener-2"):
             os.kill(running.pids(part)[-1], signal.SIGKILL)
             peers.wait_until(lambda part=part: len(running.pids(part)) == 2, 30, f"a new {part}")
         peers.wait_until(lambda: running.states() == {"delivered": 6}, 60, "six studies")

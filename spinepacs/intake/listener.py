@@ -8,56 +8,32 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from socketserver import TCPServer
 from typing import cast
 
-from pynetdicom import AE, _config, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a module __getattr__ table
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    SecondaryCaptureImageStorage,
-    Verification,
-    XRayAngiographicImageStorage,
-    XRayRadiofluoroscopicImageStorage,
-)
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES
-from spinepacs.errors import Permanent, Transient
+from spinepacs.errors import Transient
+from spinepacs.intake.acceptor import POLL_S, Acceptor, application_entity
 from spinepacs.intake.incoming import Incoming, StreamingDimse
+from spinepacs.intake.port import open_port
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
 from spinepacs.store.spool import Spool
 from spinepacs.study import Source
 
-STORAGE_CLASSES: tuple[str, ...] = (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    XRayRadiofluoroscopicImageStorage,
-    XRayAngiographicImageStorage,
-    SecondaryCaptureImageStorage,
-)
-"""SOP classes that are taken in."""
-
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
 
-# Its own log lines are made by formatting every PDU, at a price for each even where nobody reads them.
-_config.LOG_HANDLER_LEVEL = "none"
-
 _UID_LIKE = re.compile(r"[\x21-\x7e]{1,64}")
-_READ_BYTES = 1 << 18
-_POLL_S = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -73,13 +49,25 @@ class Listener:
         AE title, address, limits, timeouts.
     spool, ledger
         Opened by the process that listens.
+    door
+        A listening socket (see :func:`~spinepacs.intake.port.open_port`) that is shared with ``sharers - 1`` other
+        processes; None: one of its own, opened by :meth:`start`.
     """
 
-    def __init__(self, settings: ListenerSettings, spool: Spool, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        spool: Spool,
+        ledger: Ledger,
+        door: socket.socket | None = None,
+        sharers: int = 1,
+    ) -> None:
         self._settings = settings
+        self._door = door
+        self._sharers = sharers
         self._spool = spool
         self._ledger = ledger
-        self._server: _Server | None = None
+        self._server: Acceptor | None = None
 
     @property
     def port(self) -> int:
@@ -107,8 +95,7 @@ class Listener:
         Permanent
             If the address cannot be listened on; the message says why.
         """
-        ae = application_entity(self._settings)
-        address = (self._settings.bind, self._settings.port)
+        door = self._door or open_port(self._settings.bind, self._settings.port)
         handlers = [
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_ACCEPTED, _log_association, ["association accepted"]),
@@ -116,22 +103,13 @@ class Listener:
             (evt.EVT_ABORTED, _log_association, ["association aborted"]),
             (evt.EVT_CONN_CLOSE, _on_close),
         ]
-        try:
-            server = _Server(
-                ae,
-                address,
-                self._settings.ae_title,
-                ae.supported_contexts,
-                evt_handlers=handlers,  # type: ignore[arg-type]  # takes any mixture; its alias wants one kind
-                request_handler=_RequestHandler,
-            )
-        except OSError as error:
-            raise Permanent(f"cannot listen on {address[0]} port {address[1]}: {error.strerror}") from error
+        share = -(-self._settings.maximum_associations // self._sharers) if self._sharers > 1 else None
+        server = Acceptor(application_entity(self._settings), door, share, handlers)
         server.spool = self._spool
         # One more each than can run: a writer may still clean up after an association that broke off.
         server.writers = ThreadPoolExecutor(2 * self._settings.maximum_associations, "writer")
         self._server = server
-        threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="listener", daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(POLL_S,), name="listener", daemon=True).start()
         _log.info("listening as %s on %s port %d", self._settings.ae_title, self._settings.bind, self.port)
         return self.port
 
@@ -187,62 +165,6 @@ class Listener:
         seconds = round(time.monotonic() - started, 4)
         _log.info("received", extra={**context, "state": outcome.value, "seconds": seconds})
         return SUCCESS
-
-
-def application_entity(settings: ListenerSettings) -> AE:
-    """Build the acceptor with everything that it offers."""
-    ae = AE(settings.ae_title)
-    ae.maximum_pdu_size = settings.maximum_pdu_bytes
-    ae.maximum_associations = settings.maximum_associations
-    ae.acse_timeout = settings.acse_timeout_s
-    ae.dimse_timeout = settings.dimse_timeout_s
-    ae.network_timeout = settings.network_timeout_s
-    ae.add_supported_context(Verification)
-    for sop_class in STORAGE_CLASSES:
-        ae.add_supported_context(sop_class, list(DECODABLE_TRANSFER_SYNTAXES))
-    return ae
-
-
-class _LargeReads(AssociationSocket):
-    """Reads as much at once as there is: pynetdicom's 4 KiB at a time make parallel senders fight for the GIL."""
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read ``nr_bytes``, or fewer if the peer closes before."""
-        received = bytearray()
-        while len(received) < nr_bytes and self.socket is not None:
-            chunk = self.socket.recv(min(nr_bytes - len(received), _READ_BYTES))
-            if not chunk:
-                break
-            received += chunk
-        return received
-
-
-class _RequestHandler(RequestHandler):
-    """Gives each association its socket with large reads and a time limit."""
-
-    def _create_association(self) -> Association:
-        association = super()._create_association()
-        connection = association.dul.socket
-        if connection is not None and connection.socket is not None:
-            # Without it a peer that stops in the middle of a PDU holds its association for ever.
-            connection.socket.settimeout(self.ae.network_timeout)
-            connection.__class__ = _LargeReads
-        association.dimse.__class__ = StreamingDimse
-        return association
-
-
-class _Server(ThreadedAssociationServer):
-    """Stops accepting without touching the associations that run."""
-
-    request_queue_size = 64
-    daemon_threads = True
-    spool: Spool
-    writers: ThreadPoolExecutor
-
-    def shutdown(self) -> None:
-        """End ``serve_forever`` and close the listening socket."""
-        TCPServer.shutdown(self)
-        self.server_close()
 
 
 def _on_close(event: evt.Event) -> None:

@@ -16,6 +16,7 @@ from pynetdicom import AE
 
 from spinepacs.errors import Permanent, Transient
 from spinepacs.intake.listener import Listener
+from spinepacs.intake.port import open_port
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.spool import Spool
 from tests import films, peers
@@ -241,6 +242,7 @@ def test_a_peer_that_stops_inside_a_pdu_is_dropped(spool, ledger):
 
 
 def test_a_sender_that_dies_in_the_middle_leaves_nothing(listener, ledger, tmp_path):
+    """Not even in the spool, where the image was being written already."""
     big = films.make_dx(films.spine_like(2000, 2000))
     sent = films.write(big, tmp_path / "big.dcm")
     sender = subprocess.Popen(
@@ -250,7 +252,38 @@ def test_a_sender_that_dies_in_the_middle_leaves_nothing(listener, ledger, tmp_p
     sender.kill()
     sender.wait()
     peers.wait_until(lambda: not listener.associations, what="its end")
+    peers.wait_until(lambda: files_of(tmp_path / "spool") == [], what="a clean spool")
     assert ledger.unregistered(10) == []
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_listeners_share_a_door_and_what_is_too_much_waits_in_line(spool, ledger):
+    """As the listener processes of the daemon do."""
+    settings = ListenerSettings(maximum_associations=2)
+    with open_port("127.0.0.1", 0) as door:
+        port = door.getsockname()[1]
+        pair = [Listener(settings, spool, ledger, door.dup(), sharers=2) for _ in range(2)]
+        for one in pair:
+            one.start()
+        film = films.make_dx()
+        first, second = association_with(pair[0], film), association_with(pair[0], film)
+        assert [len(one.associations) for one in pair] == [1, 1]
+
+        echo = [peers.require("echoscu"), "127.0.0.1", str(port)]
+        waiting = subprocess.Popen(echo)
+        time.sleep(0.3)
+        assert waiting.poll() is None
+        first.release()
+        assert waiting.wait(10) == 0
+
+        assert second.send_c_store(film).Status == 0x0000
+        second.release()
+        for one in pair:
+            one.stop()
+    assert not peers.listens(port)
 
 
 def test_restart_takes_the_same_port_again(spool, ledger, tmp_path):
