@@ -16,10 +16,11 @@ from spinepacs.study import View
 
 _SHAPES = {
     # Width ÷ height of a body: lateral below the first, AP above the second. Film medians of T1–L5: 481 AP films 1.45
-    # to 2.30 (5 %–95 %, least 1.28), 15 lateral ones 1.02 to 1.33. Necks have deeper bodies for their height.
+    # to 2.30 (5 %–95 %, least 1.28), 15 lateral ones 1.02 to 1.33. Necks have deeper bodies for their
+    # height. A network draws lateral bodies up to 1.5 where it is unsure: that is left UNKNOWN.
     Region.CERVICAL: (1.5, 1.8),
-    Region.THORACIC: (1.36, 1.44),
-    Region.LUMBAR: (1.36, 1.44),
+    Region.THORACIC: (1.36, 1.5),
+    Region.LUMBAR: (1.36, 1.5),
 }
 _LEAST_BODIES = 3
 _LEAST_CURVE_DEG = 12.0
