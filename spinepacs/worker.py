@@ -9,6 +9,7 @@ import logging
 import os
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from spinepacs import logs
 from spinepacs.dicom.header import read_header
@@ -84,13 +85,15 @@ class Worker:
 
         The attempt is counted first: a header that has killed its reader too often is given up.
         """
+        path = self._spool.path_of(arrival.sha256)
+        _probe(path)
         attempt = self._ledger.begin_registration(arrival.arrival_id)
         if attempt > self._settings.work.maximum_attempts:
             why = Refusal("HEADER_KILLS_READER", "reading its header ended the worker process each time")
             self._ledger.mark_unreadable(arrival.arrival_id, why)
             return
         try:
-            header = read_header(self._spool.path_of(arrival.sha256))
+            header = read_header(path)
             refusal = select(header, self._settings.selection, arrival.calling_ae)
         except Transient:
             raise
@@ -110,6 +113,15 @@ class Worker:
             for made in image.objects
         }
         self._ledger.record(claim, result, stored, self._settings.destinations)
+
+
+def _probe(path: Path) -> None:
+    """Raise Transient if the disk does not give the file now: that is no attempt at reading its header."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise Transient(f"the spool does not give a file: {error.strerror}") from error
 
 
 def failed(error: Exception) -> Failed:
