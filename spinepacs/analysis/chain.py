@@ -35,8 +35,9 @@ _ATLAS_RATIO, _ATLAS_SIGMA = 0.42, 0.3
 """C1 lies around the dens of C2, not above it: distance ÷ √area of the two, 0.21 to 0.61 on 588 synthetic necks."""
 _FARTHEST_STEP = 18
 """Levels between two neighbours in a chain: a neck and a loin may be all that shows of a whole spine."""
-_OUT_OF_VIEW_PRICE = 1.5
-"""For each body at a level that the film's body part should not show: headers are wrong at times."""
+_OUT_OF_VIEW_PRICE = 2.5
+"""For each body at a level that the film's body part should not show: less than a clear answer of the network is worth,
+since headers are wrong at times."""
 _REVERSAL_PRICE = 6.0
 """By how much the class scores must prefer the head at the bottom of the image before they are believed."""
 

@@ -46,6 +46,8 @@ class Manifest:
         Two boxes that overlap by more are one vertebra.
     mask_threshold
         Probability at which the outline runs, 0–1.
+    window_body_px
+        Height of a body in the input at the second, closer look (``analysis.windows``); 0: no second look.
     sha256
         Of ``model.onnx``, lower-case hexadecimal.
     """
@@ -60,6 +62,7 @@ class Manifest:
     score_threshold: float
     iou_threshold: float
     mask_threshold: float
+    window_body_px: float
     sha256: str
 
     @classmethod
@@ -98,6 +101,7 @@ class Manifest:
             score_threshold=float(data["score_threshold"]),
             iou_threshold=float(data["iou_threshold"]),
             mask_threshold=float(data["mask_threshold"]),
+            window_body_px=float(data.get("window_body_px", 0)),
             sha256=str(data["sha256"]).lower(),
         )
 
@@ -108,6 +112,7 @@ class Manifest:
             "classes (each level once)": 0 < len(self.classes) == len(set(self.classes)),
             "input size (multiples of 32)": all(side > 0 and side % _STRIDE_PX == 0 for side in sides),
             "thresholds (between 0 and 1)": all(0 < threshold < 1 for threshold in thresholds),
+            "window_body_px (0, or 8 and more)": self.window_body_px == 0 or self.window_body_px >= 8,
             "pad_value (0 to 255)": 0 <= self.pad_value <= 255,
             "name and version (not empty)": bool(self.name and self.version),
         }

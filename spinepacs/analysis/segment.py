@@ -13,6 +13,7 @@ from spinepacs.analysis.decode import Candidates, decode
 from spinepacs.analysis.manifest import Manifest, checked_weights
 from spinepacs.analysis.normalise import to_input
 from spinepacs.analysis.outline import mask_outline
+from spinepacs.analysis.windows import look_closer, plan_windows
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
 from spinepacs.findings import Detection
@@ -72,7 +73,27 @@ class Segmenter:
         return self.manifest.version
 
     def detect(self, display: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """Normalise, infer and decode one film.
+        """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
+
+        Parameters
+        ----------
+        display
+            (rows, columns) uint8, bright bone on dark ground, square pixels.
+
+        Returns
+        -------
+        Detections in native px, best first; empty where there is no vertebra.
+        """
+        found = self.detect_whole(display)
+        manifest = self.manifest
+        if not manifest.window_body_px:
+            return found
+        side = min(manifest.input_height_px, manifest.input_width_px)
+        windows = plan_windows(found, *display.shape, side, manifest.window_body_px)
+        return look_closer(self.detect_whole, display, found, windows, manifest.pad_value, side)
+
+    def detect_whole(self, display: NDArray[np.uint8]) -> tuple[Detection, ...]:
+        """Normalise, infer and decode one picture, once.
 
         Parameters
         ----------
