@@ -162,10 +162,11 @@ class Dispatcher:
         """Do what is next on this bench: headers and assembly (one bench at a time), then a study; False: nothing."""
         if self._intake.acquire(blocking=False):
             try:
-                if arrivals := self.ledger.unregistered(REGISTRATION_BATCH):
-                    bench.register(arrivals)
+                arrivals = self.ledger.unregistered(REGISTRATION_BATCH)
+                if arrivals and (bench.register(arrivals) or not bench.is_ready):
                     return True
-                # Only now: an image whose header has not been read may belong to any study.
+                # Only now: an image whose header has not been read may belong to any study. But one that cannot be
+                # read for the time being holds up nobody.
                 for study_uid in self._assemble(self.ledger.arriving()):
                     self.ledger.mark_ready(study_uid)
             finally:
@@ -193,13 +194,14 @@ class Bench:
         """Whether its worker lives and has a model loaded."""
         return self._versions is not None
 
-    def register(self, arrivals: Sequence[Arrival]) -> None:
-        """Have headers read; one that kills the worker has been counted in the ledger, and the others go on."""
+    def register(self, arrivals: Sequence[Arrival]) -> bool:
+        """Have headers read; False if not all were. One that kills the worker has been counted in the ledger."""
         limit_s = min(REGISTRATION_LIMIT_S, self._dispatcher.settings.time_limit_s)
         answer = self._ask(RegistrationJob(tuple(arrivals)), limit_s)
         if isinstance(answer, Failed):
             _log.warning("registration: %s", answer.reason, extra={"reason_code": answer.reason_code})
             self._dispatcher.stopping.wait(self._dispatcher.settings.poll_s)
+        return isinstance(answer, Done)
 
     def read(self, claim: Claim) -> None:
         """Have a study read and recorded, or end the attempt with its reason."""

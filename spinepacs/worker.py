@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -72,13 +73,29 @@ class Worker:
         try:
             match job:
                 case RegistrationJob(arrivals):
-                    for arrival in arrivals:
-                        self.register(arrival)
+                    self.register_all(arrivals)
                 case StudyJob(claim):
                     self.read(claim)
         except Exception as error:
             return failed(error)
         return Done()
+
+    def register_all(self, arrivals: Sequence[Arrival]) -> None:
+        """Register each; one that has to wait does not hold up the others.
+
+        Raises
+        ------
+        Transient
+            At the end, if any has to wait.
+        """
+        waiting = None
+        for arrival in arrivals:
+            try:
+                self.register(arrival)
+            except Transient as error:
+                waiting = error
+        if waiting:
+            raise waiting
 
     def register(self, arrival: Arrival) -> None:
         """Read one header and attach the image to its study, or say why it is not read.
@@ -86,7 +103,10 @@ class Worker:
         The attempt is counted first: a header that has killed its reader too often is given up.
         """
         path = self._spool.path_of(arrival.sha256)
-        _probe(path)
+        if not _is_there(path):
+            gone = Refusal("FILE_MISSING", "its file is no longer in the spool: send the image again")
+            self._ledger.mark_unreadable(arrival.arrival_id, gone)
+            return
         attempt = self._ledger.begin_registration(arrival.arrival_id)
         if attempt > self._settings.work.maximum_attempts:
             why = Refusal("HEADER_KILLS_READER", "reading its header ended the worker process each time")
@@ -115,13 +135,16 @@ class Worker:
         self._ledger.record(claim, result, stored, self._settings.destinations)
 
 
-def _probe(path: Path) -> None:
-    """Raise Transient if the disk does not give the file now: that is no attempt at reading its header."""
+def _is_there(path: Path) -> bool:
+    """Whether the spool gives the file; raises Transient if the disk itself does not answer, or is not mounted."""
     try:
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+            return False
         raise Transient(f"the spool does not give a file: {error.strerror}") from error
+    return True
 
 
 def failed(error: Exception) -> Failed:

@@ -11,7 +11,7 @@ from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
 from tests.store import makers
 
-CRASH, HANG, BROKEN, BUSY, GARBLED = "1.2.66", "1.2.77", "1.2.88", "1.2.99", "1.2.55"
+CRASH, HANG, BROKEN, BUSY, GARBLED, STUCK = "1.2.66", "1.2.77", "1.2.88", "1.2.99", "1.2.55", "1.2.44"
 """Beginnings of SOP UIDs."""
 
 
@@ -34,10 +34,13 @@ def refuse_to_start(channel: Connection, url: str) -> None:
 
 def _do(ledger: Ledger, job: Job) -> bytes:
     if isinstance(job, RegistrationJob):
+        stuck = [arrival for arrival in job.arrivals if arrival.sop_uid.startswith(STUCK)]
         for arrival in job.arrivals:
+            if arrival in stuck:
+                continue
             study_uid = arrival.sop_uid.rpartition(".")[0]
             ledger.register(arrival.arrival_id, makers.header(arrival.sop_uid, study_uid), None)
-        return pack(Done())
+        return pack(Failed("TRANSIENT", "the disk fails", True) if stuck else Done())
     assert isinstance(job, StudyJob)
     if job.claim.study_uid.startswith(GARBLED):
         return b"\x80\x04 not an answer"

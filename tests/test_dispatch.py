@@ -18,7 +18,7 @@ from spinepacs.settings import WorkSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters, find_studies
 from tests import peers, scripted_workers
-from tests.scripted_workers import BROKEN, BUSY, CRASH, GARBLED, HANG
+from tests.scripted_workers import BROKEN, BUSY, CRASH, GARBLED, HANG, STUCK
 from tests.store import makers
 
 
@@ -77,6 +77,13 @@ def test_a_study_that_crashes_or_hangs_fails_and_the_rest_goes_on(ledger):
                 "1.1.1": ("delivered", ""),
             },
         )
+
+
+def test_an_arrival_that_cannot_be_registered_now_holds_up_nobody(ledger):
+    with dispatching(ledger):
+        arrive(ledger, STUCK, "1.1.1")
+        wait_for(ledger, {"1.1.1": ("delivered", "")})
+    assert [arrival.sop_uid for arrival in ledger.unregistered(10)] == [f"{STUCK}.1"]
 
 
 def test_several_workers_share_the_work(ledger):

@@ -115,17 +115,25 @@ def test_a_header_that_has_killed_its_reader_is_given_up(worker, ledger, spool, 
     assert ledger.counts().refused == {"HEADER_KILLS_READER": 1}
 
 
-def test_a_missing_file_of_the_spool_is_no_fault_of_the_study(worker, ledger, spool, tmp_path):
+def test_a_disk_that_is_away_is_no_fault_of_the_image(worker, ledger, spool, tmp_path):
     arrive_film(ledger, spool, tmp_path, film(1))
-    (arrival,) = ledger.unregistered(1)
-    path = spool.path_of(arrival.sha256)
-    path.rename(path.with_suffix(".away"))
+    folder = tmp_path / "spool" / "files"
+    folder.rename(tmp_path / "away")
     for _ in range(5):  # more often than a header may kill its reader
         answer = register_all(worker, ledger)
         assert isinstance(answer, Failed)
         assert answer.transient
-    path.with_suffix(".away").rename(path)
+    (tmp_path / "away").rename(folder)
     assert register_all(worker, ledger) == Done()
+
+
+def test_a_missing_file_is_said_and_does_not_hold_up_the_others(worker, ledger, spool, tmp_path):
+    arrive_film(ledger, spool, tmp_path, film(1))
+    spool.path_of(ledger.unregistered(1)[0].sha256).unlink()
+    study = arrive_film(ledger, spool, tmp_path, film(2))
+    assert register_all(worker, ledger) == Done()
+    assert ledger.counts().refused == {"FILE_MISSING": 1}
+    assert states(ledger) == {study: ("arriving", "")}
 
 
 def test_an_altered_model_is_refused(settings, ledger, model, tmp_path):
