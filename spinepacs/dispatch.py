@@ -93,16 +93,14 @@ def unpack(data: bytes) -> Answer:
     """
     try:
         fields = dict(json.loads(data))
-        match fields.pop("answer"):
-            case "Ready":
-                return Ready(Versions(**fields["versions"]))
-            case "Failed":
-                return Failed(**fields)
-            case "Done":
-                return Done()
+        return _ANSWERS[fields.pop("answer")](**fields)
     except (KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError("not an answer") from error
-    raise ValueError("not an answer")
+
+
+_ANSWERS: dict[str, Callable[..., Answer]] = {
+    "Ready": lambda versions: Ready(Versions(**versions)), "Done": Done, "Failed": Failed,
+}  # fmt: skip
 
 
 class Dispatcher:
