@@ -27,12 +27,10 @@ from spinepacs.study import Arrival
 REGISTRATION_BATCH = 50
 REGISTRATION_LIMIT_S = 60.0
 """Headers are read in milliseconds: a worker that takes longer for a batch has met a file that spins."""
-
 START_LIMIT_S = 300.0
 WORKER_DIED, TIME_LIMIT, STOPPED = "WORKER_DIED", "TIME_LIMIT", "STOPPED"
 _LONGEST_ANSWER = 1 << 16
-_SLICE_S = 0.2
-_FAREWELL_S = 2.0
+_SLICE_S, _FAREWELL_S = 0.2, 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _log = logging.getLogger(__name__)
 
