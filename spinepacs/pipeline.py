@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from spinepacs.analysis.grade import Policy, grade
 from spinepacs.analysis.label import label
 from spinepacs.analysis.measure import disc_heights
-from spinepacs.analysis.normalise import to_input, with_square_pixels
+from spinepacs.analysis.normalise import with_square_pixels
 from spinepacs.analysis.segment import Segmenter, scaled
 from spinepacs.dicom.header import read_header
 from spinepacs.dicom.overlay import draw_overlay, encode_overlay
@@ -150,17 +150,8 @@ class Pipeline:
         )
 
     def _detect(self, film: Radiograph, clock: _Clock) -> tuple[Detection, ...]:
-        manifest = self.segmenter.manifest
-        with clock.step("normalise"):
-            display, factor = with_square_pixels(film.display, film.spacing)
-            tensor, letterbox = to_input(
-                display, manifest.input_height_px, manifest.input_width_px, manifest.pad_value
-            )
-        with clock.step("infer"):
-            heads = self.segmenter.infer(tensor)
-        with clock.step("segment"):
-            found = self.segmenter.read_heads(*heads, letterbox, *display.shape)
-            return tuple(scaled(detection, factor) for detection in found)
+        display, factor = with_square_pixels(film.display, film.spacing)
+        return tuple(scaled(found, factor) for found in self.segmenter.detect(display, clock.step))
 
     def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""

@@ -62,8 +62,8 @@ class Manifest:
     score_threshold: float
     iou_threshold: float
     mask_threshold: float
-    window_body_px: float
     sha256: str
+    window_body_px: float = 0.0
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -101,8 +101,8 @@ class Manifest:
             score_threshold=float(data["score_threshold"]),
             iou_threshold=float(data["iou_threshold"]),
             mask_threshold=float(data["mask_threshold"]),
-            window_body_px=float(data.get("window_body_px", 0)),
             sha256=str(data["sha256"]).lower(),
+            window_body_px=float(data.get("window_body_px", 0)),
         )
 
     def _check(self, path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +22,15 @@ from spinepacs.errors import BadModel
 from spinepacs.findings import Detection
 from spinepacs.geometry import Letterbox, Outline
 
+Step = Callable[[str], AbstractContextManager[None]]
+"""Opens a context around a named step, to take its time."""
+
 _LEAST_AREA_PX = 12.0
 """Outlines smaller than this (square input px) are specks, not vertebrae."""
+
+
+def _untimed(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class Segmenter:
@@ -72,43 +82,41 @@ class Segmenter:
         """Version of the model, as the manifest has it."""
         return self.manifest.version
 
-    def detect(self, display: NDArray[np.uint8]) -> tuple[Detection, ...]:
+    def detect(self, display: NDArray[np.uint8], step: Step = _untimed) -> tuple[Detection, ...]:
         """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
 
         Parameters
         ----------
         display
             (rows, columns) uint8, bright bone on dark ground, square pixels.
+        step
+            Called with ``normalise``, ``infer`` and ``segment``, once for each picture that the network reads.
 
         Returns
         -------
         Detections in native px, best first; empty where there is no vertebra.
         """
-        found = self.detect_whole(display)
+        look = partial(self.detect_whole, step=step)
+        found = look(display)
         manifest = self.manifest
         if not manifest.window_body_px:
             return found
         side = min(manifest.input_height_px, manifest.input_width_px)
-        windows = plan_windows(found, *display.shape, side, manifest.window_body_px)
-        return look_closer(self.detect_whole, display, found, windows, manifest.pad_value, side)
-
-    def detect_whole(self, display: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """Normalise, infer and decode one picture, once.
-
-        Parameters
-        ----------
-        display
-            (rows, columns) uint8, bright bone on dark ground, square pixels.
-
-        Returns
-        -------
-        Detections in native px, best first; empty where there is no vertebra.
-        """
-        tensor, letterbox = to_input(
-            display, self.manifest.input_height_px, self.manifest.input_width_px, self.manifest.pad_value
-        )
         rows, columns = display.shape
-        return self.read_heads(*self.infer(tensor), letterbox, rows, columns)
+        windows = plan_windows(found, rows, columns, side, manifest.window_body_px)
+        return look_closer(look, display, found, windows, manifest.pad_value, side)
+
+    def detect_whole(self, display: NDArray[np.uint8], step: Step = _untimed) -> tuple[Detection, ...]:
+        """Normalise, infer and decode one picture, once; parameters and result as for :meth:`detect`."""
+        manifest = self.manifest
+        with step("normalise"):
+            tensor, letterbox = to_input(
+                display, manifest.input_height_px, manifest.input_width_px, manifest.pad_value
+            )
+        with step("infer"):
+            heads = self.infer(tensor)
+        with step("segment"):
+            return self.read_heads(*heads, letterbox, *display.shape)
 
     def infer(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the network: (1, 3, h, w) float32 → ``output0``, ``output1`` (see ``analysis.decode``)."""
