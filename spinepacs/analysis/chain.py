@@ -118,9 +118,8 @@ def _axes(centres: Vector, towards: Vector) -> Vector:
     across = np.array([-towards[1], towards[0]])
     along, aside = centres @ towards, centres @ across
     usual = max(float(np.median(np.hypot(*np.diff(centres, axis=0).T))), 1e-6) if len(centres) > 1 else 1.0
-    weight = np.exp(
-        -(((along[:, None] - along[None, :]) / usual) ** 2) / 8
-    )  # a Gaussian of two bodies' pitch
+    pitches = (along[:, None] - along[None, :]) / usual
+    weight = np.exp(-(pitches**2) / 8)  # a Gaussian of two bodies' pitch
     weight /= weight.sum(axis=1, keepdims=True)
     beside = along[None, :] - (weight @ along)[:, None]
     variance = (weight * beside**2).sum(axis=1)
