@@ -36,9 +36,9 @@ class Draw:
 def draws(scale: float = 1.0) -> tuple[Draw, ...]:
     """Kinds of batches of about equal cost; ``scale`` below one trains faster on smaller images."""
     return (
-        Draw(_scaled(TALL, scale), 8, 0.54, "slim"),
-        Draw(_scaled(Canvas(544, 544), scale), 5, 0.22, "wide"),
-        Draw(_scaled(Canvas(416, 416), scale), 8, 0.24, "any", (22 * scale, 95 * scale)),
+        Draw(_scaled(TALL, scale), 8, 0.46, "slim"),
+        Draw(_scaled(Canvas(544, 544), scale), 5, 0.36, "wide"),
+        Draw(_scaled(Canvas(416, 416), scale), 8, 0.18, "any", (22 * scale, 95 * scale)),
     )
 
 

@@ -52,9 +52,7 @@ def test_the_shipped_manifest_names_the_shipped_weights() -> None:
     assert len(weights) < 15e6
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # torch's, about the exporter that Ultralytics chooses
+@pytest.mark.filterwarnings("ignore")  # torch's, about tracing and the exporter that Ultralytics chooses
 def test_an_untrained_network_makes_the_round_trip(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the extra 'train' is not installed")
     ultralytics: Any = pytest.importorskip("ultralytics", reason="the extra 'train' is not installed")
