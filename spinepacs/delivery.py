@@ -36,11 +36,9 @@ PERMANENT_ATTEMPTS = 3
 
 LONGEST_PAUSE_S = 30.0
 """Longest pause of a destination's thread: an object that ``spinepacs retry`` makes due waits no longer."""
-
 _NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _MAXIMUM_CONTEXTS = 128
 _log = logging.getLogger(__name__)
-
 # Files go out as they lie in the spool, in pieces, neither parsed nor encoded anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
@@ -60,6 +58,11 @@ class Verdict:
     outcome: Outcome
     status: int | None
     message: str
+
+    @property
+    def is_lost(self) -> bool:
+        """There was no answer: the association is of no more use, whether it knows that yet or not."""
+        return self.outcome is Outcome.TRANSIENT and self.status is None
 
 
 def judge(status: int | None, comment: str = "") -> Verdict:
@@ -147,11 +150,12 @@ class Courier:
             for item in items:
                 if stop.is_set():
                     break
-                if not _stands(association):
-                    return False
                 self._ledger.begin_delivery([item.outbox_id])
-                self._finish(item, send(association, item, self._spool.path_of(item.sha256)))
-            return _stands(association)
+                verdict = send(association, item, self._spool.path_of(item.sha256))
+                self._finish(item, verdict)
+                if verdict.is_lost:
+                    return False
+        return True
 
     def _finish(self, item: OutboxItem, verdict: Verdict) -> None:
         attempts = item.attempts + 1
@@ -237,10 +241,6 @@ def associate(
     finally:
         if association.is_established:
             association.release()
-
-
-def _stands(association: Association) -> bool:
-    return bool(association.is_established)
 
 
 def _limit_socket(event: evt.Event, timeout_s: float) -> None:

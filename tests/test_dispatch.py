@@ -49,7 +49,7 @@ def arrive(ledger: Ledger, *study_uids: str) -> None:
         ledger.add_arrival(makers.arrival(f"{study_uid}.1"))
 
 
-def wait_for(ledger: Ledger, expected: dict[str, tuple[str, str]], timeout_s: float = 20) -> None:
+def wait_for(ledger: Ledger, expected: dict[str, tuple[str, str]], timeout_s: float = 90) -> None:
     try:
         peers.wait_until(lambda: states(ledger) == expected, timeout_s, "the states")
     except pytest.fail.Exception:
@@ -89,14 +89,14 @@ def test_an_arrival_that_cannot_be_registered_now_holds_up_nobody(ledger):
 def test_several_workers_share_the_work(ledger):
     studies = [f"1.1.{number}" for number in range(12)]
     with dispatching(ledger, workers=3) as dispatcher:
-        peers.wait_until(lambda: dispatcher.models_loaded == 3, 20, "three workers")
+        peers.wait_until(lambda: dispatcher.models_loaded == 3, 60, "three workers")
         arrive(ledger, *studies, CRASH)
         wait_for(ledger, {**dict.fromkeys(studies, ("delivered", "")), CRASH: ("failed", "WORKER_DIED")})
 
 
 def test_a_worker_killed_idle_is_replaced_and_no_study_pays_for_it(ledger):
     with dispatching(ledger, maximum_attempts=1) as dispatcher:
-        peers.wait_until(lambda: dispatcher.models_loaded == 1, 20, "a worker")
+        peers.wait_until(lambda: dispatcher.models_loaded == 1, 60, "a worker")
         first = dispatcher._benches[0]._worker
         os.kill(first.pid, signal.SIGKILL)
         peers.wait_until(lambda: not first.is_alive, what="its death")
@@ -108,7 +108,7 @@ def test_a_worker_killed_idle_is_replaced_and_no_study_pays_for_it(ledger):
 def test_a_worker_that_cannot_start_is_said_and_nothing_is_claimed(ledger, caplog):
     arrive(ledger, "1.1.1")
     with dispatching(ledger, target=scripted_workers.refuse_to_start) as dispatcher:
-        peers.wait_until(lambda: "model.onnx was altered" in caplog.text, 20, "the reason in the log")
+        peers.wait_until(lambda: "model.onnx was altered" in caplog.text, 60, "the reason in the log")
         assert dispatcher.models_loaded == 0
     assert len(ledger.unregistered(10)) == 1
 
