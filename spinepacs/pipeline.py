@@ -151,7 +151,7 @@ class Pipeline:
 
     def _detect(self, film: Radiograph, clock: _Clock) -> tuple[Detection, ...]:
         display, factor = with_square_pixels(film.display, film.spacing)
-        return tuple(scaled(found, factor) for found in self.segmenter.detect(display, clock.step))
+        return tuple(scaled(found, factor) for found in self.segmenter.detect(display, film.view, clock.step))
 
     def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,14 +13,16 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spinepacs.analysis.decode import Candidates, decode
+from spinepacs.analysis.label import label
 from spinepacs.analysis.manifest import Manifest, checked_weights
 from spinepacs.analysis.normalise import to_input
 from spinepacs.analysis.outline import mask_outline
 from spinepacs.analysis.windows import look_closer, plan_windows
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
-from spinepacs.findings import Detection
+from spinepacs.findings import Detection, Spine
 from spinepacs.geometry import Letterbox, Outline
+from spinepacs.study import View
 
 Step = Callable[[str], AbstractContextManager[None]]
 """Opens a context around a named step, to take its time."""
@@ -82,13 +84,19 @@ class Segmenter:
         """Version of the model, as the manifest has it."""
         return self.manifest.version
 
-    def detect(self, display: NDArray[np.uint8], step: Step = _untimed) -> tuple[Detection, ...]:
+    def detect(
+        self, display: NDArray[np.uint8], view: View = View.UNKNOWN, step: Step = _untimed
+    ) -> tuple[Detection, ...]:
         """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
+
+        AP films are read as a whole only: windows were measured to find nothing more on them (models/CHANGELOG.md).
 
         Parameters
         ----------
         display
             (rows, columns) uint8, bright bone on dark ground, square pixels.
+        view
+            As the header states it; if it does not, the first look tells.
         step
             Called with ``normalise``, ``infer`` and ``segment``, once for each picture that the network reads.
 
@@ -99,7 +107,7 @@ class Segmenter:
         look = partial(self.detect_whole, step=step)
         found = look(display)
         manifest = self.manifest
-        if not manifest.window_body_px:
+        if not manifest.window_body_px or _is_ap(view, found):
             return found
         side = min(manifest.input_height_px, manifest.input_width_px)
         rows, columns = display.shape
@@ -163,6 +171,13 @@ class Segmenter:
             box_px=letterbox.to_native(box).ravel(),
             outline=Outline(letterbox.to_native(points)),
         )
+
+
+def _is_ap(view: View, found: Sequence[Detection]) -> bool:
+    if view is View.UNKNOWN:
+        spine = label(found, view, None)
+        return isinstance(spine, Spine) and spine.view is View.AP
+    return view is View.AP
 
 
 def scaled(detection: Detection, factor: NDArray[np.float64]) -> Detection:

@@ -1,7 +1,7 @@
 """A second, closer look: the network reads square windows along the spine that the whole film has shown.
 
-A full-spine film shrunk to the network's input leaves a cervical body a few pixels high. The first pass still finds most
-of the spine; from where its bodies lie and how large they are, windows are cut from the film so that a body is
+A full-spine film shrunk to the network's input leaves a cervical body a few pixels high. The first pass still finds
+most of the spine; from where its bodies lie and how large they are, windows are cut from the film so that a body is
 ``window_body_px`` high in the network's input. Outlines come from the closer look, and the level scores of both
 looks are averaged, since only the whole film shows what lies around.
 """
@@ -149,9 +149,10 @@ def join(found: Sequence[Detection], closer: Sequence[Detection]) -> tuple[Detec
         overlaps = [_overlap(detection.box_px, other.box_px) for other in found]
         if overlaps and max(overlaps) > _SAME:
             other = found[int(np.argmax(overlaps))]
-            scores = (detection.class_scores + other.class_scores) / 2
-            detection = replace(detection, class_scores=scores, score=max(detection.score, other.score))
-        joined.append(detection)
+            scores = (detection.class_scores + other.class_scores) * np.float32(0.5)
+            joined.append(replace(detection, class_scores=scores, score=max(detection.score, other.score)))
+        else:
+            joined.append(detection)
     missed = [one for one in found if all(_overlap(one.box_px, other.box_px) <= _SAME for other in kept)]
     return tuple(sorted([*joined, *missed], key=lambda item: -item.score))
 
