@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from spinepacs.dicom.header import read_header
-
 from spinepacs.findings import Versions
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, NewArrival
