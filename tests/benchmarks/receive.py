@@ -1,10 +1,11 @@
-"""Receive rate: our listener (with fsync and ledger) beside DCMTK's storescp (without), same senders, same images."""
+"""Receive rate: our daemon (with fsync and ledger) beside DCMTK's storescp (without), same senders, same images."""
 
 from __future__ import annotations
 
-import multiprocessing
+import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -13,46 +14,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spinepacs.intake.listener import Listener
-from spinepacs.settings import ListenerSettings
-from spinepacs.store.ledger import Ledger
-from spinepacs.store.spool import Spool
 from tests.films import make_dx, write
-from tests.peers import free_port, require
+from tests.peers import free_port, listens, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from multiprocessing.connection import Connection
 
 IMAGES_PER_SENDER = {1: 40, 8: 8}
 ROWS = COLUMNS = 2450  # 12 MB at 16 bit
 ROUNDS = 3
 
 
-def _listen(folder: str, connection: Connection) -> None:
-    root = Path(folder)
-    ledger = Ledger.open(f"sqlite:///{root / 'ledger.sqlite'}")
-    listener = Listener(ListenerSettings(port=0), Spool(root / "spool"), ledger)
-    listener.start()
-    connection.send(listener.port)
-    connection.recv()
-    listener.stop()
-    ledger.close()
-
-
 @contextmanager
-def our_listener(folder: Path) -> Iterator[int]:
-    """Our listener in a process of its own, as ``serve`` runs it."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_listen, args=(str(folder), theirs))
-    process.start()
-    port = ours.recv()
+def our_daemon(folder: Path) -> Iterator[int]:
+    """The daemon with its defaults; the quiet period is so long that no study is read meanwhile."""
+    port, config = free_port(), folder / "spinepacs.toml"
+    config.write_text(
+        f'[storage]\nspool = "spool"\ndatabase_url = "sqlite:///ledger.sqlite"\nreserve_mb = 0\n'
+        f"[listener]\nport = {port}\n[assembly]\nquiet_period_s = 3600\n[health]\nenabled = false\n"
+    )
+    spinepacs = str(Path(sys.executable).with_name("spinepacs"))
+    with (folder / "daemon.log").open("wb") as log:
+        daemon = subprocess.Popen([spinepacs, "serve", "--config", str(config)], stderr=log)
     try:
+        while not listens(port):
+            time.sleep(0.1)
+        time.sleep(3)  # every listener process is up
         yield port
     finally:
-        ours.send(None)
-        process.join(timeout=30)
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=60)
 
 
 @contextmanager
@@ -101,7 +92,7 @@ def main() -> None:
             batches = [films[i * each : (i + 1) * each] for i in range(senders)]
             times: dict[str, list[float]] = {"ours": [], "storescp": []}
             for _ in range(ROUNDS):
-                for label, receiver in (("storescp", storescp), ("ours", our_listener)):
+                for label, receiver in (("storescp", storescp), ("ours", our_daemon)):
                     with tempfile.TemporaryDirectory(dir=root) as out, receiver(Path(out)) as port:
                         times[label].append(_send(port, batches))
             count = senders * each
