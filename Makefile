@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 # TRAIN=1 adds the training extra (torch, ultralytics: about 6 GB).
 STAMP  := $(VENV)/.installed$(if $(TRAIN),-train)
 
+# One process for each core; PYTEST_ARGS='-x tests/store' runs what you like.
+PYTEST_ARGS ?= -q -n auto
+
 .PHONY: demo test check lint types imports pytest benchmark clean help
 
 help:  ## list the targets
