@@ -72,10 +72,22 @@ class Batch:
         Folder of the results; made if absent.
     selection
         Selection rules, or None to read every radiograph that is given: who names a file has selected it.
+    body_part, view
+        What PNG and JPEG films show (``CSPINE``, ``LATERAL``): they have no header that says so.
     """
 
-    def __init__(self, pipeline: Pipeline, out: Path, selection: SelectionSettings | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        out: Path,
+        selection: SelectionSettings | None = None,
+        *,
+        body_part: str = "SPINE",
+        view: str = "",
+    ) -> None:
         self._pipeline = pipeline
+        self._body_part = body_part
+        self._view = view
         self._out = out
         self._selection = selection
         self._stems: set[str] = set()
@@ -101,7 +113,7 @@ class Batch:
     def _process(self, path: Path, named: bool) -> tuple[str, str, str]:
         """Outcome, code and reason of one file."""
         try:
-            with _as_dicom(path) as film:
+            with self._as_dicom(path) as film:
                 refusal = self._not_for_us(film)
                 if refusal is None:
                     refusal = self._read(path, film)
@@ -113,6 +125,17 @@ class Batch:
         except OSError as error:
             return "failed", "CANNOT_READ_OR_WRITE", f"{error.strerror}: {error.filename}"
         return ("refused", refusal.code, refusal.reason) if refusal else ("read", "", "")
+
+    @contextmanager
+    def _as_dicom(self, path: Path) -> Iterator[Path]:
+        """The file itself, or a picture wrapped as DICOM for as long as it is needed."""
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
+            yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="spinepacs-") as folder:
+            film = Path(folder, "film.dcm")
+            wrap(path, film, spacing_mm=None, body_part=self._body_part, view=self._view)
+            yield film
 
     def _not_for_us(self, film: Path) -> Refusal | None:
         header = read_header(film)
@@ -158,15 +181,3 @@ class Batch:
 def _jpeg(overlay: bytes) -> bytes:
     """The one JPEG frame of an overlay object, as it is."""
     return next(generate_frames(dcmread(BytesIO(overlay)).PixelData, number_of_frames=1))
-
-
-@contextmanager
-def _as_dicom(path: Path) -> Iterator[Path]:
-    """The file itself, or a picture wrapped as DICOM for as long as it is needed."""
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="spinepacs-") as folder:
-        film = Path(folder, "film.dcm")
-        wrap(path, film, spacing_mm=None, body_part="SPINE", view="")
-        yield film

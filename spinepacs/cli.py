@@ -31,6 +31,18 @@ _config = click.option(
 _format = click.option(
     "--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
 )
+_body_part = click.option(
+    "--body-part",
+    default="SPINE",
+    show_default=True,
+    help="What PNG and JPEG films show, for instance CSPINE.",
+)
+_view = click.option(
+    "--view",
+    type=click.Choice(["AP", "PA", "LATERAL", "OBLIQUE", ""]),
+    default="",
+    help="Projection of PNG and JPEG films.",
+)
 _stderr = Console(stderr=True)
 _BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 _DISC_COLUMNS = (
@@ -85,11 +97,20 @@ def serve(config: Path) -> None:
 @click.option(
     "--select", is_flag=True, help="Apply the selection rules of the settings; else every film is read."
 )
+@_body_part
+@_view
 @click.option(
     "--threads", type=click.IntRange(min=0), default=0, help="Threads of the network; 0 = all cores."
 )
 def process(
-    paths: Sequence[Path], out: Path, config: Path | None, model: Path | None, select: bool, threads: int
+    paths: Sequence[Path],
+    out: Path,
+    config: Path | None,
+    model: Path | None,
+    select: bool,
+    body_part: str,
+    view: str,
+    threads: int,
 ) -> None:
     """Process DICOM, PNG and JPEG films and folders of them, without a daemon.
 
@@ -107,7 +128,8 @@ def process(
     settings = load(config) if config else Settings()
     pipeline = Pipeline.open(model or settings.model.folder, settings.model.policy, settings.output, threads)
     films = find_films(paths)
-    batch = Batch(pipeline, out, settings.selection if select else None)
+    rules = settings.selection if select else None
+    batch = Batch(pipeline, out, rules, body_part=body_part, view=view)
     with Progress(*_BAR, console=_stderr) as progress:
         task = progress.add_task("reading films", total=len(films))
         summary = batch.run(films, lambda path, outcome: progress.advance(task))
@@ -125,12 +147,8 @@ def process(
 @click.option(
     "--spacing", type=click.FloatRange(min=0, min_open=True), help="Size of a pixel (mm), if it is known."
 )
-@click.option(
-    "--body-part", default="SPINE", show_default=True, help="BodyPartExamined, for instance CSPINE."
-)
-@click.option(
-    "--view", type=click.Choice(["AP", "PA", "LATERAL", "OBLIQUE", ""]), default="", help="Projection."
-)
+@_body_part
+@_view
 def wrap(image: Path, out: Path | None, spacing: float | None, body_part: str, view: str) -> None:
     """Wrap a PNG or JPEG film as a DICOM file that any PACS takes."""
     from spinepacs.dicom.wrap import wrap as wrap_image
