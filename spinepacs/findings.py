@@ -214,7 +214,7 @@ class Reading:
     refusal: Refusal | None
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-    """Seconds by step of the pipeline: read, normalise, segment, label, measure, grade, encode."""
+    """Seconds by step: read, normalise, infer, segment, label, measure, grade, segmentation, report, overlay."""
 
 
 class ObjectKind(StrEnum):

@@ -156,8 +156,7 @@ class Pipeline:
     def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""
         try:
-            with clock.step("encode"):
-                objects = tuple(self._encode(loaded.header, loaded.radiograph, reading))
+            objects = tuple(self._encode(loaded.header, loaded.radiograph, reading, clock))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             # highdicom raises these for headers that are wrong in a way nobody has met yet. Only the place is
             # logged: such messages quote values.
@@ -170,16 +169,23 @@ class Pipeline:
             return ImageResult(replace(reading, refusal=refusal, seconds=clock.seconds), ())
         return ImageResult(replace(reading, seconds=clock.seconds), objects)
 
-    def _encode(self, header: Dataset, film: Radiograph, reading: Reading) -> Iterator[EncodedObject]:
+    def _encode(
+        self, header: Dataset, film: Radiograph, reading: Reading, clock: _Clock
+    ) -> Iterator[EncodedObject]:
         segmentation = None
         if self.output.segmentation_enabled:
-            segmentation = encode_segmentation(header, reading, self.output)
+            with clock.step("segmentation"):
+                segmentation = encode_segmentation(header, reading, self.output)
         if segmentation:
             yield segmentation
         if self.output.report_enabled:
-            yield encode_report(header, reading, segmentation, self.output)
+            with clock.step("report"):
+                report = encode_report(header, reading, segmentation, self.output)
+            yield report
         if self.output.overlay_enabled:
-            yield encode_overlay(header, reading, draw_overlay(film.display, reading), self.output)
+            with clock.step("overlay"):
+                overlay = encode_overlay(header, reading, draw_overlay(film.display, reading), self.output)
+            yield overlay
 
     def _read_or_refuse(self, study_uid: str, film: Path) -> ImageResult:
         try:

@@ -15,7 +15,18 @@ from tests import films, models, phantoms
 
 PHANTOM = phantoms.spine(left_px=[44, 44, 20, 44, 44], right_px=[34, 34, 14, 34, 34])
 MM = 0.143
-STEPS = {"read", "normalise", "infer", "segment", "label", "measure", "grade", "encode"}
+STEPS = {
+    "read",
+    "normalise",
+    "infer",
+    "segment",
+    "label",
+    "measure",
+    "grade",
+    "segmentation",
+    "report",
+    "overlay",
+}
 
 
 def _film(picture=None, **elements):
