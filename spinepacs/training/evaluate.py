@@ -51,7 +51,7 @@ def open_segmenter(model: Path, threads: int = 2) -> Segmenter:
         return segmenter
     side_px = 640
     manifest = Manifest(
-        "checkpoint", "0", "", tuple(Level), side_px, side_px, 114, _LEAST_SCORE, 0.55, 0.5, sha256=""
+        "checkpoint", "0", "", tuple(Level), side_px, side_px, 114, _LEAST_SCORE, 0.5, 0.5, sha256=""
     )
     return TorchSegmenter(model, manifest)
 

@@ -47,7 +47,7 @@ class ModelFacts:
     version: str
     training_data: str
     score_threshold: float = 0.25
-    iou_threshold: float = 0.55
+    iou_threshold: float = 0.5
     mask_threshold: float = 0.5
     licence: str = "AGPL-3.0-or-later"
 

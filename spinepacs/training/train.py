@@ -228,14 +228,14 @@ def _loop(run: _Run, pool: Pool, save_every_s: float = 180.0, log_every: int = 2
     seed = run.config.seed * run.config.workers + run.rank
     images, sums, saved_s, mark = 0, torch.zeros(4), run.used_s, time.monotonic()
     for batch in stream(pool, seed, run.step, run.config.scale):
-        sums += run.train_on(batch)
+        sums += run.train_on(batch) * len(batch["img"])
         images += len(batch["img"])
         now = time.monotonic()
         # All workers go by one clock, so that they end at the same step.
         run.used_s, mark = agreed(run.used_s + now - mark, run.config.workers), now
         if run.step % log_every == 0:
             if run.rank == 0:
-                _write_log(run, images * run.config.workers, sums / log_every)
+                _write_log(run, images * run.config.workers, sums / images)
             images, sums = 0, torch.zeros(4)
         if run.used_s - saved_s > save_every_s:
             if run.rank == 0:
