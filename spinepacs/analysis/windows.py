@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +25,8 @@ _LARGEST_ENLARGEMENT = 2.0
 """Input px for a native px: beyond it there is nothing left to see."""
 _OVERLAP_BODIES = 3.0
 """Neighbouring windows share so many bodies, so that each body is whole in one of them."""
-_SAME = 0.55
-"""Share of the smaller box that two detections of one vertebra have in common."""
+_SAME = 0.3
+"""Two outlines that overlap by more (intersection over union) are one vertebra."""
 _EDGE_PX = 2.0
 """Input px: a box nearer to the window's edge is cut off by it."""
 
@@ -142,18 +143,18 @@ def join(found: Sequence[Detection], closer: Sequence[Detection]) -> tuple[Detec
     """Detections of both looks without doubles: the closer outline, the mean of the level scores."""
     kept: list[Detection] = []
     for detection in sorted(closer, key=lambda item: -item.score):
-        if not any(_overlap(detection.box_px, other.box_px) > _SAME for other in kept):
+        if not any(_overlap(detection, other) > _SAME for other in kept):
             kept.append(detection)
     joined = []
     for detection in kept:
-        overlaps = [_overlap(detection.box_px, other.box_px) for other in found]
+        overlaps = [_overlap(detection, other) for other in found]
         if overlaps and max(overlaps) > _SAME:
             other = found[int(np.argmax(overlaps))]
             scores = (detection.class_scores + other.class_scores) * np.float32(0.5)
             joined.append(replace(detection, class_scores=scores, score=max(detection.score, other.score)))
         else:
             joined.append(detection)
-    missed = [one for one in found if all(_overlap(one.box_px, other.box_px) <= _SAME for other in kept)]
+    missed = [one for one in found if all(_overlap(one, other) <= _SAME for other in kept)]
     return tuple(sorted([*joined, *missed], key=lambda item: -item.score))
 
 
@@ -177,11 +178,15 @@ def _is_whole(box: Floats, window: Window, edge: float, shape: tuple[int, ...]) 
     return all(inside) and all(beyond)
 
 
-def _overlap(first: Floats, second: Floats) -> float:
-    """Share of the smaller box that lies in the other."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
+def _overlap(first: Detection, second: Detection) -> float:
+    """Intersection over union of two bodies' convex hulls.
+
+    Boxes would not do: those of neighbours in a tilted spine overlap too.
+    """
+    one, other = first.box_px, second.box_px
+    if (one[:2] >= other[2:]).any() or (other[:2] >= one[2:]).any():
         return 0.0
-    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
-    return float(width * height / max(min(areas), 1e-9))
+    hulls = [cv2.convexHull(item.outline.points.astype(np.float32)) for item in (first, second)]
+    common = cv2.intersectConvexConvex(*hulls)[0]
+    areas = sum(cv2.contourArea(hull) for hull in hulls)
+    return float(common / max(areas - common, 1e-9))

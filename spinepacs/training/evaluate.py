@@ -25,6 +25,8 @@ from spinepacs.training.metrics import FilmResult, box_iou, summary
 
 _LEAST_SCORE = 0.01
 """Of the detections that enter the precision-recall curve."""
+_WINDOW_BODY_PX = 40.0
+"""Scale of the closer look, as ``export`` writes it into a manifest."""
 _RASTER_SIDE_PX = 64
 """A pair of outlines is compared on a grid that gives its longer side this many cells, at least."""
 
@@ -51,7 +53,18 @@ def open_segmenter(model: Path, threads: int = 2) -> Segmenter:
         return segmenter
     side_px = 640
     manifest = Manifest(
-        "checkpoint", "0", "", tuple(Level), side_px, side_px, 114, _LEAST_SCORE, 0.5, 0.5, sha256=""
+        "checkpoint",
+        "0",
+        "",
+        tuple(Level),
+        side_px,
+        side_px,
+        114,
+        _LEAST_SCORE,
+        0.5,
+        0.5,
+        "",
+        _WINDOW_BODY_PX,
     )
     return TorchSegmenter(model, manifest)
 

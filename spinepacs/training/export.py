@@ -41,7 +41,7 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the manifest says beside the file's own digest: identity, thresholds (0 … 1) and origin."""
+    """What the manifest says beside the file's own digest: identity, thresholds (0 … 1), closer look (px), origin."""
 
     name: str
     version: str
@@ -49,6 +49,7 @@ class ModelFacts:
     score_threshold: float = 0.25
     iou_threshold: float = 0.5
     mask_threshold: float = 0.5
+    window_body_px: float = 40.0
     licence: str = "AGPL-3.0-or-later"
 
 
@@ -202,6 +203,8 @@ def manifest_text(onnx_path: Path, facts: ModelFacts) -> str:
         f"score_threshold = {facts.score_threshold}",
         f"iou_threshold = {facts.iou_threshold}",
         f"mask_threshold = {facts.mask_threshold}",
+        "# Height of a body in the input at the second, closer look (analysis.windows); 0: none.",
+        f"window_body_px = {facts.window_body_px:g}",
         "",
         f"training_data = {json.dumps(facts.training_data, ensure_ascii=False)}",
         f'ultralytics_version = "{ultralytics.__version__}"',
@@ -253,12 +256,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", required=True)
     parser.add_argument("--training-data", default="", help="one sentence for the manifest")
     parser.add_argument("--score-threshold", type=float, default=ModelFacts.score_threshold)
+    parser.add_argument("--window-body-px", type=float, default=ModelFacts.window_body_px)
     given = parser.parse_args(arguments)
     facts = ModelFacts(
         given.name or given.out.name,
         given.version,
         given.training_data,
         score_threshold=given.score_threshold,
+        window_body_px=given.window_body_px,
     )
     worst = export(given.model, given.out, facts)
     sys.stdout.write(f"torch and ONNX Runtime differ by at most {worst}\n")
