@@ -56,7 +56,9 @@ def _best_iou(folder, display):
     """For each of their masks, the IoU of the best of ours."""
     ours = [
         _pixels(detection.outline, display.shape)
-        for detection in Segmenter.open(folder, threads=1).detect(display)
+        for detection in Segmenter.open(folder, threads=1).detect_whole(
+            display
+        )  # one look, as Ultralytics takes
     ]
     return [
         max((float((mask & own).sum() / (mask | own).sum()) for own in ours), default=0.0)
