@@ -19,16 +19,18 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
-from pynetdicom import AE
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # defined at run time by pynetdicom
 
 from spinepacs.analysis.grade import Policy
 from spinepacs.analysis.segment import Segmenter
+from spinepacs.delivery import associate
 from spinepacs.errors import SpinepacsError
 from spinepacs.settings import Destination, Settings
 from spinepacs.store.ledger import Ledger
 
 _LABELMAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
+_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -106,27 +108,24 @@ def _proposals(destination: Destination, settings: Settings) -> dict[str, tuple[
 
 def _destination(destination: Destination, settings: Settings) -> CheckResult:
     name = f"destination {destination.name}"
-    entity = AE(ae_title=destination.calling_ae_title or settings.listener.ae_title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
-    entity.connection_timeout = 10
-    entity.add_requested_context(Verification)
     proposals = _proposals(destination, settings)
+    contexts = [build_context(Verification)]
     for sop_class, syntax in proposals.values():
-        entity.add_requested_context(sop_class, [syntax, ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-    association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title)
-    if not association.is_established:
-        why = (
-            "rejected the association (check both AE titles)"
-            if association.is_rejected
-            else "cannot be reached"
-        )
-        return CheckResult(name, False, f"{destination.host}:{destination.port} {why}")
-    try:
+        contexts.append(build_context(sop_class, [syntax, ExplicitVRLittleEndian, ImplicitVRLittleEndian]))
+    # Whoever waits for the answer is a person: no destination gets longer than this.
+    patient = destination.model_copy(update={"timeout_s": _TIMEOUT_S})
+    calling_ae = destination.calling_ae_title or settings.listener.ae_title
+    with associate(patient, calling_ae, contexts) as association:
+        if not association.is_established:
+            why = (
+                "rejected the association (check both AE titles)"
+                if association.is_rejected
+                else "cannot be reached"
+            )
+            return CheckResult(name, False, f"{destination.host}:{destination.port} {why}")
         accepted = {context.abstract_syntax for context in association.accepted_contexts}
         missing = [kind for kind, (sop_class, _) in proposals.items() if sop_class not in accepted]
         echo = association.send_c_echo() if Verification in accepted else None
-    finally:
-        association.release()
     if missing:
         return CheckResult(
             name, False, f"does not accept {', '.join(missing)}: see docs/output.md for what to change"
