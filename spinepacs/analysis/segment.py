@@ -89,7 +89,8 @@ class Segmenter:
     ) -> tuple[Detection, ...]:
         """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
 
-        AP films are read as a whole only: windows were measured to find nothing more on them (models/CHANGELOG.md).
+        AP films are read as a whole only: windows were measured to find nothing more on them
+        (docs/decisions/0004-a-closer-look-beside-ap.md).
 
         Parameters
         ----------

@@ -145,17 +145,21 @@ def join(found: Sequence[Detection], closer: Sequence[Detection]) -> tuple[Detec
     for detection in sorted(closer, key=lambda item: -item.score):
         if not any(_overlap(detection, other) > _SAME for other in kept):
             kept.append(detection)
-    joined = []
+    joined, seen_again = [], set[int]()
     for detection in kept:
-        overlaps = [_overlap(detection, other) for other in found]
-        if overlaps and max(overlaps) > _SAME:
-            other = found[int(np.argmax(overlaps))]
-            scores = (detection.class_scores + other.class_scores) * np.float32(0.5)
-            joined.append(replace(detection, class_scores=scores, score=max(detection.score, other.score)))
-        else:
-            joined.append(detection)
-    missed = [one for one in found if all(_overlap(one, other) <= _SAME for other in kept)]
+        overlaps = np.array([_overlap(detection, other) for other in found])
+        seen_again.update(np.flatnonzero(overlaps > _SAME).tolist())
+        joined.append(
+            _averaged(detection, found[int(overlaps.argmax())]) if (overlaps > _SAME).any() else detection
+        )
+    missed = [one for index, one in enumerate(found) if index not in seen_again]
     return tuple(sorted([*joined, *missed], key=lambda item: -item.score))
+
+
+def _averaged(closer: Detection, whole: Detection) -> Detection:
+    """One vertebra seen in both looks."""
+    scores = (closer.class_scores + whole.class_scores) * np.float32(0.5)
+    return replace(closer, class_scores=scores, score=max(closer.score, whole.score))
 
 
 def _moved(detection: Detection, window: Window) -> Detection:
