@@ -12,12 +12,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from spinepacs.dicom.identity import MANUFACTURER
 from spinepacs.dicom.parse import items, parse, text, texts, uid
 from spinepacs.errors import BadInput
 from spinepacs.study import StudyHeader, View
 
 _Meaning = TypeVar("_Meaning")
-_OURS = "spinepacs"
 _DESCRIPTIONS = (
     "StudyDescription",
     "SeriesDescription",
@@ -88,7 +88,7 @@ def header_of(dataset: Dataset) -> StudyHeader:
         accession_number=text(dataset, "AccessionNumber"),
         study_description=text(dataset, "StudyDescription"),
         manufacturer=text(dataset, "Manufacturer"),
-        is_ours=text(dataset, "Manufacturer") == text(dataset, "ManufacturerModelName") == _OURS,
+        is_ours=text(dataset, "Manufacturer") == text(dataset, "ManufacturerModelName") == MANUFACTURER,
     )
 
 
