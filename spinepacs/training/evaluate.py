@@ -21,12 +21,11 @@ from spinepacs.analysis.manifest import Manifest
 from spinepacs.analysis.segment import Segmenter
 from spinepacs.anatomy import Level
 from spinepacs.training.dataset import Film, read_lateral_corners, read_yolo_seg
+from spinepacs.training.export import INPUT_SIDE_PX, ModelFacts, open_torch
 from spinepacs.training.metrics import FilmResult, box_iou, summary
 
 _LEAST_SCORE = 0.01
 """Of the detections that enter the precision-recall curve."""
-_WINDOW_BODY_PX = 40.0
-"""Scale of the closer look, as ``export`` writes it into a manifest."""
 _RASTER_SIDE_PX = 64
 """A pair of outlines is compared on a grid that gives its longer side this many cells, at least."""
 
@@ -35,8 +34,6 @@ class TorchSegmenter(Segmenter):
     """The product's segmenter with the torch network of a checkpoint in the place of ONNX Runtime."""
 
     def __init__(self, checkpoint: Path, manifest: Manifest) -> None:
-        from spinepacs.training.export import open_torch
-
         self.manifest = manifest
         self._run = open_torch(checkpoint)
 
@@ -51,20 +48,20 @@ def open_segmenter(model: Path, threads: int = 2) -> Segmenter:
         segmenter = Segmenter.open(model, threads)
         segmenter.manifest = replace(segmenter.manifest, score_threshold=_LEAST_SCORE)
         return segmenter
-    side_px = 640
+    facts = ModelFacts("checkpoint", "0", "")
     manifest = Manifest(
-        "checkpoint",
-        "0",
-        "",
-        tuple(Level),
-        side_px,
-        side_px,
-        114,
-        _LEAST_SCORE,
-        0.5,
-        0.5,
-        "",
-        _WINDOW_BODY_PX,
+        name=facts.name,
+        version=facts.version,
+        licence=facts.licence,
+        classes=tuple(Level),
+        input_height_px=INPUT_SIDE_PX,
+        input_width_px=INPUT_SIDE_PX,
+        pad_value=114,
+        score_threshold=_LEAST_SCORE,
+        iou_threshold=facts.iou_threshold,
+        mask_threshold=facts.mask_threshold,
+        sha256="",
+        window_body_px=facts.window_body_px,
     )
     return TorchSegmenter(model, manifest)
 
