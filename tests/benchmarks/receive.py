@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -14,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tests.benchmarks.work import running_daemon
 from tests.films import make_dx, write
-from tests.peers import free_port, listens, require
+from tests.peers import free_port, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,22 +27,8 @@ ROUNDS = 3
 @contextmanager
 def our_daemon(folder: Path) -> Iterator[int]:
     """The daemon with its defaults; the quiet period is so long that no study is read meanwhile."""
-    port, config = free_port(), folder / "spinepacs.toml"
-    config.write_text(
-        f'[storage]\nspool = "spool"\ndatabase_url = "sqlite:///ledger.sqlite"\nreserve_mb = 0\n'
-        f"[listener]\nport = {port}\n[assembly]\nquiet_period_s = 3600\n[health]\nenabled = false\n"
-    )
-    spinepacs = str(Path(sys.executable).with_name("spinepacs"))
-    with (folder / "daemon.log").open("wb") as log:
-        daemon = subprocess.Popen([spinepacs, "serve", "--config", str(config)], stderr=log)
-    try:
-        while not listens(port):
-            time.sleep(0.1)
-        time.sleep(3)  # every listener process is up
+    with running_daemon(folder, "[assembly]\nquiet_period_s = 3600\n", warm_up_s=3) as (port, _):
         yield port
-    finally:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(timeout=60)
 
 
 @contextmanager

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +15,8 @@ from spinepacs.analysis.segment import Segmenter
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
 from tests.benchmarks.pipeline import large_film
-from tests.peers import free_port, listens, require
+from tests.benchmarks.work import running_daemon
+from tests.peers import require
 
 STUDIES = 40
 INFERENCES = 20
@@ -62,34 +61,23 @@ def resident_mb(root: int) -> float:
 
 def daemon_rate(folder: Path) -> tuple[float, float]:
     """Studies per second from the first byte sent to the last study recorded, and peak memory (MB)."""
-    port = free_port()
-    config = folder / "spinepacs.toml"
-    config.write_text(
-        f'[storage]\nspool = "spool"\ndatabase_url = "sqlite:///ledger.sqlite"\nreserve_mb = 0\n'
-        f"[listener]\nport = {port}\n[assembly]\nquiet_period_s = 0.5\n"
-        f"[work]\nworkers = {WORKERS}\nthreads_per_worker = 1\npoll_s = 0.1\n[health]\nenabled = false\n"
-    )
     films = [large_film(folder, f"film{number}") for number in range(STUDIES)]
-    spinepacs = str(Path(sys.executable).with_name("spinepacs"))
-    with (folder / "daemon.log").open("wb") as log:
-        daemon = subprocess.Popen([spinepacs, "serve", "--config", str(config)], stderr=log)
-    try:
-        while not listens(port):
-            time.sleep(0.1)
-        time.sleep(5)  # the workers load the model
+    more = (
+        f"[assembly]\nquiet_period_s = 0.5\n"
+        f"[work]\nworkers = {WORKERS}\nthreads_per_worker = 1\npoll_s = 0.1\n"
+    )
+    # The workers load the model while it warms up.
+    with running_daemon(folder, more, warm_up_s=5) as (port, daemon_pid):
         start, peak = time.perf_counter(), 0.0
         sender = subprocess.Popen(
             [require("storescu"), "-pdu", "131072", "127.0.0.1", str(port), *map(str, films)]
         )
         with Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
             while ledger.counts().studies.get("delivered", 0) < STUDIES:
-                peak = max(peak, resident_mb(daemon.pid))
+                peak = max(peak, resident_mb(daemon_pid))
                 time.sleep(0.1)
         seconds = time.perf_counter() - start
         sender.wait()
-    finally:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(timeout=60)
     return STUDIES / seconds, peak
 
 

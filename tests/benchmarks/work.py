@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +17,31 @@ from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, NewArrival
 from spinepacs.store.spool import Spool
 from spinepacs.study import Source
+from tests.peers import free_port, listens
+
+
+@contextmanager
+def running_daemon(folder: Path, more: str, warm_up_s: float) -> Iterator[tuple[int, int]]:
+    """Run ``spinepacs serve`` on SQLite below ``folder``; gives the listener's port and the process id.
+
+    ``more`` is further TOML; ``warm_up_s`` is waited after the port answers.
+    """
+    port, config = free_port(), folder / "spinepacs.toml"
+    config.write_text(
+        f'[storage]\nspool = "spool"\ndatabase_url = "sqlite:///ledger.sqlite"\nreserve_mb = 0\n'
+        f"[listener]\nport = {port}\n[health]\nenabled = false\n{more}"
+    )
+    spinepacs = str(Path(sys.executable).with_name("spinepacs"))
+    with (folder / "daemon.log").open("wb") as log:
+        daemon = subprocess.Popen([spinepacs, "serve", "--config", str(config)], stderr=log)
+    try:
+        while not listens(port):
+            time.sleep(0.1)
+        time.sleep(warm_up_s)
+        yield port, daemon.pid
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=60)
 
 
 def ingest(film: Path, spool: Spool, ledger: Ledger, versions: Versions) -> Claim:
