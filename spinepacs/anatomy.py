@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
@@ -75,6 +76,19 @@ class DiscLevel(NamedTuple):
     def name(self) -> str:
         """Usual name, for instance ``L4/L5``."""
         return f"{self.upper.name}/{self.lower.name}"
+
+
+@dataclass(frozen=True)
+class Span:
+    """From one level to another, both included: what a regional angle or a curve spans."""
+
+    upper: Level
+    lower: Level
+
+    @property
+    def name(self) -> str:
+        """Usual name, for instance ``L1-S1``."""
+        return f"{self.upper.name}-{self.lower.name}"
 
 
 ALL_DISCS: tuple[DiscLevel, ...] = tuple(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spinepacs.anatomy import DiscLevel, Level
 from spinepacs.geometry import Endplate, Outline, Spacing
+from spinepacs.measures import Measure
 from spinepacs.study import View
 
 
@@ -215,6 +216,7 @@ class Reading:
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds by step: read, normalise, infer, segment, label, measure, grade, segmentation, report, overlay."""
+    measures: tuple[Measure, ...] = ()
 
 
 class ObjectKind(StrEnum):
