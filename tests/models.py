@@ -7,6 +7,7 @@ whole path from the session to the outlines is the real one, without a training.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from spinepacs.analysis.normalise import to_input
+from spinepacs.analysis.normalise import input_shape, to_input
 from spinepacs.anatomy import Level
 from spinepacs.geometry import Points
 from tests.phantoms import Phantom, scores_of
@@ -22,25 +23,29 @@ from tests.phantoms import Phantom, scores_of
 GATE = 0.7
 """Grey (0–1) that a film must reach somewhere for the model to find anything."""
 MASKS = 32
-CELLS = 160
-STRIDE_PX = 4.0
+INPUT_PX = 640
+STRIDE_PX = 4
 
 
-def write_model(folder: Path, phantom: Phantom, **changes: object) -> Path:
+def write_model(
+    folder: Path,
+    phantom: Phantom,
+    sizes: Sequence[int | str] = ("batch", "height", "width"),
+    **changes: object,
+) -> Path:
     """Write ``model.onnx`` and ``manifest.toml`` into a folder, for films of the phantom's size.
 
-    ``changes`` replace values of the manifest; None removes a key.
+    ``changes`` replace values of the manifest; None removes a key. ``sizes``: as the input declares them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = _onnx(*heads(phantom))
+    weights = _onnx(*heads(phantom), sizes)
     (folder / "model.onnx").write_bytes(weights)
     manifest: dict[str, object] = {
         "name": "made-up",
         "version": "1",
         "licence": "none",
         "classes": [level.name for level in Level],
-        "input_height_px": 640,
-        "input_width_px": 640,
+        "input_px": INPUT_PX,
         "pad_value": 114,
         "score_threshold": 0.25,
         "iou_threshold": 0.55,
@@ -57,13 +62,14 @@ def _toml(value: object) -> str:
 
 
 def heads(phantom: Phantom) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """``output0`` (1, 61, N) with a good and a worse anchor for each body, and ``output1`` (1, 32, 160, 160)."""
-    _, letterbox = to_input(np.zeros((phantom.rows, phantom.columns), np.uint8), 640, 640)
+    """``output0`` (1, 61, N) with a good and a worse anchor for each body, and ``output1`` (1, 32, h / 4, w / 4)."""
+    shape = input_shape(phantom.rows, phantom.columns, INPUT_PX)
+    _, letterbox = to_input(np.zeros((phantom.rows, phantom.columns), np.uint8), *shape)
     output0 = np.zeros((1, 4 + len(Level) + MASKS, 2 * len(phantom.bodies)), np.float32)
-    output1 = np.zeros((1, MASKS, CELLS, CELLS), np.float32)
+    output1 = np.zeros((1, MASKS, shape[0] // STRIDE_PX, shape[1] // STRIDE_PX), np.float32)
     for number, (level, body) in enumerate(phantom.bodies.items()):
         corners = letterbox.to_input(body)
-        output1[0, number] = inside_px(corners) / 2
+        output1[0, number] = inside_px(corners, output1.shape[2:]) / 2
         low, high = corners.min(axis=0), corners.max(axis=0)
         for column, worse in ((2 * number, 0), (2 * number + 1, 1)):
             anchor = output0[0, :, column]
@@ -73,10 +79,10 @@ def heads(phantom: Phantom) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return output0, output1
 
 
-def inside_px(corners: Points) -> NDArray[np.float32]:
-    """(160, 160) float32: how far the cells' centres lie inside a convex clockwise polygon, input px."""
-    centres = (np.moveaxis(np.indices((CELLS, CELLS)), 0, 2)[:, :, ::-1] + 0.5) * STRIDE_PX
-    distance = np.full((CELLS, CELLS), np.inf)
+def inside_px(corners: Points, cells: tuple[int, ...]) -> NDArray[np.float32]:
+    """``cells`` float32: how far the cells' centres lie inside a convex clockwise polygon, input px."""
+    centres = (np.moveaxis(np.indices(cells), 0, 2)[:, :, ::-1] + 0.5) * STRIDE_PX
+    distance = np.full(cells, np.inf)
     for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         side = (end - start) / np.hypot(*(end - start))
         offset = centres - start
@@ -84,7 +90,7 @@ def inside_px(corners: Points) -> NDArray[np.float32]:
     return distance.astype(np.float32)
 
 
-def _onnx(output0: NDArray[np.float32], output1: NDArray[np.float32]) -> bytes:
+def _onnx(output0: NDArray[np.float32], output1: NDArray[np.float32], sizes: Sequence[int | str]) -> bytes:
     scores = np.zeros_like(output0)
     scores[:, 4 : 4 + len(Level)] = output0[:, 4 : 4 + len(Level)]
     constants = {"rest": output0 - scores, "scores": scores, "masks": output1, "gate": np.float32(GATE)}
@@ -100,7 +106,7 @@ def _onnx(output0: NDArray[np.float32], output1: NDArray[np.float32]) -> bytes:
     graph = helper.make_graph(
         nodes,
         "made-up",
-        [value("images", TensorProto.FLOAT, [1, 3, 640, 640])],
+        [value("images", TensorProto.FLOAT, [sizes[0], 3, *sizes[1:]])],
         [
             value("output0", TensorProto.FLOAT, output0.shape),
             value("output1", TensorProto.FLOAT, output1.shape),

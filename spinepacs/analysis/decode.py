@@ -61,9 +61,9 @@ def decode(output0: Floats, classes: int, score_threshold: float, iou_threshold:
     Parameters
     ----------
     output0
-        (1, 4 + classes + masks, anchors) float32.
+        (4 + classes + masks, anchors) float32, of one picture.
     """
-    heads = output0[0]
+    heads = output0
     scores = 1 - np.prod(1 - heads[4 : 4 + classes], axis=0)
     chosen = np.flatnonzero(scores >= score_threshold)
     surest = heads[4 : 4 + classes, chosen].max(axis=0)

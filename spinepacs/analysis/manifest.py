@@ -5,9 +5,10 @@ keys of the manifest that are read here::
 
     name, version, licence      identify the model; name and version are part of every output UID
     classes                     the level names in the order of the class scores
-    input_height_px, input_width_px, pad_value
+    input_px, pad_value         longer side of the input
     score_threshold, iou_threshold, mask_threshold
     sha256                      of model.onnx, hexadecimal
+    int8                        table, if there is a model-int8.onnx: its sha256
 
 Any other key (training data, metrics) is for people.
 """
@@ -20,10 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spinepacs.analysis.normalise import STRIDE_PX
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
-
-_STRIDE_PX = 32
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Manifest:
         Identity of the model; part of every output UID.
     classes
         Level of each class score, in the network's order.
-    input_height_px, input_width_px
-        Size of the input, multiples of 32.
+    input_px
+        Longer side of the input, a multiple of 32; the shorter one is as long as the picture needs.
     pad_value
         Grey (0–255) beside the letterboxed film.
     score_threshold
@@ -50,20 +50,22 @@ class Manifest:
         Height of a body in the input at the second, closer look (``analysis.windows``); 0: no second look.
     sha256
         Of ``model.onnx``, lower-case hexadecimal.
+    int8_sha256
+        Of ``model-int8.onnx``; empty where the model has none.
     """
 
     name: str
     version: str
     licence: str
     classes: tuple[Level, ...]
-    input_height_px: int
-    input_width_px: int
+    input_px: int
     pad_value: int
     score_threshold: float
     iou_threshold: float
     mask_threshold: float
     sha256: str
     window_body_px: float = 0.0
+    int8_sha256: str = ""
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -95,22 +97,21 @@ class Manifest:
             version=str(data["version"]),
             licence=str(data["licence"]),
             classes=tuple(Level[name] for name in data["classes"]),
-            input_height_px=int(data["input_height_px"]),
-            input_width_px=int(data["input_width_px"]),
+            input_px=int(data["input_px"]),
             pad_value=int(data["pad_value"]),
             score_threshold=float(data["score_threshold"]),
             iou_threshold=float(data["iou_threshold"]),
             mask_threshold=float(data["mask_threshold"]),
             sha256=str(data["sha256"]).lower(),
             window_body_px=float(data.get("window_body_px", 0)),
+            int8_sha256=str(data.get("int8", {}).get("sha256", "")).lower(),
         )
 
     def _check(self, path: Path) -> None:
-        sides = (self.input_height_px, self.input_width_px)
         thresholds = (self.score_threshold, self.iou_threshold, self.mask_threshold)
         sound = {
             "classes (each level once)": 0 < len(self.classes) == len(set(self.classes)),
-            "input size (multiples of 32)": all(side > 0 and side % _STRIDE_PX == 0 for side in sides),
+            "input_px (a multiple of 32)": self.input_px > 0 and self.input_px % STRIDE_PX == 0,
             "thresholds (between 0 and 1)": all(0 < threshold < 1 for threshold in thresholds),
             "window_body_px (0, or 8 and more)": self.window_body_px == 0 or self.window_body_px >= 8,
             "pad_value (0 to 255)": 0 <= self.pad_value <= 255,
@@ -120,22 +121,21 @@ class Manifest:
             raise BadModel(f"{path}: unusable: {', '.join(wrong)}")
 
 
-def checked_weights(folder: Path, manifest: Manifest) -> bytes:
-    """Bytes of ``model.onnx``, only if they are the ones that the manifest names.
+def checked_weights(folder: Path, manifest: Manifest, *, int8: bool = False) -> bytes:
+    """Bytes of ``model.onnx`` or ``model-int8.onnx``, only if they are the ones that the manifest names.
 
     Raises
     ------
     BadModel
         If the file is missing or its SHA-256 differs.
     """
-    path = folder / "model.onnx"
+    path = folder / ("model-int8.onnx" if int8 else "model.onnx")
+    named = manifest.int8_sha256 if int8 else manifest.sha256
     try:
         weights = path.read_bytes()
     except OSError as error:
         raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
     found = hashlib.sha256(weights).hexdigest()
-    if found != manifest.sha256:
-        raise BadModel(
-            f"{path}: sha256 is {found}, the manifest says {manifest.sha256}: altered or half-copied"
-        )
+    if found != named:
+        raise BadModel(f"{path}: sha256 is {found}, the manifest says {named}: altered or half-copied")
     return weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import gcd
+import math
 
 import cv2
 import numpy as np
@@ -10,8 +10,20 @@ from numpy.typing import NDArray
 
 from spinepacs.geometry import Letterbox, Spacing
 
+STRIDE_PX = 32
+"""The network halves its input five times."""
 _SQUARE_WITHIN = 0.02
 """Pixels whose sides differ by less than this share are shown to the network as they are."""
+
+
+def input_shape(rows: int, columns: int, input_px: int) -> tuple[int, int]:
+    """Height and width of the input that shows a picture with its longer side at ``input_px``; multiples of 32.
+
+    A slim film in a square would make the network read grey padding for more than half of its time.
+    """
+    scale = input_px / max(rows, columns)
+    height, width = (STRIDE_PX * max(1, math.ceil(side * scale / STRIDE_PX)) for side in (rows, columns))
+    return height, width
 
 
 def to_input(
@@ -39,7 +51,7 @@ def to_input(
         Native px ↔ input px.
     """
     rows, columns = display.shape
-    unit = gcd(height_px, width_px)
+    unit = math.gcd(height_px, width_px)
     high, wide = height_px // unit, width_px // unit
     times = max(-(-rows // high), -(-columns // wide))
     halvings = max((times // unit).bit_length() - 1, 0)

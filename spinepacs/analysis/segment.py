@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +12,21 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spinepacs.analysis.decode import Candidates, decode
-from spinepacs.analysis.label import label
 from spinepacs.analysis.manifest import Manifest, checked_weights
-from spinepacs.analysis.normalise import to_input
+from spinepacs.analysis.normalise import input_shape, to_input
 from spinepacs.analysis.outline import mask_outline
-from spinepacs.analysis.windows import look_closer, plan_windows
+from spinepacs.analysis.windows import join, placed, plan_windows
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
-from spinepacs.findings import Detection, Spine
+from spinepacs.findings import Detection
 from spinepacs.geometry import Letterbox, Outline
 from spinepacs.study import View
 
 Step = Callable[[str], AbstractContextManager[None]]
 """Opens a context around a named step, to take its time."""
 
+_MOST_AT_ONCE = 4
+"""Pictures in one batch: more take memory and no less time."""
 _LEAST_AREA_PX = 12.0
 """Outlines smaller than this (square input px) are specks, not vertebrae."""
 
@@ -89,9 +89,6 @@ class Segmenter:
     ) -> tuple[Detection, ...]:
         """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
 
-        AP films are read as a whole only: windows were measured to find nothing more on them
-        (docs/decisions/0004-a-closer-look-beside-ap.md).
-
         Parameters
         ----------
         display
@@ -99,36 +96,50 @@ class Segmenter:
         view
             As the header states it; if it does not, the first look tells.
         step
-            Called with ``normalise``, ``infer`` and ``segment``, once for each picture that the network reads.
+            Called with ``normalise``, ``infer`` and ``segment``, once for each look.
 
         Returns
         -------
         Detections in native px, best first; empty where there is no vertebra.
         """
-        look = partial(self.detect_whole, step=step)
-        found = look(display)
-        manifest = self.manifest
-        if not manifest.window_body_px or _is_ap(view, found):
-            return found
-        side = min(manifest.input_height_px, manifest.input_width_px)
-        rows, columns = display.shape
-        windows = plan_windows(found, rows, columns, side, manifest.window_body_px)
-        return look_closer(look, display, found, windows, manifest.pad_value, side)
+        found = self.detect_whole(display, step)
+        return join(found, self.detect_closer(display, found, step))
 
     def detect_whole(self, display: NDArray[np.uint8], step: Step = _untimed) -> tuple[Detection, ...]:
-        """Normalise, infer and decode one picture, once; parameters and result as for :meth:`detect`."""
+        """Only the first look of :meth:`detect`, with its parameters and result."""
+        shape = input_shape(*display.shape, self.manifest.input_px)
+        return self._look([display], shape, step)[0]
+
+    def detect_closer(
+        self, display: NDArray[np.uint8], found: Sequence[Detection], step: Step = _untimed
+    ) -> list[Detection]:
+        """Only the second look: what windows along ``found`` show, native px; a body may come more than once."""
         manifest = self.manifest
-        with step("normalise"):
-            tensor, letterbox = to_input(
-                display, manifest.input_height_px, manifest.input_width_px, manifest.pad_value
-            )
-        with step("infer"):
-            heads = self.infer(tensor)
-        with step("segment"):
-            return self.read_heads(*heads, letterbox, *display.shape)
+        if not manifest.window_body_px:
+            return []
+        windows, width_px = plan_windows(found, *display.shape, manifest.input_px, manifest.window_body_px)
+        pictures = [window.cut(display, manifest.pad_value) for window in windows]
+        shown = self._look(pictures, (manifest.input_px, width_px), step)
+        return placed(windows, shown, display.shape, manifest.input_px)
+
+    def _look(
+        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int], step: Step
+    ) -> list[tuple[Detection, ...]]:
+        """Normalise, infer and decode pictures of like proportions; the detections are in px of each."""
+        found: list[tuple[Detection, ...]] = []
+        for first in range(0, len(pictures), _MOST_AT_ONCE):
+            part = pictures[first : first + _MOST_AT_ONCE]
+            with step("normalise"):
+                inputs = [to_input(picture, *shape, self.manifest.pad_value) for picture in part]
+            with step("infer"):
+                heads = self.infer(np.concatenate([tensor for tensor, _ in inputs]))
+            with step("segment"):
+                for picture, (_, letterbox), *head in zip(part, inputs, *heads, strict=True):
+                    found.append(self.read_heads(*head, letterbox, *picture.shape))
+        return found
 
     def infer(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the network: (1, 3, h, w) float32 → ``output0``, ``output1`` (see ``analysis.decode``)."""
+        """Run the network: (n, 3, h, w) float32 → ``output0``, ``output1`` (see ``analysis.decode``)."""
         output0, output1 = self._session.run(None, {self._input_name: tensor})[:2]
         return output0, output1
 
@@ -140,13 +151,13 @@ class Segmenter:
         rows: int,
         columns: int,
     ) -> tuple[Detection, ...]:
-        """Heads of a film of rows × columns → detections in native px."""
+        """Heads (without the batch axis) of a picture of rows × columns → detections in its px."""
         manifest = self.manifest
         found = decode(output0, len(manifest.classes), manifest.score_threshold, manifest.iou_threshold)
         film = letterbox.to_input(np.array([[0.0, 0.0], [columns, rows]]))
         boxes = found.boxes_px.astype(np.float64).reshape(-1, 2, 2).clip(film[0], film[1])
         detections = (
-            self._detection(found, index, box, output1[0], letterbox) for index, box in enumerate(boxes)
+            self._detection(found, index, box, output1, letterbox) for index, box in enumerate(boxes)
         )
         return tuple(detection for detection in detections if detection)
 
@@ -159,7 +170,7 @@ class Segmenter:
         letterbox: Letterbox,
     ) -> Detection | None:
         threshold = self.manifest.mask_threshold
-        stride_px = self.manifest.input_width_px / prototypes.shape[2]
+        stride_px = letterbox.input_width_px / prototypes.shape[2]
         logit = float(np.log(threshold / (1 - threshold)))
         points = mask_outline(prototypes, found.coefficients[index], box.ravel(), stride_px, logit)
         if points is None or len(points) < 3 or Outline(points).area_px < _LEAST_AREA_PX:
@@ -172,13 +183,6 @@ class Segmenter:
             box_px=letterbox.to_native(box).ravel(),
             outline=Outline(letterbox.to_native(points)),
         )
-
-
-def _is_ap(view: View, found: Sequence[Detection]) -> bool:
-    if view is View.UNKNOWN:
-        spine = label(found, view, None)
-        return isinstance(spine, Spine) and spine.view is View.AP
-    return view is View.AP
 
 
 def scaled(detection: Detection, factor: NDArray[np.float64]) -> Detection:
@@ -203,17 +207,11 @@ def _options(threads: int) -> ort.SessionOptions:
 
 def _check_shapes(folder: Path, manifest: Manifest, session: ort.InferenceSession) -> None:
     """Refuse a model whose input and heads are not those that the manifest promises."""
-    height, width = manifest.input_height_px, manifest.input_width_px
-    expected_input = [1, 3, height, width]
     shapes = [tensor.shape for tensor in (*session.get_inputs()[:1], *session.get_outputs()[:2])]
-    fits = len(shapes) == 3 and all(
-        not isinstance(have, int) or have == want
-        for have, want in zip(shapes[0], expected_input, strict=False)
-    )
-    if not fits or len(shapes[0]) != 4 or len(shapes[1]) != 3 or len(shapes[2]) != 4:
-        raise BadModel(
-            f"{folder}: input and heads {shapes} do not fit input {expected_input} of the manifest"
-        )
+    if [len(shape) for shape in shapes] != [4, 3, 4] or shapes[0][1] != 3:
+        raise BadModel(f"{folder}: input and heads {shapes} are not those of a YOLO segmentation network")
+    if any(isinstance(size, int) for size in (shapes[0][0], *shapes[0][2:])):
+        raise BadModel(f"{folder}: the input is {shapes[0]}; batch, height and width must be left open")
     channels, masks = shapes[1][1], shapes[2][1]
     if isinstance(channels, int) and isinstance(masks, int) and channels != 4 + len(manifest.classes) + masks:
         raise BadModel(

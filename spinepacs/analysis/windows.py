@@ -1,4 +1,4 @@
-"""A second, closer look: the network reads square windows along the spine that the whole film has shown.
+"""A second, closer look: the network reads windows along the spine that the whole film has shown.
 
 A full-spine film shrunk to the network's input leaves a cervical body a few pixels high. The first pass still finds
 most of the spine; from where its bodies lie and how large they are, windows are cut from the film so that a body is
@@ -8,7 +8,8 @@ looks are averaged, since only the whole film shows what lies around.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spinepacs.analysis.normalise import STRIDE_PX
 from spinepacs.findings import Detection
 from spinepacs.geometry import Outline
 
@@ -25,6 +27,8 @@ _LARGEST_ENLARGEMENT = 2.0
 """Input px for a native px: beyond it there is nothing left to see."""
 _OVERLAP_BODIES = 3.0
 """Neighbouring windows share so many bodies, so that each body is whole in one of them."""
+_BESIDE_BODIES = 3.0
+"""So many bodies' heights are shown on either side of the spine."""
 _SAME = 0.3
 """Two outlines that overlap by more (intersection over union) are one vertebra."""
 _EDGE_PX = 2.0
@@ -34,17 +38,18 @@ Floats = NDArray[np.float64]
 
 
 class Window(NamedTuple):
-    """A square of the film, native px; it may reach beyond the film."""
+    """A rectangle of the film, native px; it may reach beyond the film."""
 
     left_px: int
     top_px: int
-    side_px: int
+    width_px: int
+    height_px: int
 
     def cut(self, display: NDArray[np.uint8], pad_value: int) -> NDArray[np.uint8]:
-        """The window's pixels, (side, side) uint8, with ``pad_value`` beyond the film."""
-        canvas = np.full((self.side_px, self.side_px), pad_value, np.uint8)
+        """The window's pixels, (height, width) uint8, with ``pad_value`` beyond the film."""
+        canvas = np.full((self.height_px, self.width_px), pad_value, np.uint8)
         top, left = max(self.top_px, 0), max(self.left_px, 0)
-        part = display[top : self.top_px + self.side_px, left : self.left_px + self.side_px]
+        part = display[top : self.top_px + self.height_px, left : self.left_px + self.width_px]
         y, x = top - self.top_px, left - self.left_px
         canvas[y : y + part.shape[0], x : x + part.shape[1]] = part
         return canvas
@@ -52,7 +57,7 @@ class Window(NamedTuple):
 
 def plan_windows(
     found: Sequence[Detection], rows: int, columns: int, input_px: int, body_px: float
-) -> tuple[Window, ...]:
+) -> tuple[tuple[Window, ...], int]:
     """Windows from head to foot that cover what was found, and half a window beyond both ends.
 
     Parameters
@@ -62,30 +67,57 @@ def plan_windows(
     rows, columns
         Size of the film, px.
     input_px
-        Side of the network's square input.
+        Height of a window in the network's input.
     body_px
         Height that a body is to have in the input.
 
     Returns
     -------
-    Empty where nothing was found or a closer look would show nothing new.
+    windows
+        Empty where nothing was found or a closer look would show nothing new.
+    input_width_px
+        Width of every window in the network's input, a multiple of 32: they are read in one batch.
     """
     if not found:
-        return ()
+        return (), 0
     centres = np.array([detection.outline.centroid for detection in found])
     sizes = np.sqrt([detection.outline.area_px for detection in found])
     order = np.argsort(centres[:, 1])
     centres, sizes = centres[order], _smooth(sizes[order])
-    whole_scale = min(input_px / rows, input_px / columns)
-    windows = []
+    whole_scale = input_px / max(rows, columns)
+    spans = []
     for top, local in _steps(centres[:, 1], sizes, rows, input_px / body_px):
-        side = max(round(local * input_px / body_px), round(input_px / _LARGEST_ENLARGEMENT))
-        if input_px / side < _WORTHWHILE * whole_scale:
-            continue
-        near = np.abs(centres[:, 1] - (top + side / 2)) <= side / 2
-        x = centres[near, 0] if near.any() else centres[[np.abs(centres[:, 1] - top).argmin()], 0]
-        windows.append(Window(round((x.min() + x.max()) / 2 - side / 2), round(top), side))
-    return tuple(windows)
+        height = max(local * input_px / body_px, input_px / _LARGEST_ENLARGEMENT)
+        if input_px / height >= _WORTHWHILE * whole_scale:
+            spans.append(_Span(top, height, *_across(centres, top, height), _BESIDE_BODIES * local))
+    if not spans:
+        return (), 0
+    share = max((span.right - span.left + 2 * span.margin) / span.height for span in spans)
+    width_px = min(STRIDE_PX * math.ceil(share * input_px / STRIDE_PX), input_px)
+    return tuple(span.window(width_px / input_px) for span in spans), width_px
+
+
+class _Span(NamedTuple):
+    """A stretch of the spine, native px: from its top on, from the leftmost to the rightmost body, and the margin."""
+
+    top: float
+    height: float
+    left: float
+    right: float
+    margin: float
+
+    def window(self, share: float) -> Window:
+        """The window around it whose width is a share of its height."""
+        width = self.height * share
+        left = (self.left + self.right - width) / 2
+        return Window(round(left), round(self.top), round(width), round(self.height))
+
+
+def _across(centres: Floats, top: float, height: float) -> tuple[float, float]:
+    """Least and largest x of the bodies between top and bottom; of the nearest body where there is none."""
+    near = np.abs(centres[:, 1] - (top + height / 2)) <= height / 2
+    x = centres[near, 0] if near.any() else centres[[np.abs(centres[:, 1] - top).argmin()], 0]
+    return float(x.min()), float(x.max())
 
 
 def _smooth(sizes: Floats) -> Floats:
@@ -107,36 +139,29 @@ def _steps(y: Floats, sizes: Floats, rows: int, bodies: float) -> Iterator[tuple
         top += side - _OVERLAP_BODIES * local
 
 
-def look_closer(
-    detect: Callable[[NDArray[np.uint8]], Sequence[Detection]],
-    display: NDArray[np.uint8],
-    found: Sequence[Detection],
+def placed(
     windows: Sequence[Window],
-    pad_value: int,
+    found: Sequence[Sequence[Detection]],
+    shape: tuple[int, ...],
     input_px: int,
-) -> tuple[Detection, ...]:
-    """Read the windows and join what they show with what the whole film showed.
+) -> list[Detection]:
+    """What each window shows, in the film's px, without the bodies that a window's edge cuts.
 
     Parameters
     ----------
-    detect
-        Reads one picture: (rows, columns) uint8 → detections in its px.
-    display
-        The film.
-    found
-        Detections of the whole film, native px.
-
-    Returns
-    -------
-    Detections in native px, best first; no vertebra twice.
+    windows, found
+        The windows, and the detections in px of each.
+    shape
+        Rows and columns of the film.
+    input_px
+        Height of a window in the network's input.
     """
-    closer: list[Detection] = []
-    for window in windows:
-        edge = _EDGE_PX * window.side_px / input_px
-        for detection in detect(window.cut(display, pad_value)):
-            if _is_whole(detection.box_px, window, edge, display.shape):
-                closer.append(_moved(detection, window))
-    return join(found, closer)
+    return [
+        _moved(detection, window)
+        for window, detections in zip(windows, found, strict=True)
+        for detection in detections
+        if _is_whole(detection.box_px, window, _EDGE_PX * window.height_px / input_px, shape)
+    ]
 
 
 def join(found: Sequence[Detection], closer: Sequence[Detection]) -> tuple[Detection, ...]:
@@ -172,12 +197,12 @@ def _moved(detection: Detection, window: Window) -> Detection:
 def _is_whole(box: Floats, window: Window, edge: float, shape: tuple[int, ...]) -> bool:
     """Whether the window's edge cuts nothing off; where it lies beyond the film there is nothing to cut off."""
     left, top = max(0, -window.left_px), max(0, -window.top_px)
-    right = min(window.side_px, shape[1] - window.left_px)
-    bottom = min(window.side_px, shape[0] - window.top_px)
+    right = min(window.width_px, shape[1] - window.left_px)
+    bottom = min(window.height_px, shape[0] - window.top_px)
     inside = (left or box[0] > edge, top or box[1] > edge)
     beyond = (
-        right < window.side_px or box[2] < window.side_px - edge,
-        bottom < window.side_px or box[3] < window.side_px - edge,
+        right < window.width_px or box[2] < window.width_px - edge,
+        bottom < window.height_px or box[3] < window.height_px - edge,
     )
     return all(inside) and all(beyond)
 

@@ -7,13 +7,13 @@ from spinepacs.analysis.decode import box_iou, decode, suppress
 
 
 def _heads(*anchors, classes=25, masks=32):
-    """(1, 4 + classes + masks, N) heads; each anchor is (cx, cy, w, h, {class: score})."""
-    heads = np.zeros((1, 4 + classes + masks, len(anchors)), np.float32)
+    """(4 + classes + masks, N) heads; each anchor is (cx, cy, w, h, {class: score})."""
+    heads = np.zeros((4 + classes + masks, len(anchors)), np.float32)
     for column, (*box, scores) in enumerate(anchors):
-        heads[0, :4, column] = box
+        heads[:4, column] = box
         for index, score in scores.items():
-            heads[0, 4 + index, column] = score
-        heads[0, 4 + classes :, column] = column
+            heads[4 + index, column] = score
+        heads[4 + classes :, column] = column
     return heads
 
 

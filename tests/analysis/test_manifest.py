@@ -23,7 +23,7 @@ def test_a_sound_model_folder_opens(tmp_path):
         {"sha256": None},
         {"classes": ["C1", "C1"]},
         {"classes": ["skull"]},
-        {"input_height_px": 600},
+        {"input_px": 600},
         {"score_threshold": 1.5},
         {"mask_threshold": "high"},
         {"pad_value": 300},
@@ -52,10 +52,16 @@ def test_weights_that_are_no_network_are_refused(tmp_path):
         Segmenter.open(folder, threads=1)
 
 
-@pytest.mark.parametrize("changes", [{"input_width_px": 1024}, {"classes": ["C1", "C2"]}])
-def test_a_network_that_does_not_fit_its_manifest_is_refused(tmp_path, changes):
-    with pytest.raises(BadModel):
-        Segmenter.open(models.write_model(tmp_path / "m", PHANTOM, **changes), threads=1)
+def test_a_network_that_does_not_fit_its_manifest_is_refused(tmp_path):
+    folder = models.write_model(tmp_path / "m", PHANTOM, classes=["C1", "C2"])
+    with pytest.raises(BadModel, match="61 head channels are not 4 \\+ 2 classes"):
+        Segmenter.open(folder, threads=1)
+
+
+def test_a_network_of_one_fixed_size_is_refused(tmp_path):
+    folder = models.write_model(tmp_path / "m", PHANTOM, sizes=(1, 640, 384))
+    with pytest.raises(BadModel, match="batch, height and width must be left open"):
+        Segmenter.open(folder, threads=1)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.toml"])

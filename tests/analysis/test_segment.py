@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from spinepacs.analysis.endplates import profile
 from spinepacs.analysis.label import label
 from spinepacs.analysis.measure import disc_heights
-from spinepacs.analysis.normalise import to_input
+from spinepacs.analysis.normalise import input_shape, to_input
 from spinepacs.analysis.segment import Segmenter, scaled
 from spinepacs.anatomy import Level
 from spinepacs.geometry import Spacing, SpacingBasis
@@ -94,8 +94,9 @@ def test_scaling_a_detection_scales_box_and_outline(phantom):
 def test_heights_survive_the_way_through_prototypes_and_outlines(segmenter, lefts, rights, degrees):
     phantom = phantoms.spine(left_px=lefts, right_px=rights)
     turned = phantom.moved(phantoms.rotation(degrees, 1500, 900), 1500, 900)
-    _, letterbox = to_input(np.zeros((1500, 900), np.uint8), 640, 640)
-    spine = label(segmenter.read_heads(*models.heads(turned), letterbox, 1500, 900), View.LATERAL, True)
+    _, letterbox = to_input(np.zeros((1500, 900), np.uint8), *input_shape(1500, 900, 640))
+    output0, output1 = models.heads(turned)
+    spine = label(segmenter.read_heads(output0[0], output1[0], letterbox, 1500, 900), View.LATERAL, True)
     discs = disc_heights(spine, Spacing(0.15, 0.15, SpacingBasis.CALIBRATED))
     assert [disc.disc for disc in discs] == list(phantom.discs)
     for disc in discs:

@@ -1,14 +1,12 @@
 """The closer look: windows cover the spine, cut bodies are dropped, no vertebra comes twice."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spinepacs.analysis.windows import Window, join, look_closer, plan_windows
+from spinepacs.analysis.windows import Window, join, placed, plan_windows
 from spinepacs.anatomy import Level
 from spinepacs.findings import Detection
 from spinepacs.geometry import Outline
@@ -38,7 +36,7 @@ def chain(rows: int, columns: int, first: float, last: float, bend: float = 0.0)
 
 
 def holds(window: Window, box: NDArray[np.float64]) -> bool:
-    right, bottom = window.left_px + window.side_px, window.top_px + window.side_px
+    right, bottom = window.left_px + window.width_px, window.top_px + window.height_px
     return bool(window.left_px < box[0] and box[2] < right and window.top_px < box[1] and box[3] < bottom)
 
 
@@ -50,22 +48,27 @@ def test_every_body_is_whole_in_some_window(
 ):
     columns, last = round(rows * aspect), rows * 0.8 / 24 / 1.1
     spine = chain(rows, columns, last * ratio, last, bend * columns)
-    windows = plan_windows(spine, rows, columns, INPUT_PX, body_px)
+    windows, width_px = plan_windows(spine, rows, columns, INPUT_PX, body_px)
     assert windows
+    assert width_px % 32 == 0
     for detection in spine:
         assert any(holds(window, detection.box_px) for window in windows)
     assert len(windows) <= 12
+    for window in windows:
+        assert window.width_px / window.height_px == pytest.approx(
+            width_px / INPUT_PX, abs=2 / window.height_px
+        )
 
 
 def test_a_film_that_shows_its_bodies_large_is_not_read_again():
     spine = [body(320, 60 + 70 * i, 55, Level(i + 1)) for i in range(8)]
-    assert plan_windows(spine, 640, 640, INPUT_PX, BODY_PX) == ()
-    assert plan_windows([], 3000, 1000, INPUT_PX, BODY_PX) == ()
+    assert plan_windows(spine, 640, 640, INPUT_PX, BODY_PX) == ((), 0)
+    assert plan_windows([], 3000, 1000, INPUT_PX, BODY_PX) == ((), 0)
 
 
 def test_a_window_beyond_the_film_is_padded():
     display = np.arange(100, dtype=np.uint8).reshape(10, 10)
-    cut = Window(-2, 6, 8).cut(display, 114)
+    cut = Window(-2, 6, 8, 8).cut(display, 114)
     assert cut.shape == (8, 8)
     assert (cut[:, :2] == 114).all()
     assert (cut[4:] == 114).all()
@@ -74,25 +77,20 @@ def test_a_window_beyond_the_film_is_padded():
 
 def test_what_a_window_cuts_off_is_left_to_its_neighbour():
     spine = chain(3000, 1200, 70, 95)
-    windows = plan_windows(spine, 3000, 1200, INPUT_PX, BODY_PX)
-    shown: list[Window] = []
+    windows, _ = plan_windows(spine, 3000, 1200, INPUT_PX, BODY_PX)
 
-    def detect(picture: NDArray[np.uint8]) -> Sequence[Detection]:
+    def shown(window: Window) -> list[Detection]:
         """What a perfect network says: each body in the window, clipped by its edges."""
-        window = windows[len(shown)]
-        shown.append(window)
-        assert picture.shape == (window.side_px, window.side_px)
         found = []
         for detection in spine:
             points = detection.outline.points - [window.left_px, window.top_px]
-            clipped = points.clip(0, window.side_px)
+            clipped = points.clip(0, [window.width_px, window.height_px])
             if np.ptp(clipped, axis=0).min() > 5:
                 box = np.array([*clipped.min(axis=0), *clipped.max(axis=0)])
                 found.append(Detection(detection.class_scores, detection.score, box, Outline(clipped)))
         return found
 
-    display = np.zeros((3000, 1200), np.uint8)
-    result = look_closer(detect, display, [], windows, 114, INPUT_PX)
+    result = join([], placed(windows, [shown(window) for window in windows], (3000, 1200), INPUT_PX))
     assert sorted(one.raw_level for one in result) == [one.raw_level for one in spine]
     for one in result:
         (truth,) = (item for item in spine if item.raw_level == one.raw_level)

@@ -25,7 +25,7 @@ WORKERS = os.cpu_count() or 1
 
 def _infer(folder: str, barrier: object) -> None:
     segmenter = Segmenter.open(Path(folder), threads=1)
-    size = (1, 3, segmenter.manifest.input_height_px, segmenter.manifest.input_width_px)
+    size = (1, 3, segmenter.manifest.input_px, segmenter.manifest.input_px)
     tensor = np.full(size, 0.4, np.float32)
     segmenter.infer(tensor)
     barrier.wait()  # type: ignore[attr-defined]  # multiprocessing's barrier has no public type
