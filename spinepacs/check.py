@@ -59,7 +59,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
 
 def _model(settings: Settings) -> CheckResult:
     try:
-        segmenter = Segmenter.open(settings.model.folder, threads=1)
+        segmenter = Segmenter.open(settings.model.folder, 1, settings.model.precision)
     except SpinepacsError as error:
         return CheckResult("model", False, str(error))
     return CheckResult(

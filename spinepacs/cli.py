@@ -126,7 +126,8 @@ def process(
     from spinepacs.pipeline import Pipeline
 
     settings = load(config) if config else Settings()
-    pipeline = Pipeline.open(model or settings.model.folder, settings.model.policy, settings.output, threads)
+    chosen = settings.model.model_copy(update={"folder": model}) if model else settings.model
+    pipeline = Pipeline.open(chosen, settings.output, threads)
     films = find_films(paths)
     rules = settings.selection if select else None
     batch = Batch(pipeline, out, rules, body_part=body_part, view=view)

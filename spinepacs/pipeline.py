@@ -36,7 +36,7 @@ from spinepacs.findings import (
     StudyResult,
     Versions,
 )
-from spinepacs.settings import OutputSettings
+from spinepacs.settings import ModelSettings, OutputSettings
 from spinepacs.study import Radiograph
 
 _log = logging.getLogger(__name__)
@@ -75,15 +75,16 @@ class Pipeline:
     output: OutputSettings
 
     @classmethod
-    def open(cls, model: Path, policy: Path, output: OutputSettings, threads: int) -> Self:
-        """Load a model folder and a policy file.
+    def open(cls, model: ModelSettings, output: OutputSettings, threads: int) -> Self:
+        """Load the model folder and the policy that the settings name.
 
         Raises
         ------
         BadModel, BadSettings
             If either cannot be used.
         """
-        return cls(Segmenter.open(model, threads), Policy.load(policy), output)
+        segmenter = Segmenter.open(model.folder, threads, model.precision)
+        return cls(segmenter, Policy.load(model.policy), output)
 
     @property
     def versions(self) -> Versions:

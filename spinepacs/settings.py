@@ -142,6 +142,8 @@ class ModelSettings(_Section):
 
     folder: Path = Field(default_factory=lambda: shipped("models", "spine-v0"))
     """Folder with model.onnx and manifest.toml."""
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+    """Which of the folder's models is run: auto takes the int8 one where the processor is made for it."""
     policy: Path = Field(default_factory=lambda: shipped("config", "grading.toml"))
     """The grading policy: every threshold with its source."""
 

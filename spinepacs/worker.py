@@ -63,7 +63,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         threads = settings.work.threads_per_worker or max(1, (os.cpu_count() or 1) // settings.work.workers)
-        self.pipeline = Pipeline.open(settings.model.folder, settings.model.policy, settings.output, threads)
+        self.pipeline = Pipeline.open(settings.model, settings.output, threads)
         self._settings = settings
         self._spool = Spool(settings.storage.spool)
         self._ledger = Ledger.open(settings.storage.database_url, migrate=False)

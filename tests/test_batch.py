@@ -17,7 +17,7 @@ DEMO_FILMS = sorted((Path(__file__).parents[1] / "demo" / "films").glob("*.dcm")
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     settings = Settings()
-    return Pipeline.open(settings.model.folder, settings.model.policy, settings.output, threads=0)
+    return Pipeline.open(settings.model, settings.output, threads=0)
 
 
 def run(

@@ -9,7 +9,7 @@ from spinepacs.errors import Transient
 from spinepacs.findings import ObjectKind
 from spinepacs.geometry import SpacingBasis
 from spinepacs.pipeline import Pipeline
-from spinepacs.settings import OutputSettings, shipped
+from spinepacs.settings import ModelSettings, OutputSettings
 from spinepacs.study import View
 from tests import films, models, phantoms
 
@@ -38,7 +38,7 @@ def _film(picture=None, **elements):
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
     folder = models.write_model(tmp_path_factory.mktemp("model"), PHANTOM)
-    return Pipeline.open(folder, shipped("config", "grading.toml"), OutputSettings(), threads=1)
+    return Pipeline.open(ModelSettings(folder=folder), OutputSettings(), threads=1)
 
 
 @pytest.fixture(scope="module")

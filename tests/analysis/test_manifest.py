@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from spinepacs.analysis.manifest import Manifest
-from spinepacs.analysis.segment import Segmenter
+from spinepacs.analysis.segment import Segmenter, multiplies_int8
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
 from tests import models, phantoms
@@ -76,3 +76,33 @@ def test_a_manifest_that_is_no_toml_is_refused(tmp_path):
     (tmp_path / "manifest.toml").write_text("name = ", encoding="utf-8")
     with pytest.raises(BadModel, match="not valid TOML"):
         Manifest.load(tmp_path)
+
+
+def test_the_int8_model_is_checked_and_named_in_the_version(tmp_path):
+    folder = models.write_model(tmp_path / "m", PHANTOM)
+    weights = (folder / "model.onnx").read_bytes()
+    with pytest.raises(BadModel, match=r"model-int8\.onnx: cannot be read"):
+        Segmenter.open(folder, threads=1, precision="int8")
+    (folder / "model-int8.onnx").write_bytes(weights)
+    with pytest.raises(BadModel, match=r"model-int8\.onnx: sha256"):
+        Segmenter.open(folder, threads=1, precision="int8")
+    with (folder / "manifest.toml").open("a", encoding="utf-8") as manifest:
+        manifest.write(f'\n[int8]\nsha256 = "{hashlib.sha256(weights).hexdigest()}"\n')
+    assert Segmenter.open(folder, threads=1, precision="int8").model_version == "1+int8"
+    assert Segmenter.open(folder, threads=1, precision="fp32").model_version == "1"
+    chosen = "1+int8" if multiplies_int8() else "1"
+    assert Segmenter.open(folder, threads=1).model_version == chosen
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx2 fma", False),
+        ("fpu avx512f avx512_vnni", True),
+        ("avx2 avx_vnni", True),
+        ("fp asimd asimddp", True),
+    ],
+)
+def test_int8_is_for_processors_with_dot_products(tmp_path, flags, expected):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n", encoding="ascii")
+    assert multiplies_int8(tmp_path / "cpuinfo") is expected

@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="spinepacs-benchmark-", dir="/var/tmp") as name:
         folder = Path(name)
         spool, ledger = Spool(folder / "spool"), Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}")
-        pipeline = Pipeline.open(settings.model.folder, settings.model.policy, OutputSettings(), threads=1)
+        pipeline = Pipeline.open(settings.model, OutputSettings(), threads=1)
         destinations = (Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104),)
         for number in range(ROUNDS + 1):
             film = large_film(folder, f"film{number}")
