@@ -1,168 +1,188 @@
-"""Evaluate a model on labelled films as the product reads them: letterbox, network, decoding, outlines in native px.
+"""Evaluate a model on labelled films as the product reads them: detections, chain, outlines and endplates in native px.
 
-Run as ``python -m spinepacs.training.evaluate --model FILE --ap DIR --lateral DIR``; the model is a model folder or a
-checkpoint.
+Run as ``python -m spinepacs.training.evaluate --model DIR|FILE --ap DIR --lateral DIR --synthetic DIR --out DIR``; the
+model is a model folder or a checkpoint. docs/evaluation.md says what each figure means.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from spinepacs.analysis.manifest import Manifest
-from spinepacs.analysis.segment import Segmenter
-from spinepacs.anatomy import Level
+from spinepacs.analysis.segment import Precision, Segmenter
+from spinepacs.study import View
 from spinepacs.training.dataset import Film, read_lateral_corners, read_yolo_seg
-from spinepacs.training.export import INPUT_SIDE_PX, ModelFacts, open_torch
-from spinepacs.training.metrics import FilmResult, box_iou, summary
+from spinepacs.training.evaluate_figures import set_figures
+from spinepacs.training.evaluate_film import (
+    RememberingSegmenter,
+    evaluate_film,
+    open_segmenter,
+    outline_iou,
+)
+from spinepacs.training.evaluate_report import print_table, write_report
+from spinepacs.training.metrics import FilmResult, summary
 
-_LEAST_SCORE = 0.01
-"""Of the detections that enter the precision-recall curve."""
-_RASTER_SIDE_PX = 64
-"""A pair of outlines is compared on a grid that gives its longer side this many cells, at least."""
-
-
-class TorchSegmenter(Segmenter):
-    """The product's segmenter with the torch network of a checkpoint in the place of ONNX Runtime."""
-
-    def __init__(self, checkpoint: Path, manifest: Manifest) -> None:
-        self.manifest = manifest
-        self._run = open_torch(checkpoint)
-
-    def infer(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the network: (1, 3, h, w) float32 to both heads."""
-        return self._run(tensor)
+__all__ = ["evaluate", "evaluate_film", "main", "open_segmenter", "outline_iou", "read_films"]
 
 
-def open_segmenter(model: Path, threads: int = 2) -> Segmenter:
-    """Open a model folder or a checkpoint so that it returns even doubtful detections."""
-    if model.is_dir():
-        segmenter = Segmenter.open(model, threads)
-        segmenter.manifest = replace(segmenter.manifest, score_threshold=_LEAST_SCORE)
-        return segmenter
-    facts = ModelFacts("checkpoint", "0", "")
-    manifest = Manifest(
-        name=facts.name,
-        version=facts.version,
-        licence=facts.licence,
-        classes=tuple(Level),
-        input_height_px=INPUT_SIDE_PX,
-        input_width_px=INPUT_SIDE_PX,
-        pad_value=114,
-        score_threshold=_LEAST_SCORE,
-        iou_threshold=facts.iou_threshold,
-        mask_threshold=facts.mask_threshold,
-        sha256="",
-        window_body_px=facts.window_body_px,
-    )
-    return TorchSegmenter(model, manifest)
+@dataclass(frozen=True)
+class Conditions:
+    """Under which a model is evaluated.
 
-
-def evaluate_film(segmenter: Segmenter, film: Film, *, inverted: bool = False) -> FilmResult:
-    """Detect on one film and compare with its labels; ``inverted`` shows it with black bone.
-
-    Raises
-    ------
-    FileNotFoundError
-        The film is missing or is no image.
+    Parameters
+    ----------
+    model
+        Model folder or checkpoint.
+    precision
+        ``auto``, ``fp32`` or ``int8``, see :meth:`spinepacs.analysis.segment.Segmenter.open`.
+    view
+        What the header states of every film; None: each film's own view.
+    inverted
+        Films are shown with black bone.
+    whole_film_only
+        Without the closer look in windows.
+    min_score
+        In the place of the model's own threshold; None: that.
+    workers
+        Processes that read films, each with one thread.
     """
-    image = cv2.imread(str(film.path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise FileNotFoundError(f"{film.path} is missing or is no image")
-    display = np.asarray(255 - image if inverted else image, np.uint8)
-    found = segmenter.detect(display)
-    outlines = [np.asarray(detection.outline.points, np.float64) for detection in found]
-    # Labels count from pixel centres, the product from the film's corner.
-    truth = [body.outline_px.astype(np.float64) + 0.5 for body in film.bodies]
-    boxes = _boxes(truth)
-    found_boxes = np.array([detection.box_px for detection in found], np.float64).reshape(-1, 4)
-    overlaps = box_iou(found_boxes, boxes)
-    return FilmResult(
-        film.name,
-        np.array([detection.score for detection in found], np.float64),
-        np.array([int(detection.class_scores.argmax()) for detection in found], np.int64),
-        np.array([body.class_id for body in film.bodies], np.int64),
-        overlaps,
-        _outline_overlaps(outlines, truth, overlaps),
-        film.unlabelled,
-    )
+
+    model: Path
+    precision: Precision = "auto"
+    view: View | None = None
+    inverted: bool = False
+    whole_film_only: bool = False
+    min_score: float | None = None
+    workers: int = 1
+
+    def open(self, threads: int = 1) -> RememberingSegmenter:
+        """The model, with its manifest as the conditions ask for it."""
+        segmenter = open_segmenter(self.model, threads, self.precision)
+        manifest = segmenter.manifest
+        if self.whole_film_only:
+            manifest = replace(manifest, window_body_px=0.0)
+        if self.min_score is not None:
+            manifest = replace(manifest, score_threshold=self.min_score)
+        segmenter.manifest = manifest
+        return segmenter
 
 
-def _boxes(outlines: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    return np.array([[*points.min(axis=0), *points.max(axis=0)] for points in outlines]).reshape(-1, 4)
+def read_films(conditions: Conditions, films: Sequence[Film]) -> Iterator[FilmResult]:
+    """Evaluate films in several processes; the results come in the order of the films."""
+    workers = min(conditions.workers, len(films))
+    if workers <= 1:
+        segmenter = conditions.open(threads=2)
+        for film in films:
+            yield evaluate_film(segmenter, film, inverted=conditions.inverted, view=conditions.view)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _open_in_worker, (conditions,)) as pool:
+        yield from pool.map(_read_in_worker, films)
 
 
-def _outline_overlaps(
-    found: Sequence[NDArray[np.float64]], truth: Sequence[NDArray[np.float64]], boxes: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    table = np.zeros((len(found), len(truth)))
-    for row, column in zip(*np.nonzero(boxes > 0.05), strict=True):
-        table[row, column] = outline_iou(found[row], truth[column])
-    return table
+_worker: tuple[Conditions, RememberingSegmenter]
 
 
-def outline_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Intersection over union of two closed outlines, (n, 2) and (m, 2), rasterised alike on a fine grid."""
-    both = np.concatenate([first, second])
-    low, extent = both.min(axis=0), np.ptp(both, axis=0)
-    scale = max(1.0, _RASTER_SIDE_PX * 2 / float(extent.max()))
-    width, height = np.ceil(extent * scale).astype(int) + 3
-    masks = []
-    for outline in (first, second):
-        mask = np.zeros((height, width), np.uint8)
-        cv2.fillPoly(mask, [np.round(((outline - low) * scale + 1) * 16).astype(np.int32)], 1, shift=4)
-        masks.append(mask)
-    union = int(np.count_nonzero(masks[0] | masks[1]))
-    return int(np.count_nonzero(masks[0] & masks[1])) / max(1, union)
+def _open_in_worker(conditions: Conditions) -> None:
+    global _worker  # noqa: PLW0603  (a process pool has no other place for what its tasks share)
+    cv2.setNumThreads(1)
+    _worker = (conditions, conditions.open())
+
+
+def _read_in_worker(film: Film) -> FilmResult:
+    conditions, segmenter = _worker
+    return evaluate_film(segmenter, film, inverted=conditions.inverted, view=conditions.view)
 
 
 def evaluate(
     segmenter: Segmenter, films: Iterable[Film], min_score: float = 0.25, *, inverted: bool = False
 ) -> dict[str, float]:
-    """Every figure of :func:`spinepacs.training.metrics.summary` for a set of films."""
+    """Every figure of :func:`spinepacs.training.metrics.summary` for a set of films, without intervals."""
     return summary([evaluate_film(segmenter, film, inverted=inverted) for film in films], min_score)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; prints the figures as JSON."""
-    parser = argparse.ArgumentParser(description="Evaluate a vertebra model on labelled films.")
-    parser.add_argument("--model", type=Path, required=True, help="model folder or checkpoint (.pt)")
-    parser.add_argument("--ap", type=Path, help="AP folder: its validation groups are used")
-    parser.add_argument("--lateral", type=Path, help="lateral folder with corners.csv")
-    parser.add_argument("--synthetic", type=Path, help="YOLO-seg folder")
-    parser.add_argument("--limit", type=int, help="at most this many films of each set")
-    parser.add_argument("--min-score", type=float, default=0.25, help="for recall, precision and levels")
-    parser.add_argument("--inverted", action="store_true", help="show every film with black bone")
-    given = parser.parse_args(arguments)
-    segmenter = open_segmenter(given.model)
-    figures = {
-        name: evaluate(segmenter, films[: given.limit], given.min_score, inverted=given.inverted)
-        for name, films in _sets(given.ap, given.lateral, given.synthetic).items()
-    }
-    rounded = {name: {key: round(value, 4) for key, value in part.items()} for name, part in figures.items()}
-    sys.stdout.write(json.dumps(rounded, indent=2) + "\n")
-    return 0
-
-
-def _sets(ap: Path | None, lateral: Path | None, synthetic: Path | None) -> dict[str, list[Film]]:
-    from spinepacs.training.train import real_films
-
+def film_sets(ap: Path | None, lateral: Path | None, synthetic: Sequence[Path]) -> dict[str, list[Film]]:
+    """Named sets of labelled films: AP validation groups, lateral films, YOLO-seg folders under their own names."""
     sets: dict[str, list[Film]] = {}
     if ap:
+        from spinepacs.training.train import real_films
+
         sets["ap_validation"] = real_films(ap)[1]
     if lateral:
         sets["lateral"] = read_lateral_corners(lateral)
-    if synthetic:
-        sets["synthetic"] = read_yolo_seg(synthetic)
+    for folder in synthetic:
+        sets[folder.resolve().name] = read_yolo_seg(folder)
     return sets
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="evaluate", description="Evaluate a vertebra model on labelled films."
+    )
+    add = parser.add_argument
+    add("--model", type=Path, required=True, help="model folder or checkpoint (.pt)")
+    add("--ap", type=Path, help="AP folder with corner tables: its validation groups are used")
+    add("--lateral", type=Path, help="lateral folder with corners.csv")
+    add("--synthetic", type=Path, nargs="+", default=[], help="YOLO-seg folders, with truth/ or without")
+    add("--out", type=Path, help="folder for JSON, CSV and pictures; without it there is only the table")
+    add("--limit", type=int, help="at most this many films of each set, spread over it")
+    add(
+        "--view",
+        choices=("header", "unknown"),
+        default="header",
+        help="what the films' headers state of the view",
+    )
+    add("--min-score", type=float, help="in the place of the model's own score threshold")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "int8"),
+        default="auto",
+        help="which of the model's weights are run",
+    )
+    add("--inverted", action="store_true", help="show every film with black bone")
+    add("--whole-film-only", action="store_true", help="without the closer look in windows")
+    add("--worst", type=int, default=8, help="overlays of so many worst films of each set")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: read every set, write the report, print the short table."""
+    given = _parser().parse_args(arguments)
+    conditions = Conditions(
+        model=given.model,
+        precision=given.precision,
+        view=View.UNKNOWN if given.view == "unknown" else None,
+        inverted=given.inverted,
+        whole_film_only=given.whole_film_only,
+        min_score=given.min_score,
+        workers=given.workers,
+    )
+    sets = {name: _spread(films, given.limit) for name, films in _sets_of(given).items()}
+    results = {name: list(read_films(conditions, films)) for name, films in sets.items()}
+    figures = {name: set_figures(part) for name, part in results.items()}
+    print_table(figures)
+    if given.out:
+        write_report(given.out, conditions, sets, results, figures)
+    return 0
+
+
+def _sets_of(given: argparse.Namespace) -> dict[str, list[Film]]:
+    return film_sets(given.ap, given.lateral, given.synthetic)
+
+
+def _spread(films: Sequence[Film], limit: int | None) -> list[Film]:
+    """At most ``limit`` films, evenly from the first to the last."""
+    if not limit or limit >= len(films):
+        return list(films)
+    return [films[index * len(films) // limit] for index in range(limit)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Average precision and the plain counts that say what a radiologist would see, from matched detections."""
+"""What was found on labelled films, matched with what is there: average precision, curves, confusion, plain counts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spinepacs.training.metrics_bootstrap import average_precision, resample_weights
+from spinepacs.training.metrics_reading import FilmReading, reading_figures
+
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 IOU_STEPS = np.linspace(0.5, 0.95, 10)
+KINDS = ("box", "mask")
 
 
 @dataclass(frozen=True)
 class FilmResult:
     """What was found on one film beside what is there.
 
-    ``scores`` (d,), ``classes`` (d,) of the detections, best first; ``truth`` (t,) classes of the labelled bodies;
-    ``box_iou`` and ``mask_iou`` (d, t); ``unlabelled``: classes that may be in view without a label.
+    ``scores`` (d,), ``classes`` (d,) of the detections, doubtful ones too, best first; ``truth`` (t,) classes of the
+    labelled bodies; ``box_iou`` and ``mask_iou`` (d, t); ``unlabelled``: classes that may be in view without a label;
+    ``group``: films of one patient or source day; ``reading``: what the product publishes of the film.
     """
 
     name: str
@@ -27,6 +33,9 @@ class FilmResult:
     box_iou: Floats
     mask_iou: Floats
     unlabelled: frozenset[int]
+    group: str = ""
+    view: str = ""
+    reading: FilmReading | None = None
 
 
 def box_iou(first: Floats, second: Floats) -> Floats:
@@ -38,35 +47,99 @@ def box_iou(first: Floats, second: Floats) -> Floats:
     return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-6))
 
 
-def match(iou: Floats, allowed: NDArray[np.bool_], threshold: float) -> NDArray[np.int64]:
-    """Greedy matching in the order of the rows (best score first).
+def match_steps(iou: Floats, steps: Floats) -> NDArray[np.int64]:
+    """Greedy matching in the order of the rows (best score first), as COCO does it, at several thresholds at once.
+
+    Parameters
+    ----------
+    iou
+        (d, t); 0 where a pair is not allowed.
+    steps
+        (s,) thresholds above 0.
 
     Returns
     -------
     ndarray
-        int64 (d,): matched column or -1; a column is used once.
+        int64 (s, d): matched column or -1; a column is used once.
     """
-    found = np.full(len(iou), -1, np.int64)
-    free = np.ones(iou.shape[1], bool)
-    for row in range(len(iou)):
-        candidates = np.where(allowed[row] & free, iou[row], 0.0)
-        if candidates.size and candidates.max() >= threshold:
-            found[row] = int(candidates.argmax())
-            free[found[row]] = False
+    found = np.full((len(steps), len(iou)), -1, np.int64)
+    if not iou.size:
+        return found
+    free = np.ones((len(steps), iou.shape[1]), bool)
+    places = np.arange(len(steps))
+    for row in np.flatnonzero(iou.max(axis=1) >= steps.min()):
+        candidates = np.where(free, iou[row], 0.0)
+        best = candidates.argmax(axis=1)
+        hit = candidates[places, best] >= steps
+        found[hit, row] = best[hit]
+        free[places[hit], best[hit]] = False
     return found
 
 
-def average_precision(scores: Floats, correct: NDArray[np.bool_], n_truth: int) -> float:
-    """Area under the precision envelope, 101 recall points as COCO takes them; nan without any truth."""
-    if n_truth == 0:
-        return float("nan")
+def match(iou: Floats, allowed: Flags, threshold: float) -> NDArray[np.int64]:
+    """Matched column or -1 of each row at one threshold, int64 (d,); see :func:`match_steps`."""
+    return match_steps(np.where(allowed, iou, 0.0), np.array([threshold]))[0]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Every detection of a set of films, best score first: ``films``, ``scores``, ``classes`` (n,).
+
+    ``correct`` (s, n): whether it hit a body at each IoU step; ``counted`` (s, n): False where it missed, but its class
+    has no labels on its film, so that it may well be right; ``truth`` (F, 25): bodies by film and class.
+    """
+
+    films: NDArray[np.int64]
+    scores: Floats
+    classes: NDArray[np.int64]
+    correct: Flags
+    counted: Flags
+    truth: Floats
+
+    @property
+    def levels(self) -> list[int | None]:
+        """Classes that have a body on any of the films."""
+        return [int(level) for level in np.flatnonzero(self.truth.sum(axis=0))]
+
+    def average_precision(self, weights: Floats, step: int, level: int | None) -> Floats:
+        """(R,) AP at IoU step ``step``, of one level or of all bodies as one class."""
+        chosen = self.counted[step] if level is None else self.counted[step] & (self.classes == level)
+        truth = self.truth.sum(axis=1) if level is None else self.truth[:, level]
+        return average_precision(weights, self.films[chosen], self.correct[step][chosen], truth)
+
+
+def rank(results: Sequence[FilmResult], kind: str, *, by_level: bool) -> Ranking:
+    """Match the detections of all films; ``by_level`` lets a detection hit only a body of its own class."""
+    correct, truth = [], np.zeros((len(results), 25))
+    for index, result in enumerate(results):
+        iou = result.box_iou if kind == "box" else result.mask_iou
+        if by_level:
+            iou = np.where(result.classes[:, None] == result.truth[None], iou, 0.0)
+        correct.append(match_steps(iou, IOU_STEPS) >= 0)
+        np.add.at(truth[index], result.truth, 1)
+    masked = [np.isin(result.classes, list(result.unlabelled)) for result in results]
+    films = np.repeat(np.arange(len(results)), [len(result.scores) for result in results])
+    scores = np.concatenate([result.scores for result in results])
     order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(correct[order])
-    recall = hits / n_truth
-    precision = hits / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
-    return float(np.mean([envelope[place] if place < len(envelope) else 0.0 for place in places]))
+    hits = np.concatenate(correct, axis=1)[:, order]
+    classes = np.concatenate([result.classes for result in results])[order]
+    return Ranking(films[order], scores[order], classes, hits, hits | ~np.concatenate(masked)[order], truth)
+
+
+def precision_table(ranking: Ranking, weights: Floats, *, by_level: bool) -> dict[int | None, Floats]:
+    """AP by level (or None: as one class) at every IoU step: (s, R) each; only levels that the films show."""
+    levels = ranking.levels if by_level else [None]
+    return {
+        level: np.stack([ranking.average_precision(weights, step, level) for step in range(len(IOU_STEPS))])
+        for level in levels
+    }
+
+
+def mean_over_levels(table: dict[int | None, Floats], steps: slice = slice(None)) -> Floats:
+    """(R,) mean AP over the levels of a table and the chosen IoU steps, levels without a body left out."""
+    stacked = np.stack([values[steps].mean(axis=0) for values in table.values()])
+    known = np.isfinite(stacked)
+    return np.where(known, stacked, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 def mean_average_precision(
@@ -76,40 +149,30 @@ def mean_average_precision(
 
     An unmatched detection of a class that the film has no labels for is left out: it may well be right.
     """
-    levels = sorted({int(level) for result in results for level in result.truth}) if by_level else [None]
-    table = np.array([[_precision(results, kind, level, step) for step in IOU_STEPS] for level in levels])
-    return float(np.nanmean(table[:, 0])), float(np.nanmean(table))
-
-
-def _precision(results: Sequence[FilmResult], kind: str, level: int | None, threshold: float) -> float:
-    scores, correct, n_truth = [], [], 0
-    for result in results:
-        iou = result.box_iou if kind == "box" else result.mask_iou
-        rows = np.ones(len(result.scores), bool) if level is None else result.classes == level
-        columns = np.ones(len(result.truth), bool) if level is None else result.truth == level
-        found = match(iou[rows], np.broadcast_to(columns, (int(rows.sum()), len(columns))), threshold) >= 0
-        counted = found | ~np.isin(result.classes[rows], list(result.unlabelled))
-        scores.append(result.scores[rows][counted])
-        correct.append(found[counted])
-        n_truth += int(columns.sum())
-    return average_precision(np.concatenate(scores), np.concatenate(correct), n_truth)
+    ranking = rank(results, kind, by_level=by_level)
+    table = precision_table(ranking, np.ones((1, len(results))), by_level=by_level)
+    return float(mean_over_levels(table, slice(1))[0]), float(mean_over_levels(table)[0])
 
 
 def summary(results: Sequence[FilmResult], min_score: float) -> dict[str, float]:
-    """Every figure of the model card, as shares of one.
+    """Every figure without its interval, as plain numbers.
 
-    Recall, precision, mask IoU and level accuracy count detections of at least ``min_score`` whose mask overlaps
-    a labelled body by IoU 0.5 or more, whatever their level.
+    Recall, precision, mask IoU and raw level accuracy count detections of at least ``min_score`` whose mask overlaps
+    a labelled body by IoU 0.5 or more, whatever their level; the others are those of the product's own reading.
     """
     figures: dict[str, float] = {
         "films": len(results),
         "bodies": sum(len(result.truth) for result in results),
     }
-    for kind in ("box", "mask"):
+    for kind in KINDS:
         for name, by_level in (("agnostic", False), ("by_level", True)):
             at_50, overall = mean_average_precision(results, kind, by_level=by_level)
             figures[f"{kind}_map50_{name}"], figures[f"{kind}_map50_95_{name}"] = at_50, overall
-    return figures | _counts(results, min_score)
+    readings = [result.reading for result in results if result.reading]
+    published = reading_figures(readings, resample_weights([one.name for one in readings], 0))
+    return (
+        {name: float(value[0]) for name, value in published.items()} | figures | _counts(results, min_score)
+    )
 
 
 def _counts(results: Sequence[FilmResult], min_score: float) -> dict[str, float]:

@@ -5,12 +5,12 @@ import pytest
 
 from spinepacs.training.metrics import (
     FilmResult,
-    average_precision,
     box_iou,
     match,
     mean_average_precision,
     summary,
 )
+from spinepacs.training.metrics_bootstrap import average_precision
 
 
 def _result(classes: list[int], scores: list[float], truth: list[int], iou: list[list[float]]) -> FilmResult:
@@ -48,7 +48,8 @@ def test_a_body_is_matched_once_and_to_the_best() -> None:
 
 
 def test_missed_bodies_bound_the_precision_curve() -> None:
-    assert average_precision(np.array([0.9]), np.array([True]), 2) == pytest.approx(51 / 101)
+    area = average_precision(np.ones((1, 1)), np.array([0]), np.array([True]), np.array([2.0]))
+    assert area == pytest.approx(51 / 101)
 
 
 def test_iou_of_boxes() -> None:

@@ -1,0 +1,186 @@
+"""Read one labelled film with the product's own steps and compare what comes out with the labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spinepacs.analysis.manifest import Manifest
+from spinepacs.analysis.segment import Precision, Segmenter
+from spinepacs.analysis.windows import join
+from spinepacs.anatomy import Level
+from spinepacs.findings import Detection
+from spinepacs.study import View
+from spinepacs.training.dataset import Film
+from spinepacs.training.evaluate_reading import header_view, read_as_product
+from spinepacs.training.evaluate_truth import film_truth
+from spinepacs.training.export import INPUT_SIDE_PX, ModelFacts, open_torch
+from spinepacs.training.metrics import FilmResult, box_iou
+
+_LEAST_SCORE = 0.01
+"""Of the doubtful detections that enter the precision-recall curve beside the product's own."""
+_RASTER_SIDE_PX = 64
+"""A pair of outlines is compared on a grid that gives its longer side this many cells, at least."""
+
+Heads = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+class RememberingSegmenter(Segmenter):
+    """The product's segmenter; the network sees no picture twice while one film is evaluated."""
+
+    _answers: dict[int, Heads] | None = None
+
+    def infer(self, tensor: NDArray[np.float32]) -> Heads:
+        """Run the network, or repeat its answer: (n, 3, h, w) float32 to both heads."""
+        if self._answers is None:
+            self._answers = {}
+        key = hash((tensor.shape, tensor.tobytes()))
+        if key not in self._answers:
+            self._answers[key] = self.run_network(tensor)
+        return self._answers[key]
+
+    def run_network(self, tensor: NDArray[np.float32]) -> Heads:
+        """Run the network, whatever it has answered before."""
+        return super().infer(tensor)
+
+    def forget(self) -> None:
+        """Make room for the next film."""
+        self._answers = None
+
+
+class TorchSegmenter(RememberingSegmenter):
+    """The product's segmenter with the torch network of a checkpoint in the place of ONNX Runtime."""
+
+    def __init__(self, checkpoint: Path, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._network = open_torch(checkpoint)
+
+    def run_network(self, tensor: NDArray[np.float32]) -> Heads:
+        """Run the network: (n, 3, h, w) float32 to both heads."""
+        return self._network(tensor)
+
+
+def open_segmenter(model: Path, threads: int = 2, precision: Precision = "auto") -> RememberingSegmenter:
+    """Open a model folder, or a checkpoint with the thresholds that export would write."""
+    if model.is_dir():
+        opened = RememberingSegmenter.open(model, threads, precision)
+        assert isinstance(opened, RememberingSegmenter)  # noqa: S101  (its signature promises only the base class)
+        return opened
+    facts = ModelFacts("checkpoint", "0", "")
+    manifest = Manifest(
+        name=facts.name,
+        version=facts.version,
+        licence=facts.licence,
+        classes=tuple(Level),
+        input_px=INPUT_SIDE_PX,
+        pad_value=114,
+        score_threshold=facts.score_threshold,
+        iou_threshold=facts.iou_threshold,
+        mask_threshold=facts.mask_threshold,
+        sha256="",
+        window_body_px=facts.window_body_px,
+    )
+    return TorchSegmenter(model, manifest)
+
+
+def evaluate_film(
+    segmenter: Segmenter, film: Film, *, inverted: bool = False, view: View | None = None
+) -> FilmResult:
+    """Read one film as the product does and compare with its labels.
+
+    Parameters
+    ----------
+    inverted
+        Show the film with black bone.
+    view
+        What the header is to state; None: the film's own view.
+
+    Raises
+    ------
+    FileNotFoundError
+        The film is missing or is no image.
+    """
+    image = cv2.imread(str(film.path), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise FileNotFoundError(f"{film.path} is missing or is no image")
+    display = np.asarray(255 - image if inverted else image, np.uint8)
+    stated = header_view(film) if view is None else view
+    start = time.perf_counter()
+    sure = segmenter.detect(display, stated)
+    seconds = time.perf_counter() - start
+    found = (*sure, *_doubtful(segmenter, display, sure))
+    if isinstance(segmenter, RememberingSegmenter):
+        segmenter.forget()
+    outlines = [np.asarray(detection.outline.points, np.float64) for detection in found]
+    # Labels count from pixel centres, the product from the film's corner.
+    truth = [body.outline_px.astype(np.float64) + 0.5 for body in film.bodies]
+    found_boxes = np.array([detection.box_px for detection in found], np.float64).reshape(-1, 4)
+    box_overlaps = box_iou(found_boxes, _boxes(truth))
+    overlaps = _outline_overlaps(outlines, truth, box_overlaps)
+    return FilmResult(
+        film.name,
+        np.array([detection.score for detection in found], np.float64),
+        np.array([int(detection.class_scores.argmax()) for detection in found], np.int64),
+        np.array([body.class_id for body in film.bodies], np.int64),
+        box_overlaps,
+        overlaps,
+        film.unlabelled,
+        film.group,
+        film.view,
+        read_as_product(sure, overlaps[: len(sure)], film, film_truth(film), stated, seconds),
+    )
+
+
+def _doubtful(segmenter: Segmenter, display: NDArray[np.uint8], sure: Sequence[Detection]) -> list[Detection]:
+    """What the product would add at a very low threshold, in the same windows: for precision-recall curves."""
+    manifest = segmenter.manifest
+    segmenter.manifest = replace(manifest, score_threshold=_LEAST_SCORE)
+    try:
+        found = segmenter.detect_whole(display)
+        plain = [detection for detection in found if detection.score >= manifest.score_threshold]
+        everything = join(found, segmenter.detect_closer(display, plain))
+    finally:
+        segmenter.manifest = manifest
+    boxes = [
+        np.array([one.box_px for one in group], np.float64).reshape(-1, 4) for group in (everything, sure)
+    ]
+    taken = np.any(box_iou(*boxes) > manifest.iou_threshold, axis=1).tolist()
+    return [
+        one
+        for one, double in zip(everything, taken, strict=True)
+        if not double and one.score < manifest.score_threshold
+    ]
+
+
+def _boxes(outlines: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.array([[*points.min(axis=0), *points.max(axis=0)] for points in outlines]).reshape(-1, 4)
+
+
+def _outline_overlaps(
+    found: Sequence[NDArray[np.float64]], truth: Sequence[NDArray[np.float64]], boxes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    table = np.zeros((len(found), len(truth)))
+    for row, column in zip(*np.nonzero(boxes > 0.05), strict=True):
+        table[row, column] = outline_iou(found[row], truth[column])
+    return table
+
+
+def outline_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Intersection over union of two closed outlines, (n, 2) and (m, 2), rasterised alike on a fine grid."""
+    both = np.concatenate([first, second])
+    low, extent = both.min(axis=0), np.ptp(both, axis=0)
+    scale = max(1.0, _RASTER_SIDE_PX * 2 / float(extent.max()))
+    width, height = np.ceil(extent * scale).astype(int) + 3
+    masks = []
+    for outline in (first, second):
+        mask = np.zeros((height, width), np.uint8)
+        cv2.fillPoly(mask, [np.round(((outline - low) * scale + 1) * 16).astype(np.int32)], 1, shift=4)
+        masks.append(mask)
+    union = int(np.count_nonzero(masks[0] | masks[1]))
+    return int(np.count_nonzero(masks[0] & masks[1])) / max(1, union)

@@ -1,0 +1,123 @@
+"""What is known of a labelled film beyond outlines and levels: corners, endplates, S1's plate, scale, disc heights.
+
+Everything is given in the product's coordinates (origin at the film's corner; see :mod:`spinepacs.geometry`).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinepacs.anatomy import Level
+from spinepacs.training.dataset import Film
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FilmTruth:
+    """What can be measured against.
+
+    Parameters
+    ----------
+    corners_px
+        By class: (4, 2) float64, upper left, upper right, lower right, lower left as seen on the film.
+    endplates_px
+        By class: the upper and the lower endplate as (N, 2) polylines, where the label knows their course.
+    sacral_plate_px
+        (2, 2) float64: both ends of S1's upper plate, the left one first; None where it is not labelled.
+    mm_per_px
+        Size of a pixel in the patient's plane; None for real films.
+    disc_mm
+        Mean height of each disc by its upper class, mm.
+    """
+
+    corners_px: Mapping[int, Points] = field(default_factory=dict)
+    endplates_px: Mapping[int, tuple[Points, Points]] = field(default_factory=dict)
+    sacral_plate_px: Points | None = None
+    mm_per_px: float | None = None
+    disc_mm: Mapping[int, float] = field(default_factory=dict)
+
+
+def film_truth(film: Film) -> FilmTruth:
+    """Read what stands beside a film: ``truth/NAME.json`` of a synthetic one, ``corners.csv`` of a real one.
+
+    A film with neither (any YOLO-seg folder) has outlines only.
+    """
+    record = film.path.parent.parent / "truth" / f"{film.path.stem}.json"
+    if record.is_file():
+        return _from_record(json.loads(record.read_text(encoding="utf-8")), film)
+    if (film.path.parent / "corners.csv").is_file():
+        return _from_quads(film)
+    return FilmTruth()
+
+
+def _from_quads(film: Film) -> FilmTruth:
+    quads = {
+        body.class_id: body.outline_px.astype(np.float64) + 0.5
+        for body in film.bodies
+        if len(body.outline_px) == 4
+    }
+    plate = _sacral_plates(film.path.parent / "corners.csv").get(film.name)
+    rightwards = sum(float(quad[1, 0] - quad[0, 0] + quad[2, 0] - quad[3, 0]) for quad in quads.values())
+    if rightwards < 0:  # lateral labels go from back to front, and this patient looks to the left
+        quads = {level: quad[[1, 0, 3, 2]] for level, quad in quads.items()}
+        plate = plate if plate is None else plate[::-1]
+    return FilmTruth(corners_px=quads, sacral_plate_px=plate)
+
+
+@lru_cache(maxsize=4)
+def _sacral_plates(table: Path) -> dict[str, Points]:
+    """By film: back and front end of S1's upper plate, (2, 2); empty for a table of quads."""
+    ends: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+    with table.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row.get("corner") in ("S1TB", "S1TF"):
+                ends[row["film"]][row["corner"]] = (float(row["x"]) + 0.5, float(row["y"]) + 0.5)
+    return {film: np.array([both["S1TB"], both["S1TF"]]) for film, both in ends.items() if len(both) == 2}
+
+
+def _from_record(record: Mapping[str, Any], film: Film) -> FilmTruth:
+    labelled = {body.class_id for body in film.bodies}
+    corners, endplates = {}, {}
+    for row in record["vertebrae"]:
+        level, quad = int(Level[row["level"]]), np.array(row["corners_px"], np.float64)
+        if level in labelled and _within(quad, film):
+            outline = np.array(row["outline_px"], np.float64)
+            corners[level] = quad
+            endplates[level] = (_between(outline, quad[0], quad[1]), _between(outline, quad[3], quad[2]))
+    sacrum = corners.get(int(Level.S1))
+    return FilmTruth(
+        corners_px=corners,
+        endplates_px=endplates,
+        sacral_plate_px=None if sacrum is None else sacrum[:2],
+        mm_per_px=float(record["spacing_mm"]) / float(record["magnification"]),
+        disc_mm={
+            int(Level[name.split("/")[0]]): float(mm)
+            for name, mm in record.get("disc_heights_mm", {}).items()
+        },
+    )
+
+
+def _within(quad: Points, film: Film) -> bool:
+    """Whether a body's corners all lie on the film; the labels of one that is cut off are no corners."""
+    return bool((quad >= 0).all() and (quad <= [film.width_px, film.height_px]).all())
+
+
+def _between(outline: Points, first: Points, second: Points) -> Points:
+    """The shorter way along a closed outline between its points nearest to two corners."""
+    start, end = (int(np.hypot(*(outline - corner).T).argmin()) for corner in (first, second))
+    count = len(outline)
+    ways = [
+        outline[(start + sign * np.arange((sign * (end - start)) % count + 1)) % count] for sign in (1, -1)
+    ]
+    return min(ways, key=lambda way: float(np.hypot(*np.diff(way, axis=0).T).sum()))
