@@ -21,8 +21,9 @@ def input_shape(rows: int, columns: int, input_px: int) -> tuple[int, int]:
 
     A slim film in a square would make the network read grey padding for more than half of its time.
     """
-    scale = input_px / max(rows, columns)
-    height, width = (STRIDE_PX * max(1, math.ceil(side * scale / STRIDE_PX)) for side in (rows, columns))
+    longest = max(rows, columns)
+    # In whole numbers: a rounding error would lengthen the longer side by a stride.
+    height, width = (STRIDE_PX * -(-side * input_px // (longest * STRIDE_PX)) for side in (rows, columns))
     return height, width
 
 

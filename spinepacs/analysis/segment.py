@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -54,7 +54,7 @@ class Segmenter:
         self._input_name: str = session.get_inputs()[0].name
 
     @classmethod
-    def open(cls, folder: Path, threads: int, precision: Precision = "auto") -> Segmenter:
+    def open(cls, folder: Path, threads: int, precision: Precision = "auto") -> Self:
         """Load a model folder.
 
         Parameters

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinepacs.analysis.normalise import to_input, with_square_pixels
+from spinepacs.analysis.normalise import input_shape, to_input, with_square_pixels
 from spinepacs.geometry import Spacing, SpacingBasis
 
 
@@ -13,6 +13,14 @@ def _film_with_a_disc(rows, columns, x, y, radius):
     centre = (round((x - 0.5) * 256), round((y - 0.5) * 256))
     cv2.circle(film, centre, round(radius * 256), 240, -1, cv2.LINE_AA, 8)
     return film
+
+
+@given(rows=st.integers(1, 9000), columns=st.integers(1, 9000), input_px=st.sampled_from([320, 640, 1024]))
+def test_the_longer_side_is_as_long_as_asked_and_the_shorter_no_longer_than_needed(rows, columns, input_px):
+    height, width = input_shape(rows, columns, input_px)
+    assert max(height, width) == input_px
+    assert height % 32 == width % 32 == 0
+    assert 0 <= min(height, width) - input_px * min(rows, columns) / max(rows, columns) < 32
 
 
 @given(
