@@ -93,11 +93,9 @@ class Quantity(StrEnum):
     LATERAL_LISTHESIS_SHARE = "lateral_listhesis_share"
     """AP: lateral listhesis ÷ width of the lower vertebra's upper endplate."""
     COBB_MAIN = "cobb_main"
-    """AP: Cobb angle of the largest curve, never negative; the span names its end vertebrae."""
-    COBB_UPPER = "cobb_upper"
-    """AP: Cobb angle of the curve above the main one."""
-    COBB_LOWER = "cobb_lower"
-    """AP: Cobb angle of the curve below the main one."""
+    """AP: Cobb angle of the largest curve, never negative; the place names its end vertebrae."""
+    COBB_OTHER = "cobb_other"
+    """AP: Cobb angle of another curve, above or below the main one, of 10° or more."""
 
 
 @dataclass(frozen=True)

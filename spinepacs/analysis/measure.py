@@ -1,10 +1,13 @@
-"""Disc heights from the endplates of neighbouring vertebrae.
+"""Measures of a film: all that its view allows in one list, and disc heights on their own.
 
-Both endplates are taken as lines through their corners. A height is measured at right angles to the bisectrix of the
-two lines: the sum of the distances of the two facing corners (or curve middles) from it. That is the construction of
-Frobin et al. 1997 (Clin Biomech 12, suppl), here with the endplates' bisectrix instead of the midplanes'; it is
-symmetric in the two vertebrae, and a slip along the disc does not change it. The mean of anterior and posterior height
-(Dabbs and Dabbs 1990, Spine 15: 1366) over the mean depth of the two endplates is the height index.
+The formulas of the list are in :mod:`spinepacs.analysis.sagittal` (lateral films) and
+:mod:`spinepacs.analysis.coronal` (AP films), their uncertainties in :mod:`spinepacs.analysis.uncertainty`.
+
+Disc heights: both endplates are taken as lines through their corners. A height is measured at right angles to the
+bisectrix of the two lines: the sum of the distances of the two facing corners (or curve middles) from it. That is the
+construction of Frobin et al. 1997 (Clin Biomech 12, suppl), here with the endplates' bisectrix instead of the
+midplanes'; it is symmetric in the two vertebrae, and a slip along the disc does not change it. The mean of anterior
+and posterior height (Dabbs and Dabbs 1990, Spine 15: 1366) over the mean depth of the endplates is the height index.
 
 Pixels that are not square: everything is computed in a plane of isotropic length, where a length in px is that in mm
 divided by √(row spacing × column spacing); with square pixels these are the film's own px.
@@ -12,17 +15,176 @@ divided by √(row spacing × column spacing); with square pixels these are the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.analysis import coronal, sagittal
+from spinepacs.analysis.lines import lines_of
+from spinepacs.analysis.plates import Plates
+from spinepacs.analysis.uncertainty import Formula, Localisation, evaluate
+from spinepacs.anatomy import ALL_DISCS, DiscLevel, Level, Span
 from spinepacs.findings import DiscHeight, Spine
-from spinepacs.geometry import Endplate, Spacing
+from spinepacs.geometry import Endplate, Spacing, SpacingBasis
+from spinepacs.measures import Measure, Place, Quantity, Unit
+from spinepacs.study import View
 
 Vector = NDArray[np.float64]
+
+_LENGTHS = frozenset(
+    {
+        Quantity.DISC_HEIGHT_ANTERIOR, Quantity.DISC_HEIGHT_MIDDLE, Quantity.DISC_HEIGHT_POSTERIOR,
+        Quantity.DISC_HEIGHT_DABBS, Quantity.DISC_HEIGHT_HURXTHAL, Quantity.SLIP,
+        Quantity.VERTEBRA_HEIGHT_ANTERIOR, Quantity.VERTEBRA_HEIGHT_MIDDLE, Quantity.VERTEBRA_HEIGHT_POSTERIOR,
+        Quantity.VERTEBRA_DEPTH, Quantity.AP_DISC_HEIGHT_LEFT, Quantity.AP_DISC_HEIGHT_MIDDLE,
+        Quantity.AP_DISC_HEIGHT_RIGHT, Quantity.LATERAL_LISTHESIS,
+    }
+)  # fmt: skip
+_DEGREES = frozenset(
+    {
+        Quantity.DISC_ANGLE, Quantity.SEGMENT_ANGLE, Quantity.CERVICAL_LORDOSIS, Quantity.THORACIC_KYPHOSIS,
+        Quantity.LUMBAR_LORDOSIS, Quantity.AP_DISC_WEDGE, Quantity.AP_VERTEBRA_WEDGE, Quantity.COBB_MAIN,
+        Quantity.COBB_OTHER,
+    }
+)  # fmt: skip
+_WITHOUT_FRONT = frozenset(
+    {
+        Quantity.DISC_HEIGHT_MIDDLE, Quantity.DISC_HEIGHT_DABBS, Quantity.DISC_HEIGHT_HURXTHAL,
+        Quantity.DISC_HEIGHT_INDEX, Quantity.VERTEBRA_HEIGHT_MIDDLE, Quantity.VERTEBRA_DEPTH,
+    }
+)  # fmt: skip
+"""What can be measured on a lateral film whose front is not known."""
+_NEVER_NEGATIVE = frozenset(
+    {
+        Quantity.DISC_HEIGHT_ANTERIOR, Quantity.DISC_HEIGHT_MIDDLE, Quantity.DISC_HEIGHT_POSTERIOR,
+        Quantity.DISC_HEIGHT_FROBIN, Quantity.DISC_HEIGHT_INDEX, Quantity.AP_DISC_HEIGHT_LEFT,
+        Quantity.AP_DISC_HEIGHT_MIDDLE, Quantity.AP_DISC_HEIGHT_RIGHT, Quantity.AP_DISC_HEIGHT_INDEX,
+        Quantity.VERTEBRA_HEIGHT_LOSS,
+    }
+)  # fmt: skip
+"""Endplates that overlap have no negative height between them, and a body that is higher than expected no loss."""
+
+
+@dataclass(frozen=True)
+class _Film:
+    """What the values of a film have in common."""
+
+    plates: Plates
+    basis: SpacingBasis | None
+    localisation: Localisation | None
+
+    def taken(
+        self,
+        formula: Formula,
+        places: Sequence[tuple[Place, Sequence[tuple[int, int]]]],
+        links: Sequence[str],
+    ) -> Iterator[Measure]:
+        """Evaluate a formula at places, each given with the level and side of its plates; nothing where plates lack."""
+        if not places:
+            return
+        sides = [side for _, side in places[0][1]]
+        stack = np.stack([self._stacked(which) for _, which in places])
+        found = evaluate(formula, stack, sides, links, self.localisation)
+        for n, (place, _) in enumerate(places):
+            for quantity, (values, deviations) in found.items():
+                if np.isfinite(values[n]):
+                    yield self._measure(quantity, place, float(values[n]), float(deviations[n]), stack[n])
+
+    def _stacked(self, which: Sequence[tuple[int, int]]) -> Vector:
+        """(K, 3, 2) plates; NaN where a level is beyond the spine's ends."""
+        missing = np.full((3, 2), np.nan)
+        inside = range(len(self.plates.points))
+        return np.stack([self.plates.points[at, side] if at in inside else missing for at, side in which])
+
+    def _measure(
+        self, quantity: Quantity, place: Place, value: float, deviation: float, stack: Vector
+    ) -> Measure:
+        unit, scale = Unit.RATIO, 1.0
+        if quantity in _DEGREES:
+            unit = Unit.DEGREE
+        elif quantity in _LENGTHS:
+            unit, scale = (Unit.MM, self.plates.px_mm) if self.plates.px_mm else (Unit.PX, 1.0)
+        return Measure(
+            quantity,
+            place,
+            scale * (max(value, 0.0) if quantity in _NEVER_NEGATIVE else value),
+            unit,
+            scale * deviation if np.isfinite(deviation) else None,
+            self.basis if unit is Unit.MM else None,
+            tuple(self.plates.to_film(line) for line in lines_of(quantity, stack)),
+        )
+
+
+def measure(
+    spine: Spine, spacing: Spacing | None, localisation: Mapping[View, Localisation] | None = None
+) -> tuple[Measure, ...]:
+    """Everything that the view of a film allows to measure, discs before bodies before regions, from head to foot.
+
+    Parameters
+    ----------
+    spine
+        The named vertebrae. On lateral films whose front is not known only what needs no front is measured, on films
+        that are neither lateral nor AP nothing.
+    spacing
+        Of the film; without it lengths are in px.
+    localisation
+        The model's error by view; without it there are no uncertainties.
+    """
+    film = _Film(
+        Plates.of(spine, spacing), spacing.basis if spacing else None, (localisation or {}).get(spine.view)
+    )
+    if spine.view is View.LATERAL:
+        front_known = spine.anterior_left is not None
+        return tuple(m for m in _lateral(film) if front_known or m.quantity in _WITHOUT_FRONT)
+    return tuple(_coronal(film)) if spine.view is View.AP else ()
+
+
+def _lateral(film: _Film) -> Iterator[Measure]:
+    yield from film.taken(sagittal.disc, _places(ALL_DISCS, sagittal.DISC_PLATES), sagittal.DISC_LINKS)
+    for body in film.taken(sagittal.body, _places(Level, sagittal.BODY_PLATES), sagittal.BODY_LINKS):
+        if body.quantity is not Quantity.VERTEBRA_HEIGHT_LOSS or sagittal.is_graded(body.levels[0]):
+            yield body
+    for quantity, tries in sagittal.REGIONS.items():
+        yield from _region(film, quantity, tries)
+
+
+def _region(
+    film: _Film, quantity: Quantity, tries: Sequence[Sequence[tuple[Level, int]]]
+) -> Iterator[Measure]:
+    """The angle between the first pair of plates that shows; kyphosis counts the other way round."""
+    sign = -1.0 if quantity is Quantity.THORACIC_KYPHOSIS else 1.0
+    for ends in tries:
+        span = Span(ends[0][0], ends[1][0])
+        if found := list(
+            film.taken(lambda plates: {quantity: sign * sagittal.lordosis(plates)}, [(span, ends)], [""])
+        ):
+            yield from found
+            return
+
+
+def _coronal(film: _Film) -> Iterator[Measure]:
+    yield from film.taken(coronal.disc, _places(ALL_DISCS, coronal.DISC_PLATES), coronal.DISC_LINKS)
+    yield from film.taken(coronal.body, _places(Level, coronal.BODY_PLATES), coronal.BODY_LINKS)
+    for number, curve in enumerate(coronal.curves(film.plates.points)):
+        name = Quantity.COBB_OTHER if number else Quantity.COBB_MAIN
+        ends = [(level, side) for level in (curve.first, curve.last) for side in (0, 1)]
+        span = Span(curve.first, curve.last)
+        angles = film.taken(coronal.cobb, [(span, ends)], coronal.CURVE_LINKS)
+        yield from (
+            replace(angle, quantity=name, apex=curve.apex, convex_left=curve.convex_left) for angle in angles
+        )
+
+
+def _places(
+    places: Sequence[Place] | type[Level], plates: Sequence[tuple[int, int]]
+) -> list[tuple[Place, list[tuple[int, int]]]]:
+    """Each place with the level and side of the plates that its formula takes, counted from its upper level."""
+    uppers = [(place, place if isinstance(place, Level) else place.upper) for place in places]
+    return [(place, [(upper + step, side) for step, side in plates]) for place, upper in uppers]
 
 
 class _Plane(NamedTuple):
