@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from spinepacs.analysis.grade import Policy, grade
 from spinepacs.analysis.label import label
-from spinepacs.analysis.measure import disc_heights
+from spinepacs.analysis.measure import disc_heights, measure
 from spinepacs.analysis.normalise import with_square_pixels
 from spinepacs.analysis.segment import Segmenter, scaled
 from spinepacs.dicom.header import read_header
@@ -139,12 +139,14 @@ class Pipeline:
             return replace(reading, refusal=spine, seconds=clock.seconds)
         with clock.step("measure"):
             discs = disc_heights(spine, film.spacing)
+            measures = measure(spine, film.spacing, self.segmenter.manifest.localisation)
         with clock.step("grade"):
             findings = grade(discs, spine, self.policy)
         return replace(
             reading,
             spine=spine,
             discs=discs,
+            measures=measures,
             findings=findings,
             notes=film.notes + spine.notes,
             seconds=clock.seconds,

@@ -9,6 +9,7 @@ keys of the manifest that are read here::
     score_threshold, iou_threshold, mask_threshold
     sha256                      of model.onnx, hexadecimal
     int8                        table, if there is a model-int8.onnx: its sha256
+    localisation.LATERAL, .AP   tables, if known: the error of the endplates (``analysis.uncertainty.Localisation``)
 
 Any other key (training data, metrics) is for people.
 """
@@ -17,13 +18,16 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spinepacs.analysis.normalise import STRIDE_PX
+from spinepacs.analysis.uncertainty import Localisation
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
+from spinepacs.study import View
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Manifest:
         Of ``model.onnx``, lower-case hexadecimal.
     int8_sha256
         Of ``model-int8.onnx``; empty where the model has none.
+    localisation
+        Error of the endplates by view; measures on other views have no uncertainty.
     """
 
     name: str
@@ -66,6 +72,7 @@ class Manifest:
     sha256: str
     window_body_px: float = 0.0
     int8_sha256: str = ""
+    localisation: Mapping[View, Localisation] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -105,6 +112,10 @@ class Manifest:
             sha256=str(data["sha256"]).lower(),
             window_body_px=float(data.get("window_body_px", 0)),
             int8_sha256=str(data.get("int8", {}).get("sha256", "")).lower(),
+            localisation={
+                View(view): Localisation.from_table(table)
+                for view, table in data.get("localisation", {}).items()
+            },
         )
 
     def _check(self, path: Path) -> None:
