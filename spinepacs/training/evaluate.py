@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
+from rich.console import Console
+from rich.progress import track
 
 from spinepacs.analysis.segment import Precision, Segmenter
 from spinepacs.study import View
@@ -26,8 +30,10 @@ from spinepacs.training.evaluate_film import (
     open_segmenter,
     outline_iou,
 )
-from spinepacs.training.evaluate_report import print_table, write_report
+from spinepacs.training.evaluate_pictures import draw_figures, write_overlays
+from spinepacs.training.evaluate_report import print_table, worst_first, write_report
 from spinepacs.training.metrics import FilmResult, summary
+from spinepacs.training.metrics_reading import FilmReading
 
 __all__ = ["evaluate", "evaluate_film", "main", "open_segmenter", "outline_iou", "read_films"]
 
@@ -72,6 +78,26 @@ class Conditions:
             manifest = replace(manifest, score_threshold=self.min_score)
         segmenter.manifest = manifest
         return segmenter
+
+    def described(self) -> dict[str, Any]:
+        """Model and conditions for the head of the report."""
+        manifest = self.open().manifest
+        return {
+            "model": {
+                "path": str(self.model),
+                "name": manifest.name,
+                "version": manifest.version,
+                "sha256": manifest.sha256,
+                "score_threshold": manifest.score_threshold,
+                "iou_threshold": manifest.iou_threshold,
+                "window_body_px": manifest.window_body_px,
+            },
+            "conditions": {
+                "precision": self.precision,
+                "view": "header" if self.view is None else self.view.lower(),
+                "inverted": self.inverted,
+            },
+        }
 
 
 def read_films(conditions: Conditions, films: Sequence[Film]) -> Iterator[FilmResult]:
@@ -154,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: read every set, write the report, print the short table."""
+    """Command line: read every set, print the short table, write the report."""
     given = _parser().parse_args(arguments)
     conditions = Conditions(
         model=given.model,
@@ -165,17 +191,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         min_score=given.min_score,
         workers=given.workers,
     )
-    sets = {name: _spread(films, given.limit) for name, films in _sets_of(given).items()}
-    results = {name: list(read_films(conditions, films)) for name, films in sets.items()}
+    sets = film_sets(given.ap, given.lateral, given.synthetic)
+    sets = {name: _spread(films, given.limit) for name, films in sets.items() if films}
+    results = {name: _read_with_bar(conditions, name, films) for name, films in sets.items()}
     figures = {name: set_figures(part) for name, part in results.items()}
     print_table(figures)
     if given.out:
-        write_report(given.out, conditions, sets, results, figures)
+        readings = {name: [one.reading for one in part if one.reading] for name, part in results.items()}
+        write_report(given.out, conditions.described(), readings, figures)
+        _write_pictures(given.out, conditions, sets, readings, figures, given.worst)
     return 0
 
 
-def _sets_of(given: argparse.Namespace) -> dict[str, list[Film]]:
-    return film_sets(given.ap, given.lateral, given.synthetic)
+def _read_with_bar(conditions: Conditions, name: str, films: Sequence[Film]) -> list[FilmResult]:
+    results = read_films(conditions, films)
+    return list(track(results, name, len(films), console=Console(stderr=True), transient=True))
+
+
+def _write_pictures(
+    out: Path,
+    conditions: Conditions,
+    sets: Mapping[str, Sequence[Film]],
+    readings: Mapping[str, Sequence[FilmReading]],
+    figures: Mapping[str, Mapping[str, Any]],
+    worst: int,
+) -> None:
+    for name, films in sets.items():
+        chosen = worst_first(readings[name])[:worst]
+        by_name = {film.name: film for film in films}
+        write_overlays(out / "overlays" / name, by_name, chosen, inverted=conditions.inverted)
+    if find_spec("matplotlib") is None:
+        Console(stderr=True).print("no curves: matplotlib is missing; it comes with spinepacs[train]")
+        return
+    for name, told in figures.items():
+        draw_figures(out, name, told)
 
 
 def _spread(films: Sequence[Film], limit: int | None) -> list[Film]:

@@ -170,10 +170,10 @@ def confusion(readings: Sequence[FilmReading]) -> dict[str, Any]:
         for body in reading.bodies:
             for name, level in (("raw", body.raw_level), ("chain", body.published_level)):
                 tables[name][body.level, level if level >= 0 else _NONE] += 1
-        for raw, published in reading.extra_levels:
-            tables["raw"][_NONE, raw] += 1
-            if published >= 0:
-                tables["chain"][_NONE, published] += 1
+        for found in reading.false:
+            tables["raw"][_NONE, found.raw_level] += 1
+            if found.published_level >= 0:
+                tables["chain"][_NONE, found.published_level] += 1
     return {
         "rows": [*LEVEL_NAMES, "false"],
         "columns": [*LEVEL_NAMES, "missed"],

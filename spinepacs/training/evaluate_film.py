@@ -57,7 +57,10 @@ class RememberingSegmenter(Segmenter):
 class TorchSegmenter(RememberingSegmenter):
     """The product's segmenter with the torch network of a checkpoint in the place of ONNX Runtime."""
 
-    def __init__(self, checkpoint: Path, manifest: Manifest) -> None:
+    def __init__(self, checkpoint: Path, manifest: Manifest, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
         self.manifest = manifest
         self._network = open_torch(checkpoint)
 
@@ -69,9 +72,7 @@ class TorchSegmenter(RememberingSegmenter):
 def open_segmenter(model: Path, threads: int = 2, precision: Precision = "auto") -> RememberingSegmenter:
     """Open a model folder, or a checkpoint with the thresholds that export would write."""
     if model.is_dir():
-        opened = RememberingSegmenter.open(model, threads, precision)
-        assert isinstance(opened, RememberingSegmenter)  # noqa: S101  (its signature promises only the base class)
-        return opened
+        return RememberingSegmenter.open(model, threads, precision)
     facts = ModelFacts("checkpoint", "0", "")
     manifest = Manifest(
         name=facts.name,
@@ -86,7 +87,7 @@ def open_segmenter(model: Path, threads: int = 2, precision: Precision = "auto")
         sha256="",
         window_body_px=facts.window_body_px,
     )
-    return TorchSegmenter(model, manifest)
+    return TorchSegmenter(model, manifest, threads)
 
 
 def evaluate_film(
@@ -106,10 +107,7 @@ def evaluate_film(
     FileNotFoundError
         The film is missing or is no image.
     """
-    image = cv2.imread(str(film.path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise FileNotFoundError(f"{film.path} is missing or is no image")
-    display = np.asarray(255 - image if inverted else image, np.uint8)
+    display = read_grey(film.path, inverted=inverted)
     stated = header_view(film) if view is None else view
     start = time.perf_counter()
     sure = segmenter.detect(display, stated)
@@ -135,6 +133,20 @@ def evaluate_film(
         film.view,
         read_as_product(sure, overlaps[: len(sure)], film, film_truth(film), stated, seconds),
     )
+
+
+def read_grey(path: Path, *, inverted: bool = False) -> NDArray[np.uint8]:
+    """A film as (h, w) uint8.
+
+    Raises
+    ------
+    FileNotFoundError
+        The film is missing or is no image.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise FileNotFoundError(f"{path} is missing or is no image")
+    return np.asarray(255 - image if inverted else image, np.uint8)
 
 
 def _doubtful(segmenter: Segmenter, display: NDArray[np.uint8], sure: Sequence[Detection]) -> list[Detection]:

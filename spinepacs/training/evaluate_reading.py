@@ -15,7 +15,7 @@ from spinepacs.study import View
 from spinepacs.training.dataset import Film
 from spinepacs.training.evaluate_truth import FilmTruth, Points
 from spinepacs.training.metrics import match
-from spinepacs.training.metrics_reading import NOWHERE, BodyReading, FilmReading, PlateReading
+from spinepacs.training.metrics_reading import NOWHERE, BodyReading, FilmReading, FoundBody, PlateReading
 
 Floats = NDArray[np.float64]
 _SAME_BODY = 0.5
@@ -51,14 +51,28 @@ def read_as_product(
         _body(found, named, overlaps, at.get(column), film, column, truth, discs.get(column, np.nan))
         for column in range(len(film.bodies))
     )
-    extra = tuple(
-        (int(found[row].raw_level), _level(named[row]))
-        for row in np.flatnonzero(holders < 0).tolist()
-        if found[row].raw_level not in film.unlabelled
+    everything = tuple(
+        FoundBody(
+            raw_level=int(one.raw_level),
+            published_level=_level(vertebra),
+            score=one.score,
+            outline_px=one.outline.points,
+            is_false=bool(holder < 0 and one.raw_level not in film.unlabelled),
+        )
+        for one, vertebra, holder in zip(found, named, holders, strict=True)
     )
-    notes = (spine.code,) if isinstance(spine, Refusal) else spine.notes
-    plate = _plate(spine, truth.sacral_plate_px)
-    return FilmReading(film.name, film.group, film.view, bodies, extra, plate, notes, seconds)
+    said = ("", (spine.code,)) if isinstance(spine, Refusal) else (spine.view.lower(), spine.notes)
+    return FilmReading(
+        name=film.name,
+        group=film.group,
+        view=film.view,
+        published_view=said[0],
+        bodies=bodies,
+        found=everything,
+        plate=_plate(spine, truth.sacral_plate_px),
+        notes=said[1],
+        seconds=seconds,
+    )
 
 
 def _named(found: Sequence[Detection], spine: Spine | Refusal) -> list[Vertebra | None]:

@@ -67,21 +67,41 @@ class PlateReading:
 
 
 @dataclass(frozen=True)
+class FoundBody:
+    """One detection: its classes as in :class:`BodyReading`, its outline (N, 2) and what it is by the labels.
+
+    ``is_false``: it overlaps no labelled body, and its class has labels on this film.
+    """
+
+    raw_level: int
+    published_level: int
+    score: float
+    outline_px: Floats
+    is_false: bool
+
+
+@dataclass(frozen=True)
 class FilmReading:
     """What the product publishes of one film, compared with its labels.
 
-    ``extra_levels``: raw and published class of detections that overlap no labelled body, without those of classes that
-    have no labels on this film. ``notes`` are the spine's, or the refusal's code.
+    ``view`` is the label's word, ``published_view`` the product's; ``bodies`` are in the order of the labels, ``found``
+    best first; ``notes`` are the spine's, or the refusal's code; ``seconds`` is the time that the detection took.
     """
 
     name: str
     group: str
     view: str
+    published_view: str
     bodies: tuple[BodyReading, ...]
-    extra_levels: tuple[tuple[int, int], ...]
+    found: tuple[FoundBody, ...]
     plate: PlateReading | None
     notes: tuple[str, ...]
     seconds: float
+
+    @property
+    def false(self) -> tuple[FoundBody, ...]:
+        """Detections that are no labelled body."""
+        return tuple(one for one in self.found if one.is_false)
 
     @property
     def all_found(self) -> bool:
@@ -173,12 +193,16 @@ def _film_figures(readings: Sequence[FilmReading], weights: Floats) -> dict[str,
         return np.array([number(reading) for reading in readings], np.float64)
 
     films, hits = counted(lambda _: 1), counted(lambda one: sum(body.found for body in one.bodies))
-    extra = counted(lambda one: len(one.extra_levels))
+    extra = counted(lambda one: len(one.false))
+    right = counted(lambda one: sum(body.published_level >= 0 for body in one.bodies))
+    wrong = counted(lambda one: sum(found.published_level >= 0 for found in one.false))
     anything = counted(lambda one: any(body.found for body in one.bodies))
     plates = counted(lambda one: one.plate is not None)
+    views = counted(lambda one: one.view in ("ap", "lateral", "oblique"))
     errors = np.array([one.plate.error if one.plate and one.plate.found else np.nan for one in readings])
     return {
         "precision": ratio(weights, hits, hits + extra),
+        "precision_published": ratio(weights, right, right + wrong),
         "false_per_film": ratio(weights, extra, films),
         "films_with_all_bodies": ratio(weights, counted(lambda one: one.all_found), films),
         "films_with_all_published": ratio(
@@ -186,6 +210,9 @@ def _film_figures(readings: Sequence[FilmReading], weights: Floats) -> dict[str,
         ),
         "films_with_levels_right": ratio(weights, counted(lambda one: one.levels_right) * anything, anything),
         "films_wholly_right": ratio(weights, counted(lambda one: one.all_found and one.levels_right), films),
+        "films_with_view_right": ratio(
+            weights, counted(lambda one: one.view == one.published_view) * views, views
+        ),
         "s1_plate_found": ratio(
             weights, counted(lambda one: one.plate is not None and one.plate.found), plates
         ),
