@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -79,13 +80,23 @@ class Vertebra:
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """All parts of the donor and its 25 vertebrae, C1 to S1 (index = class of the network).
+    """All parts of the donor and its vertebrae, C1 to S1 (25, index = class of the network, unless one was added).
 
     Compared and hashed by identity, so that what is derived from it can be cached.
     """
 
     parts: tuple[Part, ...]
     vertebrae: tuple[Vertebra, ...]
+
+    @cached_property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the vertebrae, from the top."""
+        return tuple(vertebra.level for vertebra in self.vertebrae)
+
+    @property
+    def last(self) -> int:
+        """Index of S1."""
+        return len(self.vertebrae) - 1
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:

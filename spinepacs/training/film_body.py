@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinepacs.training.film_anatomy import LEVELS, Anatomy, Part
+from spinepacs.training.film_build import Build, settle, with_ribs
 from spinepacs.training.film_flesh import (
     ARM_BONES,
     Tissue,
@@ -88,25 +89,31 @@ def _hollow(
     ]
 
 
-def _bone(part: Part, anatomy: Anatomy, pose: Pose, tissue: Tissue) -> list[Solid]:
+def _bone(part: Part, anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build) -> list[Solid]:
     thickness_mm = CORTEX_MM[part.group]
     if part.group == "vertebra":
-        level = LEVELS.index(part.name)
+        level = anatomy.levels.index(part.name)
         own = anatomy.vertebrae[level]
         return _hollow(
             part,
-            thickness_mm * tissue.cortex,
+            thickness_mm * tissue.cortex * build.cortex,
             tissue,
             lambda p: place_vertebra((p - own.origin) @ own.frame.T, level, anatomy, pose),
         )
-    if part.group == "mandible":
-        return _hollow(part, thickness_mm, tissue, lambda p: carry(p, anatomy, pose, 0))
-    return _hollow(part, thickness_mm, tissue, lambda p: carry(widen(p, pose.trunk), anatomy, pose))
+    head_at = anatomy.vertebrae[0].origin
+    level_or_none = 0 if part.group == "mandible" else None
+
+    def place(points: Floats) -> Floats:
+        own = settle(points, part, build, head_at)
+        wide = own if part.group == "mandible" else widen(own, pose.trunk)
+        return carry(wide, anatomy, pose, level_or_none)
+
+    return _hollow(part, thickness_mm, tissue, place)
 
 
-def _plain(part: Part, anatomy: Anatomy, pose: Pose, tissue: Tissue) -> Solid:
+def _plain(part: Part, anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build) -> Solid:
     """Return a part of one material."""
-    points, faces = part.mesh.vertices, part.mesh.faces
+    points, faces = settle(part.mesh.vertices, part, build, anatomy.vertebrae[0].origin), part.mesh.faces
     if part.group in ("skull", "tooth"):
         weight = (SKULL if part.group == "skull" else TOOTH) - tissue.soft
         return Solid(carry(points, anatomy, pose, 0), faces, weight, True)
@@ -121,20 +128,20 @@ def _plain(part: Part, anatomy: Anatomy, pose: Pose, tissue: Tissue) -> Solid:
     return Solid(carry(widen(points, pose.trunk), anatomy, pose), faces, weight, lung, lung)
 
 
-def _arms(anatomy: Anatomy, pose: Pose, tissue: Tissue) -> list[Solid]:
+def _arms(anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build) -> list[Solid]:
     """Return both arms, which swing about the shoulders and follow T2, and the shoulder blades."""
-    t2 = LEVELS.index("T2")
+    t2, lift = LEVELS.index("T2"), np.array([0.0, 0.0, build.shoulder_mm])
     solids = []
     for side, name in ((-1, "right"), (1, "left")):
 
         def place(points: Floats, side: int = side) -> Floats:
-            return carry(swing(points, side, tissue), anatomy, pose, t2)
+            return carry(swing(points, side, tissue) + lift, anatomy, pose, t2)
 
         flesh = arm_flesh(side, tissue)
-        solids.append(Solid(place(flesh.vertices), flesh.faces, tissue.soft, False))
+        solids.append(Solid(place(flesh.vertices), flesh.faces, build.shade[1] * tissue.soft, False))
         for blade in scapula(side, float(tissue.arm_degrees[int(side > 0)]), tissue.blade_mm):
-            points = carry(widen(blade.vertices, pose.trunk), anatomy, pose)
-            solids.append(Solid(points, blade.faces, 0.8 * CORTEX - tissue.soft, True))
+            points = carry(widen(blade.vertices + lift, pose.trunk), anatomy, pose)
+            solids.append(Solid(points, blade.faces, build.shade[0] * (0.8 * CORTEX - tissue.soft), True))
         for part in anatomy.parts:
             if part.name.startswith(name) and part.name.endswith(ARM_BONES):
                 solids.extend(_hollow(part, 1.8, tissue, place))
@@ -146,21 +153,23 @@ def metal_solids(metal: tuple[Mesh, ...]) -> list[Solid]:
     return [Solid(mesh.vertices, mesh.faces, METAL, True) for mesh in metal]
 
 
-def build_body(anatomy: Anatomy, pose: Pose, tissue: Tissue, rng: np.random.Generator) -> list[Solid]:
+def build_body(
+    anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build, rng: np.random.Generator
+) -> list[Solid]:
     """Return every solid of the patient in the room, mm."""
 
     def soft(mesh: Mesh, weight: float, fine: bool = False) -> Solid:
         return Solid(carry(widen(mesh.vertices, pose.trunk), anatomy, pose), mesh.faces, weight, fine)
 
-    solids = [soft(skin(anatomy, tissue), tissue.soft)]
+    solids = [soft(skin(anatomy, tissue, build.head), tissue.soft)]
     solids.append(soft(airway(anatomy, tissue.airway_mm), -tissue.soft, fine=True))
-    for part in anatomy.parts:
+    for part in with_ribs(anatomy, build):
         if part.name.endswith(ARM_BONES) or part.name in ("trachea", "esophagus"):
             continue
         if part.group in CORTEX_MM and "cartilage" not in part.name:
-            solids.extend(_bone(part, anatomy, pose, tissue))
+            solids.extend(_bone(part, anatomy, pose, tissue, build))
         else:
-            solids.append(_plain(part, anatomy, pose, tissue))
+            solids.append(_plain(part, anatomy, pose, tissue, build))
     solids.extend(soft(breast, 0.45 * tissue.soft) for breast in breasts(tissue))
     solids.extend(soft(gas, -tissue.soft * rng.uniform(0.3, 1.0)) for gas in gas_bubbles(tissue, rng))
-    return solids + _arms(anatomy, pose, tissue)
+    return solids + _arms(anatomy, pose, tissue, build)

@@ -42,7 +42,7 @@ def draw_study(meshes_dir: Path, seed: int) -> dict[str, Film]:
         if kind[0] == "cervical" or not kind[1]:
             down = replace(patient.tissue, arm_degrees=np.array([4.0, 6.0]), elbow_degrees=np.zeros(2))
             own = replace(patient, tissue=down)
-        films[name] = draw_film(anatomy, own, plan, rng, decorate=False)
+        films[name] = draw_film(own, plan, rng, decorate=False)
     return films
 
 

@@ -61,19 +61,19 @@ class Tissue:
     blade_mm: float
 
 
-def draw_tissue(rng: np.random.Generator, arms_down: bool) -> Tissue:
-    """Draw a patient's tissues. arms_down: as in cervical and frontal films; else swung forward."""
+def draw_tissue(rng: np.random.Generator, arms_down: bool, young: bool = False) -> Tissue:
+    """Draw a patient's tissues. arms_down: as in cervical and frontal films; else swung forward. young: slim."""
     swing = rng.uniform(-8, 15) if arms_down else rng.uniform(22, 85)
     elbow = rng.uniform(0, 20) if arms_down else rng.choice([rng.uniform(0, 40), rng.uniform(90, 145)])
     return Tissue(
         soft=rng.uniform(0.0183, 0.0197),
-        density=rng.uniform(0.65, 1.2),
+        density=rng.uniform(0.95, 1.45) if young else rng.uniform(0.65, 1.2),
         cortex=rng.uniform(0.7, 1.4),
         muscle=rng.uniform(0.0008, 0.0022),
-        fat_mm=rng.uniform(3, 12) + rng.exponential(6),
-        belly_mm=rng.exponential(22),
-        breast_mm=rng.uniform(25, 55) if rng.random() < 0.45 else 0.0,
-        diaphragm_mm=rng.normal(58, 18),
+        fat_mm=rng.uniform(2, 8) if young else rng.uniform(3, 12) + rng.exponential(6),
+        belly_mm=rng.exponential(6 if young else 22),
+        breast_mm=rng.uniform(25, 55) if not young and rng.random() < 0.45 else 0.0,
+        diaphragm_mm=rng.normal(58, 24),
         arm_degrees=swing + rng.normal(0, 6, 2),
         elbow_degrees=np.clip(elbow + rng.normal(0, 8, 2), 0, 150),
         airway_mm=rng.uniform(4, 9),
@@ -105,7 +105,7 @@ def widen(points: Floats, trunk: Floats) -> Floats:
     return moved
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _hull(anatomy: Anatomy, reach_mm: float) -> tuple[Floats, Floats, Floats]:
     """Return heights (R,), centres (R,) in y and radii (R, SIDES) of the hull of bones, organs and muscles."""
     points = np.concatenate([p.mesh.vertices for p in anatomy.parts if not p.name.endswith(ARM_BONES)])
@@ -129,8 +129,8 @@ def _hull(anatomy: Anatomy, reach_mm: float) -> tuple[Floats, Floats, Floats]:
     return heights, centres, (radii + np.roll(radii, 1, 1) + np.roll(radii, -1, 1)) / 3
 
 
-def skin(anatomy: Anatomy, tissue: Tissue) -> Mesh:
-    """Return the patient's skin: the hull of each slice, and the fat upon it."""
+def skin(anatomy: Anatomy, tissue: Tissue, head: float = 1.0) -> Mesh:
+    """Return the patient's skin: the hull of each slice, and the fat upon it. head: factor of the head's size."""
     heights, centres, radii = _hull(anatomy, 185.0 if tissue.arm_degrees.mean() < 20 else 118.0)
     angle = np.linspace(0, 2 * np.pi, SIDES, endpoint=False)
     front, back = np.clip(-np.sin(angle), 0, 1)[None], np.clip(np.sin(angle), 0, 1)[None]
@@ -148,7 +148,10 @@ def skin(anatomy: Anatomy, tissue: Tissue) -> Mesh:
     throat = np.exp(-(((z - 1405) / 30) ** 2)) * front
     grown *= 1 - np.maximum(nape, throat) * (1 - tissue.neck)
     across, along = grown * np.cos(angle), centres[:, None] + grown * np.sin(angle)
-    return close_rings(np.stack([across, along, np.broadcast_to(z, grown.shape)], axis=-1))
+    rings = np.stack([across, along, np.broadcast_to(z, grown.shape)], axis=-1)
+    size = 1 + (head - 1) * np.clip((z[..., None] - 1450.0) / 40.0, 0, 1)
+    centre = anatomy.vertebrae[0].origin
+    return close_rings(centre + size * (rings - centre))
 
 
 def airway(anatomy: Anatomy, half_depth_mm: float) -> Mesh:

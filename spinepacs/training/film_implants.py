@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spinepacs.training.film_anatomy import LEVELS, S1, Anatomy
+from spinepacs.training.film_anatomy import LEVELS, Anatomy
 from spinepacs.training.film_mesh import Floats, Mesh, sweep
 from spinepacs.training.film_pose import Pose, place_vertebra
 
@@ -36,7 +36,7 @@ def _local(anatomy: Anatomy, level: int, points: list[list[float]], pose: Pose) 
 
 def _screws_and_rods(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> list[Mesh]:
     """Return two rods and the screws that hold them, over two to twelve levels from T3 to S1."""
-    last = int(rng.integers(LEVELS.index("T10"), S1 + 1))
+    last = int(rng.integers(LEVELS.index("T10"), anatomy.last + 1))
     first = max(LEVELS.index("T3"), last - int(rng.integers(1, 12)))
     reach = rng.uniform(0.12, 0.45)
     metal = []

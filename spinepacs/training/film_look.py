@@ -33,6 +33,8 @@ class Look:
 def draw_look(rng: np.random.Generator, lateral: bool, region: str) -> Look:
     """Draw exposure and processing; full-spine films are the flattest, regional ones the sharpest."""
     full = region == "full"
+    if full and not lateral:
+        return _frontal_look(rng)
     return Look(
         blur_mm=rng.uniform(0.1, 0.3) if full else rng.uniform(0.08, 0.3),
         scatter=rng.uniform(0.05, 0.6),
@@ -50,7 +52,26 @@ def draw_look(rng: np.random.Generator, lateral: bool, region: str) -> Look:
     )
 
 
-def _smooth(image: Image, sigma_px: float) -> Image:
+def _frontal_look(rng: np.random.Generator) -> Look:
+    """Draw the look of scoliosis films: lungs near black, the spine bright, edges soft, noise from none to much."""
+    return Look(
+        blur_mm=rng.uniform(0.25, 0.75),
+        scatter=rng.uniform(0.02, 0.5),
+        photons=float(10 ** rng.uniform(5.0, 6.4)),
+        flatten=rng.uniform(0.0, 0.55),
+        flatten_mm=rng.uniform(25, 90),
+        sharpen=rng.uniform(0.0, 1.8),
+        sharpen_mm=float(10 ** rng.uniform(0.0, 1.2)),
+        dark=rng.uniform(0.05, 0.45),
+        bright=rng.uniform(0.6, 0.97),
+        grid=rng.random() < 0.03,
+        black_air=rng.uniform(0.3, 1.6) if rng.random() < 0.8 else 0.0,
+        knee=rng.uniform(0.05, 1.6),
+        texture=rng.uniform(0.0, 0.035),
+    )
+
+
+def smooth(image: Image, sigma_px: float) -> Image:
     """Blur by a Gaussian; wide ones on a shrunken image, which is as good and much faster."""
     step = int(max(1, sigma_px // 4))
     if step == 1:
@@ -75,9 +96,9 @@ def grain(shape: tuple[int, int], spacing_mm: float, rng: np.random.Generator) -
 def expose(attenuation: Image, look: Look, spacing_mm: float, rng: np.random.Generator) -> Image:
     """Return the logarithm of what the detector saw, higher where denser: (H, W) float32."""
     weave = look.texture * grain(attenuation.shape, spacing_mm, rng) * np.minimum(attenuation / 3.0, 1.0)
-    primary = _smooth(np.exp(-attenuation - weave), look.blur_mm / spacing_mm)
+    primary = smooth(np.exp(-attenuation - weave), look.blur_mm / spacing_mm)
     # Tissue scatters, the open beam beside it does not: without that the thin neck would drown in its veil.
-    scatter = look.scatter * 1.5 * _smooth(primary * (1 - primary) ** 6, 35.0 / spacing_mm)
+    scatter = look.scatter * 1.5 * smooth(primary * (1 - primary) ** 6, 35.0 / spacing_mm)
     signal = primary + scatter
     # Noise per pixel falls with the pixel's area; a little blur of it stands for the scintillator.
     noise = rng.standard_normal(signal.shape, dtype=np.float32)
@@ -97,8 +118,8 @@ def display(density: Image, look: Look, spacing_mm: float, path_px: Floats) -> I
 
     path_px: (N, 2) middles of the bodies in the film; the window is set so that they are not saturated.
     """
-    flat = density - look.flatten * _smooth(density, look.flatten_mm / spacing_mm)
-    detail = flat - _smooth(flat, look.sharpen_mm / spacing_mm)
+    flat = density - look.flatten * smooth(density, look.flatten_mm / spacing_mm)
+    detail = flat - smooth(flat, look.sharpen_mm / spacing_mm)
     flat = flat + look.sharpen * detail
     rows = np.arange(max(0, int(path_px[:, 1].min())), min(flat.shape[0], int(path_px[:, 1].max())), 3)
     offsets = np.arange(-14, 15, 4) / spacing_mm

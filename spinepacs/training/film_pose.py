@@ -10,21 +10,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinepacs.training.film_anatomy import LEVELS, S1, Anatomy, Vertebra
+from spinepacs.training.film_anatomy import LEVELS, Anatomy, Vertebra
+from spinepacs.training.film_build import Build
+from spinepacs.training.film_curves import draw_curve
 from spinepacs.training.film_mesh import Floats
 
-# Depth of real bodies over the donor's, C3 to L5, so that height over depth is that of real films.
+# Depth of real bodies over the donor's, C3 to L6, so that height over depth is that of real films.
 _DEPTHS = (
     0.87, 0.94, 0.98, 0.92, 0.86,
     0.83, 0.91, 0.98, 0.97, 0.99, 0.90, 0.88, 0.84, 0.86, 0.84, 0.86, 0.85,
-    0.91, 0.89, 0.91, 0.87, 0.79,
+    0.91, 0.89, 0.91, 0.87, 0.79, 0.79,
 )  # fmt: skip
 DEPTH = dict(enumerate(_DEPTHS, start=2))
-# Mean height of the disc below C2 to L5, mm.
+# Mean height of the disc below C2 to L6, mm.
 _DISCS_MM = (
     4.0, 4.1, 4.1, 4.2, 4.2, 4.3,
     4.2, 4.0, 4.0, 4.1, 4.2, 4.2, 4.2, 4.3, 4.6, 4.9, 5.3, 5.8,
-    7.0, 7.6, 8.4, 9.4, 8.8,
+    7.0, 7.6, 8.4, 9.4, 8.8, 8.8,
 )  # fmt: skip
 DISC_MM = dict(enumerate(_DISCS_MM, start=1))
 C7, T4, T12, L1 = (LEVELS.index(name) for name in ("C7", "T4", "T12", "L1"))
@@ -44,9 +46,9 @@ class BodyShape:
 
 @dataclass(frozen=True)
 class Pose:
-    """A posed spine: rotations (25, 3, 3) from each vertebra's frame to the room, centres (25, 3) mm.
+    """A posed spine: rotations (N, 3, 3) from each vertebra's frame to the room, centres (N, 3) mm.
 
-    disc_mm: (25,) height of the disc below each level (C2 to L5; 0 elsewhere). shapes: one per level.
+    disc_mm: (N,) height of the disc below each level (C2 to L5; 0 elsewhere). shapes: one per level.
     trunk: (2,) factors of the trunk's width and depth. scale: of the whole patient.
     """
 
@@ -67,23 +69,24 @@ def rotation(sagittal: float, coronal: float, axial: float) -> Floats:
     return lean @ tilt @ turn
 
 
-def draw_shapes(rng: np.random.Generator) -> tuple[BodyShape, ...]:
+def draw_shapes(rng: np.random.Generator, count: int, build: Build) -> tuple[BodyShape, ...]:
     """Draw one BodyShape per level. The donor's bodies are too deep, see DEPTH; regions vary together."""
-    regions = 1 + rng.normal(0, 0.045, 3)
-    aged = rng.random() < 0.35
+    regions = build.depth * (1 + rng.normal(0, 0.045, 3))
+    aged = rng.random() < (0.4 if build.cortex == 1 else 0.0)
     shapes = []
-    for i in range(len(LEVELS)):
+    for i in range(count):
+        body = 1 < i < count - 1  # the others keep the donor's shape
         depth = DEPTH.get(i, 1.0) * regions[0 if i <= C7 else 1 if i < T12 - 1 else 2]
-        wedge = rng.normal(0, 0.04) + (rng.uniform(0.1, 0.3) if C7 < i < S1 and rng.random() < 0.012 else 0)
+        wedge = rng.normal(0, 0.04) + (rng.uniform(0.1, 0.3) if i > C7 and rng.random() < 0.012 else 0)
         spur = rng.uniform(0, 6, 2) * (rng.random(2) < 0.4) if aged else np.zeros(2)
         shapes.append(
             BodyShape(
                 scale=1 + rng.normal(0, 0.02),
-                depth=depth * (1 + rng.normal(0, 0.02)) if 1 < i < S1 else 1.0,
-                height=1 + rng.normal(0, 0.03),
-                wedge=wedge if 1 < i < S1 else 0.0,
-                hollow_mm=rng.normal(0.3, 0.4) if 1 < i < S1 else 0.0,
-                spur_mm=spur if 1 < i < S1 else np.zeros(2),
+                depth=depth * (1 + rng.normal(0, 0.02)) if body else 1.0,
+                height=build.height * (1 + rng.normal(0, 0.03)),
+                wedge=wedge if body else 0.0,
+                hollow_mm=rng.normal(0.3, 0.4) if body else 0.0,
+                spur_mm=spur if body else np.zeros(2),
             )
         )
     return tuple(shapes)
@@ -114,15 +117,17 @@ def plate_middle(vertebra: Vertebra, shape: BodyShape, upper: bool) -> Floats:
     return np.asarray(shape_points(np.array([[0.0, mean[0], mean[1]]]), vertebra, shape)[0])
 
 
-def draw_discs(rng: np.random.Generator) -> Floats:
-    """Draw the height of the disc below each level, (25,) mm; narrowed ones mostly at C4-C6 and L3-L5."""
-    heights = np.zeros(len(LEVELS))
-    for i in range(1, S1):
-        region, number = LEVELS[i][0], int(LEVELS[i][1:])
+def draw_discs(rng: np.random.Generator, levels: tuple[str, ...], build: Build) -> Floats:
+    """Draw the height of the disc below each level, mm; narrowed ones mostly at C4-C6 and L3-L5."""
+    heights = np.zeros(len(levels))
+    for i in range(1, len(levels) - 1):
+        region, number = levels[i][0], int(levels[i][1:])
         often = (region == "C" and 4 <= number <= 6) or (region == "L" and number >= 3)
-        heights[i] = DISC_MM[i] * rng.normal(1, 0.12)
-        if rng.random() < (0.22 if often else 0.08):
+        heights[i] = DISC_MM[i] * rng.normal(1, 0.12) * build.disc
+        if rng.random() < (0.22 if often else 0.08) and build.cortex == 1:
             heights[i] *= rng.uniform(0.25, 0.75)
+    if build.deep_seated:
+        heights[-2] *= rng.uniform(0.15, 0.5)
     return np.maximum(heights, 0.8)
 
 
@@ -131,22 +136,23 @@ def _rest_angles(anatomy: Anatomy) -> Floats:
 
 
 def _lean(rng: np.random.Generator, rest: Floats, neck_view: bool) -> Floats:
-    """Draw the forward lean of every vertebra, (25,) rad."""
+    """Draw the forward lean of every vertebra, rad."""
     slope = rng.normal(36, 8)
     lordosis = 50 + 0.7 * (slope - 36) + rng.normal(0, 9)
     kyphosis = rng.normal(36, 11)
     neck = rng.normal(8, 15) if neck_view else rng.normal(2, 12)
-    wanted = {(L1, S1): lordosis, (T12, T4): kyphosis, (1, C7): neck}
+    last = len(rest) - 1
+    wanted = {(L1, last): lordosis, (T12, T4): kyphosis, (1, C7): neck}
     steps = rest[:-1] - rest[1:]
     for (a, b), degrees in wanted.items():
         upper, lower = min(a, b), max(a, b)
         goal = np.radians(degrees) * (-1 if (a, b) != (T12, T4) else 1)
         share = np.linspace(0.6, 1.4, lower - upper) if a == L1 else np.ones(lower - upper)
         steps[upper:lower] += (goal - steps[upper:lower].sum()) * share / share.sum()
-    steps[1:S1] += rng.normal(0, np.radians(1.3), S1 - 1)
-    lean = np.zeros(len(LEVELS))
-    lean[S1] = rest[S1] + np.radians(slope - 36)
-    for i in range(S1 - 1, -1, -1):
+    steps[1:last] += rng.normal(0, np.radians(1.3), last - 1)
+    lean = np.zeros(len(rest))
+    lean[last] = rest[last] + np.radians(slope - 36)
+    for i in range(last - 1, -1, -1):
         lean[i] = lean[i + 1] + steps[i]
     # Whatever the chest does, the neck stands nearly upright on it: C7 to T4 make up the difference.
     excess = lean[1 : C7 + 1].mean() - rng.normal(np.radians(6), np.radians(8))
@@ -156,40 +162,34 @@ def _lean(rng: np.random.Generator, rest: Floats, neck_view: bool) -> Floats:
         rest[0]
         + 0.3 * (lean[1] - rest[1])
         - (np.radians(6) if neck_view else 0)
-        + rng.normal(0, np.radians(6))
+        + rng.normal(0, np.radians(9))
     )
     return lean
 
 
-def _scoliosis(rng: np.random.Generator, chance: float) -> tuple[Floats, Floats]:
-    """Draw coronal tilt and axial turn of every vertebra, (25,) rad each, from bumps of 8 to 60 degrees."""
-    level = np.arange(len(LEVELS), dtype=float)
-    tilt = np.full(len(LEVELS), 0.0) + rng.normal(0, np.radians(1.5))
-    turn = np.full(len(LEVELS), rng.normal(0, np.radians(2.5)))
-    side = rng.choice([-1, 1])
-    curves = rng.integers(1, 4) if rng.random() < chance else 0
-    for apex in rng.permutation([10.5, 15.5, 20.0])[:curves]:
-        cobb = np.radians(8 + 52 * rng.random() ** 2)
-        width = rng.uniform(2.2, 3.6)
-        offset = (level - apex - rng.normal(0, 1)) / width
-        side = -side
-        tilt += side * cobb * offset * np.exp(0.5 - offset**2) * 0.7
-        turn += side * np.radians(rng.uniform(3, 22)) * cobb * np.exp(-(offset**2))
-    tilt[: C7 - 1] *= 0.5
-    return tilt, turn
-
-
-def draw_pose(anatomy: Anatomy, rng: np.random.Generator, neck_view: bool, scoliosis: float) -> Pose:
-    """Draw one patient's pose. neck_view: with the wider neck curves of cervical films; scoliosis: its chance."""
-    shapes, discs = draw_shapes(rng), draw_discs(rng)
-    lean = _lean(rng, _rest_angles(anatomy), neck_view)
-    tilt, turn = _scoliosis(rng, scoliosis)
-    slips = np.zeros(len(LEVELS))
-    for i in (2, 3, 4, 21, 22, 23):
+def draw_slips(rng: np.random.Generator, count: int) -> Floats:
+    """Draw how far each vertebra stands behind the one below, mm (negative: in front), mostly at C3-C5, L3-L5."""
+    slips = np.zeros(count)
+    for i in (2, 3, 4, count - 4, count - 3, count - 2):
         if rng.random() < 0.12:
             slips[i] = rng.uniform(2, 7) * rng.choice([-1, 1]) * (0.6 if i <= C7 else 1)
+    return slips
+
+
+def draw_pose(
+    anatomy: Anatomy, rng: np.random.Generator, neck_view: bool, scoliosis: float, build: Build | None = None
+) -> Pose:
+    """Draw one patient's pose.
+
+    neck_view: with the wider neck curves of cervical films. scoliosis: strength of the curves, see `draw_curve`.
+    """
+    build, count = build or Build(), len(anatomy.vertebrae)
+    shapes, discs = draw_shapes(rng, count, build), draw_discs(rng, anatomy.levels, build)
+    lean = _lean(rng, _rest_angles(anatomy), neck_view)
+    tilt, turn = draw_curve(rng, count, scoliosis)
+    slips = draw_slips(rng, count)
     rotations, centres = _stack(anatomy, shapes, discs, (lean, tilt, turn), slips)
-    reach = centres[C7] - centres[S1]
+    reach = centres[C7] - centres[-1]
     if neck_view:  # The neck stands as its owner holds it; the rest is out of the film.
         neck = centres[1] - centres[C7]
         fix = rng.normal(np.radians(8), np.radians(9)) + np.arctan2(neck[1], neck[2])
@@ -197,9 +197,9 @@ def draw_pose(anatomy: Anatomy, rng: np.random.Generator, neck_view: bool, scoli
         fix = np.arctan2(rng.normal(5, 22) + reach[1], reach[2])
     whole = rotation(fix, np.arctan2(rng.normal(0, 9) - reach[0], reach[2]), 0.0)
     rotations = whole @ rotations
-    centres = (centres - centres[S1]) @ whole.T
+    centres = (centres - centres[-1]) @ whole.T
     trunk = np.array([rng.normal(1.0, 0.06), rng.normal(1.0, 0.07)])
-    return Pose(rotations, centres, discs, shapes, trunk, float(np.clip(rng.normal(0.97, 0.06), 0.8, 1.12)))
+    return Pose(rotations, centres, discs, shapes, trunk, build.scale)
 
 
 def _stack(
@@ -211,9 +211,9 @@ def _stack(
 ) -> tuple[Floats, Floats]:
     """Return rotations and centres of the vertebrae, S1's centre at the origin."""
     rotations = np.stack([rotation(*angle) for angle in zip(*angles, strict=True)])
-    centres = np.zeros((len(LEVELS), 3))
+    centres = np.zeros((len(shapes), 3))
     rest = np.array([v.origin for v in anatomy.vertebrae])
-    for i in range(S1 - 1, -1, -1):
+    for i in range(len(shapes) - 2, -1, -1):
         if i == 0:  # C1 sits on C2 as in the donor.
             frame = anatomy.vertebrae[1].frame
             centres[0] = centres[1] + rotations[1] @ (frame @ (rest[0] - rest[1]))
@@ -240,11 +240,11 @@ def carry(points: Floats, anatomy: Anatomy, pose: Pose, level: int | None = None
     turns = pose.rotations @ frames
     if level is not None:
         return np.asarray(pose.scale * ((points - origins[level]) @ turns[level].T + pose.centres[level]))
-    place = np.interp(-points[:, 2], -origins[:, 2], np.arange(len(LEVELS), dtype=float))
-    upper = np.minimum(place.astype(int), S1 - 1)
+    place = np.interp(-points[:, 2], -origins[:, 2], np.arange(len(origins), dtype=float))
+    upper = np.minimum(place.astype(int), anatomy.last - 1)
     part = (place - upper)[:, None]
     moved = np.zeros_like(points)
-    for i in range(S1):
+    for i in range(anatomy.last):
         mine = upper == i
         if mine.any():
             for j, weight in ((i, 1 - part[mine]), (i + 1, part[mine])):

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.training.film_anatomy import LEVELS, S1, Anatomy
+from spinepacs.training.film_anatomy import LEVELS, Anatomy, Vertebra
 from spinepacs.training.film_mesh import Floats
 from spinepacs.training.film_pose import Pose, place_vertebra
 from spinepacs.training.film_xray import Camera
@@ -51,11 +51,21 @@ class Film:
     disc_mm: dict[str, dict[str, float]]
 
 
-def project_truths(anatomy: Anatomy, pose: Pose, camera: Camera, shift_mm: Floats) -> list[Truth]:
-    """Return every vertebra's marks on the film, in or out of its field."""
+def project_truths(
+    anatomy: Anatomy, pose: Pose, camera: Camera, shift_mm: Floats, oblique: bool = False
+) -> list[Truth]:
+    """Return every vertebra's marks on the film, in or out of its field; oblique: of its silhouette."""
     truths = []
     bare = _bare(pose)
     for i, vertebra in enumerate(anatomy.vertebrae):
+        if oblique:
+            outline, corners = silhouette(vertebra, pose.rotations[i])
+            marks = [
+                camera.project(place_vertebra(points, i, anatomy, bare) + shift_mm)[0]
+                for points in (outline, corners)
+            ]
+            truths.append(Truth(vertebra.level, _hull(marks[0]), marks[1]))
+            continue
         body = vertebra.sagittal if camera.lateral else vertebra.coronal
         marks = []
         for points in (body.outline, body.corners):
@@ -63,8 +73,37 @@ def project_truths(anatomy: Anatomy, pose: Pose, camera: Camera, shift_mm: Float
             marks.append(camera.project(place_vertebra(lifted, i, anatomy, bare) + shift_mm)[0])
         # On a lateral film that faces right, the small end of `across` (the front) lies to the right.
         corners = marks[1][[1, 0, 3, 2]] if camera.lateral else marks[1]
-        truths.append(Truth(LEVELS[i], marks[0], corners))
+        truths.append(Truth(vertebra.level, marks[0], corners))
     return truths
+
+
+def silhouette(vertebra: Vertebra, turned: Floats) -> tuple[Floats, Floats]:
+    """Return outline (N, 3) and corners (4, 3), mm in the vertebra's frame, of a body seen from the front.
+
+    turned: (3, 3) from its frame to the room. The plates are taken as ellipses between the marks of both planes;
+    bodies that are no cylinders (C1, C2, S1) give the marks of both planes as their outline.
+    """
+    sagittal, coronal = vertebra.sagittal.corners, vertebra.coronal.corners
+    way = turned[0, :2] / np.linalg.norm(turned[0, :2])  # what is across on the film, in the body's plane
+    corners = np.zeros((4, 3))
+    for upper in (True, False):
+        front, back = sagittal[[0, 1] if upper else [3, 2]]
+        right, left = coronal[[0, 1] if upper else [3, 2]]
+        half = np.array([(left[0] - right[0]) / 2, (back[0] - front[0]) / 2])
+        middle = np.array([(left[0] + right[0]) / 2, (back[0] + front[0]) / 2])
+        reach = half**2 * way / np.linalg.norm(half * way)
+        for sign, slot in ((-1, 0 if upper else 3), (1, 1 if upper else 2)):
+            x, y = middle + sign * reach
+            rim = (y - front[0]) / (back[0] - front[0])
+            corners[slot] = (x, y, front[1] + rim * (back[1] - front[1]))
+    if vertebra.level in ("C1", "C2", "S1"):
+        both = vertebra.lift(vertebra.sagittal.outline), vertebra.lift(vertebra.coronal.outline, coronal=True)
+        return np.concatenate(both), corners
+    return corners, corners
+
+
+def _hull(points: Floats) -> Floats:
+    return np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], dtype=np.float64)
 
 
 def mirror(truth: Truth, width_px: int) -> Truth:
@@ -132,9 +171,9 @@ def disc_heights(
     for i, vertebra in enumerate(anatomy.vertebrae):
         points = (vertebra.sagittal if lateral else vertebra.coronal).corners
         corners.append(place_vertebra(vertebra.lift(points, coronal=not lateral), i, anatomy, bare))
-    found = {}
-    for i in range(1, S1):
-        if LEVELS[i] in levels and LEVELS[i + 1] in levels:
+    found, names = {}, anatomy.levels
+    for i in range(1, anatomy.last):
+        if names[i] in levels and names[i + 1] in levels:
             above, below = corners[i][[3, 2]], corners[i + 1][[0, 1]]
             along = sum((p[1] - p[0]) / np.linalg.norm(p[1] - p[0]) for p in (above, below))
             along /= np.linalg.norm(along)
@@ -142,8 +181,16 @@ def disc_heights(
             down -= (down @ along) * along
             heights = np.maximum((below - above) @ (down / np.linalg.norm(down)), 0)
             row = dict(zip((*sides, "mean"), (*heights, heights.mean()), strict=True))
-            found[f"{LEVELS[i]}/{LEVELS[i + 1]}"] = {side: round(float(mm), 3) for side, mm in row.items()}
+            found[f"{names[i]}/{names[i + 1]}"] = {side: round(float(mm), 3) for side, mm in row.items()}
     return found
+
+
+def class_of(level: str) -> int:
+    """Return the network's class of a level; the sixth lumbar vertebra has none of its own and counts as L5.
+
+    It is the last free body above the sacrum and looks like L5; without a label it would be taught as background.
+    """
+    return LEVELS.index("L5" if level == "L6" else level)
 
 
 def yolo_lines(film: Film) -> list[str]:
@@ -154,7 +201,7 @@ def yolo_lines(film: Film) -> list[str]:
         inside = clip_outline(truth.outline_px, (height, width))
         if inside is not None:
             numbers = (np.clip(inside / [width, height], 0, 1)).ravel()
-            lines.append(f"{LEVELS.index(truth.level)} " + " ".join(f"{n:.6f}" for n in numbers))
+            lines.append(f"{class_of(truth.level)} " + " ".join(f"{n:.6f}" for n in numbers))
     return lines
 
 

@@ -16,11 +16,13 @@ import numpy as np
 
 from spinepacs.training.film_anatomy import LEVELS, Anatomy, load_anatomy
 from spinepacs.training.film_body import build_body, metal_solids, vessels
+from spinepacs.training.film_build import Build, draw_build, with_lumbar
 from spinepacs.training.film_flesh import Tissue, draw_tissue
 from spinepacs.training.film_implants import implants
 from spinepacs.training.film_look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
 from spinepacs.training.film_mesh import Floats, Mesh
-from spinepacs.training.film_pose import Pose, draw_pose
+from spinepacs.training.film_pose import Pose, draw_pose, rotation
+from spinepacs.training.film_rough import roughen
 from spinepacs.training.film_truth import Film, clip_outline, disc_heights, mirror, project_truths, write_film
 from spinepacs.training.film_xray import Camera, attenuation
 
@@ -29,10 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """A kind of film: share of the mix, the levels framed, margins (mm, low and high) above, below and beside them."""
+    """A kind of film: share of the mix, the levels framed, margins (mm, low and high) above, below and beside them.
+
+    view: "lateral", "ap" or "oblique". curves: (usual, at times) strength of scoliosis, see `draw_curve`.
+    """
 
     region: str
-    lateral: bool
+    view: str
     share: float
     top: str
     bottom: str
@@ -41,14 +46,24 @@ class Plan:
     width: tuple[float, float]  # of the height
     height_px: tuple[int, int]
 
+    @property
+    def lateral(self) -> bool:
+        """Whether the rays run from side to side (nearly, on oblique films of this kind)."""
+        return self.view == "lateral"
+
 
 PLANS = (
-    Plan("full", True, 0.45, "C2", "S1", (10, 130), (50, 220), (0.37, 0.50), (1600, 2200)),
-    Plan("cervical", True, 0.20, "C1", "C7", (15, 55), (15, 75), (0.8, 1.1), (1000, 1500)),
-    Plan("lumbar", True, 0.15, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
-    Plan("thoracic", True, 0.10, "C7", "L1", (10, 70), (10, 70), (0.45, 0.75), (1200, 1600)),
-    Plan("full", False, 0.07, "C7", "S1", (-15, 60), (-25, 110), (0.34, 0.48), (1600, 2200)),
-    Plan("lumbar", False, 0.03, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
+    Plan("full", "lateral", 0.33, "C2", "S1", (10, 130), (50, 220), (0.37, 0.50), (1600, 2200)),
+    Plan("cervical", "lateral", 0.13, "C1", "C7", (15, 55), (15, 75), (0.8, 1.1), (1000, 1500)),
+    Plan("lumbar", "lateral", 0.10, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
+    Plan("thoracic", "lateral", 0.08, "C7", "L1", (10, 70), (10, 70), (0.45, 0.75), (1200, 1600)),
+    Plan("full", "ap", 0.19, "T1", "L5", (0, 45), (5, 80), (0.28, 0.44), (1600, 2200)),
+    Plan("full", "ap", 0.06, "C7", "S1", (-15, 60), (-25, 110), (0.34, 0.48), (1600, 2200)),
+    Plan("lumbar", "ap", 0.03, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
+    Plan("cervical", "ap", 0.025, "C3", "T2", (20, 60), (10, 60), (0.7, 1.0), (1000, 1500)),
+    Plan("thoracic", "ap", 0.025, "T1", "L1", (10, 50), (10, 60), (0.4, 0.75), (1200, 1600)),
+    Plan("lumbar", "oblique", 0.015, "T12", "S1", (-5, 60), (10, 80), (0.6, 0.85), (1100, 1600)),
+    Plan("cervical", "oblique", 0.015, "C2", "T1", (15, 55), (10, 60), (0.7, 1.0), (1000, 1500)),
 )
 
 
@@ -58,18 +73,29 @@ def choose_plan(rng: np.random.Generator) -> Plan:
     return PLANS[int(rng.choice(len(PLANS), p=shares / shares.sum()))]
 
 
-def _frame(plan: Plan, pose: Pose, rng: np.random.Generator) -> tuple[Camera, Floats]:
+def _ends(plan: Plan, count: int, rng: np.random.Generator, cut: bool) -> tuple[int, int]:
+    """Return the first and last vertebra framed; cut: now and then elsewhere than the film's kind says."""
+    last = count - 1 if plan.bottom == "S1" else LEVELS.index(plan.bottom)
+    first = LEVELS.index(plan.top)
+    if cut and rng.random() < 0.15:
+        first = int(np.clip(first + rng.integers(-4, 4), 0, last - 4))
+    if cut and rng.random() < 0.15:
+        last = int(np.clip(last + rng.integers(-4, 4), first + 4, count - 1))
+    return first, last
+
+
+def _frame(plan: Plan, pose: Pose, rng: np.random.Generator, cut: bool) -> tuple[Camera, Floats]:
     """Return the camera, and the shift (3,) mm that brings the framed part of the spine to the room's origin."""
-    first, last = LEVELS.index(plan.top), LEVELS.index(plan.bottom)
+    first, last = _ends(plan, len(pose.centres), rng, cut)
     centres = pose.scale * pose.centres[first : last + 1]
     shift = -(centres.max(axis=0) + centres.min(axis=0)) / 2
     source, back = rng.uniform(1500, 2000), rng.uniform(180, 320)
     grow = source / (source - back)
-    up = grow * (centres[:, 2].max() + shift[2]) + 10 + rng.uniform(*plan.above_mm)
-    down = grow * (-centres[:, 2].min() - shift[2]) + 10 + rng.uniform(*plan.below_mm)
+    up = grow * (centres[:, 2].max() + shift[2]) + pose.scale * (10 + rng.uniform(*plan.above_mm))
+    down = grow * (-centres[:, 2].min() - shift[2]) + pose.scale * (10 + rng.uniform(*plan.below_mm))
     across = -(centres[:, 1] + shift[1]) if plan.lateral else centres[:, 0] + shift[0]
     height_mm = up + down
-    spread = grow * float(np.ptp(across)) + 70
+    spread = grow * float(np.ptp(across)) + 70 * pose.scale
     width_mm = max(spread * 1.1, height_mm * rng.uniform(*plan.width))
     # The front of the body takes more room than the back on lateral films.
     lean = rng.uniform(0.3, 0.56) if plan.lateral else rng.uniform(0.42, 0.58)
@@ -84,37 +110,50 @@ def _frame(plan: Plan, pose: Pose, rng: np.random.Generator) -> tuple[Camera, Fl
 class Patient:
     """One synthetic patient: how the spine stands, what surrounds it, and the metal in it (in the room, mm)."""
 
+    anatomy: Anatomy
     pose: Pose
     tissue: Tissue
+    build: Build
     metal: tuple[Mesh, ...] = ()
 
 
 def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Patient:
     """Draw a patient as one stands for a kind of film: arms down or forward, neck bent or not."""
     neck = plan.region == "cervical"
-    pose = draw_pose(anatomy, rng, neck, 0.3 if plan.lateral else 0.75)
-    tissue = draw_tissue(rng, arms_down=neck or not plan.lateral)
-    return Patient(pose, tissue, tuple(implants(anatomy, pose, rng)))
+    build = draw_build(rng, frontal=plan.view == "ap")
+    own = with_lumbar(anatomy, build.lumbar)
+    often = 0.9 if plan.view == "ap" else 0.2
+    strength = 1.0 if rng.random() < often else rng.uniform(0, 0.3)
+    pose = draw_pose(own, rng, neck, strength * (1.0 if plan.view == "ap" else 0.7), build)
+    tissue = draw_tissue(rng, neck or not plan.lateral, build.cortex < 1 or rng.random() < often - 0.4)
+    return Patient(own, turned(pose, plan.view, rng), tissue, build, tuple(implants(own, pose, rng)))
 
 
-def draw_film(
-    anatomy: Anatomy, patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True
-) -> Film:
+def turned(pose: Pose, view: str, rng: np.random.Generator) -> Pose:
+    """Turn the patient about the long axis: a few degrees as patients stand, 30 to 60 for an oblique film."""
+    degrees = rng.choice([-1, 1]) * rng.uniform(30, 60) if view == "oblique" else rng.normal(0, 3.5)
+    turn = rotation(0.0, 0.0, float(np.radians(degrees)))
+    return replace(pose, rotations=turn @ pose.rotations, centres=pose.centres @ turn.T)
+
+
+def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True) -> Film:
     """Draw one film of a patient; decorate: with grid, collimation, letters and, half of the time, mirrored."""
-    camera, shift = _frame(plan, patient.pose, rng)
-    solids = build_body(anatomy, patient.pose, patient.tissue, rng) + metal_solids(patient.metal)
+    anatomy, pose = patient.anatomy, patient.pose
+    camera, shift = _frame(plan, pose, rng, decorate)
+    solids = build_body(anatomy, pose, patient.tissue, patient.build, rng) + metal_solids(patient.metal)
     solids = [replace(s, vertices=s.vertices + shift) for s in solids]
-    branches = [replace(v, line=v.line + shift) for v in vessels(anatomy, patient.pose, patient.tissue, rng)]
+    branches = [replace(v, line=v.line + shift) for v in vessels(anatomy, pose, patient.tissue, rng)]
     look = draw_look(rng, plan.lateral, plan.region)
     density = expose(attenuation(solids, branches, camera), look, camera.spacing_mm, rng)
-    truths = project_truths(anatomy, patient.pose, camera, shift)
+    truths = project_truths(anatomy, pose, camera, shift, oblique=plan.view == "oblique")
     shown = [t for t in truths if clip_outline(t.outline_px, camera.shape_px) is not None]
     # As an examiner would, set the window for the part that was asked for: shoulders may turn white.
-    asked = LEVELS[LEVELS.index(plan.top) : LEVELS.index(plan.bottom) + 1]
+    asked = anatomy.levels[LEVELS.index(plan.top) : LEVELS.index(plan.bottom) + 1]
     path_px = np.array([t.corners_px.mean(axis=0) for t in shown if t.level in asked])
     value = display(density, look, camera.spacing_mm, path_px)
     facing = "right" if plan.lateral else "front"
     if decorate:
+        value = roughen(value, 0.7 if plan.view == "ap" else 0.3, rng)
         value = collimate(grid_and_seam(value, look, camera.spacing_mm, rng), rng)
         if plan.lateral and rng.random() < 0.5:
             value, facing = np.ascontiguousarray(value[:, ::-1]), "left"
@@ -122,9 +161,8 @@ def draw_film(
     pixels = finish(value, rng, packed=decorate)
     if decorate:
         stamp(pixels, rng)
-    discs = disc_heights(anatomy, patient.pose, plan.lateral, {t.level for t in shown})
-    view = "lateral" if plan.lateral else "ap"
-    return Film(pixels, value, view, plan.region, facing, camera, tuple(shown), discs)
+    discs = disc_heights(anatomy, pose, plan.lateral, {t.level for t in shown})
+    return Film(pixels, value, plan.view, plan.region, facing, camera, tuple(shown), discs)
 
 
 def film_name(seed: int, index: int) -> str:
@@ -161,7 +199,7 @@ def synthesise(
         if not (out_dir / "truth" / f"{name}.json").is_file():
             rng = np.random.default_rng([seed, index])
             plan = choose_plan(rng)
-            write_film(draw_film(anatomy, draw_patient(anatomy, rng, plan), plan, rng), out_dir, name, seed)
+            write_film(draw_film(draw_patient(anatomy, rng, plan), plan, rng), out_dir, name, seed)
             drawn += 1
         if on_film is not None:
             on_film(index)
