@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -257,6 +258,26 @@ def synthesise(meshes: Path, out: Path, count: int, seed: int) -> None:
             meshes, out, count, seed, on_film=lambda number: progress.update(task, completed=number + 1)
         )
     click.echo(f"{drawn} films drawn; {out}")
+
+
+def _training(module: str, about: str) -> None:
+    """Add a command whose options are those of a module of the extra ``train``, ``--help`` included."""
+
+    @main.command(
+        module, help=about, add_help_option=False, context_settings={"ignore_unknown_options": True}
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: Sequence[str]) -> None:
+        try:
+            chosen = importlib.import_module(f"spinepacs.training.{module}")
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error.name} is not there: pip install 'spinepacs[train]'") from error
+        sys.exit(chosen.main(arguments))
+
+
+_training("train", 'Train a model on labelled films (needs the extra "train").')
+_training("evaluate", 'Compare a model with labelled films (needs the extra "train").')
+_training("export", 'Write a model folder from a checkpoint (needs the extra "train").')
 
 
 @main.command()

@@ -2,6 +2,7 @@ import gc
 import json
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,17 @@ def test_every_command_explains_itself(command: str):
     result = spinepacs(command, "--help")
     assert result.exit_code == 0
     assert len(result.output.splitlines()) >= 4
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
+def test_a_training_command_explains_itself_or_names_the_extra(command: str):
+    result = spinepacs(command, "--help")
+    if find_spec("torch") is None:
+        assert result.exit_code == 1
+        assert "pip install 'spinepacs[train]'" in result.output
+    else:
+        assert result.exit_code == 0
+        assert f"usage: spinepacs {command}" in result.output
 
 
 def test_version_names_the_libraries():
