@@ -269,10 +269,11 @@ def _training(module: str, about: str) -> None:
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: Sequence[str]) -> None:
         try:
-            chosen = importlib.import_module(f"spinepacs.training.{module}")
+            sys.exit(importlib.import_module(f"spinepacs.training.{module}").main(arguments))
         except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is not there: pip install 'spinepacs[train]'") from error
-        sys.exit(chosen.main(arguments))
+            raise click.ClickException(
+                f"{error.name} is not there: pip install 'spinepacs[train]'"
+            ) from error
 
 
 _training("train", 'Train a model on labelled films (needs the extra "train").')
