@@ -150,7 +150,7 @@ def film_sets(ap: Path | None, lateral: Path | None, synthetic: Sequence[Path]) 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="evaluate", description="Evaluate a vertebra model on labelled films."
+        prog="spinepacs evaluate", description="Evaluate a vertebra model on labelled films."
     )
     add = parser.add_argument
     add("--model", type=Path, required=True, help="model folder or checkpoint (.pt)")
@@ -217,9 +217,9 @@ def _write_pictures(
     worst: int,
 ) -> None:
     for name, films in sets.items():
-        chosen = worst_first(readings[name])[:worst]
-        by_name = {film.name: film for film in films}
-        write_overlays(out / "overlays" / name, by_name, chosen, inverted=conditions.inverted)
+        film_of = {id(reading): film for film, reading in zip(films, readings[name], strict=True)}
+        chosen = [(film_of[id(reading)], reading) for reading in worst_first(readings[name])[:worst]]
+        write_overlays(out / "overlays" / name, chosen, inverted=conditions.inverted)
     if find_spec("matplotlib") is None:
         Console(stderr=True).print("no curves: matplotlib is missing; it comes with spinepacs[train]")
         return

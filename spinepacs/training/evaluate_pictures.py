@@ -146,11 +146,10 @@ def _draw_body(
 
 
 def write_overlays(
-    folder: Path, films: Mapping[str, Film], worst: Sequence[FilmReading], *, inverted: bool = False
+    folder: Path, worst: Sequence[tuple[Film, FilmReading]], *, inverted: bool = False
 ) -> None:
-    """Write overlays of films (by name), numbered in the given order, the worst first."""
+    """Write overlays of films, numbered in the given order, the worst first."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, reading in enumerate(worst, 1):
-        film = films[reading.name]
+    for number, (film, reading) in enumerate(worst, 1):
         picture = draw_overlay(film, reading, inverted=inverted)
         cv2.imwrite(str(folder / f"{number:02}-{film.path.stem}.png"), picture[:, :, ::-1])

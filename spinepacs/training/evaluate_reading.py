@@ -46,7 +46,7 @@ def read_as_product(
     named = _named(found, spine)
     holders = match(overlaps, np.ones(overlaps.shape, bool), _SAME_BODY)
     at = {int(column): row for row, column in enumerate(holders) if column >= 0}
-    discs = _disc_errors(spine, named, at, film, truth)
+    discs = _disc_errors(spine, named, at, truth)
     bodies = tuple(
         _body(found, named, overlaps, at.get(column), film, column, truth, discs.get(column, np.nan))
         for column in range(len(film.bodies))
@@ -97,7 +97,7 @@ def _body(
     disc_mm: float,
 ) -> BodyReading:
     level = film.bodies[column].class_id
-    corners = truth.corners_px.get(level)
+    corners = truth.corners_px.get(column)
     size_px = np.nan if corners is None else body_size_px(corners, film.view)
     if row is None:
         missed = (np.full(4, np.nan), size_px, np.full(2, np.nan), np.nan)
@@ -111,7 +111,7 @@ def _body(
         published_level=_level(vertebra),
         corners_px=_corner_errors(vertebra, corners),
         size_px=size_px,
-        endplates_mm=_endplate_errors(vertebra, truth, level),
+        endplates_mm=_endplate_errors(vertebra, truth, column),
         disc_mm=disc_mm,
     )
 
@@ -135,11 +135,11 @@ def _corner_errors(vertebra: Vertebra | None, corners: Points | None) -> Floats:
     return np.hypot(*(np.array(drawn, np.float64) - corners).T)
 
 
-def _endplate_errors(vertebra: Vertebra | None, truth: FilmTruth, level: int) -> Floats:
+def _endplate_errors(vertebra: Vertebra | None, truth: FilmTruth, column: int) -> Floats:
     """(2,) mean distance between drawn and true endplates, mm in the patient's plane."""
-    if vertebra is None or truth.mm_per_px is None or level not in truth.endplates_px:
+    if vertebra is None or truth.mm_per_px is None or column not in truth.endplates_px:
         return np.full(2, np.nan)
-    pairs = zip((vertebra.upper, vertebra.lower), truth.endplates_px[level], strict=True)
+    pairs = zip((vertebra.upper, vertebra.lower), truth.endplates_px[column], strict=True)
     return truth.mm_per_px * np.array(
         [curve_distance(drawn.curve, true) if drawn else np.nan for drawn, true in pairs]
     )
@@ -164,7 +164,6 @@ def _disc_errors(
     spine: Spine | Refusal,
     named: Sequence[Vertebra | None],
     at: dict[int, int],
-    film: Film,
     truth: FilmTruth,
 ) -> dict[int, float]:
     """By column of the upper body: product's mean disc height minus the true one, mm.
@@ -178,14 +177,11 @@ def _disc_errors(
     for disc in disc_heights(spine, spacing):
         ends = [disc.anterior_mm, disc.posterior_mm, disc.left_mm, disc.right_mm]
         heights[disc.disc.upper] = float(np.mean([end for end in ends if end is not None]))
-    column_of = {body.class_id: column for column, body in enumerate(film.bodies)}
     errors = {}
-    for level, column in column_of.items():
-        upper, lower = (
-            named[at[place]] if place in at else None for place in (column, column_of.get(level + 1, -1))
-        )
+    for (above, below), true_mm in truth.disc_mm.items():
+        upper, lower = (named[at[column]] if column in at else None for column in (above, below))
         if upper and lower and lower.level == upper.level + 1 and upper.level in heights:
-            errors[column] = heights[upper.level] - truth.disc_mm.get(level, np.nan)
+            errors[above] = heights[upper.level] - true_mm
     return errors
 
 

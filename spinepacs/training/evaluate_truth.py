@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,34 +18,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.anatomy import Level
-from spinepacs.training.dataset import Film
+from spinepacs.training.dataset import Film, LabelledBody
 
 Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FilmTruth:
-    """What can be measured against.
+    """What can be measured against; bodies are given by their place in ``Film.bodies``.
 
     Parameters
     ----------
     corners_px
-        By class: (4, 2) float64, upper left, upper right, lower right, lower left as seen on the film.
+        By body: (4, 2) float64, upper left, upper right, lower right, lower left as seen on the film.
     endplates_px
-        By class: the upper and the lower endplate as (N, 2) polylines, where the label knows their course.
+        By body: the upper and the lower endplate as (N, 2) polylines, where the label knows their course.
     sacral_plate_px
         (2, 2) float64: both ends of S1's upper plate, the left one first; None where it is not labelled.
     mm_per_px
         Size of a pixel in the patient's plane; None for real films.
     disc_mm
-        Mean height of each disc by its upper class, mm.
+        By the bodies above and below it: mean height of a disc, mm.
     """
 
     corners_px: Mapping[int, Points] = field(default_factory=dict)
     endplates_px: Mapping[int, tuple[Points, Points]] = field(default_factory=dict)
     sacral_plate_px: Points | None = None
     mm_per_px: float | None = None
-    disc_mm: Mapping[int, float] = field(default_factory=dict)
+    disc_mm: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
 
 def film_truth(film: Film) -> FilmTruth:
@@ -63,14 +63,14 @@ def film_truth(film: Film) -> FilmTruth:
 
 def _from_quads(film: Film) -> FilmTruth:
     quads = {
-        body.class_id: body.outline_px.astype(np.float64) + 0.5
-        for body in film.bodies
+        place: body.outline_px.astype(np.float64) + 0.5
+        for place, body in enumerate(film.bodies)
         if len(body.outline_px) == 4
     }
     plate = _sacral_plates(film.path.parent / "corners.csv").get(film.name)
     rightwards = sum(float(quad[1, 0] - quad[0, 0] + quad[2, 0] - quad[3, 0]) for quad in quads.values())
     if rightwards < 0:  # lateral labels go from back to front, and this patient looks to the left
-        quads = {level: quad[[1, 0, 3, 2]] for level, quad in quads.items()}
+        quads = {place: quad[[1, 0, 3, 2]] for place, quad in quads.items()}
         plate = plate if plate is None else plate[::-1]
     return FilmTruth(corners_px=quads, sacral_plate_px=plate)
 
@@ -87,25 +87,46 @@ def _sacral_plates(table: Path) -> dict[str, Points]:
 
 
 def _from_record(record: Mapping[str, Any], film: Film) -> FilmTruth:
-    labelled = {body.class_id for body in film.bodies}
+    rows = record["vertebrae"]
+    row_of = {place: _row_of(body, rows) for place, body in enumerate(film.bodies)}
     corners, endplates = {}, {}
-    for row in record["vertebrae"]:
-        level, quad = int(Level[row["level"]]), np.array(row["corners_px"], np.float64)
-        if level in labelled and _within(quad, film):
-            outline = np.array(row["outline_px"], np.float64)
-            corners[level] = quad
-            endplates[level] = (_between(outline, quad[0], quad[1]), _between(outline, quad[3], quad[2]))
-    sacrum = corners.get(int(Level.S1))
+    for place, row in row_of.items():
+        quad = np.array(rows[row]["corners_px"], np.float64)
+        if _within(quad, film):
+            outline = np.array(rows[row]["outline_px"], np.float64)
+            corners[place] = quad
+            endplates[place] = (_between(outline, quad[0], quad[1]), _between(outline, quad[3], quad[2]))
+    sacrum = next((corners[place] for place in corners if film.bodies[place].class_id == Level.S1), None)
+    heights = {name.split("/")[0]: float(mm) for name, mm in record.get("disc_heights_mm", {}).items()}
+    place_of = {row: place for place, row in row_of.items()}
     return FilmTruth(
         corners_px=corners,
         endplates_px=endplates,
         sacral_plate_px=None if sacrum is None else sacrum[:2],
         mm_per_px=float(record["spacing_mm"]) / float(record["magnification"]),
         disc_mm={
-            int(Level[name.split("/")[0]]): float(mm)
-            for name, mm in record.get("disc_heights_mm", {}).items()
+            (place_of[row], place_of[row + 1]): heights[rows[row]["level"]]
+            for row in place_of
+            if row + 1 in place_of and rows[row]["level"] in heights
         },
     )
+
+
+def _row_of(body: LabelledBody, rows: Sequence[Mapping[str, Any]]) -> int:
+    """The vertebra of the record that a label was made of: the nearest one of its class."""
+    centre = body.outline_px.mean(axis=0)
+    apart = [
+        float(np.hypot(*(np.mean(row["outline_px"], axis=0) - centre)))
+        if _class_of(row["level"]) == body.class_id
+        else np.inf
+        for row in rows
+    ]
+    return int(np.argmin(apart))
+
+
+def _class_of(level: str) -> Level:
+    """Class of a level of the film generator, which labels a sixth lumbar vertebra as L5."""
+    return Level["L5" if level == "L6" else level]
 
 
 def _within(quad: Points, film: Film) -> bool:

@@ -59,7 +59,7 @@ def _film(view: str = "lateral") -> Film:
 
 
 def _truth(**beside: object) -> FilmTruth:
-    corners = {int(level): _quad(row) for row, level in enumerate(LEVELS)}
+    corners = {row: _quad(row) for row in range(len(LEVELS))}
     return FilmTruth(corners_px=corners, **beside)  # type: ignore[arg-type]  # the fields of the class
 
 
@@ -131,8 +131,8 @@ def test_nothing_found_is_a_reading_too() -> None:
 
 
 def test_endplates_and_discs_in_mm() -> None:
-    plates = {int(level): (_quad(row)[:2], _quad(row)[[3, 2]]) for row, level in enumerate(LEVELS)}
-    discs = {int(level): (PITCH - HEIGHT) * 0.2 for level in LEVELS[:-1]}
+    plates = {row: (_quad(row)[:2], _quad(row)[[3, 2]]) for row in range(5)}
+    discs = {(row, row + 1): (PITCH - HEIGHT) * 0.2 for row in range(4)}
     truth = _truth(endplates_px=plates, mm_per_px=0.2, disc_mm=discs)
     lifted = [_quad(row) + np.array([[0, -2], [0, -2], [0, 0], [0, 0]]) for row in range(5)]
     reading = _read(
@@ -170,35 +170,63 @@ def test_lateral_labels_are_turned_to_image_sides(tmp_path: Path, facing_left: b
     cv2.imwrite(str(tmp_path / "f.png"), np.zeros((80, 70), np.uint8))
     truth = film_truth(read_lateral_corners(tmp_path)[0])
     expected = [[10.5, 20.5], [50.5, 20.5], [50.5, 50.5], [10.5, 50.5]]
-    np.testing.assert_array_equal(truth.corners_px[int(Level.L5)], expected)
+    np.testing.assert_array_equal(truth.corners_px[0], expected)
     assert truth.sacral_plate_px is not None
     np.testing.assert_array_equal(truth.sacral_plate_px[:, 0], [10.5, 50.5])
     assert truth.sacral_plate_px[0 if facing_left else 1, 1] == 64.5
 
 
 def test_truth_of_a_synthetic_film(yolo_folder: Path) -> None:
-    outline = [[40, 40], [70, 44], [100, 40], [100, 70], [40, 70]]
-    corners = [[40, 40], [100, 40], [100, 70], [40, 70]]
-    cut_off = [[40, -5], [100, -5], [100, 30], [40, 30]]
+    """Its labels are L4, L5 and S1 at 20, 40 and 60 % of 200 px, each 20 px high and 64 px wide."""
+
+    def row(level: str, top: float) -> dict[str, object]:
+        corners = [[48.0, top], [112, top], [112, top + 20], [48, top + 20]]
+        return {
+            "level": level,
+            "corners_px": corners,
+            "outline_px": [[80, top + 3], *corners[1:], corners[0]],
+        }
+
     record = {
         "view": "lateral",
         "spacing_mm": 0.3,
         "magnification": 1.2,
-        "disc_heights_mm": {"L4/L5": 9.5},
-        "vertebrae": [
-            {"level": "L4", "corners_px": corners, "outline_px": outline},
-            {"level": "L5", "corners_px": cut_off, "outline_px": cut_off},
-            {"level": "L3", "corners_px": corners, "outline_px": corners},
-        ],
+        "disc_heights_mm": {"L3/L4": 8.0, "L4/L5": 9.5, "L5/S1": 7.0},
+        "vertebrae": [row("L3", 0), row("L4", 40), row("L5", 80), row("S1", 120)],
     }
     (yolo_folder / "truth" / "s0.json").write_text(json.dumps(record))
-    truth = film_truth(read_yolo_seg(yolo_folder)[0])
-    # L5 leaves the film and L3 is not labelled on it.
-    assert list(truth.corners_px) == [int(Level.L4)]
+    film = read_yolo_seg(yolo_folder)[0]
+    truth = film_truth(film)
+    assert [film.bodies[place].class_id for place in truth.corners_px] == [Level.L4, Level.L5, Level.S1]
+    np.testing.assert_array_equal(truth.corners_px[1][0], [48, 80])
+    assert truth.sacral_plate_px is not None
+    np.testing.assert_array_equal(truth.sacral_plate_px, [[48, 120], [112, 120]])
     assert truth.mm_per_px == pytest.approx(0.25)
-    assert truth.disc_mm == {int(Level.L4): 9.5}
-    np.testing.assert_array_equal(truth.endplates_px[int(Level.L4)][0], [[40, 40], [70, 44], [100, 40]])
-    np.testing.assert_array_equal(truth.endplates_px[int(Level.L4)][1], [[40, 70], [100, 70]])
+    # The label of L3 is missing, and so is the disc above L4.
+    assert truth.disc_mm == {(0, 1): 9.5, (1, 2): 7.0}
+    np.testing.assert_array_equal(truth.endplates_px[0][0], [[48, 40], [80, 43], [112, 40]])
+    np.testing.assert_array_equal(truth.endplates_px[0][1], [[48, 60], [112, 60]])
+
+
+def test_a_sixth_lumbar_vertebra_and_one_that_leaves_the_film(yolo_folder: Path) -> None:
+    boxes = {"L5": (20, 40), "L6": (80, 100), "S1": (170, 240)}
+    rows = [
+        {"level": level, "outline_px": quad, "corners_px": quad}
+        for level, (top, bottom) in boxes.items()
+        for quad in [[[48, top], [112, top], [112, bottom], [48, bottom]]]
+    ]
+    discs = {"L5/L6": 8.0, "L6/S1": 9.0}
+    record = {"spacing_mm": 0.2, "magnification": 1.0, "disc_heights_mm": discs, "vertebrae": rows}
+    (yolo_folder / "truth" / "s0.json").write_text(json.dumps(record))
+    lines = [
+        f"{level} 0.3 {top} 0.7 {top} 0.7 {bottom} 0.3 {bottom}"
+        for level, top, bottom in ((23, 0.1, 0.2), (23, 0.4, 0.5), (24, 0.85, 1.0))
+    ]
+    (yolo_folder / "labels" / "s0.txt").write_text("\n".join(lines))
+    truth = film_truth(read_yolo_seg(yolo_folder)[0])
+    np.testing.assert_array_equal([quad[0, 1] for quad in truth.corners_px.values()], [20, 80])
+    assert truth.disc_mm == {(0, 1): 8.0, (1, 2): 9.0}
+    assert truth.sacral_plate_px is None
 
 
 def test_a_plain_yolo_folder_has_outlines_only(yolo_folder: Path) -> None:
