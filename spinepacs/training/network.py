@@ -34,9 +34,28 @@ class MaskedLoss:
             for key, value in predictions.items()
         }
         # A constant far below zero costs nothing as background and carries no gradient.
-        floats["scores"] = floats["scores"].masked_fill(batch["unlabelled"][:, :, None], _MASKED_LOGIT)
+        hidden = batch["unlabelled"][:, :, None] & ~self._on_labelled_bodies(floats["feats"], batch)[:, None]
+        floats["scores"] = floats["scores"].masked_fill(hidden, _MASKED_LOGIT)
         total, _ = self._loss(floats, batch)
         return total.sum(), total.detach()[:4] / len(batch["img"])
+
+
+    def _on_labelled_bodies(
+        self, features: list[torch.Tensor], batch: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Bool (n, anchors): whether an anchor lies in the box of a labelled body.
+
+        There every class is known, also those without labels elsewhere on the film: a labelled T1 is no C7.
+        """
+        from ultralytics.utils.tal import make_anchors
+
+        points, strides = make_anchors(features, self._loss.stride, 0.5)
+        height, width = (size * float(self._loss.stride[0]) for size in features[0].shape[2:])
+        shares = points * strides / torch.tensor([width, height], device=points.device)
+        near = (shares[None] - batch["bboxes"][:, None, :2]).abs() < batch["bboxes"][:, None, 2:] / 2
+        inside = torch.zeros(len(batch["img"]), len(shares), device=points.device)
+        inside.index_add_(0, batch["batch_idx"].long(), near.all(dim=2).float())
+        return inside > 0
 
 
 class MovingAverage:
@@ -81,7 +100,7 @@ def write_checkpoint(path: Path, network: nn.Module) -> None:
     """Write weights so that ``ultralytics.YOLO(path)`` loads them."""
     import ultralytics
 
-    saved: Any = copy.deepcopy(network).float().eval()
+    saved: Any = copy.deepcopy(network).float().eval().cpu()
     saved.names = dict(enumerate(CLASS_NAMES))
     settings = {"task": "segment", "imgsz": 640, "data": None, "overlap_mask": False}
     content = {
