@@ -29,8 +29,12 @@ _OVERLAP_BODIES = 3.0
 """Neighbouring windows share so many bodies, so that each body is whole in one of them."""
 _BESIDE_BODIES = 3.0
 """So many bodies' heights are shown on either side of the spine."""
-_SAME = 0.3
-"""Two outlines that overlap by more (intersection over union) are one vertebra."""
+_SAME = 0.5
+"""Two outlines that overlap by more (intersection over union) are one vertebra; C1 and the dens overlap by less."""
+_WORTH_OF_FIRST_LOOK = 0.5
+"""Of a score of the first look beside the closer one's, where both show one vertebra: its outline is the coarser."""
+_LEAST_SHARE = 0.03
+"""Of a level in one look: so a confident mistake of one look can be outvoted by the other."""
 _EDGE_PX = 2.0
 """Input px: a box nearer to the window's edge is cut off by it."""
 
@@ -165,26 +169,39 @@ def placed(
 
 
 def join(found: Sequence[Detection], closer: Sequence[Detection]) -> tuple[Detection, ...]:
-    """Detections of both looks without doubles: the closer outline, the mean of the level scores."""
-    kept: list[Detection] = []
-    for detection in sorted(closer, key=lambda item: -item.score):
-        if not any(_overlap(detection, other) > _SAME for other in kept):
-            kept.append(detection)
-    joined, seen_again = [], set[int]()
-    for detection in kept:
-        overlaps = np.array([_overlap(detection, other) for other in found])
-        seen_again.update(np.flatnonzero(overlaps > _SAME).tolist())
-        joined.append(
-            _averaged(detection, found[int(overlaps.argmax())]) if (overlaps > _SAME).any() else detection
-        )
-    missed = [one for index, one in enumerate(found) if index not in seen_again]
-    return tuple(sorted([*joined, *missed], key=lambda item: -item.score))
+    """Detections of both looks without doubles, best first.
+
+    Of what overlaps, the best is kept, the closer look's outline before the first one's; its level scores are those of
+    both looks together, and its confidence is the greatest.
+    """
+    ranked = [(one.score, True, one) for one in closer]
+    ranked += [(one.score * _WORTH_OF_FIRST_LOOK, False, one) for one in found]
+    groups: list[tuple[Detection, dict[bool, list[Detection]]]] = []
+    for _, is_closer, one in sorted(ranked, key=lambda item: -item[0]):
+        overlaps = [_overlap(one, kept) for kept, _ in groups]
+        if overlaps and max(overlaps) > _SAME:
+            groups[int(np.argmax(overlaps))][1][is_closer].append(one)
+        else:
+            groups.append((one, {is_closer: [one], not is_closer: []}))
+    joined = [_together(kept, seen) for kept, seen in groups]
+    return tuple(sorted(joined, key=lambda item: -item.score))
 
 
-def _averaged(closer: Detection, whole: Detection) -> Detection:
-    """One vertebra seen in both looks."""
-    scores = (closer.class_scores + whole.class_scores) * np.float32(0.5)
-    return replace(closer, class_scores=scores, score=max(closer.score, whole.score))
+def _together(kept: Detection, seen: dict[bool, list[Detection]]) -> Detection:
+    """One vertebra with what all looks say of its level.
+
+    Windows that share a body show almost the same, so their mean counts; the two looks err in different ways (one
+    knows the surroundings, the other the shape), so their shares are multiplied like independent evidence. On 30 AP
+    films the chain was right for 85 % of the bodies by products, 77 % by means.
+    """
+    score = max(one.score for looks in seen.values() for one in looks)
+    means = [np.mean([one.class_scores for one in looks], axis=0) for looks in seen.values() if looks]
+    if len(means) == 1:
+        return replace(kept, class_scores=means[0].astype(np.float32), score=score)
+    shares = [np.maximum(mean / max(float(mean.sum()), 1e-9), _LEAST_SHARE) for mean in means]
+    product = shares[0] * shares[1]
+    highest = max(float(mean.max()) for mean in means)
+    return replace(kept, class_scores=(product * (highest / product.max())).astype(np.float32), score=score)
 
 
 def _moved(detection: Detection, window: Window) -> Detection:
