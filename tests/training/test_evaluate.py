@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from spinepacs.analysis.manifest import Manifest
 from spinepacs.anatomy import Level
+from spinepacs.dicom.read import LoadedFilm, read_film
 from spinepacs.findings import Detection
 from spinepacs.geometry import Outline
+from spinepacs.pipeline import Pipeline
+from spinepacs.settings import ModelSettings, OutputSettings
 from spinepacs.study import View
 from spinepacs.training.dataset import Film, LabelledBody
 from spinepacs.training.evaluate import Conditions, evaluate, main, read_films
@@ -182,6 +185,23 @@ def test_processes_read_what_one_process_reads(tmp_path: Path) -> None:
     assert [one.name for one in together] == ["0.png", "1.png", "2.png"]
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)
+
+
+def test_a_film_is_read_as_the_pipeline_reads_it(tmp_path: Path) -> None:
+    path = REPOSITORY / "demo" / "films" / "1-cervical-lateral.dcm"
+    quiet = OutputSettings(segmentation_enabled=False, report_enabled=False, overlay_enabled=False)
+    published = Pipeline.open(ModelSettings(folder=MODEL), quiet, 1).read_film(path).reading.spine
+    loaded = read_film(path)
+    assert isinstance(loaded, LoadedFilm)
+    assert published is not None
+    cv2.imwrite(str(tmp_path / "f.png"), loaded.radiograph.display)
+    film = Film(tmp_path / "f.png", loaded.radiograph.columns, loaded.radiograph.rows, "", "lateral", ())
+    reading = evaluate_film(Conditions(MODEL).open(), film).reading
+    assert reading is not None
+    found = {one.published_level: one.outline_px for one in reading.found if one.published_level >= 0}
+    assert sorted(found) == [vertebra.level for vertebra in published.vertebrae]
+    for vertebra in published.vertebrae:
+        np.testing.assert_array_equal(found[vertebra.level], vertebra.outline.points)
 
 
 def test_conditions_reach_the_manifest() -> None:
