@@ -33,6 +33,9 @@ _SPACING_PER_SIZE = (0.75, 1.45)
 their height, √area does not depend on how a body is turned, nor on the upper thoracic ones being wide and low."""
 _ATLAS_RATIO, _ATLAS_SIGMA = 0.42, 0.3
 """C1 lies around the dens of C2, not above it: distance ÷ √area of the two, 0.21 to 0.61 on 588 synthetic necks."""
+_SIZE_SIGMA = 0.14
+"""Spread of log(√area ÷ √area of the neighbour): neighbours are alike, so of two outlines in one place the one that is
+as large as its neighbours is right. None for C2 (it has the dens), C3 below it, and S1 (only its upper part is drawn)."""
 _FARTHEST_STEP = 18
 """Levels between two neighbours in a chain: a neck and a loin may be all that shows of a whole spine."""
 _OUT_OF_VIEW_PRICE = 2.5
@@ -150,7 +153,10 @@ def _step_prices(ordered: Sequence[Detection], centres: Vector) -> Vector:
     surprise = np.log(np.maximum(ratio, 0.05)[:, :, None] / expected) / _SPACING_SIGMA
     skipped = np.arange(_FARTHEST_STEP)
     prices = surprise**2 + np.where(skipped > 0, _MISSED_PRICE[0] + _MISSED_PRICE[1] * (skipped - 1), 0)
+    unlike = np.log(size[:, None] / size[None, :]) / _SIZE_SIGMA
     of_level = np.repeat(prices[:, :, :, None], _LEVELS, axis=3)
+    alike = [level for level in Level if level not in (Level.C2, Level.C3, Level.S1)]
+    of_level[:, :, :, alike] += ((unlike**2)[:, :, None] / np.arange(1, _FARTHEST_STEP + 1))[..., None]
     of_level[:, :, 0, Level.C2] = (np.log(np.maximum(ratio, 0.05) / _ATLAS_RATIO) / _ATLAS_SIGMA) ** 2
     return of_level
 
