@@ -14,8 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from spinepacs.analysis.gaps import find_gaps
 from spinepacs.analysis.grade import Policy, grade
 from spinepacs.analysis.label import label
 from spinepacs.analysis.measure import disc_heights, measure
@@ -33,6 +36,7 @@ from spinepacs.findings import (
     ImageResult,
     Reading,
     Refusal,
+    Spine,
     StudyResult,
     Versions,
 )
@@ -131,9 +135,7 @@ class Pipeline:
 
     def _interpret(self, film: Radiograph, clock: _Clock) -> Reading:
         """Pixels → spine → heights → findings."""
-        detections = self._detect(film, clock)
-        with clock.step("label"):
-            spine = label(detections, film.view, film.anterior_left, film.body_part)
+        spine = self._named(film, clock)
         reading = self._empty_reading(film)
         if isinstance(spine, Refusal):
             return replace(reading, refusal=spine, seconds=clock.seconds)
@@ -152,9 +154,22 @@ class Pipeline:
             seconds=clock.seconds,
         )
 
-    def _detect(self, film: Radiograph, clock: _Clock) -> tuple[Detection, ...]:
+    def _named(self, film: Radiograph, clock: _Clock) -> Spine | Refusal:
+        """Pixels → vertebrae → spine; where the chain misses one, the network looks again."""
         display, factor = with_square_pixels(film.display, film.spacing)
-        return tuple(scaled(found, factor) for found in self.segmenter.detect(display, film.view, clock.step))
+        found = self.segmenter.detect(display, film.view, clock.step)
+        spine = self._label(film, found, factor, clock)
+        if isinstance(spine, Spine) and spine.missing:
+            found += self.segmenter.detect_missing(display, find_gaps(spine, factor), clock.step)
+            spine = self._label(film, found, factor, clock)
+        return spine
+
+    def _label(
+        self, film: Radiograph, found: Sequence[Detection], factor: NDArray[np.float64], clock: _Clock
+    ) -> Spine | Refusal:
+        with clock.step("label"):
+            native = [scaled(detection, factor) for detection in found]
+            return label(native, film.view, film.anterior_left, film.body_part)
 
     def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""

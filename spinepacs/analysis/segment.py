@@ -14,6 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spinepacs.analysis.decode import Candidates, decode
+from spinepacs.analysis.gaps import GAP_SCORE, Gap
 from spinepacs.analysis.manifest import Manifest, checked_weights
 from spinepacs.analysis.normalise import input_shape, to_input
 from spinepacs.analysis.outline import mask_outline
@@ -117,7 +118,8 @@ class Segmenter:
 
     def detect_whole(self, display: NDArray[np.uint8], step: Step = _untimed) -> tuple[Detection, ...]:
         """Only the first look of :meth:`detect`, with its parameters and result."""
-        shape = input_shape(*display.shape, self.manifest.input_px)
+        rows, columns = display.shape
+        shape = input_shape(rows, columns, self.manifest.input_px)
         return self._look([display], shape, step)[0]
 
     def detect_closer(
@@ -127,13 +129,32 @@ class Segmenter:
         manifest = self.manifest
         if not manifest.window_body_px:
             return []
-        windows, width_px = plan_windows(found, *display.shape, manifest.input_px, manifest.window_body_px)
+        rows, columns = display.shape
+        windows, width_px = plan_windows(found, rows, columns, manifest.input_px, manifest.window_body_px)
         pictures = [window.cut(display, manifest.pad_value) for window in windows]
         shown = self._look(pictures, (manifest.input_px, width_px), step)
         return placed(windows, shown, display.shape, manifest.input_px)
 
+    def detect_missing(
+        self, display: NDArray[np.uint8], gaps: Sequence[Gap], step: Step = _untimed
+    ) -> tuple[Detection, ...]:
+        """Look again where a vertebra is missing: what lies in the gaps, even if doubtful; native px."""
+        input_px = self.manifest.input_px
+        windows = [gap.window(input_px) for gap in gaps]
+        pictures = [window.cut(display, self.manifest.pad_value) for window in windows]
+        shown = self._look(pictures, (input_px, input_px), step, GAP_SCORE)
+        found: list[Detection] = []
+        for gap, window, detections in zip(gaps, windows, shown, strict=True):
+            seen = placed([window], [detections], display.shape, input_px)
+            found += [detection for detection in seen if gap.holds(detection)]
+        return tuple(found)
+
     def _look(
-        self, pictures: Sequence[NDArray[np.uint8]], shape: tuple[int, int], step: Step
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        shape: tuple[int, int],
+        step: Step,
+        least_score: float | None = None,
     ) -> list[tuple[Detection, ...]]:
         """Normalise, infer and decode pictures of like proportions; the detections are in px of each."""
         found: list[tuple[Detection, ...]] = []
@@ -144,8 +165,9 @@ class Segmenter:
             with step("infer"):
                 heads = self.infer(np.concatenate([tensor for tensor, _ in inputs]))
             with step("segment"):
-                for picture, (_, letterbox), *head in zip(part, inputs, *heads, strict=True):
-                    found.append(self.read_heads(*head, letterbox, *picture.shape))
+                for picture, (_, letterbox), output0, output1 in zip(part, inputs, *heads, strict=True):
+                    rows, columns = picture.shape
+                    found.append(self.read_heads(output0, output1, letterbox, rows, columns, least_score))
         return found
 
     def infer(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -160,10 +182,15 @@ class Segmenter:
         letterbox: Letterbox,
         rows: int,
         columns: int,
+        least_score: float | None = None,
     ) -> tuple[Detection, ...]:
-        """Heads (without the batch axis) of a picture of rows × columns → detections in its px."""
+        """Heads (without the batch axis) of a picture of rows × columns → detections in its px.
+
+        ``least_score``: instead of the manifest's threshold.
+        """
         manifest = self.manifest
-        found = decode(output0, len(manifest.classes), manifest.score_threshold, manifest.iou_threshold)
+        least_score = manifest.score_threshold if least_score is None else least_score
+        found = decode(output0, len(manifest.classes), least_score, manifest.iou_threshold)
         film = letterbox.to_input(np.array([[0.0, 0.0], [columns, rows]]))
         boxes = found.boxes_px.astype(np.float64).reshape(-1, 2, 2).clip(film[0], film[1])
         detections = (
