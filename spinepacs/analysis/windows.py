@@ -30,9 +30,14 @@ _OVERLAP_BODIES = 3.0
 _BESIDE_BODIES = 3.0
 """So many bodies' heights are shown on either side of the spine."""
 _SAME = 0.5
-"""Two outlines that overlap by more (intersection over union) are one vertebra; C1 and the dens overlap by less."""
-_WORTH_OF_FIRST_LOOK = 0.5
-"""Of a score of the first look beside the closer one's, where both show one vertebra: its outline is the coarser."""
+"""Two outlines of one look that overlap by more (intersection over union) are one vertebra; C1 and the dens overlap by
+less."""
+_SAME_ACROSS_LOOKS = 0.2
+"""The same for outlines of different looks: where the closer look shows a vertebra, the first look's coarse outline of
+it is often half beside it."""
+_WORTH_OF_FIRST_LOOK = 0.3
+"""Of a score of the first look beside the closer one's, where both show one vertebra: its outline is the coarser. Both
+values were chosen on 30 AP, 15 lateral and 12 synthetic films; they agree."""
 _EDGE_PX = 2.0
 """Input px: a box nearer to the window's edge is cut off by it."""
 
@@ -169,28 +174,39 @@ def placed(
 def join(found: Sequence[Detection], closer: Sequence[Detection]) -> tuple[Detection, ...]:
     """Detections of both looks without doubles, best first.
 
-    Of what overlaps, the best is kept, the closer look's outline before the first one's; its level scores are those of
-    both looks together, and its confidence is the greatest.
+    Of what overlaps, the best is kept, the closer look's outline before the first one's; its level scores are the mean
+    of both looks, and its confidence is the greatest.
     """
     ranked = [(one.score, True, one) for one in closer]
     ranked += [(one.score * _WORTH_OF_FIRST_LOOK, False, one) for one in found]
-    groups: list[tuple[Detection, dict[bool, list[Detection]]]] = []
+    groups: list[_Group] = []
     for _, is_closer, one in sorted(ranked, key=lambda item: -item[0]):
-        overlaps = [_overlap(one, kept) for kept, _ in groups]
-        if overlaps and max(overlaps) > _SAME:
-            groups[int(np.argmax(overlaps))][1][is_closer].append(one)
+        overlaps = [_overlap(one, group.kept) / _same(is_closer, group) for group in groups]
+        if overlaps and max(overlaps) > 1:
+            groups[int(np.argmax(overlaps))].seen[is_closer].append(one)
         else:
-            groups.append((one, {is_closer: [one], not is_closer: []}))
-    joined = [_together(kept, seen) for kept, seen in groups]
-    return tuple(sorted(joined, key=lambda item: -item.score))
+            groups.append(_Group(one, is_closer, {is_closer: [one], not is_closer: []}))
+    return tuple(sorted((_together(group) for group in groups), key=lambda item: -item.score))
 
 
-def _together(kept: Detection, seen: dict[bool, list[Detection]]) -> Detection:
+class _Group(NamedTuple):
+    """One vertebra: the detection whose outline is kept, its look, and all detections of it by look."""
+
+    kept: Detection
+    is_closer: bool
+    seen: dict[bool, list[Detection]]
+
+
+def _same(is_closer: bool, group: _Group) -> float:
+    return _SAME if is_closer is group.is_closer else _SAME_ACROSS_LOOKS
+
+
+def _together(group: _Group) -> Detection:
     """One vertebra with what all looks say of its level: windows that share a body say almost the same, so the looks
     are averaged, not the detections."""
-    means = [np.mean([one.class_scores for one in looks], axis=0) for looks in seen.values() if looks]
-    score = max(one.score for looks in seen.values() for one in looks)
-    return replace(kept, class_scores=np.mean(means, axis=0, dtype=np.float32), score=score)
+    means = [np.mean([one.class_scores for one in looks], axis=0) for looks in group.seen.values() if looks]
+    score = max(one.score for looks in group.seen.values() for one in looks)
+    return replace(group.kept, class_scores=np.mean(means, axis=0, dtype=np.float32), score=score)
 
 
 def _moved(detection: Detection, window: Window) -> Detection:
