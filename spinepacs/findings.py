@@ -35,6 +35,10 @@ class Refusal:
     reason: str
 
 
+SURE_SCORE = 0.25
+"""Confidence from which a detection is a vertebra by itself; a less sure one only as a member of a chain."""
+
+
 @dataclass(frozen=True)
 class Detection:
     """One vertebra as the network drew it.

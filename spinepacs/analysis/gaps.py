@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from spinepacs.analysis.windows import Window
 from spinepacs.findings import Detection, Spine
 
-GAP_SCORE = 0.08
-"""Least confidence of what is found in a gap: where a vertebra must be, a third of the usual evidence will do."""
+GAP_SCORE = 0.05
+"""Least confidence of what is found in a gap: where a vertebra must be, little evidence will do."""
 GAP_BODY_PX = 56.0
 """Height of a body in the input: half as large again as in the second look."""
 _LEAST_DISTANCE = 0.45

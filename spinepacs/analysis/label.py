@@ -20,7 +20,7 @@ from spinepacs.analysis.chain import Chain, best_chain
 from spinepacs.analysis.endplates import find_endplates
 from spinepacs.analysis.pose import anterior_left_from_picture, view_from_picture
 from spinepacs.anatomy import Level
-from spinepacs.findings import Detection, Refusal, Spine, Vertebra
+from spinepacs.findings import SURE_SCORE, Detection, Refusal, Spine, Vertebra
 from spinepacs.study import View
 
 _LEAST_VERTEBRAE = 2
@@ -54,14 +54,14 @@ def label(
 
     Returns
     -------
-    The spine, or a refusal: ``NO_VERTEBRA_FOUND``, or ``TOO_FEW_VERTEBRAE`` for fewer than two in one chain, where
-    neither a level nor a disc can be told from one body alone.
+    The spine, or a refusal: ``NO_VERTEBRA_FOUND``, or ``TOO_FEW_VERTEBRAE`` for fewer than two sure ones in one chain,
+    where neither a level nor a disc can be told from one body alone. Less sure ones are kept where they fit.
     """
     if not detections:
         return Refusal("NO_VERTEBRA_FOUND", "no vertebra was found on this film")
     chain = best_chain(detections, levels_in_view(body_part))
-    if len(chain.levels) < _LEAST_VERTEBRAE:
-        return Refusal("TOO_FEW_VERTEBRAE", "fewer than two vertebrae in a row were found on this film")
+    if sum(one.score >= SURE_SCORE for one in chain.detections) < _LEAST_VERTEBRAE:
+        return Refusal("TOO_FEW_VERTEBRAE", "fewer than two sure vertebrae in a row were found on this film")
     vertebrae = _vertebrae(chain)
     notes = _chain_notes(chain, vertebrae)
     if view is View.UNKNOWN and (view := view_from_picture(vertebrae)) is not View.UNKNOWN:

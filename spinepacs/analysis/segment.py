@@ -21,7 +21,7 @@ from spinepacs.analysis.outline import mask_outline
 from spinepacs.analysis.windows import join, placed, plan_windows
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
-from spinepacs.findings import Detection
+from spinepacs.findings import SURE_SCORE, Detection
 from spinepacs.geometry import Letterbox, Outline
 from spinepacs.study import View
 
@@ -130,7 +130,8 @@ class Segmenter:
         if not manifest.window_body_px:
             return []
         rows, columns = display.shape
-        windows, width_px = plan_windows(found, rows, columns, manifest.input_px, manifest.window_body_px)
+        sure = [one for one in found if one.score >= SURE_SCORE]
+        windows, width_px = plan_windows(sure, rows, columns, manifest.input_px, manifest.window_body_px)
         pictures = [window.cut(display, manifest.pad_value) for window in windows]
         shown = self._look(pictures, (manifest.input_px, width_px), step)
         return placed(windows, shown, display.shape, manifest.input_px)
