@@ -14,16 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from spinepacs.analysis.gaps import find_gaps
 from spinepacs.analysis.grade import Policy, grade
-from spinepacs.analysis.label import label
 from spinepacs.analysis.measure import disc_heights, measure
-from spinepacs.analysis.normalise import with_square_pixels
-from spinepacs.analysis.segment import Segmenter, scaled
+from spinepacs.analysis.segment import Segmenter
+from spinepacs.analysis.spine import find_spine
 from spinepacs.dicom.header import read_header
 from spinepacs.dicom.overlay import draw_overlay, encode_overlay
 from spinepacs.dicom.read import LoadedFilm, read_film
@@ -31,12 +27,10 @@ from spinepacs.dicom.report import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
 from spinepacs.errors import BadInput
 from spinepacs.findings import (
-    Detection,
     EncodedObject,
     ImageResult,
     Reading,
     Refusal,
-    Spine,
     StudyResult,
     Versions,
 )
@@ -135,7 +129,7 @@ class Pipeline:
 
     def _interpret(self, film: Radiograph, clock: _Clock) -> Reading:
         """Pixels → spine → heights → findings."""
-        spine = self._named(film, clock)
+        spine, _ = find_spine(self.segmenter, film, clock.step)
         reading = self._empty_reading(film)
         if isinstance(spine, Refusal):
             return replace(reading, refusal=spine, seconds=clock.seconds)
@@ -153,23 +147,6 @@ class Pipeline:
             notes=film.notes + spine.notes,
             seconds=clock.seconds,
         )
-
-    def _named(self, film: Radiograph, clock: _Clock) -> Spine | Refusal:
-        """Pixels → vertebrae → spine; where the chain misses one, the network looks again."""
-        display, factor = with_square_pixels(film.display, film.spacing)
-        found = self.segmenter.detect(display, film.view, clock.step)
-        spine = self._label(film, found, factor, clock)
-        if isinstance(spine, Spine) and spine.missing:
-            found += self.segmenter.detect_missing(display, find_gaps(spine, factor), clock.step)
-            spine = self._label(film, found, factor, clock)
-        return spine
-
-    def _label(
-        self, film: Radiograph, found: Sequence[Detection], factor: NDArray[np.float64], clock: _Clock
-    ) -> Spine | Refusal:
-        with clock.step("label"):
-            native = [scaled(detection, factor) for detection in found]
-            return label(native, film.view, film.anterior_left, film.body_part)
 
     def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""

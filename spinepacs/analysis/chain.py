@@ -35,7 +35,7 @@ _ATLAS_RATIO, _ATLAS_SIGMA = 0.42, 0.3
 """C1 lies around the dens of C2, not above it: distance ÷ √area of the two, 0.21 to 0.61 on 588 synthetic necks."""
 _SIZE_SIGMA = 0.14
 """Spread of log(√area ÷ √area of the neighbour): neighbours are alike, so of two outlines in one place the one that is
-as large as its neighbours is right. None for C2 (it has the dens), C3 below it, and S1 (only its upper part is drawn)."""
+as large as its neighbours is right. None for C2 (it has the dens), C3 below it, and S1 (only its top is drawn)."""
 _FARTHEST_STEP = 18
 """Levels between two neighbours in a chain: a neck and a loin may be all that shows of a whole spine."""
 _OUT_OF_VIEW_PRICE = 2.5

@@ -1,11 +1,4 @@
-"""Measurements + policy → findings. The policy (``config/grading.toml``) holds every threshold with its source.
-
-Reasons for which a grade is withheld (``published_grade`` None):
-
-``NO_EXPECTED_HEIGHT``   too few neighbouring discs to say what this one should be; nothing is computed either
-``LEVEL_AMBIGUOUS``      the levels may be shifted by one
-``LOW_CONFIDENCE``       one of the two vertebrae was barely found
-"""
+"""Measurements + policy → findings. The policy (``config/grading.toml``) holds every threshold with its source."""
 
 from __future__ import annotations
 
@@ -19,10 +12,10 @@ import numpy as np
 
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadSettings
-from spinepacs.findings import DiscHeight, Finding, Spine
+from spinepacs.findings import DiscHeight, Spine
+from spinepacs.measures import Unit
+from spinepacs.signs import ExpectedFrom, Finding, Reason, Scheme, Sign
 from spinepacs.study import View
-
-DISC_HEIGHT_LOSS = "disc_height_loss"
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ class Policy:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BadSettings(f"{path}: not valid TOML: {error}") from error
         try:
-            return cls(str(data["name"]), str(data["version"]), _disc_height_loss(data[DISC_HEIGHT_LOSS]))
+            return cls(str(data["name"]), str(data["version"]), _disc_height_loss(data["disc_height_loss"]))
         except (KeyError, TypeError, ValueError) as error:
             raise BadSettings(f"{path}: missing or unusable key: {error}") from error
 
@@ -125,11 +118,15 @@ def _height_loss(
 ) -> Finding:
     if expected is None:
         return Finding(
-            DISC_HEIGHT_LOSS, disc.height_index, "height_index", None, None, "NO_EXPECTED_HEIGHT", disc.disc
-        )
+            Sign.DISC_HEIGHT_LOSS, disc.disc, Scheme.SPINEPACS, None, Unit.RATIO, None, None,
+            Reason.NO_EXPECTED_HEIGHT,
+        )  # fmt: skip
     rules = policy.disc_height_loss
     loss = 1 - disc.height_index / expected
     stage = rules.stage(loss)
     doubtful = min(scores[disc.disc.upper], scores[disc.disc.lower]) < rules.least_score
-    reason = "LEVEL_AMBIGUOUS" if ambiguous else "LOW_CONFIDENCE" if doubtful else ""
-    return Finding(DISC_HEIGHT_LOSS, loss, "ratio", stage, None if reason else stage, reason, disc.disc)
+    reason = Reason.LEVEL_AMBIGUOUS if ambiguous else Reason.LOW_CONFIDENCE if doubtful else None
+    return Finding(
+        Sign.DISC_HEIGHT_LOSS, disc.disc, Scheme.SPINEPACS, loss, Unit.RATIO, stage, None if reason else stage,
+        reason, expected=expected, expected_from=ExpectedFrom.NEIGHBOURS,
+    )  # fmt: skip

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from spinepacs.analysis import coronal, sagittal
 from spinepacs.analysis.lines import lines_of
 from spinepacs.analysis.plates import Plates
-from spinepacs.analysis.uncertainty import Formula, Localisation, evaluate
+from spinepacs.analysis.uncertainty import Formula, Localisation, standard_deviations
 from spinepacs.anatomy import ALL_DISCS, DiscLevel, Level, Span
 from spinepacs.findings import DiscHeight, Spine
 from spinepacs.geometry import Endplate, Spacing, SpacingBasis
@@ -71,11 +71,17 @@ _NEVER_NEGATIVE = frozenset(
 
 @dataclass(frozen=True)
 class _Film:
-    """What the values of a film have in common."""
+    """What the values of a film have in common; ``deviations`` (25, 5) are those of its plates."""
 
     plates: Plates
     basis: SpacingBasis | None
     localisation: Localisation | None
+    deviations: Vector | None
+
+    @classmethod
+    def of(cls, spine: Spine, spacing: Spacing | None, localisation: Localisation | None) -> _Film:
+        deviations = localisation.deviations(spine) if localisation else None
+        return cls(Plates.of(spine, spacing), spacing.basis if spacing else None, localisation, deviations)
 
     def taken(
         self,
@@ -84,21 +90,23 @@ class _Film:
         links: Sequence[str],
     ) -> Iterator[Measure]:
         """Evaluate a formula at places, each given with the level and side of its plates; nothing where plates lack."""
-        if not places:
-            return
-        sides = [side for _, side in places[0][1]]
-        stack = np.stack([self._stacked(which) for _, which in places])
-        found = evaluate(formula, stack, sides, links, self.localisation)
+        stack = np.stack([_picked(self.plates.points, which) for _, which in places])
+        values = formula(stack)
+        uncertain = {}
+        if self.localisation and self.deviations is not None:
+            levels = np.array([[level for level, _ in which] for _, which in places])
+            spread = self.deviations[
+                np.clip(levels, 0, len(Level) - 1)
+            ]  # beyond the spine's ends nothing counts
+            sides = [side for _, side in places[0][1]]
+            uncertain = standard_deviations(
+                formula, stack, sides, spread, self.localisation.correlation(links)
+            )
         for n, (place, _) in enumerate(places):
-            for quantity, (values, deviations) in found.items():
-                if np.isfinite(values[n]):
-                    yield self._measure(quantity, place, float(values[n]), float(deviations[n]), stack[n])
-
-    def _stacked(self, which: Sequence[tuple[int, int]]) -> Vector:
-        """(K, 3, 2) plates; NaN where a level is beyond the spine's ends."""
-        missing = np.full((3, 2), np.nan)
-        inside = range(len(self.plates.points))
-        return np.stack([self.plates.points[at, side] if at in inside else missing for at, side in which])
+            for quantity in values:
+                if np.isfinite(values[quantity][n]):
+                    deviation = float(uncertain[quantity][n]) if uncertain else np.nan
+                    yield self._measure(quantity, place, float(values[quantity][n]), deviation, stack[n])
 
     def _measure(
         self, quantity: Quantity, place: Place, value: float, deviation: float, stack: Vector
@@ -119,6 +127,12 @@ class _Film:
         )
 
 
+def _picked(levels: Vector, which: Sequence[tuple[int, int]]) -> Vector:
+    """(K, 3, 2) plates by level and side; NaN beyond the ends of the spine."""
+    missing = np.full(levels.shape[2:], np.nan)
+    return np.stack([levels[at, side] if 0 <= at < len(levels) else missing for at, side in which])
+
+
 def measure(
     spine: Spine, spacing: Spacing | None, localisation: Mapping[View, Localisation] | None = None
 ) -> tuple[Measure, ...]:
@@ -134,9 +148,7 @@ def measure(
     localisation
         The model's error by view; without it there are no uncertainties.
     """
-    film = _Film(
-        Plates.of(spine, spacing), spacing.basis if spacing else None, (localisation or {}).get(spine.view)
-    )
+    film = _Film.of(spine, spacing, (localisation or {}).get(spine.view))
     if spine.view is View.LATERAL:
         front_known = spine.anterior_left is not None
         return tuple(m for m in _lateral(film) if front_known or m.quantity in _WITHOUT_FRONT)

@@ -23,7 +23,6 @@ from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
 from spinepacs.findings import SURE_SCORE, Detection
 from spinepacs.geometry import Letterbox, Outline
-from spinepacs.study import View
 
 Precision = Literal["auto", "fp32", "int8"]
 Step = Callable[[str], AbstractContextManager[None]]
@@ -37,7 +36,8 @@ _LEAST_AREA_PX = 12.0
 """Outlines smaller than this (square input px) are specks, not vertebrae."""
 
 
-def _untimed(_: str) -> AbstractContextManager[None]:
+def untimed(_: str) -> AbstractContextManager[None]:
+    """A step whose time nobody takes."""
     return nullcontext()
 
 
@@ -95,17 +95,13 @@ class Segmenter:
         """Version of the model, as the manifest has it; the int8 model answers a little differently and says so."""
         return f"{self.manifest.version}+int8" if self._int8 else self.manifest.version
 
-    def detect(
-        self, display: NDArray[np.uint8], view: View = View.UNKNOWN, step: Step = _untimed
-    ) -> tuple[Detection, ...]:
+    def detect(self, display: NDArray[np.uint8], step: Step = untimed) -> tuple[Detection, ...]:
         """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
 
         Parameters
         ----------
         display
             (rows, columns) uint8, bright bone on dark ground, square pixels.
-        view
-            As the header states it; if it does not, the first look tells.
         step
             Called with ``normalise``, ``infer`` and ``segment``, once for each look.
 
@@ -116,14 +112,14 @@ class Segmenter:
         found = self.detect_whole(display, step)
         return join(found, self.detect_closer(display, found, step))
 
-    def detect_whole(self, display: NDArray[np.uint8], step: Step = _untimed) -> tuple[Detection, ...]:
+    def detect_whole(self, display: NDArray[np.uint8], step: Step = untimed) -> tuple[Detection, ...]:
         """Only the first look of :meth:`detect`, with its parameters and result."""
         rows, columns = display.shape
         shape = input_shape(rows, columns, self.manifest.input_px)
         return self._look([display], shape, step)[0]
 
     def detect_closer(
-        self, display: NDArray[np.uint8], found: Sequence[Detection], step: Step = _untimed
+        self, display: NDArray[np.uint8], found: Sequence[Detection], step: Step = untimed
     ) -> list[Detection]:
         """Only the second look: what windows along ``found`` show, native px; a body may come more than once."""
         manifest = self.manifest
@@ -137,7 +133,7 @@ class Segmenter:
         return placed(windows, shown, display.shape, manifest.input_px)
 
     def detect_missing(
-        self, display: NDArray[np.uint8], gaps: Sequence[Gap], step: Step = _untimed
+        self, display: NDArray[np.uint8], gaps: Sequence[Gap], step: Step = untimed
     ) -> tuple[Detection, ...]:
         """Look again where a vertebra is missing: what lies in the gaps, even if doubtful; native px."""
         input_px = self.manifest.input_px

@@ -110,7 +110,7 @@ def evaluate_film(
     display = read_grey(film.path, inverted=inverted)
     stated = header_view(film) if view is None else view
     start = time.perf_counter()
-    sure = segmenter.detect(display, stated)
+    sure = segmenter.detect(display)
     seconds = time.perf_counter() - start
     found = (*sure, *_doubtful(segmenter, display, sure))
     if isinstance(segmenter, RememberingSegmenter):
