@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from spinepacs.analysis.manifest import Manifest
 from spinepacs.analysis.segment import Precision, Segmenter
+from spinepacs.analysis.spine import find_spine
 from spinepacs.analysis.windows import join
 from spinepacs.anatomy import Level
-from spinepacs.findings import Detection
-from spinepacs.study import View
+from spinepacs.findings import Detection, Refusal, Spine
+from spinepacs.study import Radiograph, View
 from spinepacs.training.dataset import Film
 from spinepacs.training.evaluate_reading import header_view, read_as_product
 from spinepacs.training.evaluate_truth import film_truth
@@ -110,8 +111,9 @@ def evaluate_film(
     display = read_grey(film.path, inverted=inverted)
     stated = header_view(film) if view is None else view
     start = time.perf_counter()
-    sure = segmenter.detect(display)
+    spine, everything = find_spine(segmenter, _radiograph(display, stated))
     seconds = time.perf_counter() - start
+    sure = published(spine, everything)
     found = (*sure, *_doubtful(segmenter, display, sure))
     if isinstance(segmenter, RememberingSegmenter):
         segmenter.forget()
@@ -131,8 +133,20 @@ def evaluate_film(
         film.unlabelled,
         film.group,
         film.view,
-        read_as_product(sure, overlaps[: len(sure)], film, film_truth(film), stated, seconds),
+        read_as_product(spine, sure, overlaps[: len(sure)], film, film_truth(film), seconds),
     )
+
+
+def published(spine: Spine | Refusal, found: Sequence[Detection]) -> list[Detection]:
+    """Those detections that are vertebrae of the spine, best first."""
+    vertebrae = () if isinstance(spine, Refusal) else spine.vertebrae
+    outlines = {id(vertebra.outline) for vertebra in vertebrae}
+    return sorted((one for one in found if id(one.outline) in outlines), key=lambda one: -one.score)
+
+
+def _radiograph(display: NDArray[np.uint8], view: View) -> Radiograph:
+    """A film of which the header states the view and nothing else."""
+    return Radiograph("", "", "", np.zeros((0, 0), np.float32), display, None, view, None, "")
 
 
 def read_grey(path: Path, *, inverted: bool = False) -> NDArray[np.uint8]:
@@ -155,8 +169,7 @@ def _doubtful(segmenter: Segmenter, display: NDArray[np.uint8], sure: Sequence[D
     segmenter.manifest = replace(manifest, score_threshold=_LEAST_SCORE)
     try:
         found = segmenter.detect_whole(display)
-        plain = [detection for detection in found if detection.score >= manifest.score_threshold]
-        everything = join(found, segmenter.detect_closer(display, plain))
+        everything = join(found, segmenter.detect_closer(display, found))
     finally:
         segmenter.manifest = manifest
     boxes = [

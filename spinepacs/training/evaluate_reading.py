@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.analysis.label import label
 from spinepacs.analysis.measure import disc_heights
 from spinepacs.findings import Detection, Refusal, Spine, Vertebra
 from spinepacs.geometry import Endplate, Spacing, SpacingBasis
@@ -27,22 +26,26 @@ _POINTS = 200
 
 
 def read_as_product(
-    found: Sequence[Detection], overlaps: Floats, film: Film, truth: FilmTruth, view: View, seconds: float
+    spine: Spine | Refusal,
+    found: Sequence[Detection],
+    overlaps: Floats,
+    film: Film,
+    truth: FilmTruth,
+    seconds: float,
 ) -> FilmReading:
-    """Name what was found and compare it with the labels.
+    """Compare what the product publishes with the labels.
 
     Parameters
     ----------
+    spine
+        What the product says of the film.
     found
-        The product's detections, best first.
+        The detections of its vertebrae, best first.
     overlaps
         (d, t) intersection over union of their outlines with those of ``film.bodies``.
-    view
-        As given to the product.
     seconds
         That the detection took.
     """
-    spine = label(found, view, None)
     named = _named(found, spine)
     holders = match(overlaps, np.ones(overlaps.shape, bool), _SAME_BODY)
     at = {int(column): row for row, column in enumerate(holders) if column >= 0}

@@ -43,14 +43,15 @@ class PaintedSegmenter(RememberingSegmenter):
 
     def __init__(self) -> None:
         self.manifest = replace(Manifest.load(MODEL), window_body_px=0.0, score_threshold=0.5)
-        self.views: list[View] = []
 
     def run_network(self, tensor: NDArray[np.float32]) -> Heads:
         raise AssertionError("nothing is inferred")
 
-    def detect(self, display: NDArray[np.uint8], view: View = View.UNKNOWN, *_: Any) -> tuple[Detection, ...]:
-        self.views.append(view)
+    def detect(self, display: NDArray[np.uint8], *_: Any) -> tuple[Detection, ...]:
         return self.detect_whole(display)
+
+    def detect_missing(self, *_: Any) -> tuple[Detection, ...]:
+        return ()
 
     def detect_whole(self, display: NDArray[np.uint8], *_: Any) -> tuple[Detection, ...]:
         contours = cv2.findContours(
@@ -106,12 +107,17 @@ def test_what_is_below_the_threshold_is_on_the_curve_and_not_in_the_reading(
     assert figures["films_with_all_bodies"] == pytest.approx(1 / 3)
 
 
-def test_the_header_states_the_films_view_or_nothing(tmp_path: Path) -> None:
-    film, segmenter = _film(tmp_path, "f.png", (200, 200, 200)), PaintedSegmenter()
-    evaluate_film(segmenter, film)
-    evaluate_film(segmenter, film, view=View.UNKNOWN)
-    evaluate_film(segmenter, replace(film, view="ap"))
-    assert segmenter.views == [View.LATERAL, View.UNKNOWN, View.AP]
+@pytest.mark.parametrize(
+    ("own", "stated", "expected"),
+    [("lateral", None, "lateral"), ("ap", None, "ap"), ("ap", View.LATERAL, "lateral")],
+)
+def test_the_header_states_the_films_view_or_what_is_asked(
+    tmp_path: Path, own: str, stated: View | None, expected: str
+) -> None:
+    film = replace(_film(tmp_path, "f.png", (200, 200, 200)), view=own)
+    reading = evaluate_film(PaintedSegmenter(), film, view=stated).reading
+    assert reading is not None
+    assert reading.published_view == expected
 
 
 def test_inverted_films_are_shown_with_black_bone(tmp_path: Path) -> None:

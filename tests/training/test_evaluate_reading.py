@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spinepacs.analysis.label import label
 from spinepacs.anatomy import Level
 from spinepacs.findings import Detection
 from spinepacs.geometry import Outline
@@ -70,7 +71,7 @@ def _read(found: list[Detection], film: Film, truth: FilmTruth) -> FilmReading:
             for one in found
         ]
     ).reshape(len(found), len(film.bodies))
-    return read_as_product(found, overlaps, film, truth, View.LATERAL, 0.1)
+    return read_as_product(label(found, View.LATERAL, None), found, overlaps, film, truth, 0.1)
 
 
 def test_true_outlines_have_no_error() -> None:
