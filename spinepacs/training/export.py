@@ -1,7 +1,7 @@
-"""Write a model folder: ``model.onnx``, ``manifest.toml`` and ``reference.json`` from a checkpoint.
+"""Write a model folder from a checkpoint: ``model.onnx`` with manifest and reference answers, on request int8 too.
 
-Run as ``python -m spinepacs.training.export --model FILE --out DIR --version V``.  The card (``README.md``) is
-written by hand.  The exported network is compared with the torch one before anything is put in place.
+Run as ``spinepacs export --model FILE --out DIR --version V``.  The card (``README.md``) is written by hand.  The
+exported network is compared with the torch one, in several shapes, before anything is put in place.
 """
 
 from __future__ import annotations
@@ -12,27 +12,31 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spinepacs.training.dataset import CLASS_NAMES
+from spinepacs.training.reference import (
+    COMPARED,
+    REPLAYED,
+    SQUARES,
+    TOLERANCE,
+    Floats,
+    Network,
+    ReferenceInput,
+    answers,
+    open_onnx,
+)
 
-Floats = NDArray[np.float32]
 INPUT_SIDE_PX = 640
 _OPSET = 17
 _TOLERANCE = {"output0": 0.05, "output1": 0.002}
 """Largest difference allowed between torch and ONNX Runtime; output0 holds boxes in px."""
-
-REFERENCE_FORMULAS = {
-    "ladder": "60 + 90 y / 640 - 30 |x - 320| / 320, plus 45 inside and 30 more on the rim of 17 bodies, 44 px wide "
-    "and 18 px high, at x = 320 + 14 sin(k / 3), y = 90 + 26 k; rounded",
-    "waves": "128 + 60 sin(x / 9) cos(y / 23) + 40 sin((x + 2 y) / 31), rounded",
-}
+_WRITTEN = ("model.onnx", "model-int8.onnx", "manifest.toml", "reference.json")
 
 
 class ExportError(RuntimeError):
@@ -46,36 +50,18 @@ class ModelFacts:
     name: str
     version: str
     training_data: str
-    score_threshold: float = 0.25
+    score_threshold: float = 0.10
     iou_threshold: float = 0.5
     mask_threshold: float = 0.5
     window_body_px: float = 40.0
     licence: str = "AGPL-3.0-or-later"
 
 
-def reference_square(kind: str) -> NDArray[np.uint8]:
-    """Deterministic grey input, uint8 (640, 640); see :data:`REFERENCE_FORMULAS`."""
-    y, x = np.mgrid[0:INPUT_SIDE_PX, 0:INPUT_SIDE_PX].astype(np.float64)
-    if kind == "waves":
-        values = 128 + 60 * np.sin(x / 9) * np.cos(y / 23) + 40 * np.sin((x + 2 * y) / 31)
-        return np.asarray(np.clip(np.round(values), 0, 255), np.uint8)
-    values = 60 + 90 * y / INPUT_SIDE_PX - 30 * np.abs(x - 320) / 320
-    for k in range(17):
-        centre_x, centre_y = 320 + 14 * np.sin(k / 3), 90 + 26 * k
-        inside = (np.abs(x - centre_x) <= 22) & (np.abs(y - centre_y) <= 9)
-        rim = inside & ((np.abs(x - centre_x) >= 20) | (np.abs(y - centre_y) >= 7))
-        values = values + 45 * inside + 30 * rim
-    return np.asarray(np.clip(np.round(values), 0, 255), np.uint8)
+def onnx_from_checkpoint(checkpoint: Path, target: Path, *, static: bool = False) -> None:
+    """Export with Ultralytics' own exporter, so that Ultralytics can load it as well.
 
-
-def to_tensor(square: NDArray[np.uint8]) -> Floats:
-    """Grey square to the network's input, float32 (1, 3, 640, 640) in 0 … 1."""
-    tensor: Floats = np.repeat(square[None, None].astype(np.float32) / np.float32(255), 3, axis=1)
-    return tensor
-
-
-def onnx_from_checkpoint(checkpoint: Path, target: Path) -> None:
-    """Export with Ultralytics' own exporter (static 1 × 3 × 640 × 640), so that Ultralytics can load it as well."""
+    Batch, height and width (multiples of 32) are left open; ``static`` fixes them to 1 × 640 × 640.
+    """
     from ultralytics import YOLO
 
     with tempfile.TemporaryDirectory() as folder:
@@ -83,26 +69,30 @@ def onnx_from_checkpoint(checkpoint: Path, target: Path) -> None:
         shutil.copyfile(checkpoint, copied)
         model: Any = YOLO(str(copied), task="segment")
         written = model.export(
-            format="onnx", imgsz=INPUT_SIDE_PX, opset=_OPSET, simplify=True, dynamic=False, device="cpu"
+            format="onnx",
+            imgsz=INPUT_SIDE_PX,
+            opset=_OPSET,
+            simplify=True,
+            dynamic=not static,
+            device="cpu",
+            verbose=False,
         )
-        shutil.copyfile(written, target)
+        _tidy(Path(written), target)
 
 
-def open_onnx(path: Path) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """Open a model with ONNX Runtime as a function from input to both outputs."""
-    import onnxruntime
+def _tidy(written: Path, target: Path) -> None:
+    """Copy without the date and without intermediate shapes, listed several times: the same weights give one file."""
+    import onnx
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def run(tensor: Floats) -> tuple[Floats, Floats]:
-        heads, prototypes = session.run(None, {name: tensor})[:2]
-        return heads, prototypes
-
-    return run
+    network: Any = onnx.load(str(written))
+    del network.graph.value_info[:]
+    kept = [entry for entry in network.metadata_props if entry.key != "date"]
+    del network.metadata_props[:]
+    network.metadata_props.extend(kept)
+    onnx.save(network, str(target))
 
 
-def open_torch(checkpoint: Path) -> Callable[[Floats], tuple[Floats, Floats]]:
+def open_torch(checkpoint: Path) -> Network:
     """Open a checkpoint with torch as a function from input to both outputs."""
     import torch
 
@@ -118,7 +108,9 @@ def open_torch(checkpoint: Path) -> Callable[[Floats], tuple[Floats, Floats]]:
     return run
 
 
-def check_same(checkpoint: Path, onnx_path: Path) -> dict[str, float]:
+def check_same(
+    checkpoint: Path, onnx_path: Path, inputs: Sequence[ReferenceInput] = COMPARED
+) -> dict[str, float]:
     """Compare torch and ONNX Runtime on the reference inputs.
 
     Returns
@@ -133,52 +125,12 @@ def check_same(checkpoint: Path, onnx_path: Path) -> dict[str, float]:
     """
     ours, theirs = open_torch(checkpoint), open_onnx(onnx_path)
     worst = dict.fromkeys(_TOLERANCE, 0.0)
-    for kind in REFERENCE_FORMULAS:
-        tensor = to_tensor(reference_square(kind))
+    for tensor in (given.tensor() for given in inputs):
         for name, left, right in zip(_TOLERANCE, ours(tensor), theirs(tensor), strict=True):
             worst[name] = max(worst[name], float(np.abs(left - right).max()))
     if any(worst[name] > limit for name, limit in _TOLERANCE.items()):
         raise ExportError(f"ONNX Runtime and torch differ by {worst}")
     return worst
-
-
-def reference_answers(onnx_path: Path, facts: ModelFacts) -> dict[str, Any]:
-    """What the model answers to the reference inputs, for a test to replay.
-
-    Per input: every detection above half the score threshold as product code decodes it, and per head channel the
-    extremes over all anchors, which also guard inputs on which nothing is found.
-    """
-    from spinepacs.analysis.decode import decode
-
-    run = open_onnx(onnx_path)
-    answers = []
-    for kind, formula in REFERENCE_FORMULAS.items():
-        heads, prototypes = run(to_tensor(reference_square(kind)))
-        found = decode(heads, len(CLASS_NAMES), facts.score_threshold / 2, facts.iou_threshold)
-        rows = [
-            {
-                "box_px": _rounded(box, 2),
-                "score": round(float(score), 4),
-                "level": CLASS_NAMES[int(levels.argmax())],
-            }
-            for box, score, levels in zip(found.boxes_px, found.scores, found.class_scores, strict=True)
-        ]
-        answers.append(
-            {
-                "input": kind,
-                "formula": formula,
-                "grey_sum": int(reference_square(kind).sum()),
-                "detections": rows,
-                "highest_by_channel": _rounded(heads[0].max(axis=1), 3),
-                "prototype_means": _rounded(prototypes[0].mean(axis=(1, 2)), 4),
-            }
-        )
-    tolerance = {"box_px": 0.5, "score": 0.01, "highest_by_channel": 0.5, "prototype_means": 0.005}
-    return {"score_threshold": facts.score_threshold / 2, "tolerance": tolerance, "answers": answers}
-
-
-def _rounded(values: Floats, digits: int) -> list[float]:
-    return [round(float(value), digits) for value in values]
 
 
 def manifest_text(onnx_path: Path, facts: ModelFacts) -> str:
@@ -192,12 +144,13 @@ def manifest_text(onnx_path: Path, facts: ModelFacts) -> str:
         f'sha256 = "{hashlib.sha256(onnx_path.read_bytes()).hexdigest()}"',
         f"classes = {json.dumps(CLASS_NAMES)}",
         "",
-        "# The film is fitted into the input with its aspect kept, centred and padded; grey is repeated in 3 channels.",
-        f"input_height_px = {INPUT_SIDE_PX}",
-        f"input_width_px = {INPUT_SIDE_PX}",
+        "# Longer side of a film, and of a window of it, in the input; the shorter side is padded to a multiple of 32.",
+        "# Grey is repeated in 3 channels.",
+        f"input_px = {INPUT_SIDE_PX}",
         "pad_value = 114",
         f"scale = {1 / 255!r}  # of grey levels 0 … 255",
-        "# output0 (1, 4 + 25 + 32, 8400): boxes, class scores, mask weights; output1 (1, 32, 160, 160): prototypes.",
+        "# output0 (n, 4 + 25 + 32, anchors): boxes, class scores, mask weights;",
+        "# output1 (n, 32, height / 4, width / 4): prototypes.",
         'outputs = ["output0", "output1"]',
         "",
         f"score_threshold = {facts.score_threshold}",
@@ -212,8 +165,16 @@ def manifest_text(onnx_path: Path, facts: ModelFacts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def export(checkpoint: Path, folder: Path, facts: ModelFacts) -> dict[str, float]:
-    """Write ``model.onnx``, ``manifest.toml`` and ``reference.json`` into ``folder``.
+def export(
+    checkpoint: Path,
+    folder: Path,
+    facts: ModelFacts,
+    *,
+    static: bool = False,
+    calibrate: Sequence[Path] = (),
+    measure: Sequence[Path] = (),
+) -> dict[str, float]:
+    """Write ``model.onnx``, ``manifest.toml``, ``reference.json`` and perhaps ``model-int8.onnx`` into ``folder``.
 
     Parameters
     ----------
@@ -223,11 +184,15 @@ def export(checkpoint: Path, folder: Path, facts: ModelFacts) -> dict[str, float
         Made when missing; an older model in it is replaced only after the new one has been checked.
     facts : ModelFacts
         Goes into the manifest.
+    static : bool
+        Fix the input to 1 × 3 × 640 × 640, for other runtimes: the product does not read such a model.
+    calibrate, measure : sequence of Path
+        Data sets for the int8 form, see :func:`spinepacs.training.quantise.add_int8`; no ``calibrate``, no int8.
 
     Returns
     -------
     dict
-        Largest difference between torch and ONNX Runtime by output.
+        Largest difference between torch and ONNX Runtime by output, and what ``add_int8`` measured.
 
     Raises
     ------
@@ -235,38 +200,83 @@ def export(checkpoint: Path, folder: Path, facts: ModelFacts) -> dict[str, float
         The exported network answers differently; ``folder`` is left as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        fresh = Path(scratch) / "model.onnx"
-        onnx_from_checkpoint(checkpoint, fresh)
-        worst = check_same(checkpoint, fresh)
-        answers = json.dumps(reference_answers(fresh, facts), indent=1)
-        manifest = manifest_text(fresh, facts)
-        fresh.replace(folder / "model.onnx")
-    (folder / "manifest.toml").write_text(manifest, encoding="utf-8")
-    (folder / "reference.json").write_text(answers + "\n", encoding="utf-8")
-    return worst
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        fresh, scratch = Path(name) / "model.onnx", Path(name)
+        onnx_from_checkpoint(checkpoint, fresh, static=static)
+        figures = check_same(checkpoint, fresh, SQUARES if static else COMPARED)
+        (scratch / "manifest.toml").write_text(manifest_text(fresh, facts), encoding="utf-8")
+        _write_reference(fresh, facts, SQUARES if static else REPLAYED)
+        if calibrate:
+            from spinepacs.training.quantise import add_int8
+
+            figures |= add_int8(scratch, calibrate, measure)
+        for file in _WRITTEN:
+            (folder / file).unlink(missing_ok=True)
+            if (scratch / file).exists():
+                (scratch / file).replace(folder / file)
+    return figures
+
+
+def _write_reference(onnx_path: Path, facts: ModelFacts, inputs: Sequence[ReferenceInput]) -> None:
+    """``reference.json`` beside the network, with its answers under its name."""
+    replies = answers(open_onnx(onnx_path), facts.score_threshold / 2, facts.iou_threshold, TOLERANCE, inputs)
+    text = json.dumps({"files": {onnx_path.name: replies}}, indent=1)
+    onnx_path.with_name("reference.json").write_text(text + "\n", encoding="utf-8")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of ``spinepacs export``."""
+    options = argparse.ArgumentParser(
+        prog="spinepacs export", description="Write a model folder from a checkpoint."
+    )
+    options.add_argument("--model", type=Path, required=True, help="checkpoint (.pt)")
+    options.add_argument("--out", type=Path, required=True, help="model folder, for instance models/spine")
+    options.add_argument("--name", help="default: the folder's name")
+    options.add_argument("--version", required=True)
+    options.add_argument("--training-data", default="", help="one sentence for the manifest")
+    options.add_argument("--score-threshold", type=float, default=ModelFacts.score_threshold)
+    options.add_argument("--window-body-px", type=float, default=ModelFacts.window_body_px)
+    options.add_argument(
+        "--static",
+        action="store_true",
+        help="fix the input to 1 × 640 × 640, for other runtimes than spinepacs",
+    )
+    options.add_argument(
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="data sets: write model-int8.onnx too",
+    )
+    options.add_argument(
+        "--measure",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="labelled data sets: measure int8's loss",
+    )
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; prints how far torch and ONNX Runtime differ."""
-    parser = argparse.ArgumentParser(description="Write a model folder from a checkpoint.")
-    parser.add_argument("--model", type=Path, required=True, help="checkpoint (.pt)")
-    parser.add_argument("--out", type=Path, required=True, help="model folder, for instance models/spine-v0")
-    parser.add_argument("--name", help="default: the folder's name")
-    parser.add_argument("--version", required=True)
-    parser.add_argument("--training-data", default="", help="one sentence for the manifest")
-    parser.add_argument("--score-threshold", type=float, default=ModelFacts.score_threshold)
-    parser.add_argument("--window-body-px", type=float, default=ModelFacts.window_body_px)
-    given = parser.parse_args(arguments)
+    """Command line; prints how far torch and ONNX Runtime differ, and the accuracy of fp32 and int8."""
+    options = parser()
+    given = options.parse_args(arguments)
+    if given.static and given.calibrate:
+        options.error("--static with --calibrate: the product, which makes the inputs, reads no static model")
     facts = ModelFacts(
-        given.name or given.out.name,
+        given.name or given.out.resolve().name,
         given.version,
         given.training_data,
         score_threshold=given.score_threshold,
         window_body_px=given.window_body_px,
     )
-    worst = export(given.model, given.out, facts)
-    sys.stdout.write(f"torch and ONNX Runtime differ by at most {worst}\n")
+    figures = export(
+        given.model, given.out, facts, static=given.static, calibrate=given.calibrate, measure=given.measure
+    )
+    sys.stdout.write(f"largest difference between torch and ONNX Runtime, and accuracy: {figures}\n")
     return 0
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import pipeline, receive, throughput
+from tests.benchmarks import model, pipeline, receive, throughput
 
-BENCHMARKS = {"receive": receive.main, "pipeline": pipeline.main, "throughput": throughput.main}
+BENCHMARKS = {
+    "model": model.main,
+    "receive": receive.main,
+    "pipeline": pipeline.main,
+    "throughput": throughput.main,
+}
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(BENCHMARKS)

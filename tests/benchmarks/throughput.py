@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-from spinepacs.analysis.segment import Segmenter
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
+from tests.benchmarks.model import Way, rate
 from tests.benchmarks.pipeline import large_film
 from tests.benchmarks.work import running_daemon
 from tests.peers import require
 
 STUDIES = 40
-INFERENCES = 20
 WORKERS = os.cpu_count() or 1
-
-
-def _infer(folder: str, barrier: object) -> None:
-    segmenter = Segmenter.open(Path(folder), threads=1)
-    size = (1, 3, segmenter.manifest.input_px, segmenter.manifest.input_px)
-    tensor = np.full(size, 0.4, np.float32)
-    segmenter.infer(tensor)
-    barrier.wait()  # type: ignore[attr-defined]  # multiprocessing's barrier has no public type
-    for _ in range(INFERENCES):
-        segmenter.infer(tensor)
-
-
-def bare_model_rate(model: Path) -> float:
-    """Inferences per second of one single-thread session on each core."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(WORKERS + 1)
-    processes = [context.Process(target=_infer, args=(str(model), barrier)) for _ in range(WORKERS)]
-    for process in processes:
-        process.start()
-    barrier.wait()
-    start = time.perf_counter()
-    for process in processes:
-        process.join()
-    return WORKERS * INFERENCES / (time.perf_counter() - start)
 
 
 def resident_mb(root: int) -> float:
@@ -83,10 +55,10 @@ def daemon_rate(folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Print both rates and their ratio."""
-    rate = bare_model_rate(Settings().model.folder)
+    bare = rate(Settings().model.folder, Way("ONNX Runtime", "auto", WORKERS, 1))
     with tempfile.TemporaryDirectory(prefix="spinepacs-benchmark-", dir="/var/tmp") as name:
         studies, peak = daemon_rate(Path(name))
     print(f"\nthroughput: {STUDIES} studies of one 3000 × 2500 film, {WORKERS} workers × 1 thread")
-    print(f"bare model      {rate:>7.2f} inferences/s")
-    print(f"whole daemon    {studies:>7.2f} studies/s = {studies / rate:.2f} × the bare model")
+    print(f"bare model      {bare:>7.2f} pictures/s (640 × 640)")
+    print(f"whole daemon    {studies:>7.2f} studies/s = {studies / bare:.2f} × the bare model")
     print(f"peak memory     {peak:>7.0f} MB (supervisor and all children)")

@@ -1,8 +1,7 @@
-"""A model folder is written and read back; the shipped model answers as its reference says."""
+"""A model folder is written from a checkpoint and read by the product; the exported network answers as torch does."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from pathlib import Path
@@ -11,67 +10,116 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spinepacs.analysis.decode import decode
 from spinepacs.analysis.manifest import Manifest
+from spinepacs.analysis.segment import Segmenter
 from spinepacs.anatomy import Level
-from spinepacs.training.dataset import CLASS_NAMES
-from spinepacs.training.export import REFERENCE_FORMULAS, ModelFacts, open_onnx, reference_square, to_tensor
+from spinepacs.training.reference import ReferenceInput, open_onnx, picture, replay
 
-REPOSITORY = Path(__file__).parents[2]
-SHIPPED = REPOSITORY / "models" / "spine-v0"
+torch: Any = pytest.importorskip("torch", reason="the extra 'train' is not installed")
+ultralytics: Any = pytest.importorskip("ultralytics", reason="the extra 'train' is not installed")
+onnx: Any = pytest.importorskip("onnx", reason="the extra 'train' is not installed")
+pytest.importorskip("onnxslim", reason="the extra 'train' is not installed")
 
+from spinepacs.training import export as exporting  # noqa: E402  (it needs the extra)
+from spinepacs.training.export import ExportError, ModelFacts, check_same, export, main  # noqa: E402
+from spinepacs.training.initialise import build_network  # noqa: E402
+from spinepacs.training.network import write_checkpoint  # noqa: E402
 
-@pytest.mark.parametrize("kind", REFERENCE_FORMULAS)
-def test_the_shipped_model_answers_as_its_reference_says(kind: str) -> None:
-    reference = json.loads((SHIPPED / "reference.json").read_text(encoding="utf-8"))
-    answer = next(answer for answer in reference["answers"] if answer["input"] == kind)
-    limits, manifest = reference["tolerance"], Manifest.load(SHIPPED)
-    square = reference_square(kind)
-    assert int(square.sum()) == answer["grey_sum"]
-    heads, prototypes = open_onnx(SHIPPED / "model.onnx")(to_tensor(square))
-    np.testing.assert_allclose(
-        heads[0].max(axis=1), answer["highest_by_channel"], atol=limits["highest_by_channel"]
-    )
-    np.testing.assert_allclose(
-        prototypes[0].mean(axis=(1, 2)), answer["prototype_means"], atol=limits["prototype_means"]
-    )
-    found = decode(heads, len(CLASS_NAMES), reference["score_threshold"], manifest.iou_threshold)
-    assert [CLASS_NAMES[int(row.argmax())] for row in found.class_scores] == [
-        d["level"] for d in answer["detections"]
-    ]
-    for box, score, expected in zip(found.boxes_px, found.scores, answer["detections"], strict=True):
-        np.testing.assert_allclose(box, expected["box_px"], atol=limits["box_px"])
-        assert float(score) == pytest.approx(expected["score"], abs=limits["score"])
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.filterwarnings("ignore"),  # torch's, about tracing and the exporter that Ultralytics chooses
+]
 
 
-def test_the_shipped_manifest_names_the_shipped_weights() -> None:
-    manifest = tomllib.loads((SHIPPED / "manifest.toml").read_text(encoding="utf-8"))
-    weights = (SHIPPED / "model.onnx").read_bytes()
-    assert manifest["sha256"] == hashlib.sha256(weights).hexdigest()
-    assert manifest["classes"] == [level.name for level in sorted(Level)]
-    assert len(weights) < 15e6
+def _checkpoint(folder: Path) -> Path:
+    torch.manual_seed(7)
+    write_checkpoint(folder / "network.pt", build_network(25))
+    return folder / "network.pt"
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's, about tracing and the exporter that Ultralytics chooses
-def test_an_untrained_network_makes_the_round_trip(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="the extra 'train' is not installed")
-    ultralytics: Any = pytest.importorskip("ultralytics", reason="the extra 'train' is not installed")
-    pytest.importorskip("onnx", reason="the extra 'train' is not installed")
-    from spinepacs.training.export import export
-    from spinepacs.training.initialise import build_network
-    from spinepacs.training.network import write_checkpoint
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
-    write_checkpoint(tmp_path / "network.pt", build_network(25))
-    folder = tmp_path / "tiny"
-    worst = export(tmp_path / "network.pt", folder, ModelFacts("tiny", "1", "nothing"))
-    assert worst["output0"] < 0.05
-    assert Manifest.load(folder).classes == tuple(Level)
-    assert (
-        json.loads((folder / "reference.json").read_text(encoding="utf-8"))["answers"][0]["input"] == "ladder"
-    )
+
+@pytest.fixture(scope="module")
+def folder(checkpoint: Path) -> Path:
+    out = checkpoint.parent / "tiny"
+    export(checkpoint, out, ModelFacts("tiny", "1", 'what "nobody" knows'))
+    return out
+
+
+def test_the_folder_holds_what_the_product_reads(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"model.onnx", "manifest.toml", "reference.json"}
-    square = np.repeat(reference_square("ladder")[:, :, None], 3, axis=2)
-    model = ultralytics.YOLO(str(folder / "model.onnx"), task="segment")
+    manifest = Manifest.load(folder)
+    assert (manifest.name, manifest.classes, manifest.input_px) == ("tiny", tuple(Level), 640)
+    assert not manifest.int8_sha256
     assert (
-        model.predict(square, retina_masks=True, imgsz=640, verbose=False, device="cpu")[0].names[24] == "S1"
+        tomllib.loads((folder / "manifest.toml").read_text(encoding="utf-8"))["training_data"]
+        == 'what "nobody" knows'
     )
+    Segmenter.open(folder, threads=1).detect(picture("ladder", 900, 300))
+
+
+def test_batch_height_and_width_are_open(folder: Path) -> None:
+    heads, prototypes = open_onnx(folder / "model.onnx")(ReferenceInput(("waves",) * 2, 96, 64).tensor())
+    assert heads.shape == (2, 61, 12 * 8 + 6 * 4 + 3 * 2)
+    assert prototypes.shape == (2, 32, 24, 16)
+
+
+def test_the_answers_are_replayed(folder: Path) -> None:
+    assert replay(folder) == []
+
+
+def test_the_file_holds_nothing_that_changes_from_one_export_to_the_next(folder: Path) -> None:
+    network = onnx.load(str(folder / "model.onnx"))
+    assert "date" not in {entry.key for entry in network.metadata_props}
+    assert not network.graph.value_info
+
+
+def test_other_weights_are_refused_and_the_folder_stays_as_it_was(
+    folder: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(8)
+    write_checkpoint(tmp_path / "other.pt", build_network(25))
+    with pytest.raises(ExportError, match="differ by"):
+        check_same(tmp_path / "other.pt", folder / "model.onnx")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    # An exporter that writes other weights than it was given.
+    monkeypatch.setattr(
+        exporting,
+        "onnx_from_checkpoint",
+        lambda _, target, static: target.write_bytes(before["model.onnx"]),
+    )
+    with pytest.raises(ExportError, match="differ by"):
+        export(tmp_path / "other.pt", folder, ModelFacts("tiny", "2", ""))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_ultralytics_reads_the_file(folder: Path) -> None:
+    square = np.repeat(picture("ladder", 640, 640)[:, :, None], 3, axis=2)
+    model = ultralytics.YOLO(str(folder / "model.onnx"), task="segment")
+    found = model.predict(square, retina_masks=True, imgsz=640, verbose=False, device="cpu")[0]
+    assert found.names[24] == "S1"
+
+
+def test_a_static_model_has_one_shape(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "static"
+    assert main(["--model", str(checkpoint), "--out", str(out), "--version", "3", "--static"]) == 0
+    assert "'output0': " in capsys.readouterr().out
+    with pytest.raises(Exception, match="Got invalid dimensions"):
+        open_onnx(out / "model.onnx")(ReferenceInput(("waves",), 96, 64).tensor())
+    assert replay(out) == []
+    answered = json.loads((out / "reference.json").read_text(encoding="utf-8"))["files"]["model.onnx"][
+        "answers"
+    ]
+    assert {(answer["height_px"], answer["width_px"]) for answer in answered} == {(640, 640)}
+
+
+def test_static_and_calibration_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(
+            ["--model", "a.pt", "--out", str(tmp_path), "--version", "1", "--static", "--calibrate", "films"]
+        )
