@@ -258,3 +258,16 @@ def test_endplates_that_the_outline_does_not_show_are_left_out():
     assert cervical[Level.C3] == (False, False)
     sacrum = _spine(phantoms.spine()).vertebrae[-1]
     assert (sacrum.upper is None, sacrum.lower is None) == (False, True)
+
+
+def test_a_doubtful_vertebra_is_kept_between_others_and_not_at_the_ends():
+    """T2 below a neck is drawn into the shoulders with little confidence; C5 between C4 and C6 is meant."""
+    phantom = phantoms.spine(phantoms.CERVICAL)
+    doubtful = (Level.C5, Level.C7)
+    found = [
+        dataclasses.replace(one, score=0.15) if one.raw_level in doubtful else one
+        for one in phantom.detections()
+    ]
+    levels = [one.level for one in label(found, View.LATERAL, True).vertebrae]
+    assert levels == [level for level in phantom.bodies if level is not Level.C7]
+    assert Level.C5 in levels
