@@ -28,8 +28,8 @@ _AMBIGUOUS_BELOW = 4.0
 """Nats between the best chain and the one shifted by one. Independent answers would make e to the 4 a safe ratio, but
 the bodies of one film err together: on 60 AP films of an early model half of the chains below it were shifted."""
 _LEAST_END_SCORE = 0.2
-"""Confidence of the first and the last vertebra: what the network draws into the shoulders below a neck has less. On 45 AP,
-15 lateral and 16 synthetic films nothing true was lost at 0.2, and some at 0.25."""
+"""Confidence of the first and the last vertebra: what the network draws into the shoulders below a neck has less. On
+45 AP, 15 lateral and 16 synthetic films nothing true was lost at 0.2, and some at 0.25."""
 _IN_VIEW = (
     # What films of a body part show at most; matched in this order, anywhere in BodyPartExamined.
     (("WHOLE", "SCOLIOSIS"), Level.C1, Level.S1),
