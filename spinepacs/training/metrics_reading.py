@@ -150,7 +150,6 @@ def body_figures(table: BodyTable, weights: Floats) -> dict[str, Floats]:
     found, everything = table.found, np.ones(len(table.found), bool)
     figures = {
         "recall": table.share(weights, found, everything),
-        "recall_published": table.share(weights, table.published >= 0, everything),
         "dice_mean": mean(weights, table.film[found], 2 * table.iou[found] / (1 + table.iou[found])),
         "mask_iou_mean": mean(weights, table.film[found], table.iou[found]),
     }
@@ -194,20 +193,14 @@ def _film_figures(readings: Sequence[FilmReading], weights: Floats) -> dict[str,
 
     films, hits = counted(lambda _: 1), counted(lambda one: sum(body.found for body in one.bodies))
     extra = counted(lambda one: len(one.false))
-    right = counted(lambda one: sum(body.published_level >= 0 for body in one.bodies))
-    wrong = counted(lambda one: sum(found.published_level >= 0 for found in one.false))
     anything = counted(lambda one: any(body.found for body in one.bodies))
     plates = counted(lambda one: one.plate is not None)
     views = counted(lambda one: one.view in ("ap", "lateral", "oblique"))
     errors = np.array([one.plate.error if one.plate and one.plate.found else np.nan for one in readings])
     return {
         "precision": ratio(weights, hits, hits + extra),
-        "precision_published": ratio(weights, right, right + wrong),
         "false_per_film": ratio(weights, extra, films),
         "films_with_all_bodies": ratio(weights, counted(lambda one: one.all_found), films),
-        "films_with_all_published": ratio(
-            weights, counted(lambda one: all(body.published_level >= 0 for body in one.bodies)), films
-        ),
         "films_with_levels_right": ratio(weights, counted(lambda one: one.levels_right) * anything, anything),
         "films_wholly_right": ratio(weights, counted(lambda one: one.all_found and one.levels_right), films),
         "films_with_view_right": ratio(
