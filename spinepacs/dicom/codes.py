@@ -33,6 +33,7 @@ DISCS: dict[DiscLevel, Code] = {
 ANATOMICAL_STRUCTURE = codes.cid7150.AnatomicalStructure
 VERTEBRA = Code("51282000", "SCT", "Vertebra")
 INTERVERTEBRAL_DISC = Code("360499006", "SCT", "Intervertebral disc")
+SPINE = codes.SCT.Spine
 ARTIFICIAL_INTELLIGENCE = codes.cid7162.ArtificialIntelligence
 PLAIN_RADIOGRAPHY = Code("168537006", "SCT", "Plain radiography")
 
@@ -41,14 +42,12 @@ DISC_HEIGHT = private("DISC_HEIGHT", "Disc height")
 """The height at the middle, once more, for viewers that draw one measurement (docs/output.md)."""
 HEIGHT_INDEX = private("DHI", "Height index")
 WEDGE = private("WEDGE", "Wedge angle")
-SIDES: dict[str, Code] = {
-    "anterior": Code("255549009", "SCT", "Anterior"),
-    "left": private("IMAGE_LEFT", "Left side of the image"),
-    "middle": Code("26216008", "SCT", "Central"),
-    "posterior": Code("255551008", "SCT", "Posterior"),
-    "right": private("IMAGE_RIGHT", "Right side of the image"),
-}
-"""Where a height was measured, in order along the disc. Left and right are sides of the image, not of the patient."""
+ANTERIOR = Code("255549009", "SCT", "Anterior")
+CENTRAL = Code("26216008", "SCT", "Central")
+POSTERIOR = Code("255551008", "SCT", "Posterior")
+IMAGE_LEFT = private("IMAGE_LEFT", "Left side of the image")
+IMAGE_RIGHT = private("IMAGE_RIGHT", "Right side of the image")
+"""Where along the endplates. Left and right are sides of the image, not of the patient."""
 
 MM = Code("mm", "UCUM", "mm")
 MM2 = Code("mm2", "UCUM", "mm2")
@@ -64,24 +63,6 @@ SPACING: dict[SpacingBasis | None, Code] = {
     None: private("PX_NO_SPACING", "px, the image states no spacing"),
 }
 """Measurement method: on what ground a length is stated."""
-
-_FINDINGS = {
-    "disc_height_loss": private("DISC_NARROWING", "Disc space narrowing"),
-    "slip": private("SLIP", "Vertebral slip (Meyerding grade)"),
-    "osteophyte": private("OSTEOPHYTE", "Osteophytes"),
-    "endplate_sclerosis": private("EP_SCLEROSIS", "Endplate sclerosis"),
-}
-
-
-def finding_concept(kind: str) -> Code:
-    """Return the code of a graded sign; a kind that is new here is coded by its own name."""
-    return _FINDINGS.get(kind) or private(kind.upper()[:16], kind.replace("_", " ").capitalize()[:64])
-
-
-def grade_value(grade: int) -> Code:
-    """Return the code of a grade; what it means is the policy's business, whose version is in the report."""
-    return private(f"GRADE_{grade}", f"Grade {grade}")
-
 
 _RGB: dict[Region, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     Region.CERVICAL: ((86, 200, 255), (0, 150, 235)),

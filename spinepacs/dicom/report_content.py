@@ -27,6 +27,7 @@ CONTEXT = "HAS OBS CONTEXT"
 MODIFIER = "HAS CONCEPT MOD"
 ACQUISITION = "HAS ACQ CONTEXT"
 INFERRED = "INFERRED FROM"
+PROPERTY = "HAS PROPERTIES"
 SELECTED = "SELECTED FROM"
 
 _LONG = frozenset({"SQ", "UT"})
@@ -61,7 +62,7 @@ def text(relation: str, concept: Code, value: str) -> Item:
 
 def code(relation: str, concept: Code, value: Code, children: Iterable[Item] = ()) -> Item:
     """CODE."""
-    return _content(relation, "CODE", concept, _sequence(0x0040A168, _code_item(value)), children)
+    return _content(relation, "CODE", concept, _coded(0x0040A168, *value[:3]), children)
 
 
 def uid(relation: str, concept: Code, value: str) -> Item:
@@ -71,7 +72,7 @@ def uid(relation: str, concept: Code, value: str) -> Item:
 
 def number(relation: str, concept: Code, value: str, unit: Code, children: Iterable[Item] = ()) -> Item:
     """NUM; ``value`` is a decimal string (VR DS, at most 16 characters)."""
-    measured = _sequence(0x004008EA, _code_item(unit)) + _text(0x0040A30A, "DS", value)
+    measured = _coded(0x004008EA, *unit[:3]) + _text(0x0040A30A, "DS", value)
     return _content(relation, "NUM", concept, _sequence(0x0040A300, _item(measured)), children)
 
 
@@ -110,8 +111,7 @@ def _content(
 
     ``value`` holds tags of group 0040 after the concept name, or of group 0008; ``last`` what follows the children.
     """
-    head = _text(0x0040A010, "CS", relation) + _text(0x0040A040, "CS", value_type)
-    head += _sequence(0x0040A043, _code_item(concept)) if concept else b""
+    head = _head(relation, value_type, *(concept[:3] if concept else ("", "", "")))
     nested = b"".join(children)
     tail = (_sequence(0x0040A730, nested) if nested else b"") + last
     if value_type == "IMAGE":  # its value is Referenced SOP Sequence (0008,1199)
@@ -120,13 +120,17 @@ def _content(
 
 
 @lru_cache(maxsize=1024)
-def _code_item(code: Code) -> bytes:
-    """One code as a sequence item (PS3.3 8.8)."""
-    return _item(
-        _text(0x00080100, "SH", code.value)
-        + _text(0x00080102, "SH", code.scheme_designator)
-        + _text(0x00080104, "LO", code.meaning)
-    )
+def _head(relation: str, value_type: str, value: str, scheme: str, meaning: str) -> bytes:
+    """What an item begins with: its relation to its parent, its type, and its concept (which may lack)."""
+    head = _text(0x0040A010, "CS", relation) + _text(0x0040A040, "CS", value_type)
+    return head + (_coded(0x0040A043, value, scheme, meaning) if value else b"")
+
+
+@lru_cache(maxsize=1024)
+def _coded(tag: int, value: str, scheme: str, meaning: str) -> bytes:
+    """One code as a sequence (PS3.3 8.8). Its parts are the key of the cache: pydicom's Code hashes slowly."""
+    code = _text(0x00080100, "SH", value) + _text(0x00080102, "SH", scheme) + _text(0x00080104, "LO", meaning)
+    return _sequence(tag, _item(code))
 
 
 def _sequence(tag: int, items: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -9,14 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.analysis.measure import measure
+from spinepacs.analysis.uncertainty import Localisation
+from spinepacs.anatomy import DiscLevel, Level, Region, Span
 from spinepacs.dicom.source import source_header
-from spinepacs.findings import DiscHeight, Finding, Reading, Spine, Versions, Vertebra
+from spinepacs.findings import DiscHeight, Reading, Spine, Versions, Vertebra
 from spinepacs.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
+from spinepacs.measures import Unit
+from spinepacs.signs import Area, Conclusion, ExpectedFrom, Finding, Reason, Scheme, Side, Sign, Statement
 from spinepacs.study import View
 from tests.films import make_dx
 
 VERSIONS = Versions("spine-v0", "0.1", "default", "1")
+_ERRORS = (0.02, 0.02, 0.01, 0.02, 0.02)
+LOCALISATION = {
+    view: Localisation(dict.fromkeys(Region, _ERRORS), 1.0, (0.0,) * 5, (0.0,) * 5)
+    for view in (View.LATERAL, View.AP)
+}
 SPACING = Spacing(0.143, 0.143, SpacingBasis.DETECTOR_PLANE)
 
 
@@ -47,14 +57,58 @@ def reading(
     )
     discs = tuple(_disc(a, b, spacing, view) for a, b in pairwise(vertebrae) if a.level is not Level.C1)
     spine = Spine(vertebrae, (), view, True if view is View.LATERAL else None, "header")
-    findings = tuple(
-        Finding("disc_height_loss", 0.2, "ratio", n % 3, n % 3 if n != 1 else None, disc=disc.disc)
-        for n, disc in enumerate(discs)
-    )
+    findings = tuple(_findings([disc.disc for disc in discs])) if view is View.LATERAL else ()
     return Reading(
         source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID, VERSIONS, rows, columns,
-        spacing, spine, discs, findings, None,
+        spacing, spine, discs, findings, None, measures=measure(spine, spacing, LOCALISATION),
+        conclusions=_conclusions(findings),
     )  # fmt: skip
+
+
+def _findings(discs: list[DiscLevel]) -> Iterator[Finding]:
+    """Of the discs in turn one without loss, one withheld, one of stage 2 with a slip and a spur beside it."""
+    for n, disc in enumerate(discs):
+        withheld = n % 3 == 1
+        yield Finding(
+            Sign.DISC_HEIGHT_LOSS,
+            disc,
+            Scheme.SPINEPACS,
+            0.2 * n,
+            Unit.RATIO,
+            n % 3,
+            None if withheld else n % 3,
+            Reason.LOW_CONFIDENCE if withheld else None,
+            grade_range=(1, 2),
+            expected=0.3,
+            expected_from=ExpectedFrom.NEIGHBOURS,
+            reference_scheme=Scheme.KETTLER,
+            reference_grade=1,
+        )
+        if n % 3 == 2:
+            yield Finding(Sign.SPONDYLOLISTHESIS, disc, Scheme.MEYERDING, 0.3, Unit.RATIO, 2, 2)
+            side = Side.UPPER_ANTERIOR
+            yield Finding(Sign.OSTEOPHYTES, disc.lower, Scheme.KETTLER, 0.1, Unit.RATIO, 1, 1, side=side)
+
+
+def _conclusions(findings: tuple[Finding, ...]) -> tuple[Conclusion, ...]:
+    worst = [finding for finding in findings if finding.published_grade]
+    words = "Signs of osteochondrosis, to be judged by a physician."
+    span = Span(Level.C2, Level.C7)
+    signs = Conclusion(
+        Area.CERVICAL, span, Scheme.KETTLER, 2, 2, Statement.MODERATE_SIGNS, words, tuple(worst[:2])
+    )
+    none = Conclusion(
+        Area.COMBINED,
+        None,
+        Scheme.SPINEPACS,
+        2,
+        None,
+        Statement.WITHHELD,
+        "Withheld.",
+        (),
+        Reason.TOO_FEW_DISCS,
+    )
+    return (signs, none) if findings else ()
 
 
 def _vertebra(level: Level, x: float, y: float, pitch: float) -> Vertebra:

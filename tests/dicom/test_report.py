@@ -13,13 +13,18 @@ import pydicom
 import pytest
 from pydicom.sr.codedict import codes as standard
 
-from spinepacs.anatomy import Level
+from spinepacs.anatomy import DiscLevel, Level, Span
 from spinepacs.dicom import codes
+from spinepacs.dicom.measure_codes import MEASURES
 from spinepacs.dicom.report import encode_report
+from spinepacs.dicom.report_groups import site_of
 from spinepacs.dicom.segmentation import encode_segmentation
+from spinepacs.dicom.sign_codes import SCHEMES, SIDES, SIGNS, STATEMENTS, grade_code, reason_code
 from spinepacs.findings import EncodedObject, Reading
 from spinepacs.geometry import Outline, Spacing
+from spinepacs.measures import Measure, Place, Quantity
 from spinepacs.settings import OutputSettings
+from spinepacs.signs import GRADE_NAMES, Reason, Sign
 from spinepacs.study import View
 from tests.dicom import readings
 from tests.dicom.tools import dciodvfy_complaints
@@ -98,30 +103,108 @@ def test_an_outline_beyond_the_border_is_drawn_within_the_image() -> None:
     assert points[:, 1].min() == 0
 
 
+def values_of(reading: Reading, place: Place) -> dict[Quantity, Measure]:
+    return {m.quantity: m for m in reading.measures if m.place == place}
+
+
 def test_every_disc_has_its_heights_in_mm_with_the_lines_measured() -> None:
     reading, _, encoded = encode()
     groups = read_back(encoded).content.get_image_measurement_groups()
-    assert [g.tracking_identifier for g in groups] == [d.disc.name for d in reading.discs]
-    for group, disc in zip(groups, reading.discs, strict=True):
-        assert group.finding_sites[0].value == codes.DISCS[disc.disc]
+    discs = [m.place for m in reading.measures if m.quantity is Quantity.DISC_HEIGHT_MIDDLE]
+    for group, disc in zip(groups, discs, strict=False):
+        measured = values_of(reading, disc)
+        sides = [Quantity.DISC_HEIGHT_ANTERIOR, Quantity.DISC_HEIGHT_MIDDLE, Quantity.DISC_HEIGHT_POSTERIOR]
+        assert group.tracking_identifier == disc.name
+        assert group.finding_sites[0].value == codes.DISCS[disc]
         assert heights_of(group) == {
-            "Anterior": (pytest.approx(disc.anterior_mm, abs=0.006), "mm"),
-            "Central": (pytest.approx(disc.middle_mm, abs=0.006), "mm"),
-            "Posterior": (pytest.approx(disc.posterior_mm, abs=0.006), "mm"),
+            name: (pytest.approx(measured[side].value, abs=0.006), "mm")
+            for name, side in zip(("Anterior", "Central", "Posterior"), sides, strict=True)
         }
         lines = [m.referenced_coordinates[0].value for m in group.get_measurements(name=HEIGHT)]
-        for side, line in zip(("anterior", "middle", "posterior"), lines, strict=True):
-            np.testing.assert_allclose(line, disc.lines_px[side], rtol=1e-6)
-        (index,) = group.get_measurements(name=codes.HEIGHT_INDEX)
-        assert index.value == pytest.approx(disc.height_index, abs=0.0006)
+        for side, line in zip(sides, lines, strict=True):
+            np.testing.assert_allclose(line, measured[side].lines_px[0], rtol=1e-6)
         assert group.method == codes.SPACING[readings.SPACING.basis]
+
+
+def test_methods_tell_the_ways_to_measure_a_disc_apart() -> None:
+    reading, _, encoded = encode()
+    group = read_back(encoded).content.get_image_measurement_groups()[0]
+    measured = values_of(reading, reading.discs[0].disc)
+    indices = {m.method and m.method.value: m.value for m in group.get_measurements(name=codes.HEIGHT_INDEX)}
+    assert indices == {
+        None: pytest.approx(measured[Quantity.DISC_HEIGHT_INDEX].value, abs=6e-4),
+        "FROBIN_1997": pytest.approx(measured[Quantity.DISC_HEIGHT_FROBIN].value, abs=6e-4),
+    }
+    lengths = {m.method and m.method.value for m in group.get_measurements(name=codes.DISC_HEIGHT)}
+    assert lengths == {None, "DABBS_1990", "HURXTHAL_1968"}
+
+
+@pytest.mark.parametrize("place", [Level, DiscLevel, Span])
+def test_every_quantity_has_a_code_of_its_own(place: type) -> None:
+    coded = [MEASURES[quantity] for quantity in Quantity if _place_of(quantity) is place]
+    # The main curve and the others are told apart by their levels; lateral and AP measures never meet.
+    assert len(set(coded)) >= len(coded) - {Level: 0, DiscLevel: 3, Span: 1}[place]
+    assert all(len(code.value) <= 16 and len(code.meaning) <= 64 for c in coded for code in c if code)
+
+
+def _place_of(quantity: Quantity) -> type:
+    for view in (View.LATERAL, View.AP):
+        for first, count in ((Level.C2, 6), (Level.T1, 18)):
+            for m in readings.reading(readings.header(), first, count, view=view).measures:
+                if m.quantity is quantity:
+                    return type(m.place)
+    return Span
+
+
+def test_the_uncertainty_stands_where_tid_310_has_it() -> None:
+    reading, _, encoded = encode()
+    group = read_back(encoded).content.get_image_measurement_groups()[0]
+    margin = values_of(reading, reading.discs[0].disc)[Quantity.DISC_HEIGHT_MIDDLE].margin
+    (central,) = [
+        m
+        for m in group.get_measurements(name=HEIGHT)
+        if m.finding_sites[0].topographical_modifier.meaning == "Central"
+    ]
+    (around,) = [item for item in central[0].ContentSequence if item.RelationshipType == "HAS PROPERTIES"]
+    assert around.ConceptNameCodeSequence[0].CodeValue == "371884006"
+    assert around.MeasuredValueSequence[0].NumericValue == pytest.approx(margin, abs=0.006)
+    assert around.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "mm"
+
+
+def test_the_regional_angle_is_a_group_with_its_legs_drawn() -> None:
+    reading, _, encoded = encode()
+    (angle,) = [m for m in reading.measures if m.quantity is Quantity.CERVICAL_LORDOSIS]
+    (group,) = [
+        g
+        for g in read_back(encoded).content.get_image_measurement_groups()
+        if g.tracking_identifier == "C2-C7"
+    ]
+    (measurement,) = group.get_measurements()
+    assert measurement.unit.value == "deg"
+    assert measurement.value == pytest.approx(angle.value, abs=0.06)
+    assert measurement.referenced_coordinates[0].value.shape == (4, 2)
+    assert [s.value for s in group.finding_sites] == [codes.VERTEBRAE[Level.C2], codes.VERTEBRAE[Level.C7]]
+
+
+def test_a_cobb_angle_has_the_standard_code_ends_and_apex() -> None:
+    reading = readings.reading(readings.header(), Level.T1, 17, view=View.AP)
+    (curve,) = [m for m in reading.measures if m.quantity is Quantity.COBB_MAIN]
+    groups = read_back(encode(reading)[2]).content.get_image_measurement_groups()
+    (group,) = [g for g in groups if g.tracking_identifier == f"Cobb {curve.place.name}"]
+    (measurement,) = group.get_measurements(name=standard.SCT.CobbAngle)
+    assert measurement.method.value == "COBB_1948"
+    names = {e.name.value: e.value for e in group.get_qualitative_evaluations()}
+    assert curve.apex is not None
+    assert names["APEX"] == site_of(curve.apex)
+    assert names["CONVEXITY"].value == ("IMAGE_LEFT" if curve.convex_left else "IMAGE_RIGHT")
 
 
 def test_without_a_spacing_heights_are_pixels() -> None:
     header = readings.header()
     reading, _, encoded = encode(readings.reading(header, spacing=None))
     group = read_back(encoded).content.get_image_measurement_groups()[0]
-    assert heights_of(group)["Central"] == (pytest.approx(reading.discs[0].middle_px, abs=0.006), "{pixels}")
+    middle = values_of(reading, reading.discs[0].disc)[Quantity.DISC_HEIGHT_MIDDLE]
+    assert heights_of(group)["Central"] == (pytest.approx(middle.value, abs=0.006), "{pixels}")
     assert b"\x00mm" not in encoded.part10
     assert "px, the image states no spacing" in group.method.meaning
 
@@ -133,14 +216,87 @@ def test_an_ap_film_has_sides_of_the_image() -> None:
     assert set(heights_of(group)) == {"Left side of the image", "Central", "Right side of the image"}
 
 
-def test_only_published_grades_are_reported() -> None:
+def test_grades_are_published_or_said_to_be_withheld() -> None:
     reading, _, encoded = encode()
-    published = {f.disc.name: f.published_grade for f in reading.findings if f.disc}
+    stages = {f.disc.name: f for f in reading.findings if f.disc and f.sign is Sign.DISC_HEIGHT_LOSS}
     for group in read_back(encoded).content.get_image_measurement_groups():
-        evaluations = group.get_qualitative_evaluations(name=codes.finding_concept("disc_height_loss"))
-        grade = published[group.tracking_identifier]
-        assert [e.value.meaning for e in evaluations] == ([] if grade is None else [f"Grade {grade}"])
-    assert None in published.values()
+        if finding := stages.pop(group.tracking_identifier, None):
+            (stage,) = group.get_qualitative_evaluations(name=SIGNS[Sign.DISC_HEIGHT_LOSS])
+            grade = finding.published_grade
+            wanted = "Withheld" if grade is None else f"Grade {grade}: {('none', 'initial', 'middle')[grade]}"
+            assert stage.value.meaning == wanted
+    assert stages == {}
+
+
+def modifiers(item: pydicom.Dataset) -> dict[str, str]:
+    return {
+        child.ConceptNameCodeSequence[0].CodeMeaning: child.ConceptCodeSequence[0].CodeMeaning
+        for child in item.ContentSequence
+        if child.ValueType == "CODE" and child.RelationshipType == "HAS CONCEPT MOD"
+    }
+
+
+def test_a_withheld_grade_tells_the_computed_one_and_why() -> None:
+    item = pydicom.dcmread(BytesIO(encode()[2].part10))
+    measurements = next(i for i in item.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010")
+    graded = [
+        modifiers(child)
+        for group in measurements.ContentSequence
+        for child in group.ContentSequence
+        if child.ValueType == "CODE" and child.ConceptCodeSequence[0].CodeValue == "WITHHELD"
+    ]
+    assert graded
+    assert graded[0] == {
+        "Measurement Method": "spinepacs grading policy",
+        "Reason": "Vertebra barely found",
+        "Computed grade, not published": "Grade 1: initial",
+    }
+
+
+def test_a_published_grade_carries_what_it_rests_on() -> None:
+    item = pydicom.dcmread(BytesIO(encode()[2].part10))
+    measurements = next(i for i in item.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010")
+    stage = next(
+        child
+        for group in measurements.ContentSequence
+        for child in group.ContentSequence
+        if child.ValueType == "CODE" and child.ConceptCodeSequence[0].CodeValue == "DISC_NARROWING_2"
+    )
+    assert modifiers(stage)["Grade under a published scheme"] == "Grade 1"
+    numbers = {
+        child.ConceptNameCodeSequence[0].CodeValue: child.MeasuredValueSequence[0].NumericValue
+        for child in stage.ContentSequence
+        if child.ValueType == "NUM"
+    }
+    assert numbers == {"GRADED_VALUE": 0.4, "EXPECTED": 0.3}
+    limits = [
+        child.ConceptCodeSequence[0].CodeValue
+        for child in stage.ContentSequence
+        if child.RelationshipType == "HAS PROPERTIES" and child.ValueType == "CODE"
+    ]
+    assert limits == ["DISC_NARROWING_1", "DISC_NARROWING_2"]
+
+
+def test_conclusions_are_coded_and_carry_their_sentence_and_support() -> None:
+    reading, _, encoded = encode()
+    root = pydicom.dcmread(BytesIO(encoded.part10))
+    container = next(i for i in root.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "C0034375")
+    coded = [item for item in container.ContentSequence if item.ValueType == "CODE"]
+    assert [item.ConceptCodeSequence[0].CodeValue for item in coded] == ["MODERATE_SIGNS", "WITHHELD"]
+    assert modifiers(coded[0])["Finding Site"] == "Cervical spine"
+    assert modifiers(coded[1])["Reason"] == "Too few discs graded"
+    (sentence,) = [c.TextValue for c in coded[0].ContentSequence if c.ValueType == "TEXT"]
+    assert sentence == reading.conclusions[0].sentence
+    support = [c for c in coded[0].ContentSequence if c.RelationshipType == "INFERRED FROM"]
+    assert len(support) == len(reading.conclusions[0].support) > 0
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_code_of_signs_fits_its_vr(reason: Reason) -> None:
+    grades = [grade_code(sign, grade) for sign, names in GRADE_NAMES.items() for grade in range(len(names))]
+    for code in [reason_code(reason), *grades, *STATEMENTS.values(), *SIDES.values(), *SCHEMES.values()]:
+        assert len(code.value) <= 16
+        assert len(code.meaning) <= 64
 
 
 def test_it_is_unverified_by_a_device_and_not_for_diagnosis() -> None:

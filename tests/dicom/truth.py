@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from spinepacs.analysis.label import label
-from spinepacs.analysis.measure import disc_heights
+from spinepacs.analysis.measure import disc_heights, measure
 from spinepacs.anatomy import Level
 from spinepacs.dicom.read import LoadedFilm, read_film
 from spinepacs.findings import Detection, Reading, Spine
@@ -30,7 +30,7 @@ def true_reading(name: str) -> tuple[LoadedFilm, Reading]:
     assert isinstance(spine, Spine)
     reading = Reading(
         image.study_uid, image.series_uid, image.sop_uid, VERSIONS, image.rows, image.columns, image.spacing,
-        spine, disc_heights(spine, image.spacing), (), None,
+        spine, disc_heights(spine, image.spacing), (), None, measures=measure(spine, image.spacing),
     )  # fmt: skip
     return film, reading
 
