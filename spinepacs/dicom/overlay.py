@@ -9,48 +9,60 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
-import spinepacs
-from spinepacs.dicom import codes, identity
+from spinepacs.dicom import identity
 from spinepacs.dicom import overlay_draw as pen
+from spinepacs.dicom.overlay_marks import Marks
+from spinepacs.dicom.overlay_text import rows_of
 from spinepacs.dicom.parse import quiet
-from spinepacs.findings import DiscHeight, EncodedObject, ObjectKind, Reading, Spine
-from spinepacs.geometry import SpacingBasis
+from spinepacs.findings import EncodedObject, ObjectKind, Reading, Spine
 from spinepacs.settings import OutputSettings
 
 LARGE_PX = 1300
 """A film whose shorter side has more pixels is drawn at half size: enough to read, a quarter of the bytes."""
+SMALL_PX = 1000
+"""A film whose longer side has fewer is drawn at double size: the text would be too small."""
+TINY_PX = 320
+"""What is smaller than this is no film, and left as it is."""
 
 _QUALITY = 90
-_MEASURE: pen.Colour = (255, 255, 255)
-_BASIS = {
-    SpacingBasis.CALIBRATED: "mm, calibrated",
-    SpacingBasis.MAGNIFICATION_CORRECTED: "mm, corrected for magnification",
-    SpacingBasis.DETECTOR_PLANE: "mm in the detector plane (magnified)",
-    SpacingBasis.UNCALIBRATED: "mm, not calibrated",
-}
+_TALL = 1.25
+"""Height over width from which the words stand beside the film."""
 
 
 def draw_overlay(display: NDArray[np.uint8], reading: Reading) -> NDArray[np.uint8]:
-    """Draw outlines, level names and disc heights over the film, with a footer below it.
+    """Draw a reading over its film, with what belongs to it in words beside (a tall film) or below (a wide one).
 
     Parameters
     ----------
     display
         (rows, columns) uint8, the windowed film.
     reading
-        Its reading; without a spine the film and the footer alone are drawn.
+        Its reading; without a spine the film and the words alone are drawn.
 
     Returns
     -------
-    (height, width, 3) uint8, RGB; half size for films above :data:`LARGE_PX`.
+    (height, width, 3) uint8, RGB; the film at its top left, at the scale of :func:`scale_of`.
     """
-    scale = 0.5 if min(display.shape) > LARGE_PX else 1.0
-    picture = pen.reduced(display, scale)
-    size = _text_px(picture, reading.spine, scale)
+    scale = scale_of(display.shape[0], display.shape[1])
+    height, width = (round(side * scale) for side in display.shape)
+    words, beside = _words(rows_of(reading), height, width)
+    shape = (max(height, len(words)), width + words.shape[1]) if beside else (height + len(words), width)
+    picture = pen.canvas_with(display, scale, *shape)
+    picture[(slice(0, len(words)), slice(width, None)) if beside else slice(height, None)] = words
+    film = picture[:height, :width]
+    size = _text_px(film, reading.spine, scale)
     if reading.spine and reading.spine.vertebrae:
-        _draw_spine(picture, reading, reading.spine, scale, size)
-    band = pen.footer(_footer(reading), picture.shape[1], max(11, min(size, picture.shape[1] // 40)))
-    return np.concatenate([picture, band])
+        _draw_spine(film, reading, reading.spine, scale, size)
+    if reading.spacing:
+        _draw_scale(film, reading.spacing.column_mm / scale, size)
+    return picture
+
+
+def scale_of(rows: int, columns: int) -> float:
+    """Size of the picture over that of the film: large films are halved, small ones doubled to be readable."""
+    if min(rows, columns) > LARGE_PX:
+        return 0.5
+    return 2.0 if TINY_PX < max(rows, columns) < SMALL_PX else 1.0
 
 
 @quiet()  # the source was checked when it was read; its UIDs are kept, be they odd
@@ -74,7 +86,9 @@ def encode_overlay(
     dataset.BurnedInAnnotation = "YES"
     dataset.BodyPartExamined = header.get("BodyPartExamined") or "SPINE"
     dataset.PatientOrientation = identity.patient_orientation(header)
-    dataset.DerivationDescription = f"Outlines and disc heights drawn by spinepacs. {identity.DISCLAIMER}."
+    dataset.DerivationDescription = (
+        f"Outlines, measures and grades drawn by spinepacs. {identity.DISCLAIMER}."
+    )
     source = identity.image_reference(header)
     source.PurposeOfReferenceCodeSequence = [
         identity.code_item("121322", "DCM", "Source image for image processing operation")
@@ -104,64 +118,34 @@ def _set_pixels(dataset: Dataset, picture: NDArray[np.uint8]) -> None:
 
 
 def _draw_spine(picture: pen.Picture, reading: Reading, spine: Spine, scale: float, size: int) -> None:
-    width = 1 if size < 16 else 2
-    lines = [
-        pen.Stroke(line, _MEASURE, 1, False) for disc in reading.discs for line in disc.lines_px.values()
-    ]
-    outlines = [pen.Stroke(v.outline.points, codes.colour_of(v.level), width, True) for v in spine.vertebrae]
-    pen.strokes(picture, lines, scale)
-    pen.strokes(picture, outlines, scale)
-    obstacles = np.concatenate([pen.beads(stroke) for stroke in lines + outlines]) * scale
-    names = [
-        pen.Label(v.level.name, v.outline.centroid.y * scale, codes.colour_of(v.level), size, left=True)
-        for v in spine.vertebrae
-    ]
-    smaller = max(11, round(size * 0.85))
-    heights = [
-        pen.Label(_height(disc), _middle_y(disc) * scale, _MEASURE, smaller, left=False)
-        for disc in reading.discs
-        if disc.lines_px
-    ]
-    pen.labels(picture, names + heights, obstacles)
+    marks = Marks(reading, spine, size)
+    lines, outlines, legs = marks.lines(), marks.outlines(), marks.legs()
+    pen.areas(picture, marks.areas(), scale)
+    pen.strokes(picture, [*lines, *outlines, *legs], scale)
+    obstacles = np.concatenate([pen.beads(stroke) for stroke in [*lines, *outlines, *legs]]) * scale
+    pen.labels(picture, [marks.names() + marks.values(), marks.angle_labels()], obstacles, scale)
+
+
+def _draw_scale(picture: pen.Picture, px_mm: float, size: int) -> None:
+    """A bar of a round length, at most a quarter of the film's width; none where not even 10 mm fit."""
+    fitting = [mm for mm in (10, 20, 50, 100) if mm / px_mm <= picture.shape[1] / 4]
+    if fitting:
+        pen.scale_bar(picture, fitting[-1] / px_mm, f"{fitting[-1]} mm", max(11, round(size * 0.85)))
+
+
+def _words(rows: list[pen.Row], height: int, width: int) -> tuple[pen.Picture, bool]:
+    """The panel, and whether it stands beside the film (a tall one) or below (a wide one)."""
+    if height < _TALL * width or height < SMALL_PX:
+        return pen.panel(rows, width, max(11, min(width // 42, 30))), False
+    beside = round(min(max(width * 0.5, height * 0.3), width))
+    return pen.panel(rows, beside, max(11, min(beside // 22, 32))), True
 
 
 def _text_px(picture: pen.Picture, spine: Spine | None, scale: float) -> int:
-    """Size of the level names: a third of the distance between vertebrae, within what is readable, px."""
-    most: int = max(13, min(picture.shape[0], picture.shape[1]) // 28)
+    """Size of the level names: less than half of the distance between vertebrae, within what is readable, px."""
+    most: int = max(13, round(np.sqrt(picture.shape[0] * picture.shape[1]) / 40))
     if spine is None or len(spine.vertebrae) < 2:
         return most
     first, last = (spine.vertebrae[n].outline.centroid for n in (0, -1))
     pitch = float(np.hypot(*np.subtract(last, first))) * scale / (len(spine.vertebrae) - 1)
-    return round(min(max(pitch / 3, 13), most))
-
-
-def _sides(disc: DiscHeight) -> tuple[str, str, str]:
-    """Names of the three heights, in the order in which they are written."""
-    return (
-        ("anterior", "middle", "posterior") if disc.anterior_px is not None else ("left", "middle", "right")
-    )
-
-
-def _height(disc: DiscHeight) -> str:
-    """Write the heights in mm; without a spacing the height index."""
-    values = [getattr(disc, f"{side}_mm") for side in _sides(disc)]
-    if disc.middle_mm is None:
-        return f"{disc.height_index:.2f}"
-    return " / ".join("-" if value is None else f"{value:.1f}" for value in values)
-
-
-def _middle_y(disc: DiscHeight) -> float:
-    return float(np.mean([line[:, 1].mean() for line in disc.lines_px.values()]))
-
-
-def _footer(reading: Reading) -> list[str]:
-    versions = reading.versions
-    text = [f"{identity.DISCLAIMER}. spinepacs {spinepacs.__version__}, model {versions.model_name} "
-            f"{versions.model_version}"]  # fmt: skip
-    if reading.discs and reading.spacing:
-        text.append(f"Disc heights {' / '.join(_sides(reading.discs[0]))}, {_BASIS[reading.spacing.basis]}")
-    elif reading.discs:
-        text.append("Disc height index (height / depth): the film states no pixel spacing, hence no mm")
-    elif reading.refusal:
-        text.append(f"Not read: {reading.refusal.reason}")
-    return text
+    return round(min(max(pitch / 2.3, 13), most))

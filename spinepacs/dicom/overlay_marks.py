@@ -1,0 +1,193 @@
+"""What the picture shows on the film: outlines, disc spaces in the colour of their stage, slips, angles, labels.
+
+Cool colours are anatomy, warm ones are wear (from yellow to dark red, so that the order is seen without hues too),
+pink is alignment; no colour says anything that is not also written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from spinepacs.anatomy import DiscLevel, Level, Region, Span
+from spinepacs.dicom.overlay_draw import Area, Chip, Colour, Label, Stroke
+from spinepacs.findings import Reading, Spine
+from spinepacs.geometry import Points
+from spinepacs.measures import Measure, Quantity, Unit
+from spinepacs.signs import Finding, Sign
+
+STAGES: tuple[Colour, ...] = (
+    (200, 225, 235),
+    (255, 228, 92),
+    (255, 170, 40),
+    (250, 105, 45),
+    (235, 65, 110),
+)
+"""By stage of disc height or degree of another sign, from none to the worst."""
+UNGRADED: Colour = (170, 170, 170)
+ALIGNMENT: Colour = (255, 165, 235)
+HEIGHTS = (Quantity.DISC_HEIGHT_ANTERIOR, Quantity.DISC_HEIGHT_MIDDLE, Quantity.DISC_HEIGHT_POSTERIOR)
+COBB = (Quantity.COBB_MAIN, Quantity.COBB_OTHER)
+SLIP_NAMES = ("0", "I", "II", "III", "IV", "V")
+
+_OUTLINES: dict[Region, tuple[Colour, Colour]] = {
+    Region.CERVICAL: ((140, 215, 255), (85, 175, 255)),
+    Region.THORACIC: ((125, 240, 220), (70, 205, 190)),
+    Region.LUMBAR: ((200, 190, 255), (160, 145, 255)),
+    Region.SACRAL: ((225, 225, 240), (225, 225, 240)),
+}
+
+
+def outline_colour(level: Level) -> Colour:
+    """RGB by region; two tones take turns, so that neighbours can be told apart."""
+    return _OUTLINES[level.region][level % 2]
+
+
+class Marks:
+    """The marks of one reading with a spine, in native px."""
+
+    def __init__(self, reading: Reading, spine: Spine, size_px: int) -> None:
+        self._spine, self._size = spine, size_px
+        self._width = 1 if size_px < 16 else 2
+        self._by_place = {(m.place, m.quantity): m for m in reading.measures}
+        self._measures = reading.measures
+        self._findings = reading.findings
+        self._stages = {f.place: f for f in reading.findings if f.sign is Sign.DISC_HEIGHT_LOSS}
+        self._discs = [
+            m.place
+            for m in reading.measures
+            if m.quantity is HEIGHTS[1] and isinstance(m.place, DiscLevel) and m.lines_px
+        ]
+
+    def outlines(self) -> list[Stroke]:
+        """Every vertebra."""
+        return [
+            Stroke(v.outline.points, outline_colour(v.level), self._width, True)
+            for v in self._spine.vertebrae
+        ]
+
+    def areas(self) -> list[Area]:
+        """Disc spaces that have a published stage; the worse, the fuller the colour."""
+        areas = []
+        for disc in self._discs:
+            stage = self._stage(disc)
+            front, back = (self._by_place.get((disc, side)) for side in (HEIGHTS[0], HEIGHTS[2]))
+            if stage and front and back and front.lines_px and back.lines_px:
+                corners = np.concatenate([front.lines_px[0], back.lines_px[0][::-1]])
+                areas.append(Area(corners, STAGES[stage], 0.25 + 0.08 * stage))
+        return areas
+
+    def lines(self) -> list[Stroke]:
+        """Heights, slips, and spurs or dense endplates."""
+        strokes = []
+        for disc in self._discs:
+            colour = self._colour(disc)
+            for side in HEIGHTS:
+                if height := self._by_place.get((disc, side)):
+                    strokes += [Stroke(line, colour, 1, False) for line in height.lines_px]
+        for finding in self._findings:
+            if finding.published_grade:
+                strokes += self._signs(finding)
+        return strokes
+
+    def legs(self) -> list[Stroke]:
+        """Legs of the angles, longer than their endplates."""
+        return [
+            Stroke(_longer(leg), ALIGNMENT, self._width, False) for m in self.angles() for leg in m.lines_px
+        ]
+
+    def angles(self) -> list[Measure]:
+        """Regional angles and scoliosis curves."""
+        return [m for m in self._measures if isinstance(m.place, Span)]
+
+    def names(self) -> list[Label]:
+        """Levels at the left, with the degree of a deformed body."""
+        chips: dict[Level, list[Chip]] = {}
+        for f in self._findings:
+            if f.sign is Sign.VERTEBRAL_DEFORMITY and f.published_grade and f.level is not None:
+                chips[f.level] = [Chip(f"G{f.published_grade}", STAGES[f.published_grade])]
+        return [
+            Label(
+                v.level.name,
+                v.outline.centroid.y,
+                _OUTLINES[v.level.region][0],
+                self._size,
+                True,
+                tuple(chips.get(v.level, ())),
+            )
+            for v in self._spine.vertebrae
+        ]
+
+    def values(self) -> list[Label]:
+        """Heights at the right of their discs, with the grades that are not 0."""
+        size = max(11, round(self._size * 0.95))
+        return [
+            Label(
+                self._heights(disc), self._y(disc), self._colour(disc), size, False, tuple(self._chips(disc))
+            )
+            for disc in self._discs
+        ]
+
+    def angle_labels(self) -> list[Label]:
+        """Angles half-way between their legs, at the left of the names."""
+        return [
+            Label(
+                f"{m.place.name} {m.value:.0f}°",
+                float(np.mean([line[:, 1].mean() for line in m.lines_px])),
+                ALIGNMENT,
+                self._size,
+                True,
+            )
+            for m in self.angles()
+            if m.lines_px
+        ]
+
+    def _signs(self, finding: Finding) -> Iterator[Stroke]:
+        """A slip's way, or the marks of another sign."""
+        if finding.sign is Sign.SPONDYLOLISTHESIS:
+            slip = self._by_place.get((finding.place, Quantity.SLIP))
+            for line in slip.lines_px if slip else ():
+                yield Stroke(line, ALIGNMENT, self._width + 1, False)
+        elif finding.sign is not Sign.DISC_HEIGHT_LOSS:
+            colour = STAGES[min(finding.published_grade or 0, len(STAGES) - 1)]
+            for mark in finding.marks_px:
+                yield Stroke(mark, colour, self._width, False)
+
+    def _chips(self, disc: DiscLevel) -> Iterator[Chip]:
+        """Stage; slip, osteophytes and sclerosis where there are any."""
+        if stage := self._stages.get(disc):
+            grade = stage.published_grade
+            if grade is None or grade > 0:
+                yield Chip("?", UNGRADED) if grade is None else Chip(str(grade), STAGES[grade])
+        for finding in self._findings:
+            grade = finding.published_grade
+            if finding.place == disc and grade:
+                if finding.sign is Sign.SPONDYLOLISTHESIS:
+                    way = "retro" if (finding.value or 0) < 0 else "antero"
+                    yield Chip(f"{way} {SLIP_NAMES[grade]}", ALIGNMENT)
+                elif letter := {Sign.OSTEOPHYTES: "Os", Sign.SUBCHONDRAL_SCLEROSIS: "Sc"}.get(finding.sign):
+                    yield Chip(f"{letter}{grade}", STAGES[grade])
+
+    def _stage(self, disc: DiscLevel) -> int | None:
+        finding = self._stages.get(disc)
+        return finding.published_grade if finding else None
+
+    def _colour(self, disc: DiscLevel) -> Colour:
+        return STAGES[self._stage(disc) or 0]
+
+    def _heights(self, disc: DiscLevel) -> str:
+        """Write the heights in mm; without a spacing the height index."""
+        heights = [self._by_place.get((disc, side)) for side in HEIGHTS]
+        if heights[1] and heights[1].unit is Unit.MM:
+            return " / ".join(f"{height.value:.1f}" for height in heights if height)
+        index = self._by_place.get((disc, Quantity.DISC_HEIGHT_INDEX))
+        return f"{index.value:.2f}" if index else ""
+
+    def _y(self, disc: DiscLevel) -> float:
+        return float(np.mean([line[:, 1].mean() for line in self._by_place[disc, HEIGHTS[1]].lines_px]))
+
+
+def _longer(leg: Points) -> Points:
+    """The same line, by three quarters of its length longer at both ends."""
+    return leg + 0.75 * np.stack([leg[0] - leg[1], leg[1] - leg[0]])
