@@ -1,4 +1,4 @@
-"""What was found: detections, the named spine, disc heights, grades, readings, results.
+"""What was found: detections, the named spine, disc heights, readings, results.
 
 Everything is in native pixels (see :mod:`spinepacs.geometry`); millimetres stand beside pixels only where the
 film has a spacing, whose basis is stored with the reading.
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spinepacs.anatomy import DiscLevel, Level
 from spinepacs.geometry import Endplate, Outline, Spacing
 from spinepacs.measures import Measure
+from spinepacs.signs import Conclusion, Finding
 from spinepacs.study import View
 
 
@@ -163,36 +164,6 @@ class DiscHeight:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One graded sign at one place, computed and published kept apart.
-
-    Parameters
-    ----------
-    kind
-        For instance ``disc_height_loss``.
-    disc, level
-        Where: exactly one of the two is set.
-    value, unit
-        The measure that was graded, for instance 0.31 and ``ratio``.
-    computed_grade
-        What the policy gives; None where it gives none.
-    published_grade
-        What is shown; None when withheld.
-    reason
-        Why the two differ or why it is withheld; empty otherwise.
-    """
-
-    kind: str
-    value: float
-    unit: str
-    computed_grade: int | None
-    published_grade: int | None
-    reason: str = ""
-    disc: DiscLevel | None = None
-    level: Level | None = None
-
-
-@dataclass(frozen=True)
 class Versions:
     """What produced a reading: together they are part of every output UID."""
 
@@ -221,6 +192,8 @@ class Reading:
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds by step: read, normalise, infer, segment, label, measure, grade, segmentation, report, overlay."""
     measures: tuple[Measure, ...] = ()
+    conclusions: tuple[Conclusion, ...] = ()
+    """By region, from head to foot, the combined one last."""
 
 
 class ObjectKind(StrEnum):

@@ -28,8 +28,8 @@ def _findings(heights, view=View.LATERAL, levels=phantoms.LUMBAR, detections=Non
 def test_the_stage_follows_the_loss_against_the_neighbours(height, stage):
     finding = _findings([40.0, 40, height, 40, 40])["L3/L4"]
     assert finding.value == pytest.approx(1 - height / 40, abs=1e-3)
-    assert (finding.unit, finding.computed_grade, finding.published_grade) == ("ratio", stage, stage)
-    assert finding.reason == ""
+    assert (finding.unit, finding.computed_grade, finding.published_grade) == ("1", stage, stage)
+    assert finding.reason is None
 
 
 def test_two_low_discs_do_not_hide_each_other():
@@ -41,7 +41,7 @@ def test_two_low_discs_do_not_hide_each_other():
 def test_with_one_neighbour_nothing_is_graded_and_the_reason_is_given():
     finding = _findings([40.0, 20], levels=phantoms.LUMBAR[:3])["L1/L2"]
     assert (finding.computed_grade, finding.published_grade) == (None, None)
-    assert (finding.reason, finding.unit) == ("NO_EXPECTED_HEIGHT", "height_index")
+    assert (finding.reason, finding.value) == ("NO_EXPECTED_HEIGHT", None)
 
 
 def test_neighbours_of_another_region_do_not_count():
