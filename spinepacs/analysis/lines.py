@@ -42,6 +42,8 @@ _ASIDE: dict[Quantity, tuple[int, int, tuple[int, ...]]] = {
 
 def lines_of(quantity: Quantity, plates: Array) -> list[Array]:
     """(2, 2) segments in px of the plane, from the (K, 3, 2) plates of the quantity's formula; none for ratios."""
+    if quantity is Quantity.SEGMENT_ANGLE and np.isnan(plates[3]).any():
+        plates = plates[[0, 1, 2, 2]]  # S1 has no lower plate: its upper one is the angle's other leg
     if quantity in _BETWEEN:
         return [np.stack([plates[start], plates[end]]) for start, end in _BETWEEN[quantity]]
     if quantity in _UPRIGHT:

@@ -225,8 +225,9 @@ def test_pixels_that_are_not_square_change_no_measure(ratio, degrees):
         assert one.value == pytest.approx(true[key].value, abs=0.05), key
 
 
-def test_each_quantity_stands_once_at_each_place_and_its_lines_lie_on_the_film():
-    phantom = phantoms.spine(phantoms.WHOLE, rows=6000, left_px=42, right_px=42)
+@pytest.mark.parametrize("levels", [phantoms.WHOLE, phantoms.LUMBAR])
+def test_each_quantity_stands_once_at_each_place_and_its_lines_lie_on_the_film(levels):
+    phantom = phantoms.spine(levels, rows=6000, left_px=42, right_px=42)
     spine = label(phantom.detections(), View.LATERAL, False)
     found = measure(spine, MM)
     assert len({(m.quantity, m.place) for m in found}) == len(found)
