@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spinepacs.anatomy import Level
 from spinepacs.training.dataset import Film, LabelledBody
 
 Grey = NDArray[np.uint8]
@@ -22,6 +23,8 @@ Affine = NDArray[np.float64]
 PAD_VALUE = 114
 MASK_STRIDE = 4
 _CACHE_SIDE_PX = 1408
+_HIDDEN, _HIDDEN_WEIGHT = range(int(Level.C5), int(Level.T7) + 1), 2.0
+"""Levels that shoulders hide on lateral films: windows are centred on them twice as often."""
 _MIN_VISIBLE = 0.35
 _SUPERSAMPLE = 16
 """Of a mask cell along each axis: fillPoly paints the border pixels too, which must stay thin."""
@@ -87,7 +90,7 @@ def whole_film(film: Film, canvas: Canvas, rng: np.random.Generator) -> Affine:
     scale = fit * rng.uniform(0.8, 1.12)
     slack = np.array([canvas.width_px - scale * film.width_px, canvas.height_px - scale * film.height_px])
     centre = np.array([canvas.width_px, canvas.height_px]) / 2 + rng.uniform(-0.5, 0.5, 2) * np.abs(slack)
-    return _affine((film.width_px / 2, film.height_px / 2), centre, scale, rng, turn_deg=10)
+    return _affine((film.width_px / 2, film.height_px / 2), centre, scale, rng, turn_deg=14)
 
 
 def centred(film: Film, canvas: Canvas) -> Affine:
@@ -102,10 +105,11 @@ def zoom_in(film: Film, canvas: Canvas, body_px: tuple[float, float], rng: np.ra
     heights = [float(np.ptp(body.outline_px[:, 1])) for body in film.bodies]
     wanted = np.exp(rng.uniform(*np.log(body_px)))
     scale = wanted / max(4.0, float(np.median(heights)))
-    focus = film.bodies[rng.integers(len(film.bodies))].outline_px.mean(axis=0)
+    weights = np.array([_HIDDEN_WEIGHT if body.class_id in _HIDDEN else 1.0 for body in film.bodies])
+    focus = film.bodies[rng.choice(len(film.bodies), p=weights / weights.sum())].outline_px.mean(axis=0)
     middle = np.array([canvas.width_px, canvas.height_px]) / 2
     target = middle + rng.uniform(-0.3, 0.3, 2) * 2 * middle * (0.8, 0.9)
-    return _affine((float(focus[0]), float(focus[1])), target, scale, rng, turn_deg=15)
+    return _affine((float(focus[0]), float(focus[1])), target, scale, rng, turn_deg=26)
 
 
 def _affine(
