@@ -25,9 +25,11 @@ from spinepacs.training.film_flesh import (
     swing,
     widen,
 )
+from spinepacs.training.film_hand import hand_bones, hand_flesh
 from spinepacs.training.film_mesh import Floats, Ints, Mesh
 from spinepacs.training.film_pose import Pose, carry, place_vertebra
 from spinepacs.training.film_scapula import scapula
+from spinepacs.training.film_signs import SCLEROSIS, Sign
 
 # Attenuation per mm, at about 80 kV.
 MARROW, CORTEX, METAL = 0.031, 0.056, 0.30
@@ -139,7 +141,12 @@ def _arms(anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build) -> list[So
 
         flesh = arm_flesh(side, tissue)
         solids.append(Solid(place(flesh.vertices), flesh.faces, build.shade[1] * tissue.soft, False))
-        for blade in scapula(side, float(tissue.arm_degrees[int(side > 0)]), tissue.blade_mm):
+        for mesh in hand_flesh(side):
+            solids.append(Solid(place(mesh.vertices), mesh.faces, build.shade[1] * tissue.soft, False))
+        for mesh in hand_bones(side):
+            solids.append(Solid(place(mesh.vertices), mesh.faces, 0.6 * CORTEX - tissue.soft, True))
+        raised = float(tissue.arm_degrees[int(side > 0)])
+        for blade in scapula(side, raised, tissue.blade_mm, tissue.protracted_mm):
             points = carry(widen(blade.vertices + lift, pose.trunk), anatomy, pose)
             solids.append(Solid(points, blade.faces, build.shade[0] * (0.8 * CORTEX - tissue.soft), True))
         for part in anatomy.parts:
@@ -151,6 +158,21 @@ def _arms(anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build) -> list[So
 def metal_solids(metal: tuple[Mesh, ...]) -> list[Solid]:
     """Return implants, given in the room, as solids."""
     return [Solid(mesh.vertices, mesh.faces, METAL, True) for mesh in metal]
+
+
+def sign_solids(found: list[Sign], tissue: Tissue) -> list[Solid]:
+    """Return signs of wear and repair as solids."""
+    bone = MARROW * tissue.density + 0.006 - tissue.soft
+    weights = {"gas": -0.9 * tissue.soft, "bridge": max(bone, 0.004), "cage": METAL}
+    return [
+        Solid(
+            sign.mesh.vertices,
+            sign.mesh.faces,
+            SCLEROSIS[sign.grade] if sign.kind == "sclerosis" else weights[sign.kind],
+            True,
+        )
+        for sign in found
+    ]
 
 
 def build_body(

@@ -11,6 +11,7 @@ import numpy as np
 
 from spinepacs.training.film_anatomy import load_anatomy
 from spinepacs.training.film_dicom import StudyLabel, write_dx
+from spinepacs.training.film_implants import Metal
 from spinepacs.training.film_truth import Film, truth_record
 from spinepacs.training.synthesise import PLANS, Plan, draw_film, draw_patient
 
@@ -33,7 +34,7 @@ def draw_study(meshes_dir: Path, seed: int) -> dict[str, Film]:
     """Draw the four films of one patient; only the arms move between them. The keys are the files' names."""
     anatomy = load_anatomy(meshes_dir)
     standing = _plan(("full", True), 1700)
-    patient = replace(draw_patient(anatomy, np.random.default_rng([seed, 0]), standing), metal=())
+    patient = replace(draw_patient(anatomy, np.random.default_rng([seed, 0]), standing), metal=Metal())
     films = {}
     for number, (name, (kind, height_px)) in enumerate(FILMS.items(), start=1):
         plan = _plan(kind, height_px)

@@ -42,7 +42,7 @@ class Tissue:
     soft, muscle: attenuation per mm, and what muscle adds. density, cortex: factors of marrow and of the
     vertebrae's cortex. fat_mm, belly_mm, breast_mm: sizes. diaphragm_mm: how far it stands below the donor's.
     arm_degrees, elbow_degrees: (2,) right and left. airway_mm: its half depth. arm, neck: factors of their girth.
-    blade_mm: bow of the shoulder blades.
+    blade_mm: bow of the shoulder blades. protracted_mm: how far the shoulders come forward.
     """
 
     soft: float
@@ -59,6 +59,7 @@ class Tissue:
     arm: float
     neck: float
     blade_mm: float
+    protracted_mm: float
 
 
 def draw_tissue(rng: np.random.Generator, arms_down: bool, young: bool = False) -> Tissue:
@@ -80,6 +81,8 @@ def draw_tissue(rng: np.random.Generator, arms_down: bool, young: bool = False) 
         arm=rng.uniform(0.5, 0.9),
         neck=rng.uniform(0.72, 1.0),
         blade_mm=rng.uniform(-4, 14),
+        # Arms held forward draw the shoulders off the upper thoracic bodies, which would hide behind them.
+        protracted_mm=max(0.0, swing - 10) / 70 * rng.uniform(15, 95),
     )
 
 
@@ -171,7 +174,8 @@ def arm_flesh(side: int, tissue: Tissue) -> Mesh:
     height = np.linspace(axis[0, 1], axis[-1, 1], 36)
     across = side * np.interp(height, axis[:, 1], axis[:, 0])
     girth = np.interp(height, axis[:, 1], radius)
-    centres = np.stack([across, np.full(36, -70.0), height], axis=1)
+    along = np.interp(height, [800.0, 1050.0], [-110.0, -70.0])
+    centres = np.stack([across, along, height], axis=1)
     return tube(centres, np.stack([girth, girth], axis=1))
 
 
@@ -183,7 +187,7 @@ def swing(points: Floats, side: int, tissue: Tissue) -> Floats:
     bent = (points - elbow) @ rotation(-np.radians(tissue.elbow_degrees[k]), 0, 0).T + elbow
     points = (1 - fore) * points + fore * bent
     turn = rotation(-np.radians(tissue.arm_degrees[k]), -side * 0.12, 0)
-    return np.asarray((points - shoulder) @ turn.T + shoulder)
+    return np.asarray((points - shoulder) @ turn.T + shoulder) - [0.0, tissue.protracted_mm, 0.0]
 
 
 def breasts(tissue: Tissue) -> list[Mesh]:

@@ -5,6 +5,8 @@ Implants hide edges and are common on follow-up films; the labels stay what they
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from spinepacs.training.film_anatomy import LEVELS, Anatomy
@@ -15,12 +17,28 @@ ROD_MM = 2.75
 C7 = LEVELS.index("C7")
 
 
-def implants(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> list[Mesh]:
-    """Return the metal of one patient in the room, mm; most have none."""
+@dataclass(frozen=True)
+class Metal:
+    """What a patient carries: closed surfaces in the room, mm; caged: levels with a cage in the disc below."""
+
+    meshes: tuple[Mesh, ...] = ()
+    caged: tuple[int, ...] = ()
+
+
+def implants(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Metal:
+    """Return the metal of one patient; most have none, some after fusion have cages too."""
     dice = rng.random()
     if dice < 0.09:
-        return _screws_and_rods(anatomy, pose, rng)
-    return _plate(anatomy, pose, rng) if dice < 0.13 else []
+        meshes, span = _screws_and_rods(anatomy, pose, rng)
+    elif dice < 0.13:
+        meshes, span = _plate(anatomy, pose, rng)
+    elif dice < 0.14:
+        first = int(rng.integers(2, anatomy.last - 1))
+        meshes, span = [], range(first, first + 1)
+    else:
+        return Metal()
+    often = 0.6 if len(span) < 5 else 0.1
+    return Metal(tuple(meshes), tuple(i for i in span if rng.random() < often or not meshes))
 
 
 def _local(anatomy: Anatomy, level: int, points: list[list[float]], pose: Pose) -> Floats:
@@ -34,8 +52,8 @@ def _local(anatomy: Anatomy, level: int, points: list[list[float]], pose: Pose) 
     return place_vertebra(local, level, anatomy, pose)
 
 
-def _screws_and_rods(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> list[Mesh]:
-    """Return two rods and the screws that hold them, over two to twelve levels from T3 to S1."""
+def _screws_and_rods(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> tuple[list[Mesh], range]:
+    """Return two rods with their screws over two to twelve levels from T3 to S1, and the discs they span."""
     last = int(rng.integers(LEVELS.index("T10"), anatomy.last + 1))
     first = max(LEVELS.index("T3"), last - int(rng.integers(1, 12)))
     reach = rng.uniform(0.12, 0.45)
@@ -52,11 +70,11 @@ def _screws_and_rods(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> 
             heads.append(line[0] + 0.12 * (line[0] - line[1]))
         if len(heads) > 1:
             metal.append(sweep(np.array(heads), pose.scale * ROD_MM))
-    return metal
+    return metal, range(first, last)
 
 
-def _plate(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> list[Mesh]:
-    """Return a plate on the front of two to four cervical bodies, and its screws."""
+def _plate(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> tuple[list[Mesh], range]:
+    """Return a plate on the front of two to four cervical bodies, its screws, and the discs it spans."""
     first = int(rng.integers(2, C7 - 1))
     last = min(C7, first + int(rng.integers(1, 4)))
     metal = []
@@ -69,4 +87,4 @@ def _plate(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> list[Mesh]
             metal.append(
                 sweep(_local(anatomy, level, [[side, -0.15, 0.1], [side * 0.6, 0.75, 0.2]], pose), 1.5)
             )
-    return metal
+    return metal, range(first, last)

@@ -53,21 +53,21 @@ def draw_look(rng: np.random.Generator, lateral: bool, region: str) -> Look:
 
 
 def _frontal_look(rng: np.random.Generator) -> Look:
-    """Draw the look of scoliosis films: lungs near black, the spine bright, edges soft, noise from none to much."""
+    """Draw the look of scoliosis films: lungs near black, the spine bright, low local contrast, some noise."""
     return Look(
-        blur_mm=rng.uniform(0.25, 0.75),
-        scatter=rng.uniform(0.02, 0.5),
-        photons=float(10 ** rng.uniform(5.0, 6.4)),
-        flatten=rng.uniform(0.0, 0.55),
-        flatten_mm=rng.uniform(25, 90),
-        sharpen=rng.uniform(0.0, 1.8),
-        sharpen_mm=float(10 ** rng.uniform(0.0, 1.2)),
-        dark=rng.uniform(0.05, 0.45),
-        bright=rng.uniform(0.6, 0.97),
+        blur_mm=rng.uniform(0.1, 0.35),
+        scatter=rng.uniform(0.02, 0.6),
+        photons=float(10 ** rng.uniform(3.9, 5.4)),
+        flatten=rng.uniform(0.0, 0.45),
+        flatten_mm=rng.uniform(30, 110),
+        sharpen=rng.uniform(0.0, 1.3),
+        sharpen_mm=float(10 ** rng.uniform(-0.3, 0.4)),
+        dark=rng.uniform(0.1, 0.5),
+        bright=rng.uniform(0.6, 0.95),
         grid=rng.random() < 0.03,
         black_air=rng.uniform(0.3, 1.6) if rng.random() < 0.8 else 0.0,
-        knee=rng.uniform(0.05, 1.6),
-        texture=rng.uniform(0.0, 0.035),
+        knee=rng.uniform(0.2, 2.0),
+        texture=rng.uniform(0.004, 0.03),
     )
 
 
@@ -144,7 +144,7 @@ def collimate(value: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.55:
         return value
     edge = rng.uniform(0, 0.04, 4) * [height, height, width, width]
-    shade = 0.0 if rng.random() < 0.75 else 1.0
+    shade = 0.0 if rng.random() < 0.85 else 1.0
     mask = np.ones_like(value)
     top, bottom, left, right = edge.astype(int)
     mask[:top], mask[height - bottom :], mask[:, :left], mask[:, width - right :] = 0, 0, 0, 0
@@ -170,14 +170,14 @@ def grid_and_seam(value: Image, look: Look, spacing_mm: float, rng: np.random.Ge
     return np.asarray(np.clip(value, 0, 1), dtype=np.float32)
 
 
-def stamp(image: NDArray[np.uint8], rng: np.random.Generator) -> None:
+def stamp(image: NDArray[np.uint8], rng: np.random.Generator, lateral: bool) -> None:
     """Write a side letter or a word, in place (after any mirroring); a quarter of the films have none."""
     if rng.random() < 0.25:
         return
     height, width = image.shape
     scale = height / 1400 * rng.uniform(0.8, 1.8)
     thick = max(1, round(scale * rng.uniform(1.5, 2.5)))
-    word = str(rng.choice(["R", "L", "R", "L", "PA", "LL", "STANDING"]))
+    word = str(rng.choice(["R", "L", "R", "L", "STANDING", "ERECT", "LL" if lateral else "PA"]))
     (wide, high), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     x = width * (rng.uniform(0.03, 0.12) if rng.random() < 0.5 else rng.uniform(0.8, 0.9))
     y = height * (rng.uniform(0.03, 0.15) if rng.random() < 0.5 else rng.uniform(0.8, 0.97))

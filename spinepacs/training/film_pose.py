@@ -10,51 +10,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinepacs.training.film_anatomy import LEVELS, Anatomy, Vertebra
+from spinepacs.training.film_anatomy import LEVELS, Anatomy
 from spinepacs.training.film_build import Build
 from spinepacs.training.film_curves import draw_curve
+from spinepacs.training.film_discs import Discs, draw_discs
 from spinepacs.training.film_mesh import Floats
+from spinepacs.training.film_shape import BodyShape, draw_shapes, plate_depth_mm, plate_middle, shape_points
 
-# Depth of real bodies over the donor's, C3 to L6, so that height over depth is that of real films.
-_DEPTHS = (
-    0.87, 0.94, 0.98, 0.92, 0.86,
-    0.83, 0.91, 0.98, 0.97, 0.99, 0.90, 0.88, 0.84, 0.86, 0.84, 0.86, 0.85,
-    0.91, 0.89, 0.91, 0.87, 0.79, 0.79,
-)  # fmt: skip
-DEPTH = dict(enumerate(_DEPTHS, start=2))
-# Mean height of the disc below C2 to L6, mm.
-_DISCS_MM = (
-    4.0, 4.1, 4.1, 4.2, 4.2, 4.3,
-    4.2, 4.0, 4.0, 4.1, 4.2, 4.2, 4.2, 4.3, 4.6, 4.9, 5.3, 5.8,
-    7.0, 7.6, 8.4, 9.4, 8.8, 8.8,
-)  # fmt: skip
-DISC_MM = dict(enumerate(_DISCS_MM, start=1))
 C7, T4, T12, L1 = (LEVELS.index(name) for name in ("C7", "T4", "T12", "L1"))
-
-
-@dataclass(frozen=True)
-class BodyShape:
-    """How one vertebra differs from the donor's; factors, and mm where named so."""
-
-    scale: float
-    depth: float
-    height: float
-    wedge: float
-    hollow_mm: float
-    spur_mm: Floats  # (2,): growth of the upper and lower front rim
 
 
 @dataclass(frozen=True)
 class Pose:
     """A posed spine: rotations (N, 3, 3) from each vertebra's frame to the room, centres (N, 3) mm.
 
-    disc_mm: (N,) height of the disc below each level (C2 to L5; 0 elsewhere). shapes: one per level.
+    discs: what lies below each level. shapes: one per level.
     trunk: (2,) factors of the trunk's width and depth. scale: of the whole patient.
     """
 
     rotations: Floats
     centres: Floats
-    disc_mm: Floats
+    discs: Discs
     shapes: tuple[BodyShape, ...]
     trunk: Floats
     scale: float
@@ -69,70 +45,14 @@ def rotation(sagittal: float, coronal: float, axial: float) -> Floats:
     return lean @ tilt @ turn
 
 
-def draw_shapes(rng: np.random.Generator, count: int, build: Build) -> tuple[BodyShape, ...]:
-    """Draw one BodyShape per level. The donor's bodies are too deep, see DEPTH; regions vary together."""
-    regions = build.depth * (1 + rng.normal(0, 0.045, 3))
-    aged = rng.random() < (0.4 if build.cortex == 1 else 0.0)
-    shapes = []
-    for i in range(count):
-        body = 1 < i < count - 1  # the others keep the donor's shape
-        depth = DEPTH.get(i, 1.0) * regions[0 if i <= C7 else 1 if i < T12 - 1 else 2]
-        wedge = rng.normal(0, 0.04) + (rng.uniform(0.1, 0.3) if i > C7 and rng.random() < 0.012 else 0)
-        spur = rng.uniform(0, 6, 2) * (rng.random(2) < 0.4) if aged else np.zeros(2)
-        shapes.append(
-            BodyShape(
-                scale=1 + rng.normal(0, 0.02),
-                depth=depth * (1 + rng.normal(0, 0.02)) if body else 1.0,
-                height=build.height * (1 + rng.normal(0, 0.03)),
-                wedge=wedge if body else 0.0,
-                hollow_mm=rng.normal(0.3, 0.4) if body else 0.0,
-                spur_mm=spur if body else np.zeros(2),
-            )
-        )
-    return tuple(shapes)
-
-
-def shape_points(local: Floats, vertebra: Vertebra, shape: BodyShape) -> Floats:
-    """Return points (N, 3) mm of a vertebra's frame after its change of shape, in the same frame."""
-    corners = vertebra.sagittal.corners
-    front, back = corners[[0, 3], 0].mean(), corners[[1, 2], 0].mean()
-    half_depth, middle = (back - front) / 2, (back + front) / 2
-    x, y, z = local[:, 0], local[:, 1], local[:, 2]
-    inside = np.clip((back + 6 - y) / 6, 0, 1)  # 1 in the body, 0 from 6 mm behind its wall
-    along = np.clip((y - middle) / half_depth, -1.2, 1.2)
-    bowl = np.clip(1 - along**2, 0, 1) * np.clip(1 - (x / (vertebra.half_width_mm + 1)) ** 2, 0, 1)
-    rise = np.where(z > 0, z / max(vertebra.upper_mm, 1), z / max(-vertebra.lower_mm, 1))
-    up = z * (1 + inside * (shape.height - 1 + shape.wedge * along))
-    up -= inside * np.sign(z) * np.clip(np.abs(rise), 0, 1) ** 3 * bowl * shape.hollow_mm
-    deep = np.where(y < back, back + (y - back) * shape.depth, y)
-    for spur, plate in zip(shape.spur_mm, (vertebra.upper_mm, vertebra.lower_mm), strict=True):
-        deep = deep - spur * np.exp(-(((z - plate) / 2.5) ** 2) - np.clip((y - front) / 4, 0, None) ** 2)
-    return np.asarray(shape.scale * np.stack([x, deep, up], axis=1))
-
-
-def plate_middle(vertebra: Vertebra, shape: BodyShape, upper: bool) -> Floats:
-    """Return the middle of a plate, (3,) mm in the vertebra's frame, after its change of shape."""
-    corners = vertebra.sagittal.corners
-    mean = (corners[:2] if upper else corners[2:]).mean(axis=0)
-    return np.asarray(shape_points(np.array([[0.0, mean[0], mean[1]]]), vertebra, shape)[0])
-
-
-def draw_discs(rng: np.random.Generator, levels: tuple[str, ...], build: Build) -> Floats:
-    """Draw the height of the disc below each level, mm; narrowed ones mostly at C4-C6 and L3-L5."""
-    heights = np.zeros(len(levels))
-    for i in range(1, len(levels) - 1):
-        region, number = levels[i][0], int(levels[i][1:])
-        often = (region == "C" and 4 <= number <= 6) or (region == "L" and number >= 3)
-        heights[i] = DISC_MM[i] * rng.normal(1, 0.12) * build.disc
-        if rng.random() < (0.22 if often else 0.08) and build.cortex == 1:
-            heights[i] *= rng.uniform(0.25, 0.75)
-    if build.deep_seated:
-        heights[-2] *= rng.uniform(0.15, 0.5)
-    return np.maximum(heights, 0.8)
-
-
 def _rest_angles(anatomy: Anatomy) -> Floats:
     return np.array([np.arctan2(-v.frame[2, 1], v.frame[2, 2]) for v in anatomy.vertebrae])
+
+
+def _tipped(slip: Floats) -> Floats:
+    """Return how far slips beyond grade II tip forward all that stands above, (N,) rad: lumbosacral kyphosis."""
+    own = np.radians(35.0) * np.clip(-slip - 0.45, 0, 0.8)
+    return np.asarray(own[::-1].cumsum()[::-1])
 
 
 def _lean(rng: np.random.Generator, rest: Floats, neck_view: bool) -> Floats:
@@ -167,15 +87,6 @@ def _lean(rng: np.random.Generator, rest: Floats, neck_view: bool) -> Floats:
     return lean
 
 
-def draw_slips(rng: np.random.Generator, count: int) -> Floats:
-    """Draw how far each vertebra stands behind the one below, mm (negative: in front), mostly at C3-C5, L3-L5."""
-    slips = np.zeros(count)
-    for i in (2, 3, 4, count - 4, count - 3, count - 2):
-        if rng.random() < 0.12:
-            slips[i] = rng.uniform(2, 7) * rng.choice([-1, 1]) * (0.6 if i <= C7 else 1)
-    return slips
-
-
 def draw_pose(
     anatomy: Anatomy, rng: np.random.Generator, neck_view: bool, scoliosis: float, build: Build | None = None
 ) -> Pose:
@@ -185,10 +96,9 @@ def draw_pose(
     """
     build, count = build or Build(), len(anatomy.vertebrae)
     shapes, discs = draw_shapes(rng, count, build), draw_discs(rng, anatomy.levels, build)
-    lean = _lean(rng, _rest_angles(anatomy), neck_view)
+    lean = _lean(rng, _rest_angles(anatomy), neck_view) + _tipped(discs.slip)
     tilt, turn = draw_curve(rng, count, scoliosis)
-    slips = draw_slips(rng, count)
-    rotations, centres = _stack(anatomy, shapes, discs, (lean, tilt, turn), slips)
+    rotations, centres = _stack(anatomy, shapes, discs, (lean, tilt, turn))
     reach = centres[C7] - centres[-1]
     if neck_view:  # The neck stands as its owner holds it; the rest is out of the film.
         neck = centres[1] - centres[C7]
@@ -205,9 +115,8 @@ def draw_pose(
 def _stack(
     anatomy: Anatomy,
     shapes: tuple[BodyShape, ...],
-    discs: Floats,
+    discs: Discs,
     angles: tuple[Floats, Floats, Floats],
-    slips: Floats,
 ) -> tuple[Floats, Floats]:
     """Return rotations and centres of the vertebrae, S1's centre at the origin."""
     rotations = np.stack([rotation(*angle) for angle in zip(*angles, strict=True)])
@@ -223,7 +132,10 @@ def _stack(
         up = rotations[i][:, 2] + rotations[i + 1][:, 2]
         up /= np.linalg.norm(up)
         lower = rotations[i] @ plate_middle(above, shapes[i], False)
-        centres[i] = plate + discs[i] * up + slips[i] * rotations[i + 1][:, 1] - lower
+        # A body that has slipped past the middle sinks along the front of the one below.
+        sunk = 25.0 * max(-discs.slip[i] - 0.6, 0.0)
+        slip_mm = discs.slip[i] * plate_depth_mm(below, shapes[i + 1])
+        centres[i] = plate + (discs.height_mm[i] - sunk) * up + slip_mm * rotations[i + 1][:, 1] - lower
     return rotations, centres
 
 

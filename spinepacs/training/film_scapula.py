@@ -22,11 +22,12 @@ def _blade(corners: Floats, thickness_mm: float) -> Mesh:
     return outward(close_rings(np.stack([corners - offset, corners + offset])))
 
 
-def scapula(side: int, arm_degrees: float, bow_mm: float) -> list[Mesh]:
+def scapula(side: int, arm_degrees: float, bow_mm: float, protracted_mm: float) -> list[Mesh]:
     """Return the parts of one shoulder blade; side: -1 right, 1 left.
 
     arm_degrees: how far the arm is raised forward: the blade turns with a third of it and slides around the chest.
-    bow_mm: how far the blade's borders bow backwards, which differs between people.
+    bow_mm: how far the blade's borders bow backwards, which differs between people. protracted_mm: how far the
+    shoulder comes forward; the blade, which slides around the chest, follows by four fifths.
     """
     parts = [
         _blade(np.array([SUPERIOR, INFERIOR, GLENOID]), 3.5),
@@ -39,7 +40,7 @@ def scapula(side: int, arm_degrees: float, bow_mm: float) -> list[Mesh]:
     ]
     raised = max(arm_degrees, 0.0)
     turn = rotation(-np.radians(raised / 3), 0.0, 0.0)
-    slide = np.array([0.12 * raised, -0.3 * raised, 0.1 * raised])
+    slide = np.array([0.12 * raised, -0.3 * raised - 0.8 * protracted_mm, 0.1 * raised])
     mirror = np.array([float(side), 1.0, 1.0])
     moved = [(mesh.vertices - PIVOT) @ turn.T + PIVOT + slide for mesh in parts]
     return [outward(Mesh(points * mirror, mesh.faces)) for points, mesh in zip(moved, parts, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.training.film_anatomy import LEVELS, Anatomy, Vertebra
+from spinepacs.training.film_angles import cobb_angles, sagittal_angles
+from spinepacs.training.film_measures import bare, corners_mm
 from spinepacs.training.film_mesh import Floats
 from spinepacs.training.film_pose import Pose, place_vertebra
 from spinepacs.training.film_xray import Camera
@@ -25,11 +27,13 @@ class Truth:
     """One vertebra on the film, in native pixels (origin: the top-left corner of the top-left pixel).
 
     outline_px: (N, 2). corners_px: (4, 2), clockwise on the film from the upper corner on the film's left.
+    seen: False for a body at an end of the chain that the window has left all white or all black.
     """
 
     level: str
     outline_px: Floats
     corners_px: Floats
+    seen: bool = True
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Film:
 
     pixels: (H, W) uint8. value: (H, W) float32, the same before quantisation, 0..1. view: "lateral" or "ap".
     facing: side of the film the patient looks to ("left", "right"; "front" on AP films).
-    disc_mm: true heights by disc ("C2/C3"), see `disc_heights`.
+    disc_mm: true heights by disc ("C2/C3"), see `disc_heights`. slips: see `film_measures.slips`; signs: by level, see
+    `film_measures.body_signs`; patient: see `film_measures.patient_record`.
     """
 
     pixels: NDArray[np.uint8]
@@ -49,6 +54,9 @@ class Film:
     camera: Camera
     truths: tuple[Truth, ...]
     disc_mm: dict[str, dict[str, float]]
+    slips: dict[str, dict[str, float]] = field(default_factory=dict)
+    signs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    patient: dict[str, Any] = field(default_factory=dict)
 
 
 def project_truths(
@@ -56,12 +64,12 @@ def project_truths(
 ) -> list[Truth]:
     """Return every vertebra's marks on the film, in or out of its field; oblique: of its silhouette."""
     truths = []
-    bare = _bare(pose)
+    plain = bare(pose)
     for i, vertebra in enumerate(anatomy.vertebrae):
         if oblique:
             outline, corners = silhouette(vertebra, pose.rotations[i])
             marks = [
-                camera.project(place_vertebra(points, i, anatomy, bare) + shift_mm)[0]
+                camera.project(place_vertebra(points, i, anatomy, plain) + shift_mm)[0]
                 for points in (outline, corners)
             ]
             truths.append(Truth(vertebra.level, _hull(marks[0]), marks[1]))
@@ -70,7 +78,7 @@ def project_truths(
         marks = []
         for points in (body.outline, body.corners):
             lifted = vertebra.lift(points, coronal=not camera.lateral)
-            marks.append(camera.project(place_vertebra(lifted, i, anatomy, bare) + shift_mm)[0])
+            marks.append(camera.project(place_vertebra(lifted, i, anatomy, plain) + shift_mm)[0])
         # On a lateral film that faces right, the small end of `across` (the front) lies to the right.
         corners = marks[1][[1, 0, 3, 2]] if camera.lateral else marks[1]
         truths.append(Truth(vertebra.level, marks[0], corners))
@@ -110,9 +118,28 @@ def mirror(truth: Truth, width_px: int) -> Truth:
     """Return the marks after the film is mirrored left to right."""
     flip = np.array([-1.0, 1.0])
     shift = np.array([float(width_px), 0.0])
-    return Truth(
-        truth.level, truth.outline_px * flip + shift, (truth.corners_px * flip + shift)[[1, 0, 3, 2]]
-    )
+    corners = (truth.corners_px * flip + shift)[[1, 0, 3, 2]]
+    return replace(truth, outline_px=truth.outline_px * flip + shift, corners_px=corners)
+
+
+def mark_seen(truths: list[Truth], value: NDArray[np.float32]) -> list[Truth]:
+    """Say of the bodies at both ends of a chain whether the film, values 0..1, shows anything of them.
+
+    A hole within the chain would teach a network to leave one out, so what lies between seen bodies counts as seen.
+    """
+    shown = [k for k, truth in enumerate(truths) if not _flat(truth.outline_px, value)]
+    if not shown:
+        return [replace(truth, seen=False) for truth in truths]
+    return [replace(truth, seen=shown[0] <= k <= shown[-1]) for k, truth in enumerate(truths)]
+
+
+def _flat(outline_px: Floats, value: NDArray[np.float32]) -> bool:
+    """Return whether nine tenths of a body's box are saturated."""
+    height, width = value.shape
+    low = np.clip(outline_px.min(axis=0), 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(outline_px.max(axis=0), low + 1, [width, height]).astype(int)
+    box = value[low[1] : high[1], low[0] : high[0]]
+    return float(((box > 0.985) | (box < 0.015)).mean()) > 0.9
 
 
 def clip_outline(outline_px: Floats, shape_px: tuple[int, int]) -> Floats | None:
@@ -152,11 +179,6 @@ def _cut(points: Floats, axis: int, bound: float, keep_low: bool) -> Floats:
     return np.array(kept).reshape(-1, 2)
 
 
-def _bare(pose: Pose) -> Pose:
-    """Return the pose without spurs: a mark is set where the rim would be without its spur."""
-    return replace(pose, shapes=tuple(replace(shape, spur_mm=np.zeros(2)) for shape in pose.shapes))
-
-
 def disc_heights(
     anatomy: Anatomy, pose: Pose, lateral: bool, levels: set[str]
 ) -> dict[str, dict[str, float]]:
@@ -166,11 +188,7 @@ def disc_heights(
     "anterior" and "posterior" on lateral films, the patient's "right" and "left" on AP films, and their "mean".
     """
     sides = ("anterior", "posterior") if lateral else ("right", "left")
-    bare = _bare(pose)
-    corners = []
-    for i, vertebra in enumerate(anatomy.vertebrae):
-        points = (vertebra.sagittal if lateral else vertebra.coronal).corners
-        corners.append(place_vertebra(vertebra.lift(points, coronal=not lateral), i, anatomy, bare))
+    corners = corners_mm(anatomy, pose, coronal=not lateral)
     found, names = {}, anatomy.levels
     for i in range(1, anatomy.last):
         if names[i] in levels and names[i + 1] in levels:
@@ -199,10 +217,23 @@ def yolo_lines(film: Film) -> list[str]:
     lines = []
     for truth in film.truths:
         inside = clip_outline(truth.outline_px, (height, width))
-        if inside is not None:
+        if inside is not None and truth.seen:
             numbers = (np.clip(inside / [width, height], 0, 1)).ravel()
             lines.append(f"{class_of(truth.level)} " + " ".join(f"{n:.6f}" for n in numbers))
     return lines
+
+
+def film_angles(film: Film) -> dict[str, Any]:
+    """Return the sagittal angles of a lateral film, the curves of a frontal one, nothing for an oblique one."""
+    corners = {t.level: t.corners_px for t in film.truths}
+    if film.view == "lateral":
+        return dict(sagittal_angles(corners, film.facing))
+    ends = ("C1", "C2", "S1")
+    return (
+        {"curves": cobb_angles({k: c for k, c in corners.items() if k not in ends})}
+        if film.view == "ap"
+        else {}
+    )
 
 
 def truth_record(film: Film, name: str, seed: int) -> dict[str, Any]:
@@ -211,10 +242,12 @@ def truth_record(film: Film, name: str, seed: int) -> dict[str, Any]:
     rows = [
         {
             "level": t.level,
+            "seen": t.seen,
             "outline_px": np.round(t.outline_px, 2).tolist(),
             "corners_px": np.round(t.corners_px, 2).tolist(),
             "upper_endplate_px": np.round(t.corners_px[:2], 2).tolist(),
             "lower_endplate_px": np.round(t.corners_px[[3, 2]], 2).tolist(),
+            **film.signs.get(t.level, {}),
         }
         for t in film.truths
     ]
@@ -232,6 +265,9 @@ def truth_record(film: Film, name: str, seed: int) -> dict[str, Any]:
         "source_to_spine_mm": round(camera.source_mm - camera.object_mm, 1),
         "disc_heights_mm": {disc: heights["mean"] for disc, heights in film.disc_mm.items()},
         "disc_sides_mm": film.disc_mm,
+        "slips": film.slips,
+        "angles_deg": film_angles(film),
+        "patient": film.patient,
         "vertebrae": rows,
     }
 

@@ -15,15 +15,26 @@ from pathlib import Path
 import numpy as np
 
 from spinepacs.training.film_anatomy import LEVELS, Anatomy, load_anatomy
-from spinepacs.training.film_body import build_body, metal_solids, vessels
+from spinepacs.training.film_body import build_body, metal_solids, sign_solids, vessels
 from spinepacs.training.film_build import Build, draw_build, with_lumbar
+from spinepacs.training.film_clutter import clutter
 from spinepacs.training.film_flesh import Tissue, draw_tissue
-from spinepacs.training.film_implants import implants
+from spinepacs.training.film_implants import Metal, implants
 from spinepacs.training.film_look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
-from spinepacs.training.film_mesh import Floats, Mesh
+from spinepacs.training.film_measures import body_signs, patient_record, slips
+from spinepacs.training.film_mesh import Floats
 from spinepacs.training.film_pose import Pose, draw_pose, rotation
 from spinepacs.training.film_rough import roughen
-from spinepacs.training.film_truth import Film, clip_outline, disc_heights, mirror, project_truths, write_film
+from spinepacs.training.film_signs import signs
+from spinepacs.training.film_truth import (
+    Film,
+    clip_outline,
+    disc_heights,
+    mark_seen,
+    mirror,
+    project_truths,
+    write_film,
+)
 from spinepacs.training.film_xray import Camera, attenuation
 
 logger = logging.getLogger(__name__)
@@ -114,7 +125,7 @@ class Patient:
     pose: Pose
     tissue: Tissue
     build: Build
-    metal: tuple[Mesh, ...] = ()
+    metal: Metal
 
 
 def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Patient:
@@ -126,7 +137,7 @@ def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Pati
     strength = 1.0 if rng.random() < often else rng.uniform(0, 0.3)
     pose = draw_pose(own, rng, neck, strength * (1.0 if plan.view == "ap" else 0.7), build)
     tissue = draw_tissue(rng, neck or not plan.lateral, build.cortex < 1 or rng.random() < often - 0.4)
-    return Patient(own, turned(pose, plan.view, rng), tissue, build, tuple(implants(own, pose, rng)))
+    return Patient(own, turned(pose, plan.view, rng), tissue, build, implants(own, pose, rng))
 
 
 def turned(pose: Pose, view: str, rng: np.random.Generator) -> Pose:
@@ -140,11 +151,16 @@ def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: 
     """Draw one film of a patient; decorate: with grid, collimation, letters and, half of the time, mirrored."""
     anatomy, pose = patient.anatomy, patient.pose
     camera, shift = _frame(plan, pose, rng, decorate)
-    solids = build_body(anatomy, pose, patient.tissue, patient.build, rng) + metal_solids(patient.metal)
+    solids = build_body(anatomy, pose, patient.tissue, patient.build, rng)
+    solids += metal_solids(patient.metal.meshes)
+    solids += sign_solids(signs(anatomy, pose, patient.metal.caged), patient.tissue)
     solids = [replace(s, vertices=s.vertices + shift) for s in solids]
     branches = [replace(v, line=v.line + shift) for v in vessels(anatomy, pose, patient.tissue, rng)]
     look = draw_look(rng, plan.lateral, plan.region)
-    density = expose(attenuation(solids, branches, camera), look, camera.spacing_mm, rng)
+    shadow = attenuation(solids, branches, camera)
+    if decorate:
+        shadow += clutter(camera.shape_px, camera.spacing_mm, rng)
+    density = expose(shadow, look, camera.spacing_mm, rng)
     truths = project_truths(anatomy, pose, camera, shift, oblique=plan.view == "oblique")
     shown = [t for t in truths if clip_outline(t.outline_px, camera.shape_px) is not None]
     # As an examiner would, set the window for the part that was asked for: shoulders may turn white.
@@ -158,11 +174,28 @@ def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: 
         if plan.lateral and rng.random() < 0.5:
             value, facing = np.ascontiguousarray(value[:, ::-1]), "left"
             shown = [mirror(t, camera.shape_px[1]) for t in shown]
+    shown = mark_seen(shown, value)
     pixels = finish(value, rng, packed=decorate)
     if decorate:
-        stamp(pixels, rng)
-    discs = disc_heights(anatomy, pose, plan.lateral, {t.level for t in shown})
-    return Film(pixels, value, plan.view, plan.region, facing, camera, tuple(shown), discs)
+        stamp(pixels, rng, plan.lateral)
+    levels = {t.level for t in shown}
+    return Film(
+        pixels,
+        value,
+        plan.view,
+        plan.region,
+        facing,
+        camera,
+        tuple(shown),
+        disc_heights(anatomy, pose, plan.lateral, levels),
+        {disc: step for disc, step in slips(anatomy, pose).items() if levels.issuperset(disc.split("/"))},
+        {
+            n: body_signs(s, pose.scale)
+            for n, s in zip(anatomy.levels, pose.shapes, strict=True)
+            if n in levels
+        },
+        patient_record(anatomy, pose, patient.build, patient.metal.caged),
+    )
 
 
 def film_name(seed: int, index: int) -> str:
