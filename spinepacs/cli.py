@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from spinepacs import __version__
 from spinepacs.errors import SpinepacsError
+from spinepacs.listing import SHOWN, as_text
 from spinepacs.settings import Settings, load, shipped
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -46,16 +44,6 @@ _view = click.option(
 )
 _stderr = Console(stderr=True)
 _BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-_DISC_COLUMNS = (
-    "study_date", "patient_id", "view_position", "disc",
-    "anterior_mm", "left_mm", "middle_mm", "posterior_mm", "right_mm", "middle_px",
-    "spacing_basis", "height_index", "wedge_deg", "published_grade", "grade_reason",
-)  # fmt: skip
-_VERTEBRA_COLUMNS = (
-    "study_date", "patient_id", "view_position", "level",
-    "raw_level", "score", "level_reason", "area_mm2", "spacing_basis",
-)  # fmt: skip
-"""What the tables for people show; CSV and JSON hold every column."""
 
 
 class _Group(click.Group):
@@ -116,7 +104,7 @@ def process(
     """Process DICOM, PNG and JPEG films and folders of them, without a daemon.
 
     Writes for each film FILM.seg.dcm, FILM.sr.dcm, FILM.overlay.dcm and FILM.overlay.jpg, and for all of them
-    readings.json and readings.csv.
+    readings.json, readings.csv, measures.csv, findings.csv and conclusions.csv.
 
     \b
     Exit status: 0 all done (a refusal, such as "no vertebra found", is an outcome)
@@ -165,27 +153,50 @@ def wrap(image: Path, out: Path | None, spacing: float | None, body_part: str, v
 @click.option("--study", help="Study Instance UID.")
 @click.option("--patient", help="Patient ID.")
 @click.option("--level", help="Vertebra or disc, for instance L4 or L4/L5.")
+@click.option(
+    "--kind", help="Sign, for instance osteophytes; with --rows measures a quantity, for instance slip."
+)
 @click.option("--from", "date_from", help="Study date from, YYYY-MM-DD.")
 @click.option("--to", "date_to", help="Study date up to, YYYY-MM-DD.")
-@click.option("--grade", type=click.IntRange(0, 5), help="Only discs of at least this grade.")
-@click.option("--vertebrae", is_flag=True, help="List vertebrae instead of discs.")
+@click.option("--grade", type=click.IntRange(0, 5), help="Only findings of at least this grade.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Most rows to show."
+    "--rows", "what", type=click.Choice(list(SHOWN)), help="A flat list of these instead of whole films."
 )
-@_format
-def findings(config: Path, vertebrae: bool, style: str, **filters: Any) -> None:
-    """Ask the database what was found, newest study first.
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Most films or rows."
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--csv", "style", flag_value="csv", help="The same as --format csv.")
+@click.option("--json", "style", flag_value="json", help="The same as --format json.")
+@click.option("--out", type=_FILE, help="File to write instead of the screen; Parquet needs one.")
+def findings(config: Path, what: str | None, style: str, out: Path | None, **filters: Any) -> None:
+    """Ask the database what was found, newest study first: whole films for people, or rows for statistics.
 
-    The same rows are in the views disc_findings and vertebra_findings: see docs/sql.md for plain SQL.
+    As a table or JSON: films with levels, discs, signs, angles and conclusions. As CSV or Parquet: one row for each
+    disc, or what --rows says. The same rows are in views for plain SQL: see docs/sql.md.
     """
+    from spinepacs import listing, sheet
     from spinepacs.store import queries
     from spinepacs.store.ledger import Ledger
 
+    if style == "parquet" and out is None:
+        raise click.UsageError("--format parquet needs --out FILE")
+    whole = what is None and style in ("table", "json")
+    what = what or "discs"
     with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
-        find, columns = (
-            (queries.find_vertebrae, _VERTEBRA_COLUMNS) if vertebrae else (queries.find_discs, _DISC_COLUMNS)
-        )
-        _show(find(ledger, **filters), style, columns)
+        rows = queries.find_films(ledger, **filters) if whole else queries.find(ledger, what, **filters)
+    if style == "parquet" and out:
+        listing.write_parquet(rows, out)
+        return
+    sheets = whole and style == "table"
+    text = sheet.draw(rows) if sheets else listing.as_text(rows, style, listing.SHOWN[what])
+    click.echo(text) if out is None else out.write_text(text + "\n", encoding="utf-8")
 
 
 @main.command()
@@ -197,7 +208,7 @@ def queue(config: Path, style: str) -> None:
     from spinepacs.store.ledger import Ledger
 
     with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
-        _show(queries.queue(ledger), style)
+        click.echo(as_text(queries.queue(ledger), style))
 
 
 @main.command()
@@ -291,26 +302,3 @@ def version() -> None:
     )
     for name in ("onnxruntime", "pydicom", "pynetdicom", "highdicom", "sqlalchemy", "numpy"):
         click.echo(f"{name} {version_of(name)}")
-
-
-def _show(rows: list[dict[str, Any]], style: str, columns: Sequence[str] = ()) -> None:
-    """Print rows as a table for people (only ``columns``, if given), as CSV or as JSON."""
-    if style == "json":
-        click.echo(json.dumps(rows, indent=1, default=str, ensure_ascii=False))
-    elif style == "csv":
-        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
-    elif not rows:
-        click.echo("nothing")
-    else:
-        shown = [name for name in columns or rows[0] if any(row[name] not in (None, "") for row in rows)]
-        table = Table(*shown, box=None, header_style="bold")
-        for row in rows:
-            table.add_row(*("" if row[name] is None else _cell(row[name]) for name in shown))
-        # A pipe has no width: give the table what it needs instead of squeezing it into 80 columns.
-        Console(width=None if sys.stdout.isatty() else 250).print(table)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Boolean, ColumnElement, Date, Select, and_, column, literal_column, or_, select, text
+from sqlalchemy import Boolean, ColumnElement, Date, Select, Table, column, literal_column, select, text
 
 from spinepacs.anatomy import ALL_DISCS, Level
 from spinepacs.errors import BadSettings
+from spinepacs.store.columns import PlainJson
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalState, OutboxState
-from spinepacs.store.tables import arrivals, readings
+from spinepacs.store.tables import arrivals, conclusions, discs, findings, measures, readings, vertebrae
 from spinepacs.study import StudyState
 
 QUEUED = (
@@ -44,43 +46,119 @@ class Filters(StudyFilters, total=False):
     """What to look for in findings."""
 
     level: str | None
-    """A vertebra (``L4``; of discs those above and below it) or a disc (``L4/L5``; of vertebrae those around it)."""
+    """A vertebra (``L4``, with the discs above and below it) or a disc (``L4/L5``, with the vertebrae around it)."""
     grade: int | None
-    """Published grade at least this."""
+    """Published grade, stage or degree at least this."""
+    kind: str | None
+    """A sign (``osteophytes``), a quantity of measures (``slip``), or the area of a conclusion (``lumbar``)."""
     all_versions: bool
     """Also readings that a newer model or policy has replaced."""
 
 
-def find_discs(ledger: Ledger, limit: int = 1000, **filters: Unpack[Filters]) -> list[Row]:
-    """Rows of the view ``disc_findings``: newest study first, each film from head to foot.
+@dataclass(frozen=True)
+class _View:
+    """A view with its order within a film, and the columns that the filters of the same names look at."""
+
+    name: str
+    order: tuple[str, ...]
+    level: str = ""
+    grade: str = ""
+    kind: str = ""
+
+
+VIEWS = {
+    "discs": _View("disc_measures", ("disc_order",), "disc", "stage"),
+    "vertebrae": _View("vertebra_findings", ("level_order", "finding", "side"), "level", "published_grade", "finding"),
+    "findings": _View("study_findings", ("level_order", "finding_id"), "place", "published_grade", "finding"),
+    "measures": _View("study_measures", ("level_order", "quantity", "place"), "place", kind="quantity"),
+    "conclusions": _View("study_conclusions", ("conclusion_id",), grade="published_degree", kind="area"),
+    "films": _View("film_readings", ()),
+    "follow-up": _View("disc_follow_up", ("disc_order",), "disc", "stage"),
+}  # fmt: skip
+"""What :func:`find` finds, and where."""
+
+_FLAGS = ("is_current", "is_beyond_error", "convex_left", "anterior_left")
+"""Columns that are true, false or unknown; SQLite counts them 1 and 0."""
+
+
+def find(ledger: Ledger, what: str, limit: int = 1000, **filters: Unpack[Filters]) -> list[Row]:
+    """Rows of one of :data:`VIEWS`, newest study first, each film from head to foot.
+
+    Raises
+    ------
+    BadSettings
+        If a level or a date is none, or a filter asks for what these rows do not have.
+    """
+    view = VIEWS[what]
+    return _newest_first(ledger, view, _conditions(what, filters), limit)
+
+
+def find_films(ledger: Ledger, limit: int = 100, **filters: Unpack[Filters]) -> list[Row]:
+    """Films with all that was found on them; filters of findings ask for films that hold such a finding.
+
+    Returns
+    -------
+    Rows of the view ``film_readings``, newest study first, each with lists ``vertebrae``, ``discs``, ``measures``,
+    ``findings`` and ``conclusions``: the rows of these tables without coordinates, from head to foot.
 
     Raises
     ------
     BadSettings
         If a level or a date is none.
     """
-    conditions = _conditions(filters)
+    chosen = [*_about_study(filters), *_current(filters)]
+    if any(filters.get(name) is not None for name in ("level", "grade", "kind")):
+        holding = select(text("reading_id")).select_from(text("study_findings"))
+        chosen.append(column("reading_id").in_(holding.where(*_conditions("findings", filters))))
+    films = _newest_first(ledger, VIEWS["films"], chosen, limit)
+    keys = [film["reading_id"] for film in films]
+    parts = {table.name: _by_reading(ledger, table, order, keys) for table, order in _PARTS.items()}
+    return [film | {name: rows[film["reading_id"]] for name, rows in parts.items()} for film in films]
+
+
+_PARTS = {
+    vertebrae: "level_order",
+    discs: "disc_order",
+    measures: "measure_id",
+    findings: "finding_id",
+    conclusions: "conclusion_id",
+}
+
+
+def _by_reading(ledger: Ledger, table: Table, order: str, keys: list[int]) -> dict[int, list[Row]]:
+    """Rows of a table by reading, without coordinates."""
+    shown = [part for part in table.c if not isinstance(part.type, PlainJson) or part.name == "support"]
+    rows: dict[int, list[Row]] = defaultdict(list)
+    for row in _plain(
+        ledger.rows(select(*shown).where(table.c.reading_id.in_(keys)).order_by(table.c[order]))
+    ):
+        rows[row.pop("reading_id")].append(row)
+    return rows
+
+
+def _newest_first(ledger: Ledger, view: _View, wanted: list[ColumnElement[bool]], limit: int) -> list[Row]:
+    order = ("study_date DESC NULLS LAST", "reading_id DESC", *view.order)
+    rows = _select(ledger, view.name, wanted, order, limit)
+    return [{**row, **{name: _flag(row[name]) for name in _FLAGS if name in row}} for row in rows]
+
+
+def _conditions(what: str, filters: Filters) -> list[ColumnElement[bool]]:
+    """Filters as conditions on one of :data:`VIEWS`; raises as :func:`find` does."""
+    view, wanted = VIEWS[what], _about_study(filters)
+    for name in ("level", "grade", "kind"):
+        if filters.get(name) is not None and not getattr(view, name):
+            raise BadSettings(f"{what} cannot be chosen by {name}")
     if level := filters.get("level"):
-        upper, lower = _levels(level)
-        if upper == lower:
-            conditions.append(or_(column("upper_level") == upper, column("lower_level") == lower))
-        else:
-            conditions.append(and_(column("upper_level") == upper, column("lower_level") == lower))
-    return _find(ledger, "disc_findings", "disc_order", conditions, limit)
+        wanted.append(column(view.level).in_(_places(level)))
+    if (grade := filters.get("grade")) is not None:
+        wanted.append(column(view.grade) >= grade)
+    if kind := filters.get("kind"):
+        wanted.append(column(view.kind) == kind)
+    return wanted + _current(filters)
 
 
-def find_vertebrae(ledger: Ledger, limit: int = 1000, **filters: Unpack[Filters]) -> list[Row]:
-    """Rows of the view ``vertebra_findings``: newest study first, each film from head to foot.
-
-    Raises
-    ------
-    BadSettings
-        If a level or a date is none.
-    """
-    conditions = _conditions(filters)
-    if level := filters.get("level"):
-        conditions.append(column("level").in_(_levels(level)))
-    return _find(ledger, "vertebra_findings", "level_order", conditions, limit)
+def _current(filters: Filters) -> list[ColumnElement[bool]]:
+    return [] if filters.get("all_versions") else [literal_column("is_current", Boolean)]
 
 
 def find_studies(
@@ -163,6 +241,7 @@ def step_seconds(ledger: Ledger, newest: int = 100) -> dict[str, float]:
 
 
 def _about_study(filters: Filters | StudyFilters) -> list[ColumnElement[bool]]:
+    """Conditions on the columns of a study."""
     conditions: list[ColumnElement[bool]] = []
     if study := filters.get("study"):
         conditions.append(column("study_uid") == study)
@@ -175,15 +254,6 @@ def _about_study(filters: Filters | StudyFilters) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions = _about_study(filters)
-    if (grade := filters.get("grade")) is not None:
-        conditions.append(column("published_grade") >= grade)
-    if not filters.get("all_versions"):
-        conditions.append(literal_column("is_current", Boolean))
-    return conditions
-
-
 def _date(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -191,23 +261,19 @@ def _date(text: str) -> date:
         raise BadSettings(f"{text!r} is not a date; give one like 2026-11-20") from None
 
 
-def _levels(text: str) -> tuple[str, str]:
-    """Names of the two vertebrae around a disc, or of a vertebra twice."""
+def _places(text: str) -> list[str]:
+    """A vertebra and the discs that touch it, or a disc and its two vertebrae."""
     name = text.strip().upper()
+    around = [disc for disc in ALL_DISCS if name in (disc.name, disc.upper.name, disc.lower.name)]
     if name in Level.__members__:
-        return name, name
-    for disc in ALL_DISCS:
-        if name == disc.name:
-            return disc.upper.name, disc.lower.name
+        return [name, *(disc.name for disc in around)]
+    if around:
+        return [name, around[0].upper.name, around[0].lower.name]
     raise BadSettings(f"{text!r} is not a level; give a vertebra like L4 or a disc like L4/L5")
 
 
-def _find(
-    ledger: Ledger, view: str, order: str, conditions: list[ColumnElement[bool]], limit: int
-) -> list[Row]:
-    order_by = ("study_date DESC NULLS LAST", "read_at DESC", "reading_id DESC", order, "finding")
-    rows = _select(ledger, view, conditions, order_by, limit)
-    return [{**row, "is_current": bool(row["is_current"])} for row in rows]
+def _flag(value: object) -> bool | None:
+    return None if value is None else bool(value)
 
 
 def _select(
@@ -219,6 +285,7 @@ def _select(
 
 
 def _plain(rows: list[Row]) -> list[Row]:
+    """Dates and times as ISO text."""
     return [{name: _as_text(value) for name, value in row.items()} for row in rows]
 
 

@@ -12,13 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Table, exists, insert, select
 
+from spinepacs.anatomy import Level
 from spinepacs.errors import Permanent
-from spinepacs.findings import DiscHeight, EncodedObject, Finding, ImageResult, Reading, StudyResult, Vertebra
-from spinepacs.geometry import Endplate
+from spinepacs.findings import DiscHeight, EncodedObject, ImageResult, Reading, StudyResult, Vertebra
+from spinepacs.geometry import Endplate, Points
+from spinepacs.measures import Measure, Place
 from spinepacs.settings import Destination
+from spinepacs.signs import Conclusion, Finding
 from spinepacs.store.records import Claim, OutboxState
 from spinepacs.store.studies import end_attempt, is_open, move, settle, under, unread
-from spinepacs.store.tables import discs, findings, objects, outbox, readings, vertebrae
+from spinepacs.store.tables import (
+    conclusions,
+    discs,
+    findings,
+    measures,
+    notes,
+    objects,
+    outbox,
+    readings,
+    vertebrae,
+)
 from spinepacs.study import Arrival, StudyState
 
 _WHERES = ("anterior", "middle", "posterior", "left", "right")
@@ -84,6 +97,9 @@ def _add_reading(connection: Connection, arrival_id: int, reading: Reading) -> i
     _insert_all(connection, vertebrae, reading_id, [_vertebra_row(vertebra) for vertebra in found])
     _insert_all(connection, discs, reading_id, [_disc_row(disc) for disc in reading.discs])
     _insert_all(connection, findings, reading_id, [_finding_row(finding) for finding in reading.findings])
+    _insert_all(connection, measures, reading_id, [_measure_row(measure) for measure in reading.measures])
+    _insert_all(connection, conclusions, reading_id, [_conclusion_row(item) for item in reading.conclusions])
+    _insert_all(connection, notes, reading_id, [{"code": code} for code in _notes(reading)])
     return reading_id
 
 
@@ -109,11 +125,16 @@ def _reading_row(reading: Reading) -> dict[str, Any]:
         "anterior_left": spine and spine.anterior_left,
         "anterior_basis": spine.anterior_basis if spine else "",
         "missing_levels": " ".join(level.name for level in spine.missing) if spine else "",
-        "notes": " ".join(dict.fromkeys(reading.notes + (spine.notes if spine else ()))),
+        "notes": " ".join(_notes(reading)),
         "refusal_code": refusal.code if refusal else "",
         "refusal_reason": refusal.reason if refusal else "",
         "seconds": {step: _number(seconds, 6) for step, seconds in reading.seconds.items()},
     }
+
+
+def _notes(reading: Reading) -> list[str]:
+    """Codes of the film and of the spine on it, each once."""
+    return list(dict.fromkeys(reading.notes + (reading.spine.notes if reading.spine else ())))
 
 
 def _vertebra_row(vertebra: Vertebra) -> dict[str, Any]:
@@ -152,15 +173,74 @@ def _disc_row(height: DiscHeight) -> dict[str, Any]:
 
 def _finding_row(finding: Finding) -> dict[str, Any]:
     return {
-        "kind": finding.kind,
+        "kind": finding.sign.value,
         "disc": finding.disc.name if finding.disc is not None else None,
         "level": finding.level.name if finding.level is not None else None,
+        "place": finding.place.name,
+        "level_order": int(_upper(finding.place)),
+        "side": finding.side or "",
+        "scheme": finding.scheme.value,
         "value": finding.value,
-        "unit": finding.unit,
+        "unit": finding.unit.value,
+        "uncertainty": finding.uncertainty,
+        "basis": finding.basis,
         "computed_grade": finding.computed_grade,
         "published_grade": finding.published_grade,
-        "reason": finding.reason,
+        "reason": finding.reason or "",
+        "lowest_grade": finding.grade_range and finding.grade_range[0],
+        "highest_grade": finding.grade_range and finding.grade_range[1],
+        "expected": finding.expected,
+        "expected_from": finding.expected_from,
+        "form": finding.form,
+        "reference_scheme": finding.reference_scheme,
+        "reference_grade": finding.reference_grade,
+        "marks_px": _lines(finding.marks_px),
     }
+
+
+def _upper(place: Place) -> Level:
+    """The vertebra, or the upper one of a disc or span: sorts from head to foot."""
+    return place if isinstance(place, Level) else place.upper
+
+
+def _measure_row(measure: Measure) -> dict[str, Any]:
+    upper, lower = measure.levels
+    return {
+        "quantity": measure.quantity.value,
+        "place": measure.place.name,
+        "upper_level": upper.name,
+        "lower_level": lower.name,
+        "level_order": int(upper),
+        "value": measure.value,
+        "unit": measure.unit.value,
+        "uncertainty": measure.uncertainty,
+        "basis": measure.basis,
+        "apex": measure.apex.name if measure.apex is not None else None,
+        "convex_left": measure.convex_left,
+        "lines_px": _lines(measure.lines_px),
+    }
+
+
+def _conclusion_row(conclusion: Conclusion) -> dict[str, Any]:
+    return {
+        "area": conclusion.area.value,
+        "span": conclusion.span and conclusion.span.name,
+        "scheme": conclusion.scheme.value,
+        "computed_degree": conclusion.computed_degree,
+        "published_degree": conclusion.published_degree,
+        "statement": conclusion.statement.value,
+        "sentence": conclusion.sentence,
+        "reason": conclusion.reason or "",
+        "for_age": conclusion.for_age,
+        "support": [
+            {"finding": finding.sign.value, "place": finding.place.name, "side": finding.side or ""}
+            for finding in conclusion.support
+        ],
+    }
+
+
+def _lines(lines: Sequence[Points]) -> list[list[list[float | None]]]:
+    return [_points(line) for line in lines]
 
 
 def _endplate(endplate: Endplate | None) -> dict[str, Any] | None:

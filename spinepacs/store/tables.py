@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0002"
+REVISION = "r0004"
 """The newest migration."""
 
 metadata = MetaData(
@@ -169,7 +169,69 @@ findings = Table(
     Column("computed_grade", Integer),
     Column("published_grade", Integer),
     Column("reason", SafeText, nullable=False),
-    Index("ix_findings_reading_id", "reading_id"),
+    Column("place", SafeText, nullable=False, server_default=""),
+    Column("level_order", Integer, nullable=False, server_default="0"),
+    Column("side", SafeText, nullable=False, server_default=""),
+    Column("scheme", SafeText, nullable=False, server_default="spinepacs"),
+    Column("uncertainty", Measure),
+    Column("basis", SafeText),
+    Column("lowest_grade", Integer),
+    Column("highest_grade", Integer),
+    Column("expected", Measure),
+    Column("expected_from", SafeText),
+    Column("form", SafeText),
+    Column("reference_scheme", SafeText),
+    Column("reference_grade", Integer),
+    Column("marks_px", PlainJson),
+    Index("uq_findings_reading_id_kind_place_side", "reading_id", "kind", "place", "side", unique=True),
+    Index("ix_findings_kind_published_grade", "kind", "published_grade"),
+)
+
+measures = Table(
+    "measures",
+    metadata,
+    Column("measure_id", Key, primary_key=True),
+    Column("reading_id", Key, ForeignKey("readings.reading_id"), nullable=False),
+    Column("quantity", SafeText, nullable=False),
+    Column("place", SafeText, nullable=False),
+    Column("upper_level", SafeText, nullable=False),
+    Column("lower_level", SafeText, nullable=False),
+    Column("level_order", Integer, nullable=False),
+    Column("value", Measure),
+    Column("unit", SafeText, nullable=False),
+    Column("uncertainty", Measure),
+    Column("basis", SafeText),
+    Column("apex", SafeText),
+    Column("convex_left", Boolean),
+    Column("lines_px", PlainJson, nullable=False),
+    UniqueConstraint("reading_id", "quantity", "place"),
+    Index("ix_measures_quantity_place", "quantity", "place"),
+)
+
+conclusions = Table(
+    "conclusions",
+    metadata,
+    Column("conclusion_id", Key, primary_key=True),
+    Column("reading_id", Key, ForeignKey("readings.reading_id"), nullable=False),
+    Column("area", SafeText, nullable=False),
+    Column("span", SafeText),
+    Column("scheme", SafeText, nullable=False),
+    Column("computed_degree", Integer),
+    Column("published_degree", Integer),
+    Column("statement", SafeText, nullable=False),
+    Column("sentence", SafeText, nullable=False),
+    Column("reason", SafeText, nullable=False),
+    Column("for_age", SafeText),
+    Column("support", PlainJson, nullable=False),
+    UniqueConstraint("reading_id", "area"),
+    Index("ix_conclusions_area_published_degree", "area", "published_degree"),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("reading_id", Key, ForeignKey("readings.reading_id"), primary_key=True),
+    Column("code", SafeText, primary_key=True, index=True),
 )
 
 objects = Table(

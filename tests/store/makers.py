@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.anatomy import DiscLevel, Level, Span
 from spinepacs.findings import (
     Detection,
     DiscHeight,
     EncodedObject,
-    Finding,
     ImageResult,
     ObjectKind,
     Reading,
@@ -24,7 +24,9 @@ from spinepacs.findings import (
     Vertebra,
 )
 from spinepacs.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
+from spinepacs.measures import Measure, Quantity, Unit
 from spinepacs.settings import Destination
+from spinepacs.signs import Area, Conclusion, Deformity, Finding, Reason, Scheme, Side, Sign, Statement
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, Claim, NewArrival
 from spinepacs.study import Source, StudyHeader, View
@@ -146,7 +148,44 @@ def disc(upper: Level, height_px: float, spacing: Spacing | None) -> DiscHeight:
 
 def graded(upper: Level, value: float, grade: int) -> Finding:
     """A loss of disc height."""
-    return Finding("disc_height_loss", value, "ratio", grade, grade, disc=DiscLevel.below(upper))
+    disc = DiscLevel.below(upper)
+    return Finding(Sign.DISC_HEIGHT_LOSS, disc, Scheme.SPINEPACS, value, Unit.RATIO, grade, grade)
+
+
+def with_signs(plain: Reading) -> Reading:
+    """The same reading with measures, a slip, a rim, a deformed vertebra, a grade withheld, and conclusions."""
+    place, basis = DiscLevel.below(Level.L5), SpacingBasis.DETECTOR_PLANE
+    line = np.array([[200.0, 0.0], [200.0, 30.0]])
+    slip = Finding(Sign.SPONDYLOLISTHESIS, place, Scheme.MEYERDING, 0.2, Unit.RATIO, 1, 1, side=Side.ANTERIOR,
+                   uncertainty=0.02, grade_range=(0, 1))  # fmt: skip
+    return replace(
+        plain,
+        measures=(
+            Measure(Quantity.DISC_HEIGHT_MIDDLE, place, 4.5, Unit.MM, 0.2, basis, (line,)),
+            Measure(Quantity.DISC_HEIGHT_INDEX, place, 0.3, Unit.RATIO, 0.01),
+            Measure(Quantity.SLIP, place, 6.4, Unit.MM, 0.5, basis),
+            Measure(Quantity.SLIP_SHARE, place, 0.2, Unit.RATIO, 0.02),
+            Measure(Quantity.VERTEBRA_DEPTH, Level.L4, 34.0, Unit.MM, None, basis),
+            Measure(Quantity.LUMBAR_LORDOSIS, Span(Level.L1, Level.S1), 48.25, Unit.DEGREE, 1.5),
+            Measure(Quantity.COBB_MAIN, Span(Level.T5, Level.L1), 21, Unit.DEGREE, apex=Level.T9, convex_left=False),
+        ),
+        findings=(
+            *plain.findings,
+            slip,
+            Finding(Sign.OSTEOPHYTES, place, Scheme.WILKE, None, Unit.MM, None, None, Reason.NOT_MEASURABLE,
+                    basis=basis),
+            Finding(Sign.OSTEOPHYTES, Level.L5, Scheme.WILKE, 3.5, Unit.MM, 2, 2, basis=basis,
+                    side=Side.LOWER_ANTERIOR, marks_px=(line,)),
+            Finding(Sign.VERTEBRAL_DEFORMITY, Level.L4, Scheme.GENANT, 0.22, Unit.RATIO, 1, None,
+                    Reason.LEVEL_AMBIGUOUS, form=Deformity.WEDGE),
+        ),
+        conclusions=(
+            Conclusion(Area.LUMBOSACRAL, Span(Level.L5, Level.S1), Scheme.WILKE, 2, 2, Statement.MODERATE_SIGNS,
+                       "Moderate signs of osteochondrosis.", (slip,)),
+            Conclusion(Area.COMBINED, None, Scheme.WILKE, 2, None, Statement.WITHHELD, "Withheld.", (),
+                       Reason.TOO_FEW_DISCS),
+        ),
+    )  # fmt: skip
 
 
 def encoded(sop_uid: str, kind: ObjectKind, versions: Versions = VERSIONS) -> EncodedObject:
@@ -206,6 +245,15 @@ def claimed(
     ledger.mark_ready(STUDY)
     claim = ledger.claim(versions, maximum_attempts)
     assert claim is not None
+    return claim
+
+
+def recorded_with_signs(ledger: Ledger, *sop_uids: str) -> Claim:
+    """A study of these images, read with all that :func:`with_signs` adds, and recorded."""
+    claim = claimed(ledger, *sop_uids)
+    plain = result_of(claim)
+    images = tuple(replace(item, reading=with_signs(item.reading)) for item in plain.images)
+    assert ledger.record(claim, replace(plain, images=images), stored(plain), ())
     return claim
 
 

@@ -186,7 +186,7 @@ def test_a_study_in_one_row(ledger: Ledger) -> None:
 )
 def test_discs_are_found(ledger: Ledger, filters: Filters, found: list[str]) -> None:
     recorded(ledger)
-    assert [row["disc"] for row in queries.find_discs(ledger, **filters)] == found
+    assert [row["disc"] for row in queries.find(ledger, "discs", **filters)] == found
 
 
 @pytest.mark.parametrize(
@@ -200,16 +200,16 @@ def test_discs_are_found(ledger: Ledger, filters: Filters, found: list[str]) -> 
 )
 def test_vertebrae_are_found(ledger: Ledger, filters: Filters, found: list[str]) -> None:
     recorded(ledger)
-    assert [row["level"] for row in queries.find_vertebrae(ledger, **filters)] == found
+    assert [row["level"] for row in queries.find(ledger, "vertebrae", **filters)] == found
 
 
 @pytest.mark.parametrize(
     "wrong", [{"level": "L9"}, {"level": "L3/L5"}, {"level": "L4/X"}, {"date_to": "20.11.2026"}]
 )
 def test_what_is_no_level_or_date_is_refused_with_an_example(ledger: Ledger, wrong: Filters) -> None:
-    for find in (queries.find_discs, queries.find_vertebrae):
+    for what in ("discs", "vertebrae"):
         with pytest.raises(BadSettings, match="give"):
-            find(ledger, **wrong)
+            queries.find(ledger, what, **wrong)
 
 
 def test_the_queue_in_one_list(ledger: Ledger) -> None:
@@ -232,13 +232,13 @@ def test_the_queue_in_one_list(ledger: Ledger) -> None:
 
 def test_a_row_says_how_it_came_about(ledger: Ledger) -> None:
     recorded(ledger)
-    row = queries.find_discs(ledger, level="L4/L5")[0]
+    row = queries.find(ledger, "discs", level="L4/L5")[0]
     assert (row["upper_level"], row["upper_raw_level"]) == ("L4", "L3")
     assert (row["middle_px"], row["middle_mm"], row["spacing_basis"]) == (60.0, 9.0, "detector-plane")
-    assert (row["finding"], row["published_grade"], row["is_current"]) == ("disc_height_loss", 0, True)
+    assert (row["height_loss"], row["stage"], row["is_current"]) == (0.6, 0, True)
     assert (row["model_name"], row["model_version"]) == ("spine-v0", "0.1.0")
     assert (row["policy_name"], row["policy_version"]) == ("disc-height", "1.0")
-    vertebra = queries.find_vertebrae(ledger, level="L4")[0]
+    vertebra = queries.find(ledger, "vertebrae", level="L4")[0]
     assert (vertebra["raw_level"], vertebra["level_reason"]) == ("L3", "made consistent along the chain")
     assert vertebra["area_mm2"] == pytest.approx(8000 * 0.15**2)
 
@@ -251,9 +251,9 @@ def test_readings_of_older_versions_are_found_when_asked_for(ledger: Ledger) -> 
     assert claim is not None
     result = result_of(claim)
     ledger.record(claim, result, stored(result), [])
-    assert {row["model_name"] for row in queries.find_discs(ledger)} == {"spine-v1"}
-    assert len(queries.find_discs(ledger, all_versions=True)) == 6
-    assert len(queries.find_discs(ledger, limit=4, all_versions=True)) == 4
+    assert {row["model_name"] for row in queries.find(ledger, "discs")} == {"spine-v1"}
+    assert len(queries.find(ledger, "discs", all_versions=True)) == 6
+    assert len(queries.find(ledger, "discs", limit=4, all_versions=True)) == 4
 
 
 def test_mean_seconds_of_the_steps(ledger: Ledger) -> None:

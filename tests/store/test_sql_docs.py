@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,15 @@ from tests.store.makers import (
     result_of,
     stored,
     take_in,
+    with_signs,
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"^### (\d+)\. .*?^```sql\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-VIEWS = ("study_summary", "disc_findings", "vertebra_findings", "deliveries")
+VIEWS = (
+    "study_summary", "disc_measures", "disc_follow_up", "study_findings", "study_measures", "study_conclusions",
+    "film_readings", "disc_findings", "vertebra_findings", "deliveries",
+)  # fmt: skip
 
 
 def documented(name: str) -> list[str]:
@@ -61,6 +66,9 @@ def read(ledger: Ledger, study_uid: str, versions: Any = VERSIONS, refusal: Refu
     claim = ledger.claim(versions, 3)
     assert claim is not None
     result = result_of(claim, refusal)
+    if not refusal:
+        signed = tuple(replace(image, reading=with_signs(image.reading)) for image in result.images)
+        result = replace(result, images=signed)
     ledger.record(claim, result, stored(result), (PACS, VIEWER))
 
 
@@ -103,14 +111,14 @@ def picked(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     return [tuple(str(row[name]) if "date" in name else row[name] for name in names) for row in rows]
 
 
-def test_there_are_ten() -> None:
-    assert [int(number) for number, _ in QUERIES] == list(range(1, 11))
+def test_there_are_thirteen() -> None:
+    assert [int(number) for number, _ in QUERIES] == list(range(1, 14))
 
 
 def test_1_heights_of_one_patient(filled: Database) -> None:
     rows = rows_of(filled, 1)
     assert len({row["sop_uid"] for row in rows}) == 3
-    assert picked(rows, "study_date", "disc", "middle_mm", "spacing_basis", "published_grade")[-2:] == [
+    assert picked(rows, "study_date", "disc", "middle_mm", "spacing_basis", "stage")[-2:] == [
         ("2026-01-10", "L4/L5", 9.0, "detector-plane", 0),
         ("2026-01-10", "L5/S1", 4.5, "detector-plane", 2),
     ]
@@ -127,7 +135,8 @@ def test_2_high_grades(filled: Database) -> None:
 def test_3_change(filled: Database) -> None:
     rows = picked(rows_of(filled, 3), "disc", "study_date", "height_index", "change")
     assert rows[0] == ("L4/L5", "2026-01-10", 0.6, None)
-    assert rows[1] == ("L4/L5", "2026-11-20", 0.6, 0.0)
+    assert rows[1] == ("L4/L5", "2026-11-20", 0.6, None), "another model: no change of the disc"
+    assert rows[2] == ("L4/L5", "2026-11-20", 0.6, 0.0)
     assert [row[0] for row in rows] == ["L4/L5"] * 3 + ["L5/S1"] * 3
 
 
@@ -149,7 +158,7 @@ def test_5_means(filled: Database) -> None:
 
 
 def test_6_two_models(filled: Database) -> None:
-    assert picked(rows_of(filled, 6), "sop_uid", "disc", "older_version", "newer_version", "newer_grade") == [
+    assert picked(rows_of(filled, 6), "sop_uid", "disc", "older_version", "newer_version", "newer_stage") == [
         ("2.1", "L4/L5", "0.1.0", "1.0.0", 0),
         ("2.1", "L5/S1", "0.1.0", "1.0.0", 2),
     ]
@@ -182,6 +191,26 @@ def test_10_senders(filled: Database) -> None:
         ("MODALITY", "selected", 5),
     ]
     assert [float(row["megabytes"]) for row in rows] == [12, 12, 60]
+
+
+def test_11_conclusions(filled: Database) -> None:
+    rows = picked(rows_of(filled, 11), "study_date", "area", "published_degree", "reason")
+    assert rows[:2] == [
+        ("2026-01-10", "lumbosacral", 2, ""),
+        ("2026-01-10", "combined", None, "TOO_FEW_DISCS"),
+    ]
+    assert len(rows) == 6
+
+
+def test_12_slips(filled: Database) -> None:
+    rows = picked(rows_of(filled, 12), "place", "side", "published_grade", "share", "uncertainty")
+    assert rows == [("L5/S1", "anterior", 1, 0.2, 0.02)] * 3
+
+
+def test_13_lordosis(filled: Database) -> None:
+    rows = picked(rows_of(filled, 13), "study_date", "place", "lordosis_deg", "uncertainty")
+    assert rows[0] == ("2026-01-10", "L1-S1", 48.25, 1.5)
+    assert len(rows) == 3
 
 
 @pytest.mark.peer
