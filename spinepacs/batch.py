@@ -19,13 +19,20 @@ from spinepacs import tables
 from spinepacs.dicom.header import read_header
 from spinepacs.dicom.wrap import wrap
 from spinepacs.errors import BadInput, SpinepacsError
-from spinepacs.findings import ImageResult, ObjectKind, Refusal
+from spinepacs.findings import ImageResult, ObjectKind, Reading, Refusal
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.settings import SelectionSettings
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 _RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RF", "XA", "RG", "OT", "SC", ""})
+_TABLES: dict[str, tuple[Sequence[str], Callable[[str, Reading], list[tables.Row]]]] = {
+    "readings": (tables.COLUMNS, tables.reading_to_rows),
+    "measures": (tables.MEASURE_COLUMNS, tables.measures_to_rows),
+    "findings": (tables.FINDING_COLUMNS, tables.findings_to_rows),
+    "conclusions": (tables.CONCLUSION_COLUMNS, tables.conclusions_to_rows),
+}
+"""CSV files of a batch, with their columns and what gives their rows."""
 _OBJECT_SUFFIX = {ObjectKind.SEG: ".seg.dcm", ObjectKind.SR: ".sr.dcm", ObjectKind.OVERLAY: ".overlay.dcm"}
 
 
@@ -92,7 +99,7 @@ class Batch:
         self._selection = selection
         self._stems: set[str] = set()
         self._json: list[dict[str, Any]] = []
-        self._rows: list[dict[str, Any]] = []
+        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _TABLES}
 
     def run(self, films: Sequence[tuple[Path, bool]], on_film: Callable[[Path, str], None]) -> Summary:
         """Process the films; ``on_film`` is told each file and its outcome (read, refused, failed, skipped).
@@ -150,7 +157,8 @@ class Batch:
     def _read(self, path: Path, film: Path) -> Refusal | None:
         image = self._pipeline.read_film(film)
         self._json.append(tables.reading_to_json(str(path), image.reading))
-        self._rows.extend(tables.reading_to_rows(str(path), image.reading))
+        for name, (_, to_rows) in _TABLES.items():
+            self._rows[name].extend(to_rows(str(path), image.reading))
         self._write_objects(self._stem(path), image)
         return image.reading.refusal
 
@@ -172,10 +180,11 @@ class Batch:
     def _write_tables(self) -> None:
         with (self._out / "readings.json").open("w", encoding="utf-8") as file:
             json.dump(self._json, file, indent=1, allow_nan=False)
-        with (self._out / "readings.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, tables.COLUMNS, restval="")
-            writer.writeheader()
-            writer.writerows(self._rows)
+        for name, (columns, _) in _TABLES.items():
+            with (self._out / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, columns, restval="")
+                writer.writeheader()
+                writer.writerows(self._rows[name])
 
 
 def _jpeg(overlay: bytes) -> bytes:

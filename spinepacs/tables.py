@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from spinepacs.findings import DiscHeight, Finding, Reading, Vertebra
-from spinepacs.geometry import Endplate
+from spinepacs.findings import DiscHeight, Reading, Vertebra
+from spinepacs.geometry import Endplate, Points
+from spinepacs.measures import Measure
+from spinepacs.signs import Conclusion, Finding, Sign
 
 Row = dict[str, Any]
 
@@ -21,7 +24,24 @@ COLUMNS = (
     "finding", "grade", "computed_grade", "finding_reason",
     "model", "model_version", "policy", "policy_version",
 )  # fmt: skip
-"""Columns of the CSV, in order."""
+"""Columns of readings.csv, in order."""
+_FILM = ("film", "study_uid", "sop_uid", "view")
+_VERSIONS = ("model", "model_version", "policy", "policy_version")
+MEASURE_COLUMNS = (
+    *_FILM, "quantity", "place", "value", "unit", "uncertainty", "basis", "apex", "convex_left", *_VERSIONS,
+)  # fmt: skip
+"""Columns of measures.csv, in order."""
+FINDING_COLUMNS = (
+    *_FILM, "sign", "place", "side", "form", "scheme", "value", "unit", "uncertainty", "basis",
+    "computed_grade", "published_grade", "reason", "lowest_grade", "highest_grade", "expected", "expected_from",
+    "reference_scheme", "reference_grade", *_VERSIONS,
+)  # fmt: skip
+"""Columns of findings.csv, in order."""
+CONCLUSION_COLUMNS = (
+    *_FILM, "area", "span", "scheme", "computed_degree", "published_degree", "statement", "sentence", "reason",
+    "for_age", *_VERSIONS,
+)  # fmt: skip
+"""Columns of conclusions.csv, in order."""
 
 
 def reading_to_json(film: str, reading: Reading) -> Row:
@@ -42,18 +62,53 @@ def reading_to_json(film: str, reading: Reading) -> Row:
         "anterior_left": spine.anterior_left if spine else None,
         "anterior_basis": spine.anterior_basis if spine else None,
         "missing_levels": [level.name for level in spine.missing] if spine else [],
-        "notes": list(reading.notes),
+        "notes": list(dict.fromkeys(reading.notes + (spine.notes if spine else ()))),
         "vertebrae": [_vertebra(vertebra) for vertebra in (spine.vertebrae if spine else ())],
         "discs": [_disc(disc) for disc in reading.discs],
-        "findings": [_finding(finding) for finding in reading.findings],
+        "measures": [_measure(measure) | _lines(measure.lines_px) for measure in reading.measures],
+        "findings": [_finding(finding) | _lines(finding.marks_px) for finding in reading.findings],
+        "conclusions": [
+            _conclusion(conclusion) | {"support": [_where(finding) for finding in conclusion.support]}
+            for conclusion in reading.conclusions
+        ],
         "seconds": {step: round(seconds, 4) for step, seconds in reading.seconds.items()},
     }
 
 
+def measures_to_rows(film: str, reading: Reading) -> list[Row]:
+    """One row for each measure."""
+    return _rows(film, reading, MEASURE_COLUMNS, map(_measure, reading.measures))
+
+
+def findings_to_rows(film: str, reading: Reading) -> list[Row]:
+    """One row for each graded sign."""
+    return _rows(film, reading, FINDING_COLUMNS, map(_finding, reading.findings))
+
+
+def conclusions_to_rows(film: str, reading: Reading) -> list[Row]:
+    """One row for each region and one for all of them."""
+    return _rows(film, reading, CONCLUSION_COLUMNS, map(_conclusion, reading.conclusions))
+
+
+def _rows(film: str, reading: Reading, columns: Sequence[str], items: Iterable[Row]) -> list[Row]:
+    common = _common(film, reading)
+    return [{name: (common | item).get(name) for name in columns} for item in items]
+
+
 def reading_to_rows(film: str, reading: Reading) -> list[Row]:
     """One row for each vertebra and each disc; a refused film is one row with its reason."""
+    common = _common(film, reading)
+    rows = [
+        common | _vertebra_row(vertebra) for vertebra in (reading.spine.vertebrae if reading.spine else ())
+    ]
+    graded = {finding.disc: finding for finding in reading.findings if finding.sign is Sign.DISC_HEIGHT_LOSS}
+    rows += [common | _disc_row(disc, graded.get(disc.disc)) for disc in reading.discs]
+    return rows or [common]
+
+
+def _common(film: str, reading: Reading) -> Row:
     spacing, versions = reading.spacing, reading.versions
-    common: Row = {
+    return {
         "film": film,
         "study_uid": reading.study_uid,
         "sop_uid": reading.sop_uid,
@@ -69,12 +124,6 @@ def reading_to_rows(film: str, reading: Reading) -> list[Row]:
         "policy": versions.policy_name,
         "policy_version": versions.policy_version,
     }
-    rows = [
-        common | _vertebra_row(vertebra) for vertebra in (reading.spine.vertebrae if reading.spine else ())
-    ]
-    graded = {finding.disc: finding for finding in reading.findings if finding.disc is not None}
-    rows += [common | _disc_row(disc, graded.get(disc.disc)) for disc in reading.discs]
-    return rows or [common]
 
 
 def _vertebra(vertebra: Vertebra) -> Row:
@@ -110,11 +159,35 @@ def _disc(disc: DiscHeight) -> Row:
     }
 
 
+def _measure(measure: Measure) -> Row:
+    names = ("quantity", "value", "unit", "uncertainty", "basis", "convex_left")
+    apex = measure.apex.name if measure.apex is not None else None
+    return {"place": measure.place.name, "apex": apex, **{name: getattr(measure, name) for name in names}}
+
+
 def _finding(finding: Finding) -> Row:
-    row = asdict(finding)
-    row["disc"] = finding.disc.name if finding.disc else None
-    row["level"] = finding.level.name if finding.level is not None else None
-    return row
+    names = (
+        "value", "unit", "uncertainty", "basis", "scheme", "computed_grade", "published_grade", "reason",
+        "expected", "expected_from", "form", "reference_scheme", "reference_grade",
+    )  # fmt: skip
+    lowest, highest = finding.grade_range or (None, None)
+    row = {name: getattr(finding, name) for name in names}
+    return _where(finding) | row | {"lowest_grade": lowest, "highest_grade": highest}
+
+
+def _where(finding: Finding) -> Row:
+    return {"sign": finding.sign, "place": finding.place.name, "side": finding.side}
+
+
+def _conclusion(conclusion: Conclusion) -> Row:
+    row = {
+        field.name: getattr(conclusion, field.name) for field in fields(conclusion) if field.name != "support"
+    }
+    return row | {"span": conclusion.span.name if conclusion.span else None}
+
+
+def _lines(lines: Sequence[Points]) -> Row:
+    return {"lines_px": [line.round(2).tolist() for line in lines]}
 
 
 def _vertebra_row(vertebra: Vertebra) -> Row:
@@ -132,9 +205,9 @@ def _disc_row(disc: DiscHeight, finding: Finding | None) -> Row:
     row |= {name: getattr(disc, name) for name in ("height_index", "wedge_deg", *_DISC_MEASURES)}
     if finding:
         row |= {
-            "finding": finding.kind,
+            "finding": finding.sign,
             "grade": finding.published_grade,
             "computed_grade": finding.computed_grade,
-            "finding_reason": finding.reason,
+            "finding_reason": finding.reason or "",
         }
     return row

@@ -40,6 +40,11 @@ def test_a_film_becomes_objects_pictures_and_tables(tmp_path: Path, pipeline: Pi
         rows = list(csv.DictReader(file))
     assert {row["item"] for row in rows} == {"vertebra", "disc"}
     assert all(row["spacing_basis"] for row in rows if row["middle_mm"])
+    for name in ("measures", "findings", "conclusions"):
+        with (tmp_path / f"out/{name}.csv").open(newline="") as file:
+            assert len(list(csv.DictReader(file))) == len(reading[name])
+    assert all(measure["basis"] for measure in reading["measures"] if measure["unit"] == "mm")
+    assert {finding["sign"] for finding in reading["findings"]} >= {"disc_height_loss"}
 
 
 def test_a_picture_is_read_without_millimetres(tmp_path: Path, pipeline: Pipeline):
