@@ -18,6 +18,8 @@ from spinepacs.training.dataset import Film, finished_labels, read_yolo_film
 
 TALL = Canvas(640, 288)
 """Whole slim films at the scale at which the 640 px square of the product shows them, at less than half its cost."""
+WINDOW = Canvas(512, 288)
+"""Windows along the spine, as the product's second look cuts them."""
 _SLIM = 0.53
 """Width over height up to which a film counts as slim."""
 
@@ -36,9 +38,9 @@ class Draw:
 def draws(scale: float = 1.0) -> tuple[Draw, ...]:
     """Kinds of batches of about equal cost; ``scale`` below one trains faster on smaller images."""
     return (
-        Draw(_scaled(TALL, scale), 8, 0.46, "slim"),
-        Draw(_scaled(Canvas(544, 544), scale), 5, 0.36, "wide"),
-        Draw(_scaled(Canvas(416, 416), scale), 8, 0.18, "any", (22 * scale, 95 * scale)),
+        Draw(_scaled(TALL, scale), 8, 0.34, "slim"),
+        Draw(_scaled(Canvas(544, 544), scale), 5, 0.20, "wide"),
+        Draw(_scaled(WINDOW, scale), 10, 0.46, "any", (24 * scale, 68 * scale)),
     )
 
 
@@ -71,7 +73,7 @@ class Pool:
                 if path not in self._read and self._is_mine(path.stem):
                     self._read[path] = read_yolo_film(path)
         self._synthetic = [film for film in self._read.values() if film.bodies]
-        self._has_wide = any(not _is_slim(film) for film in self._synthetic)
+        self._has_wide = any(not is_slim(film) for film in self._synthetic)
         return len(self._synthetic) + len(self._real)
 
     def _is_mine(self, name: str) -> bool:
@@ -82,19 +84,24 @@ class Pool:
     def draw(self, draw: Draw, rng: np.random.Generator) -> Film:
         """Pick a film that suits the canvas."""
         for _ in range(50):
-            use_real = not self._synthetic or (bool(self._real) and rng.random() < self._real_share)
-            films = self._real if use_real else self._synthetic
+            films = self.films(rng)
             film = films[int(rng.integers(len(films)))]
-            if draw.takes == "any" or _is_slim(film) == (draw.takes == "slim"):
+            if draw.takes == "any" or is_slim(film) == (draw.takes == "slim"):
                 break
         return film
+
+    def films(self, rng: np.random.Generator) -> Sequence[Film]:
+        """Films to choose the next one from: the real ones by their share, or the synthetic ones."""
+        use_real = not self._synthetic or (bool(self._real) and rng.random() < self._real_share)
+        return self._real if use_real else self._synthetic
 
     def suits(self, draw: Draw) -> bool:
         """Whether a kind of batch makes sense: there may be no wide film."""
         return draw.takes != "wide" or self._has_wide
 
 
-def _is_slim(film: Film) -> bool:
+def is_slim(film: Film) -> bool:
+    """Whether a film goes onto the slim canvas."""
     return film.width_px <= _SLIM * film.height_px
 
 

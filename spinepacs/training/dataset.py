@@ -1,4 +1,6 @@
-"""Labelled films: corner CSVs and YOLO-seg folders read into one form, doubtful labels dropped, groups split.
+"""Labelled films: corner CSVs and the generator's YOLO-seg folders read into one form, groups split.
+
+Every other form is read by :mod:`spinepacs.training.sources`.
 
 A film's vertebrae are polygons in native pixels, pixel centres at whole numbers.  A film also says which classes
 its labels do *not* cover although the anatomy may be in view: these are neither foreground nor background.
@@ -14,23 +16,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from spinepacs.anatomy import Level
+from spinepacs.errors import Permanent
 
 CLASS_NAMES: tuple[str, ...] = tuple(level.name for level in sorted(Level))
 """Names of the classes, in the order of their numbers: C1 = 0 … S1 = 24."""
 
 AP_LABELLED = frozenset(range(int(Level.T1), int(Level.L5) + 1))
 LATERAL_LABELLED = frozenset(range(int(Level.C3), int(Level.L5) + 1))
-_MAX_HEIGHT_RATIO = 1.6
-_MAX_OVERLAP = 0.15
+_SLACK = 0.01
+"""Of shares beyond 0 … 1 in YOLO labels: what Ultralytics takes, too."""
 
 
-class LabelsError(ValueError):
-    """A label file is missing or cannot be read as what its name promises."""
+class LabelsError(Permanent, ValueError):
+    """A label file or film is missing or damaged: the message names the file and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Film:
     """One labelled radiograph.
 
     ``group`` keeps films of one patient or source day together; ``unlabelled`` holds the classes that may be in
-    view without a label; ``view`` is ``ap``, ``lateral`` or another word of the data set.
+    view without a label; ``view`` is ``ap``, ``lateral`` or another word of the data set; ``source`` is the
+    data set's name where several are merged.
     """
 
     path: Path
@@ -56,6 +60,7 @@ class Film:
     view: str
     bodies: tuple[LabelledBody, ...]
     unlabelled: frozenset[int] = field(default_factory=frozenset)
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -117,7 +122,7 @@ def read_lateral_corners(folder: Path) -> list[Film]:
             for level, quad in quads.items()
             if None not in quad
         )
-        films.append(Film(folder / name, *_size_px(folder / name), name, "lateral", bodies, unlabelled))
+        films.append(Film(folder / name, *image_size_px(folder / name), name, "lateral", bodies, unlabelled))
     return films
 
 
@@ -150,7 +155,7 @@ def read_yolo_seg(folder: Path) -> list[Film]:
     Raises
     ------
     LabelsError
-        An image is not a PNG.
+        An image or a label line is damaged.
     """
     return [read_yolo_film(path) for path in finished_labels(folder)]
 
@@ -164,94 +169,78 @@ def read_yolo_film(label_path: Path) -> Film:
 
 
 def _yolo_film(image_path: Path, label_path: Path, truth: dict[str, object]) -> Film:
-    width, height = png_size_px(image_path)
-    bodies = []
-    for line in label_path.read_text().splitlines():
-        words = line.split()
-        if len(words) >= 7:
-            shares = np.array(words[1:], np.float32).reshape(-1, 2)
-            outline = shares * np.array([width, height], np.float32) - 0.5
-            bodies.append(LabelledBody(int(words[0]), outline.astype(np.float32)))
+    size_px = image_size_px(image_path)
+    named = yolo_outlines(label_path, size_px, len(CLASS_NAMES))
+    bodies = tuple(LabelledBody(class_id, outline) for class_id, outline in named)
     view = str(truth.get("view", "unknown")).lower()
-    return Film(image_path, width, height, str(truth.get("group", image_path.stem)), view, tuple(bodies))
+    return Film(image_path, *size_px, str(truth.get("group", image_path.stem)), view, bodies)
 
 
-def _size_px(path: Path) -> tuple[int, int]:
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise LabelsError(f"{path} is missing or is no image")
-    return image.shape[1], image.shape[0]
+def yolo_outlines(
+    path: Path, size_px: tuple[int, int], n_classes: int
+) -> list[tuple[int, NDArray[np.float32]]]:
+    """Class number and outline (float32 (n, 2), native px) of each line of a YOLO-seg label file.
+
+    Raises
+    ------
+    LabelsError
+        A line cannot be trained on; the message gives file, line and remedy.
+    """
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if line.strip():
+            try:
+                found.append(_yolo_line(line.split(), size_px, n_classes))
+            except ValueError as error:
+                raise LabelsError(
+                    f"{path}:{number}: {error}; mend the line, or remove image and label"
+                ) from error
+    return found
 
 
-def png_size_px(path: Path) -> tuple[int, int]:
-    """Width and height of a PNG from its header, without decoding it."""
-    with path.open("rb") as file:
-        head = file.read(24)
-    if head[:8] != b"\x89PNG\r\n\x1a\n":
-        raise LabelsError(f"{path} is not a PNG")
-    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+def _yolo_line(
+    words: Sequence[str], size_px: tuple[int, int], n_classes: int
+) -> tuple[int, NDArray[np.float32]]:
+    numbers = np.array(words, np.float64)  # a ValueError names the word that is no number
+    class_id, shares = int(numbers[0]), numbers[1:]
+    if class_id != numbers[0] or not 0 <= class_id < n_classes:
+        raise ValueError(f"class {words[0]} is not one of the {n_classes} that the data set names")
+    if len(shares) == 4:
+        raise ValueError("a box, not an outline (export the data set for segmentation)")
+    if len(shares) < 6 or len(shares) % 2:
+        raise ValueError(f"{len(shares)} coordinates are not the x and y of three or more points")
+    if not (np.isfinite(shares).all() and shares.min() >= -_SLACK and shares.max() <= 1 + _SLACK):
+        raise ValueError("a coordinate lies outside 0 … 1")
+    outline = shares.clip(0, 1).reshape(-1, 2) * size_px - 0.5
+    if not np.ptp(outline, axis=0).min() > 0:
+        raise ValueError("the outline has no area")
+    return class_id, outline.astype(np.float32)
+
+
+def image_size_px(path: Path) -> tuple[int, int]:
+    """Width and height of an image as it is shown (EXIF turn applied), from its header, without decoding it."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            # Orientation 5 … 8 lie on their side; without the check, Pillow decodes a whole PNG to look for EXIF.
+            turned = "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
+    except (OSError, SyntaxError, ImportError) as error:
+        # ImportError: Ultralytics makes Pillow look for a plugin where a file is no image that it knows.
+        raise LabelsError(
+            f"{path}: missing, or no image that can be read; replace it, or remove image and label"
+        ) from error
+    return (height, width) if turned else (width, height)
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if not path.is_file():
-        raise LabelsError(f"{path} is missing")
+        raise LabelsError(f"{path} is missing; docs/training.md says what each kind of data set holds")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
             raise LabelsError(f"{path} lacks the columns {', '.join(missing)}")
         return list(reader)
-
-
-def suspicion(film: Film) -> str | None:
-    """Say why the labels of a film should not be trained on, or None.
-
-    Found are: no label, a level given twice, a crossed quad, bodies that overlap, levels out of order along the
-    spine, and a body much taller than both neighbours (a quad that includes a disc).
-    """
-    bodies = sorted(film.bodies, key=lambda body: body.class_id)
-    names = [CLASS_NAMES[body.class_id] for body in bodies]
-    if not bodies:
-        return "no labels"
-    if len(set(names)) < len(names):
-        return "a level is given twice"
-    for body, name in zip(bodies, names, strict=True):
-        if len(body.outline_px) == 4 and not _is_convex(body.outline_px):
-            return f"{name} is crossed or not convex"
-    for upper, lower, name in zip(bodies, bodies[1:], names, strict=False):
-        if lower.outline_px[:, 1].mean() <= upper.outline_px[:, 1].mean():
-            return f"what follows {name} lies above it"
-        if _overlap(upper.outline_px, lower.outline_px) > _MAX_OVERLAP:
-            return f"{name} overlaps the next"
-    return _odd_height(bodies, names)
-
-
-def _is_convex(outline: NDArray[np.float32]) -> bool:
-    edges = np.roll(outline, -1, axis=0) - outline
-    following = np.roll(edges, -1, axis=0)
-    turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
-    return bool(np.all(turns > 0) or np.all(turns < 0))
-
-
-def _overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    shared, _ = cv2.intersectConvexConvex(cv2.convexHull(first), cv2.convexHull(second))
-    return float(shared) / max(1.0, min(cv2.contourArea(first), cv2.contourArea(second)))
-
-
-def _odd_height(bodies: Sequence[LabelledBody], names: Sequence[str]) -> str | None:
-    heights = [_height_px(body.outline_px) for body in bodies]
-    for index in range(len(heights)):
-        beside = heights[max(0, index - 2) : index] + heights[index + 1 : index + 3]
-        if beside and heights[index] > _MAX_HEIGHT_RATIO * float(np.median(beside)):
-            return f"{names[index]} is much taller than its neighbours"
-    return None
-
-
-def _height_px(outline: NDArray[np.float32]) -> float:
-    if len(outline) != 4:
-        return float(np.ptp(outline[:, 1]))
-    left, right = outline[3] - outline[0], outline[2] - outline[1]
-    return float((np.hypot(*left) + np.hypot(*right)) / 2)
 
 
 def split_by_group(films: Iterable[Film], share: float, seed: int) -> tuple[list[Film], list[Film]]:

@@ -39,7 +39,6 @@ class MaskedLoss:
         total, _ = self._loss(floats, batch)
         return total.sum(), total.detach()[:4] / len(batch["img"])
 
-
     def _on_labelled_bodies(
         self, features: list[torch.Tensor], batch: dict[str, torch.Tensor]
     ) -> torch.Tensor:

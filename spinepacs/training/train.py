@@ -6,7 +6,6 @@ up, so a run of any length ends annealed; a run that was stopped goes on from ``
 
 from __future__ import annotations
 
-import argparse
 import csv
 import logging
 import math
@@ -14,25 +13,32 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import torch
+from rich.console import Console
 from torch import nn
 
-from spinepacs.training.augment import centred, make_sample
+from spinepacs.errors import Permanent
+from spinepacs.training.augment import FilmCache, centred, make_sample
+from spinepacs.training.balance import balance, balance_table, write_balance
 from spinepacs.training.batches import TALL, Pool, collate, stream
+from spinepacs.training.config import TrainConfig, parse, record
 from spinepacs.training.dataset import (
     CLASS_NAMES,
     Film,
+    LabelsError,
     read_ap_corners,
     split_by_group,
-    suspicion,
     write_split,
 )
-from spinepacs.training.initialise import build_network, initialise
+from spinepacs.training.doubts import suspicion
+from spinepacs.training.initialise import WeightsError, build_network, initialise
+from spinepacs.training.leaks import find_leaks, without_leaks
+from spinepacs.training.merge import DataSet, read_data
 from spinepacs.training.network import MaskedLoss, MovingAverage, freeze, read_checkpoint, write_checkpoint
+from spinepacs.training.pools import SourcePool
 from spinepacs.training.workers import agreed, average_gradients, join, share_state
 
 log = logging.getLogger(__name__)
@@ -42,65 +48,6 @@ VALIDATION_SHARE = 0.2
 _CALIBRATION_FILMS = 48
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """What to train on, from what, for how long.
-
-    Attributes
-    ----------
-    out : Path
-        Folder for checkpoints, the split and the log; made when missing.  A ``last.pt`` in it is continued.
-    ap : Path or None
-        Folder of AP films with corner CSVs; a fifth of its groups is kept for validation.
-    synthetic : tuple of Path
-        YOLO-seg folders; films that appear later are taken up.
-    init : Path or None
-        OpenVINO folder of COCO weights; None starts from ``start`` or from random weights.
-    start : Path or None
-        Checkpoint of an earlier stage (``ema.pt``) whose weights this run begins with.
-    minutes : float
-        Wall-clock length of the whole run, stops excluded.
-    steps : int or None
-        Ends the run earlier, after this many batches; with ``minutes`` large, the way to repeat a run exactly.
-    real_share : float
-        Share of real films among those drawn while there are synthetic ones, 0 … 1.
-    learning_rate : float
-        AdamW's peak rate.
-    workers : int
-        Processes that train on batches of their own and average gradients: on a CPU three of one thread each do
-        more than twice the work of one with three threads.
-    threads : int
-        Torch's threads in each worker.
-    scale : float
-        Of the training images: 0.8 for a fast first stage, 1 for the last.
-    frozen : int
-        So many first layers keep the weights they start with, which saves an eighth of the time.
-    bf16 : bool
-        Mixed precision; helps only where the processor multiplies bfloat16 itself.
-    size : str
-        Ultralytics' model letter.
-    seed : int
-        Of the batches' random choices.
-    """
-
-    out: Path
-    ap: Path | None = None
-    synthetic: tuple[Path, ...] = ()
-    init: Path | None = None
-    start: Path | None = None
-    minutes: float = 60.0
-    steps: int | None = None
-    real_share: float = 0.4
-    learning_rate: float = 1e-3
-    workers: int = 1
-    threads: int = 2
-    scale: float = 1.0
-    frozen: int = 0
-    bf16: bool = False
-    size: str = "n"
-    seed: int = 0
-
-
 def real_films(folder: Path) -> tuple[list[Film], list[Film]]:
     """Training and validation films of an AP folder: split by group first, then doubtful labels are dropped."""
     parts = split_by_group(read_ap_corners(folder), VALIDATION_SHARE, SPLIT_SEED)
@@ -108,13 +55,14 @@ def real_films(folder: Path) -> tuple[list[Film], list[Film]]:
     return kept[0], kept[1]
 
 
-def _first_network(config: TrainConfig, pool: Pool, films: Sequence[Film]) -> nn.Module:
+def first_network(config: TrainConfig, cache: FilmCache, films: Sequence[Film]) -> nn.Module:
+    """The network that a run begins with: of an earlier stage, with the COCO weights, or untrained."""
     if config.start is not None:
         return read_checkpoint(config.start)
     if config.init is None:
         return build_network(len(CLASS_NAMES), config.size)
     chosen = list(films)[:: max(1, len(films) // _CALIBRATION_FILMS)][:_CALIBRATION_FILMS]
-    samples = [make_sample(film, pool.cache, TALL, centred(film, TALL), None) for film in chosen]
+    samples = [make_sample(film, cache, TALL, centred(film, TALL), None) for film in chosen]
     batches = [collate(samples[index : index + 8], TALL)["img"] for index in range(0, len(samples), 8)]
     return initialise(config.init, len(CLASS_NAMES), batches, config.size)
 
@@ -124,7 +72,8 @@ class _Run:
 
     def __init__(self, config: TrainConfig, network: nn.Module, rank: int = 0) -> None:
         self.rank = rank
-        self.config, self.network = config, network.to(memory_format=torch.channels_last)
+        self.config, self.device = config, torch.device(config.device)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
         self.average = MovingAverage(network)
         self.loss = MaskedLoss(network)
         freeze(network, config.frozen)
@@ -163,8 +112,9 @@ class _Run:
     def train_on(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
+        batch = {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
         image = batch["img"].contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             predictions = self.network(image)
         loss, parts = self.loss(predictions, batch)
         self.optimiser.zero_grad(set_to_none=True)
@@ -193,20 +143,61 @@ def train(config: TrainConfig) -> Path:
     ValueError
         There is nothing to train on.
     """
-    config.out.mkdir(parents=True, exist_ok=True)
-    films, held_back = real_films(config.ap) if config.ap else ([], [])
-    write_split(config.out / "split.csv", films, held_back)
-    if not Pool(films, config.synthetic, config.real_share).refresh():
-        raise ValueError("no labelled film to train on")
+    data = prepare(config)
+    if not _pool(config, data).refresh():
+        raise LabelsError("no labelled film to train on; give --data, --ap or --synthetic")
     if config.workers == 1:
-        _work(0, config, films, None)
+        _work(0, config, data, None)
     else:
         meeting = Path(tempfile.mkdtemp(prefix="spinepacs-train-")) / "meeting"
-        torch.multiprocessing.spawn(_work, args=(config, films, meeting), nprocs=config.workers)
+        torch.multiprocessing.spawn(_work, args=(config, data, meeting), nprocs=config.workers)
     return config.out / "ema.pt"
 
 
-def _work(rank: int, config: TrainConfig, films: Sequence[Film], meeting: Path | None) -> None:
+def films_of(config: TrainConfig) -> DataSet:
+    """Films of ``data``, or of ``ap``; those of ``synthetic`` are looked for while training runs."""
+    if config.data is not None:
+        return read_data(config.data)
+    training, validation = real_films(config.ap) if config.ap else ([], [])
+    return DataSet(tuple(training), tuple(validation), {})
+
+
+def prepare(config: TrainConfig) -> DataSet:
+    """Read the films, leave leaks out of training; write split, balance, leaks and the record of this start.
+
+    Raises
+    ------
+    LabelsError
+        Labels cannot be read.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    record(config)
+    data = without_leaks(films_of(config), config.out / "leaks.csv")
+    write_split(config.out / "split.csv", data.training, data.validation)
+    write_balance(config.out / "balance.csv", balance(data))
+    return data
+
+
+def check(data: DataSet) -> int:
+    """Print class balance, what is left out, and leaks; return 1 if there are any."""
+    screen = Console(width=None if sys.stdout.isatty() else 200)
+    screen.print(balance_table(balance(data)))
+    for line in data.left_out:
+        screen.print(f"left out: {line}", markup=False, soft_wrap=True)
+    leaks = find_leaks(data.training, data.validation)
+    for leak in leaks:
+        screen.print(f"leak: {leak}", markup=False, soft_wrap=True)
+    screen.print(f"{len(leaks)} leaks: such films are left out of training" if leaks else "no leak")
+    return int(bool(leaks))
+
+
+def _pool(config: TrainConfig, data: DataSet, part: tuple[int, int] = (0, 1)) -> Pool:
+    if config.data is not None and data.training:
+        return SourcePool(data.training, data.shares, part)
+    return Pool(data.training, config.synthetic, config.real_share, part)
+
+
+def _work(rank: int, config: TrainConfig, data: DataSet, meeting: Path | None) -> None:
     """One worker's whole run; worker 0 also keeps the average, the log and the checkpoints."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(config.threads)
@@ -214,8 +205,8 @@ def _work(rank: int, config: TrainConfig, films: Sequence[Film], meeting: Path |
     cv2.setNumThreads(1)
     if meeting is not None:
         join(meeting, rank, config.workers)
-    pool = Pool(films, config.synthetic, config.real_share, part=(rank, config.workers))
-    run = _Run(config, _first_network(config, pool, films).train(), rank)
+    pool = _pool(config, data, (rank, config.workers))
+    run = _Run(config, first_network(config, pool.cache, data.training).train(), rank)
     if (config.out / "last.pt").is_file():
         run.resume(config.out / "last.pt")
     share_state(run.network, config.workers)
@@ -226,7 +217,7 @@ def _work(rank: int, config: TrainConfig, films: Sequence[Film], meeting: Path |
 
 def _loop(run: _Run, pool: Pool, save_every_s: float = 180.0, log_every: int = 25) -> None:
     seed = run.config.seed * run.config.workers + run.rank
-    images, sums, saved_s, mark = 0, torch.zeros(4), run.used_s, time.monotonic()
+    images, sums, saved_s, mark = 0, torch.zeros(4, device=run.device), run.used_s, time.monotonic()
     for batch in stream(pool, seed, run.step, run.config.scale):
         sums += run.train_on(batch) * len(batch["img"])
         images += len(batch["img"])
@@ -236,7 +227,7 @@ def _loop(run: _Run, pool: Pool, save_every_s: float = 180.0, log_every: int = 2
         if run.step % log_every == 0:
             if run.rank == 0:
                 _write_log(run, images * run.config.workers, sums / images)
-            images, sums = 0, torch.zeros(4)
+            images, sums = 0, torch.zeros_like(sums)
         if run.used_s - saved_s > save_every_s:
             if run.rank == 0:
                 run.save()
@@ -261,27 +252,19 @@ def _write_log(run: _Run, images: int, parts: torch.Tensor) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints the path of the trained checkpoint."""
-    parser = argparse.ArgumentParser(description="Train YOLO11-seg on labelled spine films.")
-    parser.add_argument("--ap", type=Path, help="folder of AP films with corners.csv and films.csv")
-    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="YOLO-seg folders")
-    parser.add_argument("--init", type=Path, help="OpenVINO folder of COCO weights")
-    parser.add_argument("--start", type=Path, help="checkpoint (.pt) of an earlier stage")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
-    parser.add_argument("--minutes", type=float, default=60.0, help="length of the run")
-    parser.add_argument("--steps", type=int, help="end after so many batches")
-    parser.add_argument(
-        "--real-share", type=float, default=0.4, help="share of real films beside synthetic ones"
-    )
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each worker")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the training images")
-    parser.add_argument("--frozen", type=int, default=0, help="first layers that are not trained")
-    parser.add_argument("--bf16", action="store_true", help="mixed precision, where the processor has it")
-    parser.add_argument("--size", default="n", choices="nsmlx")
-    parser.add_argument("--seed", type=int, default=0)
-    given = vars(parser.parse_args(arguments))
-    trained = train(TrainConfig(**{**given, "synthetic": tuple(given["synthetic"])}))
+    config, only_check = parse(arguments)
+    try:
+        if only_check:
+            return check(films_of(config))
+        if config.recipe == "seed":
+            from spinepacs.training.seed_recipe import train_seed
+
+            trained = train_seed(config, prepare(config))
+        else:
+            trained = train(config)
+    except (Permanent, WeightsError) as error:
+        sys.stderr.write(f"spinepacs: {error}\n")
+        return 2
     sys.stdout.write(f"{trained}\n")
     return 0
 

@@ -22,9 +22,11 @@ def data_folder() -> Path:
 
 @pytest.fixture
 def coco_weights() -> Path:
-    folder = data_folder() / "weights" / "yolo11n-coco-int8-openvino"
+    """OpenVINO folder of the COCO detector: $SPINEPACS_COCO_WEIGHTS, else below the data folder."""
+    given = os.environ.get("SPINEPACS_COCO_WEIGHTS")
+    folder = Path(given) if given else data_folder() / "weights" / "yolo11n-coco-int8-openvino"
     if not folder.is_dir():
-        pytest.skip(f"the COCO weights are not at {folder}; set SPINEPACS_DATA")
+        pytest.skip(f"the COCO weights are not at {folder}; set SPINEPACS_COCO_WEIGHTS to their folder")
     return folder
 
 
@@ -46,7 +48,10 @@ def ap_folder(tmp_path: Path) -> Path:
         for number in range(6):
             name = f"ap-{number}.png"
             film_table.writerow((name, number // 2, 100, 300))
-            image = np.full((300, 100), 60, np.uint8)
+            noise = np.random.default_rng(number).integers(
+                0, 120, (30, 10), np.uint8
+            )  # else all would look alike
+            image = cv2.resize(noise, (100, 300), interpolation=cv2.INTER_CUBIC)
             for k, level in enumerate(levels):
                 top, bottom = 10 + 16 * k, 22 + 16 * k
                 image[top:bottom, 35:65] = 190

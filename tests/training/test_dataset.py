@@ -16,9 +16,9 @@ from spinepacs.training.dataset import (
     read_lateral_corners,
     read_yolo_seg,
     split_by_group,
-    suspicion,
     write_split,
 )
+from spinepacs.training.doubts import suspicion
 
 
 def test_the_classes_are_the_levels_in_order() -> None:

@@ -1,0 +1,255 @@
+"""Read one data set of a merged set: YOLO-seg folders of any layout, COCO JSON, our corner tables.
+
+A YOLO-seg data set is a folder with ``data.yaml`` (or ``data.json``) and films below any ``images`` folder, each with
+its label at the same place below ``labels``.  That covers Ultralytics' own layout (``images/train``,
+``labels/train``), Roboflow's YOLOv8 and YOLO11 exports (``train/images``, ``train/labels``) and the flat one of the
+film generator.  The part of the data set's own split is read from the folder names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from spinepacs.settings import Regex
+from spinepacs.training.classmap import ClassMap
+from spinepacs.training.dataset import (
+    Film,
+    LabelledBody,
+    LabelsError,
+    image_size_px,
+    read_ap_corners,
+    read_lateral_corners,
+    yolo_outlines,
+)
+
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"))
+PARTS = {
+    "train": "train",
+    "valid": "validation",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+ROBOFLOW_GROUP = r"^(.+?)(?:_(?:png|jpe?g|bmp|tiff?|webp))?\.rf\.[0-9A-Za-z]+$"
+"""Roboflow's exports name the augmented copies of FILM.jpg FILM_jpg.rf.HASH.jpg: they must stay together."""
+_MOST_PROBLEMS = 20
+
+
+class Source(BaseModel):
+    """One ``[[source]]`` of ``data.toml``.
+
+    Attributes
+    ----------
+    name : str
+        Short name for tables, the class map and error messages.
+    kind : str
+        ``yolo-seg``, ``coco``, ``ap-corners`` or ``lateral-corners``.
+    path : Path
+        Folder of the data set (for COCO also a JSON file), relative to ``data.toml``.
+    images : Path or None
+        COCO only: folder of the films where they are not found beside the JSON.
+    view : str
+        What the films show: ``ap``, ``lateral`` …; corner tables and the generator's films know it themselves.
+    split : str
+        ``group``: held back by group with the file's share and seed; ``given``: the data set's own train and valid
+        (its test part is left alone); ``train`` or ``validation``: all films.
+    group : str or None
+        Regular expression on the file name without suffix; its first bracket is the group (patient, day).
+    share : float or None
+        Weight of this source among the drawn films; without any, films are drawn evenly.
+    skip_damaged : bool
+        Leave damaged films out and report them, instead of refusing the data set.
+    drop_doubtful : bool or None
+        Leave out films whose labels contradict themselves; as a rule for the corner tables only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    kind: Literal["yolo-seg", "coco", "ap-corners", "lateral-corners"]
+    path: Path
+    images: Path | None = None
+    view: str = "unknown"
+    split: Literal["group", "given", "train", "validation"] = "group"
+    group: Regex | None = None
+    share: Annotated[float, Field(gt=0)] | None = None
+    skip_damaged: bool = False
+    drop_doubtful: bool | None = None
+
+
+@dataclass(frozen=True)
+class RawFilm:
+    """A film as its data set has it: outlines (float32 (n, 2), native px) by class name, part of its own split."""
+
+    path: Path
+    size_px: tuple[int, int]
+    outlines: tuple[tuple[str, NDArray[np.float32]], ...]
+    part: str = ""
+    view: str = ""
+    group: str = ""
+
+
+@dataclass
+class Reading:
+    """What came out of one source: films with the part of the data set's own split, and what was left out and why."""
+
+    films: list[tuple[Film, str]]
+    left_out: list[str]
+
+
+def read_source(source: Source, class_map: ClassMap) -> Reading:
+    """Read a source into films.
+
+    Raises
+    ------
+    LabelsError
+        Anything is missing, damaged or of an unknown class; every finding has its line in the message.
+    """
+    if source.kind in ("ap-corners", "lateral-corners"):
+        read = read_ap_corners if source.kind == "ap-corners" else read_lateral_corners
+        return Reading([(_renamed(film, source), "") for film in read(source.path)], [])
+    from spinepacs.training.coco import read_coco
+
+    names, raw, problems = read_yolo(source.path) if source.kind == "yolo-seg" else read_coco(source)
+    unknown = _unknown_classes(raw, class_map)
+    if unknown or (problems and not source.skip_damaged):
+        raise LabelsError(_report(source, unknown + problems))
+    unlabelled = class_map.unlabelled(names)
+    films = [_film(film, source, class_map, unlabelled) for film in raw]
+    return Reading(list(zip(films, [film.part for film in raw], strict=True)), problems)
+
+
+def _report(source: Source, problems: Sequence[str]) -> str:
+    more = len(problems) - _MOST_PROBLEMS
+    tail = [f"… and {more} more"] if more > 0 else []
+    head = f"source {source.name}: {len(problems)} problems (skip_damaged = true leaves damaged films out)"
+    return "\n".join([head, *problems[:_MOST_PROBLEMS], *tail])
+
+
+def _unknown_classes(raw: Iterable[RawFilm], class_map: ClassMap) -> list[str]:
+    counts: Counter[str] = Counter()
+    first: dict[str, Path] = {}
+    for film in raw:
+        for name, _ in film.outlines:
+            if not class_map.knows(name):
+                counts[name] += 1
+                first.setdefault(name, film.path)
+    return [class_map.missing(name, first[name], count) for name, count in counts.items()]
+
+
+def _film(raw: RawFilm, source: Source, class_map: ClassMap, unlabelled: frozenset[int]) -> Film:
+    levels = [(class_map.level(name), outline) for name, outline in raw.outlines]
+    bodies = tuple(LabelledBody(level, outline) for level, outline in levels if level is not None)
+    group = raw.group or _group(raw.path.stem, source.group)
+    return Film(raw.path, *raw.size_px, group, raw.view or source.view, bodies, unlabelled, source.name)
+
+
+def _renamed(film: Film, source: Source) -> Film:
+    group = _group(film.path.stem, source.group) if source.group else film.group
+    return replace(film, source=source.name, group=group)
+
+
+def _group(stem: str, pattern: str | None) -> str:
+    match = re.search(pattern or ROBOFLOW_GROUP, stem)
+    return str(match.group(1) if match.re.groups else match.group()) if match else stem
+
+
+def gather(paths: Iterable[Path], read: Callable[[Path], RawFilm | None]) -> tuple[list[RawFilm], list[str]]:
+    """Read every path; return the films, and one sentence for each that is damaged."""
+    films, problems = [], []
+    for path in paths:
+        try:
+            film = read(path)
+        except LabelsError as error:
+            problems.append(str(error))
+        else:
+            films += [film] if film else []
+    return films, problems
+
+
+def part_of(path: Path) -> str:
+    """Part of the data set's own split, from the first word of the path that names one; else empty."""
+    words = re.split(r"[^a-z]+", path.as_posix().lower())
+    return next((PARTS[word] for word in words if word in PARTS), "")
+
+
+def read_yolo(folder: Path) -> tuple[list[str], list[RawFilm], list[str]]:
+    """Class names, films and problems of a YOLO-seg data set of any layout; see the module.
+
+    A film without a label file has no vertebra, as Ultralytics has it; a label without film is a problem.
+    """
+    names = _yolo_names(folder)
+    films = sorted(path for path in folder.rglob("*") if _is_film(path.relative_to(folder)))
+    if not films:
+        raise LabelsError(
+            f"{folder}: no film below an 'images' folder; YOLO-seg keeps images/ beside labels/"
+        )
+    raw, problems = gather(films, lambda path: _read_yolo_film(path, folder, names))
+    labels = {path for path in folder.rglob("*.txt") if "labels" in path.relative_to(folder).parts[:-1]}
+    orphans = labels - {_beside(path, "labels", ".txt") for path in films}
+    lone = [f"{path}: no image of that name; remove the label, or add the image" for path in sorted(orphans)]
+    return list(names), raw, problems + [line for line in lone if not line.endswith("classes.txt")]
+
+
+def _is_film(inside: Path) -> bool:
+    return inside.suffix.lower() in IMAGE_SUFFIXES and "images" in inside.parts[:-1]
+
+
+def _beside(image: Path, folder: str, suffix: str) -> Path:
+    """Path with its last ``images`` folder replaced, as Ultralytics finds a label."""
+    parts = list(image.parts)
+    last = len(parts) - 1 - parts[::-1].index("images")
+    parts[last] = folder
+    return Path(*parts).with_suffix(suffix)
+
+
+def _read_yolo_film(path: Path, folder: Path, names: Sequence[str]) -> RawFilm | None:
+    label, truth_path = _beside(path, "labels", ".txt"), _beside(path, "truth", ".json")
+    truth: dict[str, Any] = {}
+    if truth_path.parent.is_dir():  # the film generator's; it writes the truth last
+        if not truth_path.is_file():
+            return None
+        truth = json.loads(truth_path.read_text(encoding="utf-8"))
+    size_px = image_size_px(path)
+    numbered = yolo_outlines(label, size_px, len(names)) if label.is_file() else []
+    outlines = tuple((names[number], outline) for number, outline in numbered)
+    view, group = str(truth.get("view", "")).lower(), str(truth.get("group", ""))
+    return RawFilm(path, size_px, outlines, part_of(path.relative_to(folder).parent), view, group)
+
+
+def _yolo_names(folder: Path) -> tuple[str, ...]:
+    for name in ("data.yaml", "data.yml", "data.json"):
+        path = folder / name
+        if path.is_file():
+            return _names_of(path)
+    raise LabelsError(f"{folder}: neither data.yaml nor data.json is there; one must list the class names")
+
+
+def _names_of(path: Path) -> tuple[str, ...]:
+    text = path.read_text(encoding="utf-8")
+    try:
+        names = (json.loads(text) if path.suffix == ".json" else _yaml(text))["names"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabelsError(
+            f"{path}: holds no 'names' that can be read ({error}); list the classes there"
+        ) from error
+    return tuple(map(str, names.values() if isinstance(names, dict) else names))
+
+
+def _yaml(text: str) -> Any:
+    import yaml  # type: ignore[import-untyped]  # comes without stubs
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
