@@ -140,7 +140,7 @@ class SelectionSettings(_Section):
 class ModelSettings(_Section):
     """The model that reads the films."""
 
-    folder: Path = Field(default_factory=lambda: shipped("models", "spine-v0"))
+    folder: Path = Field(default_factory=lambda: shipped("models", "spine"))
     """Folder with model.onnx and manifest.toml."""
     precision: Literal["auto", "fp32", "int8"] = "auto"
     """Which of the folder's models is run: auto takes the int8 one where the processor is made for it."""

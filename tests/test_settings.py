@@ -98,4 +98,4 @@ def test_settings_do_not_change():
 
 def test_what_is_shipped_is_there():
     assert shipped("config", "grading.toml").is_file()
-    assert shipped("models", "spine-v0", "manifest.toml").is_file()
+    assert shipped("models", "spine", "manifest.toml").is_file()

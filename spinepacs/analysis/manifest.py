@@ -17,6 +17,7 @@ Any other key (training data, metrics) is for people.
 from __future__ import annotations
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class Manifest:
         Of ``model.onnx``, lower-case hexadecimal.
     int8_sha256
         Of ``model-int8.onnx``; empty where the model has none.
+    int8_loss
+        What it loses beside ``model.onnx``: points (of 100) of the outlines' mAP50-95; infinite where not measured.
     localisation
         Error of the endplates by view; measures on other views have no uncertainty.
     """
@@ -72,6 +75,7 @@ class Manifest:
     sha256: str
     window_body_px: float = 0.0
     int8_sha256: str = ""
+    int8_loss: float = math.inf
     localisation: Mapping[View, Localisation] = field(default_factory=dict)
 
     @classmethod
@@ -112,6 +116,7 @@ class Manifest:
             sha256=str(data["sha256"]).lower(),
             window_body_px=float(data.get("window_body_px", 0)),
             int8_sha256=str(data.get("int8", {}).get("sha256", "")).lower(),
+            int8_loss=float(data.get("int8", {}).get("loss_map50_95", math.inf)),
             localisation={
                 View(view): Localisation.from_table(table)
                 for view, table in data.get("localisation", {}).items()

@@ -2,6 +2,7 @@ import hashlib
 
 import pytest
 
+from spinepacs.analysis import segment
 from spinepacs.analysis.manifest import Manifest
 from spinepacs.analysis.segment import Segmenter, multiplies_int8
 from spinepacs.anatomy import Level
@@ -78,7 +79,9 @@ def test_a_manifest_that_is_no_toml_is_refused(tmp_path):
         Manifest.load(tmp_path)
 
 
-def test_the_int8_model_is_checked_and_named_in_the_version(tmp_path):
+@pytest.mark.parametrize("loss", [0.3, 0.7])
+def test_the_int8_model_is_checked_and_named_in_the_version(tmp_path, monkeypatch, loss):
+    monkeypatch.setattr(segment, "multiplies_int8", lambda: True)
     folder = models.write_model(tmp_path / "m", PHANTOM)
     weights = (folder / "model.onnx").read_bytes()
     with pytest.raises(BadModel, match=r"model-int8\.onnx: cannot be read"):
@@ -87,10 +90,12 @@ def test_the_int8_model_is_checked_and_named_in_the_version(tmp_path):
     with pytest.raises(BadModel, match=r"model-int8\.onnx: sha256"):
         Segmenter.open(folder, threads=1, precision="int8")
     with (folder / "manifest.toml").open("a", encoding="utf-8") as manifest:
-        manifest.write(f'\n[int8]\nsha256 = "{hashlib.sha256(weights).hexdigest()}"\n')
+        manifest.write(
+            f'\n[int8]\nsha256 = "{hashlib.sha256(weights).hexdigest()}"\nloss_map50_95 = {loss}\n'
+        )
     assert Segmenter.open(folder, threads=1, precision="int8").model_version == "1+int8"
     assert Segmenter.open(folder, threads=1, precision="fp32").model_version == "1"
-    chosen = "1+int8" if multiplies_int8() else "1"
+    chosen = "1+int8" if loss <= 0.5 else "1"
     assert Segmenter.open(folder, threads=1).model_version == chosen
 
 

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]  # Ultralytics' and torch's own warnings
 
-DEFAULT_MODEL = shipped("models", "spine-v0")
+DEFAULT_MODEL = shipped("models", "spine")
 DEMO_FILMS = sorted(shipped("demo", "films").rglob("*.dcm"))[:4]
 
 

@@ -37,7 +37,7 @@ from spinepacs.training.evaluate_report import worst_first, write_report
 from spinepacs.training.metrics import FilmResult, summary
 
 REPOSITORY = Path(__file__).parents[2]
-MODEL = REPOSITORY / "models" / "spine-v0"
+MODEL = REPOSITORY / "models" / "spine"
 
 
 class PaintedSegmenter(RememberingSegmenter):
