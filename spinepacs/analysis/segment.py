@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from spinepacs.analysis.decode import Candidates, decode
 from spinepacs.analysis.gaps import GAP_SCORE, Gap
+from spinepacs.analysis.label import label
 from spinepacs.analysis.manifest import Manifest, checked_weights
 from spinepacs.analysis.normalise import input_shape, to_input
 from spinepacs.analysis.outline import mask_outline
 from spinepacs.analysis.windows import join, placed, plan_windows
 from spinepacs.anatomy import Level
 from spinepacs.errors import BadModel
-from spinepacs.findings import SURE_SCORE, Detection
+from spinepacs.findings import SURE_SCORE, Detection, Spine
 from spinepacs.geometry import Letterbox, Outline
+from spinepacs.study import View
 
 Precision = Literal["auto", "fp32", "int8"]
 Step = Callable[[str], AbstractContextManager[None]]
@@ -98,13 +100,20 @@ class Segmenter:
         """Version of the model, as the manifest has it; the int8 model answers a little differently and says so."""
         return f"{self.manifest.version}+int8" if self._int8 else self.manifest.version
 
-    def detect(self, display: NDArray[np.uint8], step: Step = untimed) -> tuple[Detection, ...]:
+    def detect(
+        self, display: NDArray[np.uint8], view: View = View.UNKNOWN, step: Step = untimed
+    ) -> tuple[Detection, ...]:
         """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
+
+        AP films are read as a whole only: windows were measured to find nothing more on them
+        (docs/decisions/0004-a-closer-look.md).
 
         Parameters
         ----------
         display
             (rows, columns) uint8, bright bone on dark ground, square pixels.
+        view
+            As the header states it; if it does not, the first look tells.
         step
             Called with ``normalise``, ``infer`` and ``segment``, once for each look.
 
@@ -113,6 +122,8 @@ class Segmenter:
         Detections in native px, best first; empty where there is no vertebra.
         """
         found = self.detect_whole(display, step)
+        if _is_ap(view, found):
+            return found
         return join(found, self.detect_closer(display, found, step))
 
     def detect_whole(self, display: NDArray[np.uint8], step: Step = untimed) -> tuple[Detection, ...]:
@@ -220,6 +231,13 @@ class Segmenter:
             box_px=letterbox.to_native(box).ravel(),
             outline=Outline(letterbox.to_native(points)),
         )
+
+
+def _is_ap(view: View, found: Sequence[Detection]) -> bool:
+    if view is View.UNKNOWN:
+        spine = label(found, view, None)
+        return isinstance(spine, Spine) and spine.view is View.AP
+    return view is View.AP
 
 
 def scaled(detection: Detection, factor: NDArray[np.float64]) -> Detection:

@@ -33,7 +33,7 @@ def find_spine(
         All detections, native px: those of the spine and those that it has no place for.
     """
     display, factor = with_square_pixels(film.display, film.spacing)
-    found = _native(segmenter.detect(display, step), factor)
+    found = _native(segmenter.detect(display, film.view, step), factor)
     with step("label"):
         spine = label(found, film.view, film.anterior_left, film.body_part)
     if isinstance(spine, Refusal) or not spine.missing:
