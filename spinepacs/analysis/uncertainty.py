@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from spinepacs.analysis.plates import BACK, FRONT, MIDDLE, Array, along, footwards, length
+from spinepacs.analysis.plates import BACK, FRONT, Array, along, footwards, length
 from spinepacs.anatomy import Level, Region
 from spinepacs.findings import Spine
 from spinepacs.measures import Quantity
@@ -23,8 +23,8 @@ Formula = Callable[[Array], Mapping[Quantity, Array]]
 """(…, K, 3, 2) plates to values (…) by quantity."""
 
 MODES = ("shift", "tilt", "bow", "slide", "stretch")
-"""How a plate can be wrong: moved away from its body; turned, the front away from the body; its middle alone away from
-the body; moved along itself to the back; longer. They are close to independent of each other."""
+"""How a plate can be wrong: moved away from its body (the mean of front, middle and back); turned, the front away from
+the body; bent, the middle away from the body; moved along itself to the back; longer. Independent of each other."""
 _STEP = 2e-3
 """Of the differences, as a share of the plate's length."""
 
@@ -143,7 +143,7 @@ def _moves(plates: Array, sides: Sequence[int]) -> Array:
     )  # how far front, middle and back go away from the body, and backwards
     weights[0, 0] = 1
     weights[1, 0, (FRONT, BACK)] = 0.5, -0.5
-    weights[2, 0, MIDDLE] = 1
+    weights[2, 0] = -1 / 3, 2 / 3, -1 / 3
     weights[3, 1] = 1
     weights[4, 1, (FRONT, BACK)] = -0.5, 0.5
     way = np.einsum("mdp,dnkx->mnkpx", weights, np.stack([away, backwards]))
