@@ -256,18 +256,20 @@ def check(config: Path) -> None:
     "--count", required=True, type=click.IntRange(min=1), help="Films in all; those that are there are kept."
 )
 @click.option("--seed", required=True, type=click.IntRange(min=0), help="The same seed draws the same films.")
-def synthesise(meshes: Path, out: Path, count: int, seed: int) -> None:
+@click.option("--dicom", is_flag=True, help="Write every film as DICOM DX with its truth beside it, too.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
+def synthesise(meshes: Path, out: Path, count: int, seed: int, dicom: bool, workers: int) -> None:
     """Draw synthetic spine films with exact labels from anatomical surfaces (needs the extra "train")."""
     try:
+        from spinepacs.training.synthesise import Run
         from spinepacs.training.synthesise import synthesise as draw
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error.name} is not there: pip install 'spinepacs[train]'") from error
 
     with Progress(*_BAR, console=_stderr) as progress:
         task = progress.add_task("drawing films", total=count)
-        drawn = draw(
-            meshes, out, count, seed, on_film=lambda number: progress.update(task, completed=number + 1)
-        )
+        run = Run(meshes, out, seed, dicom)
+        drawn = draw(run, count, workers=workers, on_film=lambda _: progress.advance(task))
     click.echo(f"{drawn} films drawn; {out}")
 
 

@@ -5,6 +5,8 @@ Everything in a file follows from the film and its study, UIDs included, so the 
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from spinepacs.training.film_truth import Film
+from spinepacs.training.film_truth import Film, truth_record
 
 BITS = 12
 # Region of a film -> BodyPartExamined (PS3.16 annex L) and its SNOMED CT code (CID 4009).
@@ -29,7 +31,11 @@ BODY_PARTS = {
     "lumbar": ("LSPINE", "122496007", "Lumbar spine"),
 }
 # View of a film -> ViewPosition (PS3.3 C.8.11.5) and its SNOMED CT code (CID 4010).
-VIEWS = {"lateral": ("LL", "399173006", "left lateral"), "ap": ("AP", "399348003", "antero-posterior")}
+VIEWS = {
+    "lateral": ("LL", "399173006", "left lateral"),
+    "ap": ("AP", "399348003", "antero-posterior"),
+    "oblique": ("", "399182000", "oblique"),  # from either side, so that no defined term fits
+}
 # Side the patient faces -> direction of rows and columns.
 ORIENTATIONS = {"right": ["A", "F"], "left": ["P", "F"], "front": ["L", "F"]}
 
@@ -64,7 +70,7 @@ def _add_study(ds: Dataset, study: StudyLabel, film: Film, number: int) -> None:
     ds.SeriesInstanceUID = stable_uid(study.key, "series", str(number))
     ds.SOPInstanceUID = stable_uid(study.key, "image", str(number))
     ds.PatientName, ds.PatientID = study.patient_name, study.patient_id
-    ds.PatientBirthDate, ds.PatientSex = "19700101", "O"
+    ds.PatientBirthDate, ds.PatientSex = "19700101", film.patient.get("sex", "O")
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = study.date
     ds.StudyTime = ds.SeriesTime = ds.AcquisitionTime = ds.ContentTime = study.time
     ds.ReferringPhysicianName, ds.AccessionNumber, ds.StudyID = "", f"{study.patient_id}-A", "1"
@@ -83,7 +89,9 @@ def _add_geometry(ds: Dataset, film: Film) -> None:
     ds.BodyPartExamined, ds.AnatomicRegionSequence = part, _code(code, meaning)
     ds.ImageLaterality = "U"
     view, code, meaning = VIEWS[film.view]
-    ds.ViewPosition, ds.ViewCodeSequence = view, _code(code, meaning)
+    if view:
+        ds.ViewPosition = view
+    ds.ViewCodeSequence = _code(code, meaning)
     ds.PatientOrientation = ORIENTATIONS[film.facing]
     ds.PositionerType = "NONE"
     camera = film.camera
@@ -135,3 +143,14 @@ def write_dx(film: Film, path: Path, study: StudyLabel, number: int = 1) -> None
     ds.compress(JPEG2000Lossless, generate_instance_uid=False, encoding_plugin="pylibjpeg")
     path.parent.mkdir(parents=True, exist_ok=True)
     ds.save_as(path, enforce_file_format=True)
+
+
+def write_study(film: Film, folder: Path, name: str, seed: int) -> None:
+    """Write a film as a study of its own, folder/NAME.dcm, with its truth beside it, folder/NAME.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    study = StudyLabel(key=name, patient_id=name.removeprefix("syn-"), description=f"{film.region} spine".upper())
+    record = json.dumps(truth_record(film, name, seed), separators=(",", ":"))
+    (folder / f"{name}.json").write_text(record + "\n", encoding="utf-8")
+    part = folder / f".{name}.dcm.part"
+    write_dx(film, part, study)
+    os.replace(part, folder / f"{name}.dcm")

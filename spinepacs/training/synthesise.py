@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from spinepacs.training.film_anatomy import LEVELS, Anatomy, load_anatomy
 from spinepacs.training.film_body import build_body, metal_solids, sign_solids, vessels
 from spinepacs.training.film_build import Build, draw_build, with_lumbar
 from spinepacs.training.film_clutter import clutter
+from spinepacs.training.film_dicom import write_study
 from spinepacs.training.film_flesh import Tissue, draw_tissue
 from spinepacs.training.film_implants import Metal, implants
 from spinepacs.training.film_look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
 from spinepacs.training.film_measures import body_signs, patient_record, slips
-from spinepacs.training.film_mesh import Floats
+from spinepacs.training.film_mesh import Floats, Image
 from spinepacs.training.film_pose import Pose, draw_pose, rotation
 from spinepacs.training.film_rough import roughen
 from spinepacs.training.film_signs import signs
@@ -44,7 +47,7 @@ logger = logging.getLogger(__name__)
 class Plan:
     """A kind of film: share of the mix, the levels framed, margins (mm, low and high) above, below and beside them.
 
-    view: "lateral", "ap" or "oblique". curves: (usual, at times) strength of scoliosis, see `draw_curve`.
+    view: "lateral", "ap" or "oblique".
     """
 
     region: str
@@ -78,10 +81,10 @@ PLANS = (
 )
 
 
-def choose_plan(rng: np.random.Generator) -> Plan:
+def choose_plan(rng: np.random.Generator, plans: tuple[Plan, ...] = PLANS) -> Plan:
     """Draw the kind of a film."""
-    shares = np.array([plan.share for plan in PLANS])
-    return PLANS[int(rng.choice(len(PLANS), p=shares / shares.sum()))]
+    shares = np.array([plan.share for plan in plans])
+    return plans[int(rng.choice(len(plans), p=shares / shares.sum()))]
 
 
 def _ends(plan: Plan, count: int, rng: np.random.Generator, cut: bool) -> tuple[int, int]:
@@ -147,17 +150,26 @@ def turned(pose: Pose, view: str, rng: np.random.Generator) -> Pose:
     return replace(pose, rotations=turn @ pose.rotations, centres=pose.centres @ turn.T)
 
 
-def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True) -> Film:
-    """Draw one film of a patient; decorate: with grid, collimation, letters and, half of the time, mirrored."""
+def _shadow(patient: Patient, camera: Camera, shift: Floats, rng: np.random.Generator) -> Image:
+    """Return the attenuation along every ray through the patient, (H, W) float32."""
     anatomy, pose = patient.anatomy, patient.pose
-    camera, shift = _frame(plan, pose, rng, decorate)
     solids = build_body(anatomy, pose, patient.tissue, patient.build, rng)
     solids += metal_solids(patient.metal.meshes)
     solids += sign_solids(signs(anatomy, pose, patient.metal.caged), patient.tissue)
     solids = [replace(s, vertices=s.vertices + shift) for s in solids]
     branches = [replace(v, line=v.line + shift) for v in vessels(anatomy, pose, patient.tissue, rng)]
+    return attenuation(solids, branches, camera)
+
+
+def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True) -> Film:
+    """Draw one film of a patient.
+
+    decorate: with clothing, grid, collimation, letters, other people's processing and, half of the time, mirrored.
+    """
+    anatomy, pose = patient.anatomy, patient.pose
+    camera, shift = _frame(plan, pose, rng, decorate)
+    shadow = _shadow(patient, camera, shift, rng)
     look = draw_look(rng, plan.lateral, plan.region)
-    shadow = attenuation(solids, branches, camera)
     if decorate:
         shadow += clutter(camera.shape_px, camera.spacing_mm, rng)
     density = expose(shadow, look, camera.spacing_mm, rng)
@@ -178,23 +190,20 @@ def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: 
     pixels = finish(value, rng, packed=decorate)
     if decorate:
         stamp(pixels, rng, plan.lateral)
-    levels = {t.level for t in shown}
-    return Film(
-        pixels,
-        value,
-        plan.view,
-        plan.region,
-        facing,
-        camera,
-        tuple(shown),
-        disc_heights(anatomy, pose, plan.lateral, levels),
-        {disc: step for disc, step in slips(anatomy, pose).items() if levels.issuperset(disc.split("/"))},
-        {
-            n: body_signs(s, pose.scale)
-            for n, s in zip(anatomy.levels, pose.shapes, strict=True)
-            if n in levels
-        },
-        patient_record(anatomy, pose, patient.build, patient.metal.caged),
+    return _with_truth(Film(pixels, value, plan.view, plan.region, facing, camera, tuple(shown), {}), patient)
+
+
+def _with_truth(film: Film, patient: Patient) -> Film:
+    """Return the film with what is true of its patient, as far as the film shows the levels."""
+    anatomy, pose = patient.anatomy, patient.pose
+    levels = {t.level for t in film.truths}
+    shapes = zip(anatomy.levels, pose.shapes, strict=True)
+    return replace(
+        film,
+        disc_mm=disc_heights(anatomy, pose, film.camera.lateral, levels),
+        slips={disc: row for disc, row in slips(anatomy, pose).items() if levels.issuperset(disc.split("/"))},
+        signs={name: body_signs(shape, pose.scale) for name, shape in shapes if name in levels},
+        patient=patient_record(anatomy, pose, patient.build, patient.metal.caged),
     )
 
 
@@ -203,38 +212,80 @@ def film_name(seed: int, index: int) -> str:
     return f"syn-{seed:04d}-{index:06d}"
 
 
+@dataclass(frozen=True)
+class Run:
+    """What every process of a run needs. dicom: write DX files too. plans: the mix to draw from."""
+
+    meshes_dir: Path
+    out_dir: Path
+    seed: int
+    dicom: bool = False
+    plans: tuple[Plan, ...] = PLANS
+
+
+def _is_drawn(run: Run, index: int) -> bool:
+    name = film_name(run.seed, index)
+    there = (run.out_dir / "truth" / f"{name}.json").is_file()
+    return there and (not run.dicom or (run.out_dir / "dicom" / f"{name}.dcm").is_file())
+
+
+def _draw(run: Run, anatomy: Anatomy, index: int) -> int:
+    """Draw and write one film of a run; return its index."""
+    rng, name = np.random.default_rng([run.seed, index]), film_name(run.seed, index)
+    plan = choose_plan(rng, run.plans)
+    film = draw_film(draw_patient(anatomy, rng, plan), plan, rng)
+    if run.dicom:
+        write_study(film, run.out_dir / "dicom", name, run.seed)
+    write_film(film, run.out_dir, name, run.seed)
+    return index
+
+
+_process: dict[str, tuple[Run, Anatomy]] = {}
+
+
+def _begin(run: Run) -> None:
+    """Load the donor once in each process of a pool; the pool is what uses the processors, not OpenCV."""
+    cv2.setNumThreads(1)
+    _process["run"] = (run, load_anatomy(run.meshes_dir))
+
+
+def _draw_here(index: int) -> int:
+    return _draw(*_process["run"], index)
+
+
+def _indices(run: Run, missing: list[int], workers: int) -> Iterator[int]:
+    """Draw the missing films in one or several processes; yield the index of each when it is written."""
+    if workers == 1:
+        anatomy = load_anatomy(run.meshes_dir)
+        yield from (_draw(run, anatomy, index) for index in missing)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _begin, (run,)) as pool:
+        yield from pool.imap_unordered(_draw_here, missing)
+
+
 def synthesise(
-    meshes_dir: Path,
-    out_dir: Path,
-    count: int,
-    seed: int,
-    *,
-    part: int = 0,
-    parts: int = 1,
-    on_film: Callable[[int], None] | None = None,
+    run: Run, count: int, *, workers: int = 1, on_film: Callable[[int], None] | None = None
 ) -> int:
-    """Draw the films 0 .. count - 1 of a seed that out_dir does not hold yet; return how many were drawn.
+    """Draw the films 0 .. count - 1 of a run that its folder does not hold yet; return how many were drawn.
 
     Writes images/NAME.png (8-bit grey), labels/NAME.txt (class and outline, 0..1; C1 = 0 .. S1 = 24) and
-    truth/NAME.json (last, so that a film with a truth is whole).
+    truth/NAME.json (last, so that a film with a truth is whole); with run.dicom also dicom/NAME.dcm and NAME.json.
 
-    part, parts: draw only every parts-th film, so that processes can share a run. on_film: told each index done.
-    Raises ValueError for a negative count or an impossible part, FileNotFoundError when surfaces are missing.
+    workers: processes; the films do not depend on them. on_film: told each index done, those that were there first.
+    Raises ValueError for a negative count or no worker, FileNotFoundError when surfaces are missing.
     """
-    if count < 0 or not 0 <= part < parts:
-        raise ValueError(f"count {count} must not be negative, and part {part} must lie in 0..{parts - 1}")
-    anatomy = load_anatomy(Path(meshes_dir))
-    out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / "data.json").write_text(json.dumps({"names": list(LEVELS), "seed": seed}), encoding="utf-8")
-    drawn = 0
-    for index in range(part, count, parts):
-        name = film_name(seed, index)
-        if not (out_dir / "truth" / f"{name}.json").is_file():
-            rng = np.random.default_rng([seed, index])
-            plan = choose_plan(rng)
-            write_film(draw_film(draw_patient(anatomy, rng, plan), plan, rng), out_dir, name, seed)
-            drawn += 1
-        if on_film is not None:
-            on_film(index)
-    logger.info("drew %d of %d films of seed %d", drawn, count, seed)
-    return drawn
+    if count < 0 or workers < 1:
+        raise ValueError(f"count {count} must not be negative, and workers {workers} at least 1")
+    if not (run.meshes_dir / "index.csv").is_file():
+        raise FileNotFoundError(f"{run.meshes_dir} holds no index.csv: not a folder of BodyParts3D surfaces")
+    run.out_dir.mkdir(parents=True, exist_ok=True)
+    about = json.dumps({"names": list(LEVELS), "seed": run.seed})
+    (run.out_dir / "data.json").write_text(about, encoding="utf-8")
+    told = on_film or (lambda index: None)
+    missing = [index for index in range(count) if not _is_drawn(run, index)]
+    for index in sorted(set(range(count)).difference(missing)):
+        told(index)
+    for index in _indices(run, missing, workers) if missing else ():
+        told(index)
+    logger.info("drew %d of %d films of seed %d", len(missing), count, run.seed)
+    return len(missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,12 +13,29 @@ import pytest
 
 from spinepacs.anatomy import Level
 
+if TYPE_CHECKING:
+    from spinepacs.training.film_anatomy import Anatomy
+
 REPOSITORY = Path(__file__).parents[2]
 
 
 def data_folder() -> Path:
     """Folder of films and weights: $SPINEPACS_DATA, else ../shared/data beside the repository."""
     return Path(os.environ.get("SPINEPACS_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+MESHES = Path(os.environ.get("SPINEPACS_MESHES", data_folder() / "meshes" / "bodyparts3d"))
+
+
+@pytest.fixture(scope="session")
+def anatomy() -> Anatomy:
+    """The donor, loaded once."""
+    pytest.importorskip("numba", reason="numba is not installed (extra: train)")
+    from spinepacs.training.film_anatomy import load_anatomy
+
+    if not (MESHES / "index.csv").is_file():
+        pytest.skip(f"no BodyParts3D surfaces at {MESHES}; set SPINEPACS_MESHES")
+    return load_anatomy(MESHES)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from spinepacs.training.film_truth import (
     Film,
     Truth,
     clip_outline,
+    mark_seen,
     mirror,
     truth_record,
     write_film,
@@ -90,3 +91,18 @@ def test_the_truth_comes_last_and_names_the_plates(tmp_path: Path) -> None:
     assert truth["magnification"] == pytest.approx(1800 / 1550, abs=1e-5)
     assert truth["vertebrae"][0]["lower_endplate_px"] == [[30.0, 40.0], [70.0, 40.0]]
     assert truth["vertebrae"][1]["upper_endplate_px"] == [[30.0, 50.0], [70.0, 50.0]]
+
+
+def test_a_saturated_body_at_the_end_of_the_chain_is_not_labelled() -> None:
+    value = np.full((200, 100), 1.0, np.float32)
+    value[60:] = np.linspace(0.2, 0.8, 100, dtype=np.float32)
+    marked = mark_seen([body("L3", 30, 10), body("L4", 30, 70), body("L5", 30, 110)], value)
+    assert [truth.seen for truth in marked] == [False, True, True]
+    assert [line.split()[0] for line in yolo_lines(film_of(*marked))] == ["22", "23"]
+
+
+def test_a_saturated_body_between_others_keeps_its_label() -> None:
+    value = np.full((200, 100), 0.5, np.float32)
+    value[65:100] = 1.0
+    marked = mark_seen([body("L3", 30, 10), body("L4", 30, 70), body("L5", 30, 110)], value)
+    assert all(truth.seen for truth in marked)

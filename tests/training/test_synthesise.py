@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 
 pytest.importorskip("numba", reason="numba is not installed (extra: train)")
 
 from spinepacs.anatomy import Level
 from spinepacs.training import synthesise as module
-from spinepacs.training.film_anatomy import LEVELS, Anatomy, load_anatomy
+from spinepacs.training.film_anatomy import LEVELS, Anatomy
 from spinepacs.training.film_implants import Metal
 from spinepacs.training.film_pose import draw_pose, place_vertebra, plate_middle
 from spinepacs.training.film_truth import Film
-from spinepacs.training.synthesise import PLANS, Plan, draw_film, draw_patient, film_name, synthesise
+from spinepacs.training.synthesise import PLANS, Plan, Run, draw_film, draw_patient, film_name, synthesise
+from tests.training.conftest import MESHES
 
-REPOSITORY = Path(__file__).parents[2]
-MESHES = Path(
-    os.environ.get("SPINEPACS_MESHES", REPOSITORY.parent / "shared" / "data" / "meshes" / "bodyparts3d")
-)
-
-
-@pytest.fixture(scope="module")
-def anatomy() -> Anatomy:
-    if not (MESHES / "index.csv").is_file():
-        pytest.skip(f"no BodyParts3D surfaces at {MESHES}; set SPINEPACS_MESHES")
-    return load_anatomy(MESHES)
+SMALL = tuple(Plan(**{**vars(plan), "height_px": (400, 401)}) for plan in PLANS)
 
 
 @pytest.fixture
-def small_run(anatomy: Anatomy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw with the donor already loaded, and small."""
-    small = tuple(Plan(**{**vars(plan), "height_px": (400, 401)}) for plan in PLANS)
-    monkeypatch.setattr(module, "PLANS", small)
+def loaded(anatomy: Anatomy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw with the donor already loaded."""
     monkeypatch.setattr(module, "load_anatomy", lambda _: anatomy)
+
+
+def small_run(out_dir: Path, seed: int, dicom: bool = False) -> Run:
+    return Run(MESHES, out_dir, seed, dicom, SMALL)
 
 
 def plan_of(region: str, lateral: bool) -> Plan:
@@ -148,39 +141,62 @@ def test_corners_go_round_from_the_upper_left(anatomy: Anatomy) -> None:
             assert tr[1] < br[1], truth.level
 
 
-def test_a_run_that_was_cut_off_goes_on_and_ends_alike(small_run: None, tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert synthesise(MESHES, whole, 3, 21) == 3
-    assert synthesise(MESHES, cut, 2, 21) == 2
+def test_a_run_that_was_cut_off_goes_on_and_ends_alike(loaded: None, tmp_path: Path) -> None:
+    whole, cut = small_run(tmp_path / "whole", 21), small_run(tmp_path / "cut", 21)
+    assert synthesise(whole, 3) == 3
+    assert synthesise(cut, 2) == 2
     done: list[int] = []
-    assert synthesise(MESHES, cut, 3, 21, on_film=done.append) == 1
+    assert synthesise(cut, 3, on_film=done.append) == 1
     assert done == [0, 1, 2]
-    for path in whole.rglob("syn-*"):
-        assert path.read_bytes() == (cut / path.relative_to(whole)).read_bytes(), path.name
+    for path in whole.out_dir.rglob("syn-*"):
+        assert path.read_bytes() == (cut.out_dir / path.relative_to(whole.out_dir)).read_bytes(), path.name
+    assert json.loads((whole.out_dir / "data.json").read_text())["names"] == list(LEVELS)
 
 
-def test_parts_share_a_run(small_run: None, tmp_path: Path) -> None:
-    assert synthesise(MESHES, tmp_path, 3, 22, part=1, parts=2) == 1
-    assert [p.stem for p in (tmp_path / "truth").iterdir()] == [film_name(22, 1)]
-    assert json.loads((tmp_path / "data.json").read_text())["names"] == list(LEVELS)
+@pytest.mark.usefixtures("loaded")
+def test_films_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    alone, shared = small_run(tmp_path / "alone", 24), small_run(tmp_path / "shared", 24)
+    assert synthesise(alone, 3) == 3
+    assert synthesise(shared, 3, workers=2) == 3
+    written = sorted(path.relative_to(alone.out_dir) for path in alone.out_dir.rglob("syn-*"))
+    assert written == sorted(path.relative_to(shared.out_dir) for path in shared.out_dir.rglob("syn-*"))
+    for path in written:
+        assert (alone.out_dir / path).read_bytes() == (shared.out_dir / path).read_bytes(), path
 
 
-def test_a_film_of_another_seed_differs(small_run: None, tmp_path: Path) -> None:
-    synthesise(MESHES, tmp_path, 1, 1)
-    synthesise(MESHES, tmp_path, 1, 2)
+def test_films_are_dicom_files_when_asked(loaded: None, tmp_path: Path) -> None:
+    pytest.importorskip("openjpeg", reason="pylibjpeg-openjpeg is not installed")
+    run = small_run(tmp_path, 25, dicom=True)
+    assert synthesise(run, 1) == 1
+    name = film_name(25, 0)
+    ds = pydicom.dcmread(tmp_path / "dicom" / f"{name}.dcm")
+    truth = json.loads((tmp_path / "dicom" / f"{name}.json").read_text())
+    assert truth == json.loads((tmp_path / "truth" / f"{name}.json").read_text())
+    assert float(ds.ImagerPixelSpacing[0]) == truth["spacing_mm"]
+    assert float(ds.EstimatedRadiographicMagnificationFactor) == pytest.approx(
+        truth["magnification"], abs=1e-5
+    )
+    assert (ds.Rows, ds.Columns) == (truth["rows"], truth["columns"])
+    (tmp_path / "dicom" / f"{name}.dcm").unlink()
+    assert synthesise(run, 1) == 1
+
+
+def test_a_film_of_another_seed_differs(loaded: None, tmp_path: Path) -> None:
+    synthesise(small_run(tmp_path, 1), 1)
+    synthesise(small_run(tmp_path, 2), 1)
     first, second = sorted((tmp_path / "images").iterdir())
     assert first.read_bytes() != second.read_bytes()
 
 
-@pytest.mark.parametrize(("count", "part", "parts"), [(-1, 0, 1), (1, 2, 2), (1, 0, 0)])
-def test_impossible_orders_are_refused(tmp_path: Path, count: int, part: int, parts: int) -> None:
+@pytest.mark.parametrize(("count", "workers"), [(-1, 1), (1, 0)])
+def test_impossible_orders_are_refused(tmp_path: Path, count: int, workers: int) -> None:
     with pytest.raises(ValueError, match="count"):
-        synthesise(MESHES, tmp_path, count, 1, part=part, parts=parts)
+        synthesise(Run(MESHES, tmp_path, 1), count, workers=workers)
 
 
 def test_a_folder_without_surfaces_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"index\.csv"):
-        synthesise(tmp_path, tmp_path / "out", 1, 1)
+        synthesise(Run(tmp_path, tmp_path / "out", 1), 1)
 
 
 def test_middles_of_plates_follow_the_shape(anatomy: Anatomy) -> None:
