@@ -52,10 +52,10 @@ $(VENV)/.installed-base: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.installed-base
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql]' --group test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,parquet]' --group test
 	@touch $@
 
 $(VENV)/.installed-train: $(VENV)/.installed
 	@echo "installing the training extra (about 6 GB)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,train]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,parquet,train]'
 	@touch $@
