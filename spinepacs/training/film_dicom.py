@@ -148,7 +148,9 @@ def write_dx(film: Film, path: Path, study: StudyLabel, number: int = 1) -> None
 def write_study(film: Film, folder: Path, name: str, seed: int) -> None:
     """Write a film as a study of its own, folder/NAME.dcm, with its truth beside it, folder/NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    study = StudyLabel(key=name, patient_id=name.removeprefix("syn-"), description=f"{film.region} spine".upper())
+    study = StudyLabel(
+        key=name, patient_id=name.removeprefix("syn-"), description=f"{film.region} spine".upper()
+    )
     record = json.dumps(truth_record(film, name, seed), separators=(",", ":"))
     (folder / f"{name}.json").write_text(record + "\n", encoding="utf-8")
     part = folder / f".{name}.dcm.part"
