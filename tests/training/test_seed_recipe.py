@@ -12,6 +12,7 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 pytest.importorskip("ultralytics", reason="the extra 'train' is not installed")
 
+from ultralytics.nn.tasks import SegmentationModel  # noqa: E402
 from ultralytics.utils.instance import Instances  # noqa: E402
 
 from spinepacs.training import seed_recipe  # noqa: E402
@@ -64,6 +65,9 @@ def test_a_stopped_run_goes_on_and_a_finished_one_stays(
     data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seed_recipe, "SETTINGS", {**seed_recipe.SETTINGS, "imgsz": 32, "batch": 4})
+    monkeypatch.setattr(
+        SegmentationModel, "info", lambda *_, **__: None
+    )  # runs the network at 640 px to count FLOPs
     config = TrainConfig(out=tmp_path / "run", recipe="seed", epochs=2, threads=1)
     config.out.mkdir()
     whole_save = SeedTrainer.save_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 pytest.importorskip("ultralytics", reason="the extra 'train' is not installed")
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from spinepacs.training.batches import Pool, make_batch  # noqa: E402
+from spinepacs.training.batches import Pool, draws, make_batch  # noqa: E402
 from spinepacs.training.dataset import read_ap_corners  # noqa: E402
 from spinepacs.training.initialise import build_network  # noqa: E402
 from spinepacs.training.network import MaskedLoss, read_checkpoint  # noqa: E402
-from spinepacs.training.train import TrainConfig, train  # noqa: E402
+from spinepacs.training.pools import SourcePool  # noqa: E402
+from spinepacs.training.train import TrainConfig, main, prepare, train  # noqa: E402
 
 
 def test_unlabelled_classes_are_learnt_on_labelled_bodies_only(ap_folder: Path) -> None:
@@ -78,3 +81,54 @@ def test_frozen_layers_keep_their_weights(ap_folder: Path, tmp_path: Path) -> No
     before, after = read_checkpoint(first).state_dict(), read_checkpoint(second).state_dict()
     assert torch.equal(before["model.0.conv.weight"], after["model.0.conv.weight"])
     assert not torch.equal(before["model.1.conv.weight"], after["model.1.conv.weight"])
+
+
+@pytest.fixture
+def data_file(ap_folder: Path, tmp_path: Path) -> Path:
+    """A merged set of one source, two of whose six films are held back."""
+    path = tmp_path / "data.toml"
+    path.write_text('validation = 0.34\n[[source]]\nname = "a"\nkind = "ap-corners"\npath = "ap"\n')
+    return path
+
+
+def test_films_are_drawn_by_the_weight_of_their_source(ap_folder: Path) -> None:
+    films = [replace(film, source="ab"[k > 4]) for k, film in enumerate(read_ap_corners(ap_folder))]
+    pool, rng = SourcePool(films, {"a": 0.25, "b": 0.75}), np.random.default_rng(0)
+    drawn = [pool.draw(draws()[0], rng).source for _ in range(400)]
+    assert 0.68 < drawn.count("b") / 400 < 0.82
+
+
+def test_a_merged_set_is_trained_on_and_recorded(data_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(TrainConfig(out=out, data=data_file, steps=1, scale=0.2, threads=1))
+    assert {path.name for path in out.iterdir()} >= {
+        "ema.pt",
+        "split.csv",
+        "balance.csv",
+        "leaks.csv",
+        "config.json",
+    }
+
+
+def test_a_film_that_leaks_is_not_trained_on(data_file: Path, tmp_path: Path) -> None:
+    config = TrainConfig(out=tmp_path / "run", data=data_file)
+    before = prepare(replace(config, out=tmp_path / "before"))
+    twin, held_back = before.training[0].path, before.validation[0].path
+    cv2.imwrite(str(twin), cv2.flip(cv2.imread(str(held_back), cv2.IMREAD_GRAYSCALE), 1))
+    assert twin not in {film.path for film in prepare(config).training}
+    assert str(twin) in (config.out / "leaks.csv").read_text()
+
+
+def test_the_check_prints_balance_and_leaks_and_trains_nothing(
+    data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", str(data_file), "--check"]) == 0
+    said = capsys.readouterr().out
+    assert "a validation" in said
+    assert "no leak" in said
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_wrong_data_file_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(tmp_path / "none.toml"), "--check"]) == 2
+    assert "none.toml: cannot be read" in capsys.readouterr().err
