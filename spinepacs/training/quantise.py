@@ -4,9 +4,10 @@ ONNX Runtime's static quantisation in QDQ form: int8 weights with a scale for ea
 ranges come from calibration films as the product shows them to the network, whole and in windows.  What computes the
 final numbers stays in fp32, see :func:`fp32_nodes`.
 
-Weights keep 7 of their 8 bits (``reduce_range``): processors with AVX2 or AVX-512 but without VNNI add two products
-u8 × s8 in 16 bits, which overflow with 8 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
-With all 8, mask mAP50-95 fell by 11 points on lateral films on such a processor, and nothing was faster.
+Weights keep all 8 bits.  Processors with AVX2 or AVX-512 but no VNNI sum u8 × s8 in 16 bits, which overflows; there
+``analysis.segment`` asks ONNX Runtime for exact sums, which are slower.  Weights of 7 bits (``reduce_range``) would be
+safe and fast everywhere, but cost 2 points of mask mAP50-95 on lateral films
+(https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html; figures in docs/model-comparison.md).
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from spinepacs.training.reference import TOLERANCE_INT8, Floats, answers, open_o
 FILE_NAME = "model-int8.onnx"
 CALIBRATION_IMAGES = 64
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-_RANGES = {"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05}
-"""Least and greatest value, averaged over the inputs: one odd film must not widen a range. Percentiles, which do the
-same, want inputs of one size, and ours are as slim as the films."""
+_RANGES = {"CalibMovingAverage": True}
+"""Least and greatest value of each input, averaged over the inputs: one odd film must not widen a range. Percentiles,
+which do the same, want inputs of one size, and ours are as slim as the films."""
 _LAST_CONVOLUTIONS = re.compile(r"/cv[234]\.\d/cv[234]\.\d\.2/Conv$")
 _BRANCHES = re.compile(r"/model\.\d+/(cv[234]\.|proto/)")
 
@@ -148,7 +149,6 @@ def quantise(model: Path, target: Path, inputs: Sequence[Floats]) -> None:
             _Reader(inputs),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=fp32_nodes(names),

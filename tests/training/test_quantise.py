@@ -108,7 +108,7 @@ def test_an_int8_network_is_added_measured_and_answers(folder: Path, yolo_folder
     kernels = [w for w in weights.values() if w.ndim == 4]
     eight_bits = [w for w in kernels if w.dtype == np.int8]
     assert len(eight_bits) > 80
-    assert max(int(np.abs(w.astype(int)).max()) for w in eight_bits) <= 64
+    assert max(int(np.abs(w.astype(int)).max()) for w in eight_bits) == 127
     assert sum(w.nbytes for w in kernels if w.dtype == np.float32) < 0.1 * sum(w.nbytes for w in kernels)
     exact, rounded = (open_onnx(folder / name)(given.tensor()) for name in ("model.onnx", "model-int8.onnx"))
     assert [part.shape for part in rounded] == [part.shape for part in exact]
