@@ -51,7 +51,7 @@ class Candidates:
         )
 
 
-def decode(output0: Floats, classes: int, score_threshold: float, iou_threshold: float) -> Candidates:
+def decode(heads: Floats, classes: int, score_threshold: float, iou_threshold: float) -> Candidates:
     """Candidates above the threshold, one for each vertebra, best first.
 
     The score of being a vertebra at all is the noisy-OR over the 25 level scores, 1 − Π(1 − p): a body between two
@@ -60,10 +60,9 @@ def decode(output0: Floats, classes: int, score_threshold: float, iou_threshold:
 
     Parameters
     ----------
-    output0
-        (4 + classes + masks, anchors) float32, of one picture.
+    heads
+        ``output0`` of one picture, (4 + classes + masks, anchors) float32.
     """
-    heads = output0
     scores = 1 - np.prod(1 - heads[4 : 4 + classes], axis=0)
     chosen = np.flatnonzero(scores >= score_threshold)
     surest = heads[4 : 4 + classes, chosen].max(axis=0)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.anatomy import Level
-from spinepacs.training.dataset import Film, LabelledBody
+from spinepacs.training.dataset import Film, LabelledBody, read_grey
 
 Grey = NDArray[np.uint8]
 Affine = NDArray[np.float64]
@@ -68,9 +68,7 @@ class FilmCache:
 
     @staticmethod
     def _load(path: Path) -> tuple[list[Grey], float]:
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise FileNotFoundError(f"{path} is missing or is no image")
+        image = read_grey(path)
         height, width = image.shape
         scale = min(1.0, _CACHE_SIDE_PX / max(height, width))
         first = (

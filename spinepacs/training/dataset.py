@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -230,6 +231,20 @@ def image_size_px(path: Path) -> tuple[int, int]:
             f"{path}: missing, or no image that can be read; replace it, or remove image and label"
         ) from error
     return (height, width) if turned else (width, height)
+
+
+def read_grey(path: Path, *, inverted: bool = False) -> NDArray[np.uint8]:
+    """A film as (h, w) uint8.
+
+    Raises
+    ------
+    FileNotFoundError
+        The film is missing or is no image.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise FileNotFoundError(f"{path} is missing or is no image")
+    return np.asarray(255 - image if inverted else image, np.uint8)
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

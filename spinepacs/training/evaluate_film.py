@@ -18,7 +18,7 @@ from spinepacs.analysis.windows import join
 from spinepacs.anatomy import Level
 from spinepacs.findings import Detection, Refusal, Spine
 from spinepacs.study import Radiograph, View
-from spinepacs.training.dataset import Film
+from spinepacs.training.dataset import Film, read_grey
 from spinepacs.training.evaluate_reading import header_view, read_as_product
 from spinepacs.training.evaluate_truth import film_truth
 from spinepacs.training.export import INPUT_SIDE_PX, ModelFacts, open_torch
@@ -111,7 +111,7 @@ def evaluate_film(
     display = read_grey(film.path, inverted=inverted)
     stated = header_view(film) if view is None else view
     start = time.perf_counter()
-    spine, everything = find_spine(segmenter, _radiograph(display, stated))
+    spine, everything = find_spine(segmenter, radiograph_of(display, stated))
     seconds = time.perf_counter() - start
     sure = published(spine, everything)
     found = (*sure, *_doubtful(segmenter, display, sure))
@@ -147,23 +147,9 @@ def published(spine: Spine | Refusal, found: Sequence[Detection]) -> list[Detect
     return sorted((one for one in found if id(one.outline) in outlines), key=lambda one: -one.score)
 
 
-def _radiograph(display: NDArray[np.uint8], view: View) -> Radiograph:
+def radiograph_of(display: NDArray[np.uint8], view: View) -> Radiograph:
     """A film of which the header states the view and nothing else."""
     return Radiograph("", "", "", np.zeros((0, 0), np.float32), display, None, view, None, "")
-
-
-def read_grey(path: Path, *, inverted: bool = False) -> NDArray[np.uint8]:
-    """A film as (h, w) uint8.
-
-    Raises
-    ------
-    FileNotFoundError
-        The film is missing or is no image.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise FileNotFoundError(f"{path} is missing or is no image")
-    return np.asarray(255 - image if inverted else image, np.uint8)
 
 
 def _doubtful(segmenter: Segmenter, display: NDArray[np.uint8], sure: Sequence[Detection]) -> list[Detection]:

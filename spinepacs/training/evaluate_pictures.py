@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.training.dataset import Film
+from spinepacs.training.dataset import Film, read_grey
 from spinepacs.training.evaluate_figures import LEVEL_NAMES
-from spinepacs.training.evaluate_film import read_grey
 from spinepacs.training.evaluate_truth import film_truth
 from spinepacs.training.metrics_reading import FilmReading
 

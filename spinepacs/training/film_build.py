@@ -17,7 +17,6 @@ from spinepacs.training.film_mesh import Floats, Mesh
 HEAD = ("skull", "tooth", "mandible")
 SHOULDER = ("clavicle", "scapula")
 LAST_RIBS = ("right twelfth rib", "left twelfth rib")
-CREST_MM = 1000.0  # height of the donor's iliac crests
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from spinepacs.anatomy import Level, Region
 from spinepacs.findings import Spine, Vertebra
 from spinepacs.geometry import Endplate, PointPx
 from spinepacs.measures import Quantity
-from spinepacs.study import Radiograph, View
-from spinepacs.training.dataset import Film
+from spinepacs.study import View
+from spinepacs.training.dataset import Film, read_grey
 from spinepacs.training.evaluate import film_sets
-from spinepacs.training.evaluate_film import open_segmenter, outline_iou, read_grey
+from spinepacs.training.evaluate_film import open_segmenter, outline_iou, radiograph_of
 from spinepacs.training.evaluate_reading import header_view
 from spinepacs.training.evaluate_truth import FilmTruth, Points, film_truth
 
@@ -50,8 +50,7 @@ _DOUBTS = np.arange(0, 30.5, 0.5)
 def read_pair(segmenter: Segmenter, film: Film) -> Pair | None:
     """Read a film as the product does and put the labelled endplates beside the drawn ones; None: there are none."""
     display, view = read_grey(film.path), header_view(film)
-    nothing = np.zeros((0, 0), np.float32)
-    spine, _ = find_spine(segmenter, Radiograph("", "", "", nothing, display, None, view, None, ""))
+    spine, _ = find_spine(segmenter, radiograph_of(display, view))
     if not isinstance(spine, Spine) or (view is View.LATERAL and spine.anterior_left is None):
         return None
     return pair(spine, film, film_truth(film))

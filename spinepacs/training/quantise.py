@@ -21,8 +21,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -33,7 +31,7 @@ from onnxruntime.quantization import (
 
 from spinepacs.analysis.manifest import Manifest
 from spinepacs.analysis.segment import Precision, Segmenter
-from spinepacs.training.dataset import Film, read_lateral_corners, read_yolo_seg
+from spinepacs.training.dataset import Film, read_grey, read_lateral_corners, read_yolo_seg
 from spinepacs.training.reference import TOLERANCE_INT8, Floats, answers, open_onnx
 
 FILE_NAME = "model-int8.onnx"
@@ -79,7 +77,7 @@ def calibration_inputs(
     inputs: list[Floats] = []
     for number, film in enumerate(_spread(sources, count // 2)):
         recorder.shown = []
-        recorder.detect(np.asarray(cv2.imread(str(film.path), cv2.IMREAD_GRAYSCALE), np.uint8))
+        recorder.detect(read_grey(film.path))
         whole, windows = recorder.shown[0], recorder.shown[1:]
         inputs += [whole, windows[number % len(windows)]] if windows else [whole]
     return inputs
