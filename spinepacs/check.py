@@ -22,7 +22,7 @@ from pydicom.uid import (
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # defined at run time by pynetdicom
 
-from spinepacs.analysis.grade import Policy
+from spinepacs.analysis.policy import Policy
 from spinepacs.analysis.segment import Segmenter
 from spinepacs.delivery import associate
 from spinepacs.errors import SpinepacsError

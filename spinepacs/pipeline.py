@@ -16,10 +16,14 @@ from typing import Self
 
 from pydicom.dataset import Dataset
 
-from spinepacs.analysis.grade import Policy, grade
+from spinepacs.analysis.conclude import conclude
+from spinepacs.analysis.grade import grade
 from spinepacs.analysis.measure import disc_heights, measure
+from spinepacs.analysis.policy import Policy
+from spinepacs.analysis.quality import quality
 from spinepacs.analysis.segment import Segmenter
 from spinepacs.analysis.spine import find_spine
+from spinepacs.analysis.texture import texture
 from spinepacs.dicom.header import read_header
 from spinepacs.dicom.overlay import draw_overlay, encode_overlay
 from spinepacs.dicom.read import LoadedFilm, read_film
@@ -128,7 +132,7 @@ class Pipeline:
         return self._described(loaded, reading, clock)
 
     def _interpret(self, film: Radiograph, clock: _Clock) -> Reading:
-        """Pixels → spine → heights → findings."""
+        """Pixels → spine → measures → findings → conclusions."""
         spine, _ = find_spine(self.segmenter, film, clock.step)
         reading = self._empty_reading(film)
         if isinstance(spine, Refusal):
@@ -137,14 +141,18 @@ class Pipeline:
             discs = disc_heights(spine, film.spacing)
             measures = measure(spine, film.spacing, self.segmenter.manifest.localisation)
         with clock.step("grade"):
-            findings = grade(discs, spine, self.policy)
+            look = texture(spine, film)
+            verdict = quality(spine, film, look)
+            findings = grade(spine, measures, look, verdict, self.policy)
+            conclusions = conclude(spine, findings, self.policy, film.age_years)
         return replace(
             reading,
             spine=spine,
             discs=discs,
             measures=measures,
             findings=findings,
-            notes=film.notes + spine.notes,
+            conclusions=conclusions,
+            notes=film.notes + spine.notes + verdict.notes,
             seconds=clock.seconds,
         )
 

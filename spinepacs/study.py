@@ -140,6 +140,8 @@ class Radiograph:
         BodyPartExamined or the like, upper case, may be empty.
     notes
         Quality notes from reading (codes), for instance ``WINDOW_ABSURD``.
+    age_years
+        Of the patient, to say what is usual at that age; None where the header does not.
     """
 
     study_uid: str
@@ -152,6 +154,7 @@ class Radiograph:
     anterior_left: bool | None
     body_part: str
     notes: tuple[str, ...] = ()
+    age_years: float | None = None
 
     @property
     def rows(self) -> int:

@@ -10,6 +10,7 @@ from spinepacs.findings import ObjectKind
 from spinepacs.geometry import SpacingBasis
 from spinepacs.pipeline import Pipeline
 from spinepacs.settings import ModelSettings, OutputSettings
+from spinepacs.signs import Area, ForAge, Sign, Statement
 from spinepacs.study import View
 from tests import films, models, phantoms
 
@@ -70,9 +71,26 @@ def test_heights_are_those_of_the_phantom_within_a_tenth_of_a_millimetre(result)
 
 
 def test_the_low_disc_is_graded_and_the_others_are_not_blamed(result):
-    stages = {finding.disc: finding.published_grade for finding in result.reading.findings}
+    heights = [f for f in result.reading.findings if f.sign is Sign.DISC_HEIGHT_LOSS]
+    stages = {finding.disc: finding.published_grade for finding in heights}
     assert stages.pop(DiscLevel(Level.L3, Level.L4)) == 3
     assert set(stages.values()) == {0}
+
+
+def test_the_regions_are_concluded_and_the_film_is_judged(result):
+    said = {conclusion.area: conclusion.statement for conclusion in result.reading.conclusions}
+    assert said == {
+        Area.LUMBAR: Statement.ISOLATED_SIGNS,
+        Area.LUMBOSACRAL: Statement.NO_SIGNS,
+        Area.COMBINED: Statement.ISOLATED_SIGNS,
+    }
+    assert "WHOLE_LUMBAR" in result.reading.notes
+
+
+def test_the_age_of_the_header_reaches_the_conclusion(pipeline, tmp_path):
+    film = _film(PatientOrientation=["P", "F"], PatientAge="030Y")
+    image = pipeline.read_film(films.write(film, tmp_path / "film.dcm"))
+    assert image.reading.conclusions[0].for_age is ForAge.MORE
 
 
 def test_segmentation_report_and_picture_are_written(result):
@@ -159,4 +177,4 @@ def test_what_may_pass_or_is_beyond_us_is_not_turned_into_a_refusal(pipeline, tm
 def test_the_versions_name_model_and_policy(pipeline):
     versions = pipeline.versions
     assert (versions.model_name, versions.model_version) == ("made-up", "1")
-    assert (versions.policy_name, versions.policy_version) == ("spinepacs-v0", "0.1")
+    assert (versions.policy_name, versions.policy_version) == ("spinepacs-v1", "1.0")

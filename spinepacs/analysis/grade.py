@@ -1,132 +1,265 @@
-"""Measurements + policy → findings. The policy (``config/grading.toml``) holds every threshold with its source."""
+"""Measures and what the pixels show, against the policy → findings: the signs of wear of one lateral film.
+
+A grade is computed wherever its value is known, and published unless there is a reason not to; both are kept. Where
+a value cannot be told from no sign at all, grade 0 is published (``WITHIN_ERROR``).
+"""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from spinepacs.anatomy import Level
-from spinepacs.errors import BadSettings
-from spinepacs.findings import DiscHeight, Spine
-from spinepacs.measures import Unit
-from spinepacs.signs import ExpectedFrom, Finding, Reason, Scheme, Sign
+from spinepacs.analysis.expected import expected_index
+from spinepacs.analysis.policy import Policy, grade_of
+from spinepacs.analysis.quality import Quality
+from spinepacs.analysis.texture import LOWER, UPPER, Texture, plate_mark, spur_mark
+from spinepacs.anatomy import ALL_DISCS, DiscLevel, Level, Region
+from spinepacs.findings import Spine
+from spinepacs.measures import Measure, Place, Quantity, Unit
+from spinepacs.signs import Deformity, Finding, Reason, Scheme, Side, Sign
 from spinepacs.study import View
 
-
-@dataclass(frozen=True)
-class DiscHeightLoss:
-    """Rules for the loss of disc height.
-
-    Parameters
-    ----------
-    neighbour_reach
-        Levels above and below whose discs make the expected height.
-    least_neighbours
-        Fewer of them: nothing is graded.
-    stage_from
-        Least loss (ratio, 0–1) of the stages 1 to 4, growing.
-    least_score
-        Confidence of both vertebrae below which the stage is withheld, 0–1.
-    """
-
-    neighbour_reach: int
-    least_neighbours: int
-    stage_from: tuple[float, float, float, float]
-    least_score: float
-
-    def stage(self, loss: float) -> int:
-        """Stage 0 (none) to 4 (disc all but gone) of a loss ratio."""
-        return int(np.searchsorted(self.stage_from, loss, side="right"))
+_MARGIN = 1.96
+"""Half-width of a 95 % interval, in standard deviations."""
+_RIMS = (Side.UPPER_ANTERIOR, Side.LOWER_ANTERIOR)
+_PLATES = (Side.UPPER, Side.LOWER)
+_FORMS = {
+    Quantity.WEDGE_RATIO: Deformity.WEDGE,
+    Quantity.BICONCAVITY_RATIO: Deformity.BICONCAVE,
+    Quantity.CRUSH_RATIO: Deformity.CRUSH,
+}
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A named, versioned set of rules."""
-
-    name: str
-    version: str
-    disc_height_loss: DiscHeightLoss
-
-    @classmethod
-    def load(cls, path: Path) -> Policy:
-        """Read a policy file.
-
-        Raises
-        ------
-        BadSettings
-            If it cannot be read, lacks a key or holds a value that cannot be meant.
-        """
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BadSettings(f"{path}: cannot be read ({error.strerror}); is model.policy right?") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadSettings(f"{path}: not valid TOML: {error}") from error
-        try:
-            return cls(str(data["name"]), str(data["version"]), _disc_height_loss(data["disc_height_loss"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadSettings(f"{path}: missing or unusable key: {error}") from error
-
-
-def _disc_height_loss(data: dict[str, Any]) -> DiscHeightLoss:
-    first, second, third, fourth = (float(value) for value in data["stage_from"])
-    rules = DiscHeightLoss(
-        neighbour_reach=int(data["neighbour_reach"]),
-        least_neighbours=int(data["least_neighbours"]),
-        stage_from=(first, second, third, fourth),
-        least_score=float(data["least_score"]),
-    )
-    if not 0 < first < second < third < fourth < 1:
-        raise ValueError("stage_from must grow, between 0 and 1")
-    if rules.neighbour_reach < 1 or rules.least_neighbours < 1:
-        raise ValueError("neighbour_reach and least_neighbours must be 1 or more")
-    return rules
-
-
-def grade(discs: Sequence[DiscHeight], spine: Spine, policy: Policy) -> tuple[Finding, ...]:
-    """Grade the measures of one film; on films that are not lateral there is nothing to grade yet."""
+def grade(
+    spine: Spine, measures: Sequence[Measure], texture: Texture, quality: Quality, policy: Policy
+) -> tuple[Finding, ...]:
+    """Grade one film: its discs from head to foot, then its vertebrae; a film that is not lateral has no findings."""
     if spine.view is not View.LATERAL:
         return ()
-    scores = {vertebra.level: vertebra.score for vertebra in spine.vertebrae}
-    ambiguous = "LEVEL_AMBIGUOUS" in spine.notes
-    return tuple(
-        _height_loss(disc, expected_index(disc, discs, policy.disc_height_loss), scores, ambiguous, policy)
-        for disc in discs
-    )
+    film = _Film(spine, {(m.quantity, m.place): m for m in measures}, texture, quality, policy)
+    return (*_discs(film), *_vertebrae(film))
 
 
-def expected_index(disc: DiscHeight, discs: Sequence[DiscHeight], rules: DiscHeightLoss) -> float | None:
-    """Median height index of a disc's neighbours in its region; None where there are too few."""
-    upper = disc.disc.upper
-    indices = [
-        other.height_index
-        for other in discs
-        if 0 < abs(other.disc.upper - upper) <= rules.neighbour_reach
-        and other.disc.upper.region is upper.region
-    ]
-    expected = float(np.median(indices)) if len(indices) >= rules.least_neighbours else 0.0
-    return expected if expected > 0 else None
+@dataclass(frozen=True)
+class _Film:
+    """Everything that the grades of one film rest on."""
 
+    spine: Spine
+    measures: Mapping[tuple[Quantity, Place], Measure]
+    texture: Texture
+    quality: Quality
+    policy: Policy
 
-def _height_loss(
-    disc: DiscHeight, expected: float | None, scores: dict[Level, float], ambiguous: bool, policy: Policy
-) -> Finding:
-    if expected is None:
+    def withheld(self, *levels: Level) -> Reason | None:
+        """Why nothing that stands on these vertebrae is published; None where it may be."""
+        scores = [vertebra.score for vertebra in self.spine.vertebrae if vertebra.level in levels]
+        applies = {
+            Reason.LEVEL_AMBIGUOUS: "LEVEL_AMBIGUOUS" in self.spine.notes,
+            Reason.CUT_AT_BORDER: bool(self.quality.cut.intersection(levels)),
+            Reason.IMPLANT: bool(self.quality.metal.intersection(levels)),
+            Reason.FILM_QUALITY: "VIEW_MISMATCH" in self.quality.notes,
+            Reason.LOW_CONFIDENCE: min(scores, default=1.0) < self.policy.least_score,
+        }
+        return next((reason for reason, true in applies.items() if true), None)
+
+    def finding(
+        self,
+        sign: Sign,
+        place: DiscLevel | Level,
+        scheme: Scheme,
+        value: float,
+        grading: Callable[[float], int],
+        deviation: float | None,
+        is_none: bool,
+        **rest: Any,
+    ) -> Finding:
+        """Grade a value that is known; ``is_none``: it cannot be told from no sign."""
+        computed = grading(value)
+        levels = (place,) if isinstance(place, Level) else place
+        reason = self.withheld(*levels)
+        published: int | None = None if reason else computed
+        if published and is_none:
+            published, reason = 0, Reason.WITHIN_ERROR
+        ends = () if deviation is None else [grading(value + s * _MARGIN * deviation) for s in (-1, 0, 1)]
         return Finding(
-            Sign.DISC_HEIGHT_LOSS, disc.disc, Scheme.SPINEPACS, None, Unit.RATIO, None, None,
-            Reason.NO_EXPECTED_HEIGHT,
+            sign, place, scheme, value, Unit.RATIO, computed, published, reason,
+            uncertainty=deviation, grade_range=(min(ends), max(ends)) if ends else None, **rest,
         )  # fmt: skip
-    rules = policy.disc_height_loss
-    loss = 1 - disc.height_index / expected
-    stage = rules.stage(loss)
-    doubtful = min(scores[disc.disc.upper], scores[disc.disc.lower]) < rules.least_score
-    reason = Reason.LEVEL_AMBIGUOUS if ambiguous else Reason.LOW_CONFIDENCE if doubtful else None
+
+
+def _ungraded(
+    sign: Sign, place: DiscLevel, scheme: Scheme, reason: Reason, value: float | None = None
+) -> Finding:
+    return Finding(sign, place, scheme, value, Unit.RATIO, None, None, reason)
+
+
+def _discs(film: _Film) -> Iterator[Finding]:
+    found = {vertebra.level for vertebra in film.spine.vertebrae}
+    indices = {
+        place: measure.value
+        for (quantity, place), measure in film.measures.items()
+        if quantity is Quantity.DISC_HEIGHT_INDEX and isinstance(place, DiscLevel)
+    }
+    for disc in ALL_DISCS:
+        if found.issuperset(disc):
+            parts = (
+                _height_loss(film, disc, indices), _osteophytes(film, disc), _sclerosis(film, disc)
+            )  # fmt: skip
+            yield parts[0]
+            yield from _slip(film, disc)
+            yield from parts[1:]
+            yield _degeneration(film, disc, parts)
+
+
+def _height_loss(film: _Film, disc: DiscLevel, indices: Mapping[DiscLevel, float]) -> Finding:
+    rules = film.policy.height
+    measure = film.measures.get((Quantity.DISC_HEIGHT_INDEX, disc))
+    expected = expected_index(disc, indices, rules)
+    if measure is None or expected is None:
+        reason = Reason.NOT_MEASURABLE if measure is None else Reason.NO_EXPECTED_HEIGHT
+        return _ungraded(Sign.DISC_HEIGHT_LOSS, disc, Scheme.SPINEPACS, reason)
+    left = measure.value / expected.index
+    deviation = None
+    if measure.uncertainty is not None:
+        deviation = float(np.hypot(measure.uncertainty / expected.index, left * expected.spread))
+    loss = 1 - left
+    return film.finding(
+        Sign.DISC_HEIGHT_LOSS, disc, Scheme.SPINEPACS, loss,
+        partial(grade_of, steps=rules.stage_from),
+        deviation, deviation is not None and loss < film.policy.certain[Sign.DISC_HEIGHT_LOSS] * deviation,
+        expected=expected.index, expected_from=expected.source,
+        reference_scheme=Scheme.KETTLER if disc.upper.region is Region.CERVICAL else Scheme.WILKE,
+        reference_grade=grade_of(loss, rules.reference_from),
+    )  # fmt: skip
+
+
+def _slip(film: _Film, disc: DiscLevel) -> Iterator[Finding]:
+    """Meyerding's grade where the step is not a usual one; nothing where the front is not known."""
+    measure = film.measures.get((Quantity.SLIP_SHARE, disc))
+    if measure is None:
+        return
+    rules = film.policy.slip
+    usual, within = rules.usual[disc]
+    away, deviation = measure.value - usual, measure.uncertainty
+    yield film.finding(
+        Sign.SPONDYLOLISTHESIS, disc, Scheme.MEYERDING, measure.value,
+        lambda step: 1 + grade_of(abs(step), rules.grade_from) if abs(step - usual) > within else 0,
+        deviation, abs(away) <= np.hypot(within, film.policy.certain[Sign.SPONDYLOLISTHESIS] * (deviation or 0)),
+        expected=usual, side=Side.ANTERIOR if away > 0 else Side.POSTERIOR,
+    )  # fmt: skip
+
+
+def _spur_share(film: _Film, level: Level, side: int) -> float:
+    """How far a rim stands out beyond a bare one; NaN where it cannot be read."""
+    rules = film.policy.spur
+    if not film.texture.contrasts[level] >= rules.least_contrast or level.region not in rules.bare_rim:
+        return float("nan")
+    return max(0.0, float(film.texture.spurs[level, side]) - rules.bare_rim[level.region])
+
+
+def _osteophytes(film: _Film, disc: DiscLevel) -> Finding:
+    if disc.upper.region not in film.policy.spur.bare_rim:
+        return _ungraded(Sign.OSTEOPHYTES, disc, Scheme.WALRAEVENS, Reason.NOT_VALIDATED)
+    shares = [_spur_share(film, level, side) for level, side in ((disc.upper, LOWER), (disc.lower, UPPER))]
+    if not np.isfinite(shares).any():
+        return _ungraded(Sign.OSTEOPHYTES, disc, Scheme.WALRAEVENS, Reason.NOT_MEASURABLE)
+    return _spur_finding(film, disc, float(np.nanmax(shares)))
+
+
+def _spur_finding(film: _Film, place: DiscLevel | Level, share: float, **rest: Any) -> Finding:
+    rules = film.policy.spur
+    error = rules.error[(place if isinstance(place, Level) else place.upper).region]
+    return film.finding(
+        Sign.OSTEOPHYTES, place, Scheme.WALRAEVENS, share,
+        partial(grade_of, steps=rules.grade_from),
+        error, share < film.policy.certain[Sign.OSTEOPHYTES] * error, **rest,
+    )  # fmt: skip
+
+
+def _sclerosis(film: _Film, disc: DiscLevel) -> Finding:
+    steps = film.policy.sclerosis_from.get(disc.upper.region)
+    values = np.array([film.texture.densities[disc.upper, LOWER], film.texture.densities[disc.lower, UPPER]])
+    known = values[np.isfinite(values)]
+    reason = None
+    if steps is None:
+        reason = Reason.NOT_VALIDATED
+    elif not known.size:
+        reason = Reason.NOT_MEASURABLE
+    elif "LOW_CONTRAST" in film.quality.notes:
+        reason = Reason.FILM_QUALITY
+    density = float(known.max()) if known.size else None
+    if steps is None or density is None or reason:
+        return _ungraded(
+            Sign.SUBCHONDRAL_SCLEROSIS, disc, Scheme.SPINEPACS, reason or Reason.NOT_MEASURABLE, density
+        )
+    return film.finding(
+        Sign.SUBCHONDRAL_SCLEROSIS, disc, Scheme.SPINEPACS, density,
+        partial(grade_of, steps=steps), None, False,
+    )  # fmt: skip
+
+
+def _degeneration(film: _Film, disc: DiscLevel, parts: Sequence[Finding]) -> Finding:
+    """Overall degree by the points of height, rims and plates; what is not graded gives none and widens the range."""
+    rules = film.policy
+    most = (4, 3, rules.most_sclerosis)
+    if parts[0].computed_grade is None:
+        return _ungraded(Sign.DISC_DEGENERATION, disc, Scheme.WALRAEVENS, Reason.NOT_MEASURABLE)
+
+    def degree(points: Sequence[int]) -> int:
+        return grade_of(sum(min(p, m) for p, m in zip(points, most, strict=True)), rules.degeneration_from)
+
+    computed, published = (
+        degree([getattr(part, name) or 0 for part in parts]) for name in ("computed_grade", "published_grade")
+    )
+    ranges = [
+        part.grade_range or ((0, 4) if part.computed_grade is None else (part.computed_grade,) * 2)
+        for part in parts
+    ]
+    reason = film.withheld(*disc)
+    points = sum(min(part.published_grade or 0, m) for part, m in zip(parts, most, strict=True))
     return Finding(
-        Sign.DISC_HEIGHT_LOSS, disc.disc, Scheme.SPINEPACS, loss, Unit.RATIO, stage, None if reason else stage,
-        reason, expected=expected, expected_from=ExpectedFrom.NEIGHBOURS,
+        Sign.DISC_DEGENERATION, disc, Scheme.WALRAEVENS, float(points), Unit.RATIO, computed,
+        None if reason else published, reason or (Reason.WITHIN_ERROR if published != computed else None),
+        grade_range=(degree([low for low, _ in ranges]), degree([high for _, high in ranges])),
+    )  # fmt: skip
+
+
+def _vertebrae(film: _Film) -> Iterator[Finding]:
+    """Deformities, and the single rims and endplates that show a sign."""
+    for vertebra in film.spine.vertebrae:
+        level = vertebra.level
+        if measure := film.measures.get((Quantity.VERTEBRA_HEIGHT_LOSS, level)):
+            yield _deformity(film, level, measure)
+        steps = film.policy.sclerosis_from.get(level.region)
+        for side in (UPPER, LOWER):
+            share = _spur_share(film, level, side)
+            if grade_of(share, film.policy.spur.grade_from) and np.isfinite(share):
+                mark = spur_mark(film.spine, level, side, share)
+                yield _spur_finding(film, level, share, side=_RIMS[side], marks_px=mark)
+            density = float(film.texture.densities[level, side])
+            if steps and np.isfinite(density) and grade_of(density, steps):
+                yield film.finding(
+                    Sign.SUBCHONDRAL_SCLEROSIS, level, Scheme.SPINEPACS, density,
+                    partial(grade_of, steps=steps), None, False,
+                    side=_PLATES[side], marks_px=plate_mark(film.spine, level, side),
+                )  # fmt: skip
+
+
+def _deformity(film: _Film, level: Level, measure: Measure) -> Finding:
+    ratios = {
+        form: film.measures[quantity, level].value
+        for quantity, form in _FORMS.items()
+        if (quantity, level) in film.measures
+    }
+    steps, deviation = film.policy.deformity_from, measure.uncertainty
+    computed = grade_of(measure.value, steps)
+    return film.finding(
+        Sign.VERTEBRAL_DEFORMITY, level, Scheme.GENANT, measure.value,
+        partial(grade_of, steps=steps),
+        deviation, deviation is not None and measure.value < film.policy.certain[Sign.VERTEBRAL_DEFORMITY] * deviation,
+        form=min(ratios, key=ratios.__getitem__) if computed and ratios else None,
     )  # fmt: skip

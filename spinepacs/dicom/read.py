@@ -96,4 +96,5 @@ def _radiograph(dataset: Dataset, stated: StudyHeader, picture: Picture) -> Radi
         anterior_left=anterior_left(dataset, view),
         body_part=stated.body_part,
         notes=picture.notes,
+        age_years=stated.patient_age_years,
     )

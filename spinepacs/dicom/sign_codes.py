@@ -44,6 +44,7 @@ FOR_AGE = private("FOR_AGE", "Compared with what is usual at this age")
 SCHEMES: dict[Scheme, Code] = {
     Scheme.SPINEPACS: private("SPINEPACS", "spinepacs grading policy"),
     Scheme.WILKE: private("WILKE_2006", "Wilke et al. 2006"),
+    Scheme.WALRAEVENS: private("WALRAEVENS_2009", "Walraevens et al. 2009"),
     Scheme.KETTLER: private("KETTLER_2006", "Kettler et al. 2006"),
     Scheme.MEYERDING: private("MEYERDING_1932", "Meyerding 1932"),
     Scheme.GENANT: private("GENANT_1993", "Genant et al. 1993"),
@@ -96,6 +97,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.CUT_AT_BORDER: "cut by the border of the film",
     Reason.IMPLANT: "metal over it",
     Reason.FILM_QUALITY: "quality of the film",
+    Reason.NOT_VALIDATED: "not graded in this region",
     Reason.WITHIN_ERROR: "not to be told from none",
     Reason.NOT_LATERAL: "not a lateral film",
     Reason.TOO_FEW_DISCS: "too few discs graded",

@@ -1,0 +1,70 @@
+"""Phantoms, graded: what the tests of grades, quality and conclusions have in common."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spinepacs.analysis.conclude import conclude
+from spinepacs.analysis.grade import grade
+from spinepacs.analysis.label import label
+from spinepacs.analysis.measure import measure
+from spinepacs.analysis.policy import Policy
+from spinepacs.analysis.quality import Quality, quality
+from spinepacs.analysis.texture import Texture, texture
+from spinepacs.findings import Spine
+from spinepacs.geometry import Points
+from spinepacs.settings import shipped
+from spinepacs.signs import Conclusion, Finding, Sign
+from spinepacs.study import Radiograph, View
+
+POLICY = Policy.load(shipped("config", "grading.toml"))
+
+
+class Graded(NamedTuple):
+    """Everything that comes after the names of the vertebrae."""
+
+    spine: Spine
+    texture: Texture
+    quality: Quality
+    findings: tuple[Finding, ...]
+    conclusions: tuple[Conclusion, ...]
+
+    def at(self, sign: Sign, place: str) -> Finding:
+        """The finding without a rim or endplate of its own at a disc or vertebra."""
+        return next(f for f in self.findings if f.sign is sign and f.place.name == place)
+
+
+def radiograph(picture: NDArray[np.uint8], view: View = View.LATERAL, age: float | None = None) -> Radiograph:
+    """A film whose stored values are its grey levels."""
+    return Radiograph(
+        "1.2", "1.2.1", "1.2.1.1", picture.astype(np.float32), picture, None, view, True, "", age_years=age
+    )
+
+
+def graded(
+    phantom,
+    view: View = View.LATERAL,
+    picture: NDArray[np.uint8] | None = None,
+    detections=None,
+    localisation=None,
+    age: float | None = None,
+) -> Graded:
+    """Name, measure, look at and grade a phantom; the front is at the image's left."""
+    lateral = view is View.LATERAL
+    spine = label(detections or phantom.detections(), view, True if lateral else None)
+    film = radiograph(phantom.picture() if picture is None else picture, view, age)
+    look = texture(spine, film)
+    verdict = quality(spine, film, look)
+    findings = grade(spine, measure(spine, None, localisation), look, verdict, POLICY)
+    return Graded(spine, look, verdict, findings, conclude(spine, findings, POLICY, age))
+
+
+def drawn(picture: NDArray[np.uint8], corners: Points, value: int = 190) -> NDArray[np.uint8]:
+    """The picture with one more polygon."""
+    picture = picture.copy()
+    cv2.fillPoly(picture, [np.round(corners).astype(np.int32)], value)
+    return picture
