@@ -94,4 +94,9 @@ def patient_record(anatomy: Anatomy, pose: Pose, build: Build, caged: tuple[int,
         "fused_discs": discs(tuple(i for i, joined in enumerate(pose.discs.fused) if joined)),
         "vacuum_discs": discs(tuple(i for i, gas in enumerate(pose.discs.gas) if gas)),
         "caged_discs": discs(caged),
+        "discs_narrowed": {
+            f"{anatomy.levels[i]}/{anatomy.levels[i + 1]}": round(float(lost), 4)
+            for i, lost in enumerate(1 - pose.discs.height_mm[1:-1] / pose.discs.healthy_mm[1:-1], start=1)
+            if lost > 0
+        },
     }
