@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0004"
+REVISION = "r0005"
 """The newest migration."""
 
 metadata = MetaData(
@@ -247,6 +247,8 @@ objects = Table(
     Column("size_bytes", Key, nullable=False),
 )
 
+_AWAITED = text("commitment_due_at IS NOT NULL")
+
 outbox = Table(
     "outbox",
     metadata,
@@ -262,8 +264,35 @@ outbox = Table(
     Column("status", Integer),
     Column("message", SafeText, nullable=False, server_default=""),
     Column("created_at", UtcTime, nullable=False),
+    Column("commitment_due_at", UtcTime),
+    Column("commitment_requests", Integer, nullable=False, server_default="0"),
+    Column("commitment_failure", Integer),
+    Column("committed_at", UtcTime),
+    Column("losses", Integer, nullable=False, server_default="0"),
     UniqueConstraint("sop_uid", "destination"),
     Index("ix_outbox_destination_state_next_attempt_at", "destination", "state", "next_attempt_at"),
+    # Of all that was ever sent only this little is looked for.
+    Index(
+        "ix_outbox_uncommitted",
+        "destination",
+        "commitment_due_at",
+        sqlite_where=_AWAITED,
+        postgresql_where=_AWAITED,
+    ),
+)
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("transaction_uid", SafeText, primary_key=True),
+    Column("destination", SafeText, nullable=False),
+    Column("requested_at", UtcTime, nullable=False),
+    Column("objects", Integer, nullable=False),
+    Column("status", Integer),
+    Column("answered_at", UtcTime),
+    Column("answered_by", SafeText, nullable=False, server_default=""),
+    Column("committed", Integer, nullable=False, server_default="0"),
+    Column("refused", Integer, nullable=False, server_default="0"),
 )
 
 attempts = Table(
