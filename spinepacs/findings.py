@@ -38,6 +38,10 @@ class Refusal:
 
 SURE_SCORE = 0.25
 """Confidence from which a detection is a vertebra by itself; a less sure one only as a member of a chain."""
+SURE_MARGIN = 3.0
+"""Nats from which a level is sure. On 91 AP films 4 % of the bodies lie below it, and twice as many of those at a
+wrong level as of the others; on 60 synthetic films 1.5 %, nine in ten of them wrong; on 15 lateral films it tells
+nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Vertebra:
         Native px.
     upper, lower
         Endplates; None where the outline does not show one (C1; C2 has no upper, S1 no lower).
+    level_margin
+        How much better the chain fits than the best one that gives this vertebra another level, nats.
     """
 
     level: Level
@@ -95,6 +101,12 @@ class Vertebra:
     outline: Outline
     upper: Endplate | None
     lower: Endplate | None
+    level_margin: float = float("inf")
+
+    @property
+    def level_is_ambiguous(self) -> bool:
+        """Whether another level fits almost as well."""
+        return self.level_margin < SURE_MARGIN
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ class Chain:
         Those that fit nowhere: duplicates and false ones.
     score
         Sum of all emissions and prices, nats.
-    margin
-        How much better the class scores fit than with all levels shifted by one, nats.
+    margins
+        (N,) float64, how much better the chain is than the best one that gives this vertebra another level, nats.
     """
 
     detections: tuple[Detection, ...]
@@ -72,7 +72,7 @@ class Chain:
     axes: Vector
     dropped: tuple[Detection, ...]
     score: float
-    margin: float
+    margins: Vector
 
 
 def best_chain(detections: Sequence[Detection], in_view: Container[int] = range(_LEVELS)) -> Chain:
@@ -105,14 +105,14 @@ def _chain(detections: Sequence[Detection], prior: Vector, centres: Vector, towa
     centres = centres[order]
     emissions = _emissions(ordered) + prior
     drops = _DROP_PRICE[0] + _DROP_PRICE[1] * np.array([detection.score for detection in ordered])
-    kept, levels, score = _viterbi(emissions, drops, _step_prices(ordered, centres))
+    kept, levels, score, margins = _viterbi(emissions, drops, _step_prices(ordered, centres))
     return Chain(
         detections=tuple(ordered[index] for index in kept),
         levels=tuple(Level(level) for level in levels),
         axes=_axes(centres[kept], towards),
         dropped=tuple(item for index, item in enumerate(ordered) if index not in kept),
         score=score,
-        margin=_margin(emissions[kept], np.array(levels)),
+        margins=margins,
     )
 
 
@@ -161,10 +161,11 @@ def _step_prices(ordered: Sequence[Detection], centres: Vector) -> Vector:
     return of_level
 
 
-def _viterbi(emissions: Vector, drops: Vector, steps: Vector) -> tuple[list[int], list[int], float]:
-    """Indices kept, their levels, and the score of the best chain."""
+def _viterbi(emissions: Vector, drops: Vector, steps: Vector) -> tuple[list[int], list[int], float, Vector]:
+    """Indices kept, their levels, the score of the best chain, and its margins."""
     dropped_before = np.concatenate([[0.0], np.cumsum(drops)])
     best, came_from = _forward(emissions, dropped_before, steps)
+    through = best + _backward(emissions, dropped_before, steps)
     total = best - (dropped_before[-1] - dropped_before[1:])[:, None]
     index, level = (int(value) for value in np.unravel_index(total.argmax(), total.shape))
     score = float(total[index, level])
@@ -174,7 +175,9 @@ def _viterbi(emissions: Vector, drops: Vector, steps: Vector) -> tuple[list[int]
         levels.append(level)
         index, step = (int(value) for value in came_from[index, level])
         level -= step
-    return kept[::-1], levels[::-1], score
+    others = through[kept]
+    others[np.arange(len(kept)), levels] = -np.inf
+    return kept[::-1], levels[::-1], score, (score - others.max(axis=1))[::-1]
 
 
 def _forward(emissions: Vector, dropped_before: Vector, steps: Vector) -> tuple[Vector, NDArray[np.intp]]:
@@ -201,9 +204,15 @@ def _forward(emissions: Vector, dropped_before: Vector, steps: Vector) -> tuple[
     return best, came_from
 
 
-def _margin(emissions: Vector, levels: NDArray[np.intp]) -> float:
-    """Nats between the levels and the better of the two chains shifted by one as a whole."""
-    padded = np.pad(emissions, ((0, 0), (1, 1)), constant_values=float(np.log(_SCORE_FLOOR * _LEVELS)))
-    rows = np.arange(len(levels))
-    up, here, down = (float(padded[rows, levels + shift].sum()) for shift in (0, 1, 2))
-    return here - max(up, down)
+def _backward(emissions: Vector, dropped_before: Vector, steps: Vector) -> Vector:
+    """(N, levels): best score of what follows each detection at each level, to the end of the film."""
+    number = len(emissions)
+    best = np.repeat((dropped_before[1:] - dropped_before[-1])[:, None], _LEVELS, axis=1)
+    for here in range(number - 2, -1, -1):
+        after = slice(here + 1, number)
+        between = dropped_before[after] - dropped_before[here + 1]
+        ways = ((emissions + best)[after] - between[:, None])[:, None] - steps[here, after]
+        reached = ways.max(axis=0)  # [k - 1, the level k below]
+        for step in range(1, _FARTHEST_STEP + 1):
+            best[here, :-step] = np.maximum(best[here, :-step], reached[step - 1, step:])
+    return best

@@ -33,6 +33,8 @@ _DISCS = {
 _BY_DEGREE = (
     Statement.NO_SIGNS, Statement.SLIGHT_SIGNS, Statement.MODERATE_SIGNS, Statement.SEVERE_SIGNS,
 )  # fmt: skip
+_SEVERE_STAGE = 3
+"""Stage of height loss from which a disc alone shows osteochondrosis: half of it is gone."""
 _PARTS = (Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
 _WORDS = {
     Sign.DISC_HEIGHT_LOSS: "loss of disc height",
@@ -74,11 +76,11 @@ def conclude(
         return (_withheld(Area.COMBINED, _span(_shown(spine)), Reason.NOT_LATERAL),)
     regions = list(_regions(spine, findings))
     if len(regions) > 1:
-        parts = [_concluded(spine, region, policy, age_years) for region in regions]
+        parts = [_concluded(region, policy, age_years) for region in regions]
         discs = tuple(disc for region in regions for disc in region.discs)
         together = _Region(Area.COMBINED, discs, tuple(findings))
-        return (*parts, _concluded(spine, together, policy, age_years))
-    return tuple(_concluded(spine, region, policy, age_years) for region in regions)
+        return (*parts, _concluded(together, policy, age_years))
+    return tuple(_concluded(region, policy, age_years) for region in regions)
 
 
 def _shown(spine: Spine) -> tuple[DiscLevel, ...]:
@@ -94,15 +96,15 @@ def _regions(spine: Spine, findings: Sequence[Finding]) -> Iterator[_Region]:
             yield _Region(area, discs, tuple(finding for finding in findings if finding.disc in discs))
 
 
-def _concluded(spine: Spine, region: _Region, policy: Policy, age_years: float | None) -> Conclusion:
+def _concluded(region: _Region, policy: Policy, age_years: float | None) -> Conclusion:
     span = _span(region.discs)
     overall = [f for f in region.findings if f.sign is Sign.DISC_DEGENERATION]
     published = [f.published_grade for f in overall if f.published_grade is not None]
     computed = max((f.computed_grade for f in overall if f.computed_grade is not None), default=None)
-    if "LEVEL_AMBIGUOUS" in spine.notes:
-        return _withheld(region.area, span, Reason.LEVEL_AMBIGUOUS, computed)
     if not published or len(published) < policy.least_share * len(region.discs):
-        return _withheld(region.area, span, Reason.TOO_FEW_DISCS, computed)
+        ambiguous = sum(f.reason is Reason.LEVEL_AMBIGUOUS for f in overall) * 2 > len(region.discs)
+        reason = Reason.LEVEL_AMBIGUOUS if ambiguous else Reason.TOO_FEW_DISCS
+        return _withheld(region.area, span, reason, computed)
     degree = max(published)
     support = _support(region.findings)
     statement = _BY_DEGREE[degree] if _is_combined(support) or not degree else Statement.ISOLATED_SIGNS
@@ -129,9 +131,9 @@ def _support(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _is_combined(support: Sequence[Finding]) -> bool:
     """Whether at one disc a loss of height goes with changes of its rims or endplates, or is severe in itself."""
-    lost = {f.disc for f in support if f.sign is Sign.DISC_HEIGHT_LOSS}
+    lost = {f.disc: f.published_grade or 0 for f in support if f.sign is Sign.DISC_HEIGHT_LOSS}
     beside = {f.disc for f in support if f.sign is not Sign.DISC_HEIGHT_LOSS}
-    return bool(lost & beside)
+    return bool(lost.keys() & beside) or max(lost.values(), default=0) >= _SEVERE_STAGE
 
 
 def _for_age(area: Area, degree: int, policy: Policy, age_years: float | None) -> ForAge | None:

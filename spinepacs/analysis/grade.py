@@ -56,13 +56,14 @@ class _Film:
 
     def withheld(self, *levels: Level) -> Reason | None:
         """Why nothing that stands on these vertebrae is published; None where it may be."""
-        scores = [vertebra.score for vertebra in self.spine.vertebrae if vertebra.level in levels]
+        on = [vertebra for vertebra in self.spine.vertebrae if vertebra.level in levels]
         applies = {
-            Reason.LEVEL_AMBIGUOUS: "LEVEL_AMBIGUOUS" in self.spine.notes,
+            Reason.LEVEL_AMBIGUOUS: any(vertebra.level_is_ambiguous for vertebra in on),
             Reason.CUT_AT_BORDER: bool(self.quality.cut.intersection(levels)),
             Reason.IMPLANT: bool(self.quality.metal.intersection(levels)),
             Reason.FILM_QUALITY: "VIEW_MISMATCH" in self.quality.notes,
-            Reason.LOW_CONFIDENCE: min(scores, default=1.0) < self.policy.least_score,
+            Reason.LOW_CONFIDENCE: min((vertebra.score for vertebra in on), default=1.0)
+            < self.policy.least_score,
         }
         return next((reason for reason, true in applies.items() if true), None)
 

@@ -2,7 +2,7 @@
 
 Notes that a :class:`~spinepacs.findings.Spine` may carry:
 
-``LEVEL_AMBIGUOUS``        the chain shifted by one level fits the network's answer almost as well
+``LEVEL_AMBIGUOUS``        another chain, with other levels for some vertebrae, fits almost as well
 ``LEVELS_SHIFTED``         most published levels differ from the network's
 ``VERTEBRAE_MISSING``      levels inside the chain were not found: ``Spine.missing`` names them
 ``DETECTIONS_DROPPED``     something was found that fits nowhere in the chain
@@ -24,9 +24,6 @@ from spinepacs.findings import SURE_SCORE, Detection, Refusal, Spine, Vertebra
 from spinepacs.study import View
 
 _LEAST_VERTEBRAE = 2
-_AMBIGUOUS_BELOW = 4.0
-"""Nats between the best chain and the one shifted by one. Independent answers would make e to the 4 a safe ratio, but
-the bodies of one film err together: on 60 AP films of an early model half of the chains below it were shifted."""
 _LEAST_END_SCORE = 0.2
 """Confidence of the first and the last vertebra: what the network draws into the shoulders below a neck has less. On
 45 AP, 15 lateral and 16 synthetic films nothing true was lost at 0.2, and some at 0.25."""
@@ -106,8 +103,11 @@ def _vertebrae(chain: Chain) -> tuple[Vertebra, ...]:
             # C1 is a ring, C2 carries the dens on top, and the sacrum goes on below S1.
             upper=upper if level > Level.C2 else None,
             lower=lower if Level.C1 < level < Level.S1 else None,
+            level_margin=float(margin),
         )
-        for detection, level, upper, lower in zip(chain.detections, chain.levels, uppers, lowers, strict=True)
+        for detection, level, margin, upper, lower in zip(
+            chain.detections, chain.levels, chain.margins, uppers, lowers, strict=True
+        )
     )
 
 
@@ -125,7 +125,7 @@ def _missing(levels: Sequence[Level]) -> tuple[Level, ...]:
 def _chain_notes(chain: Chain, vertebrae: Sequence[Vertebra]) -> list[str]:
     differing = sum(vertebra.level != vertebra.raw_level for vertebra in vertebrae)
     applies = {
-        "LEVEL_AMBIGUOUS": chain.margin < _AMBIGUOUS_BELOW,
+        "LEVEL_AMBIGUOUS": any(vertebra.level_is_ambiguous for vertebra in vertebrae),
         "LEVELS_SHIFTED": differing > len(vertebrae) / 2,
         "VERTEBRAE_MISSING": bool(_missing(chain.levels)),
         "DETECTIONS_DROPPED": bool(chain.dropped),

@@ -38,13 +38,18 @@ def test_a_healthy_loin_has_no_signs_region_by_region_and_together():
 
 
 def test_a_narrow_disc_alone_is_a_single_sign():
-    found = _by_area(graded(_lumbar(L4=0.4)))
+    found = _by_area(graded(_lumbar(L4=0.6)))
     assert found[Area.LUMBAR].statement is Statement.ISOLATED_SIGNS
     assert found[Area.LUMBAR].published_degree == 1
     assert [(f.sign, f.place.name) for f in found[Area.LUMBAR].support] == [(Sign.DISC_HEIGHT_LOSS, "L4/L5")]
     assert "L4/L5" in found[Area.LUMBAR].sentence
     assert found[Area.LUMBOSACRAL].statement is Statement.NO_SIGNS
     assert found[Area.COMBINED].published_degree == 1
+
+
+def test_a_disc_that_has_lost_half_of_its_height_is_enough_alone():
+    found = _by_area(graded(_lumbar(L4=0.4)))
+    assert (found[Area.LUMBAR].statement, found[Area.LUMBAR].published_degree) == (Statement.SLIGHT_SIGNS, 1)
 
 
 def test_a_narrow_disc_with_a_spur_has_signs_of_osteochondrosis():
