@@ -65,14 +65,14 @@ class Verdict:
         return self.outcome is Outcome.TRANSIENT and self.status is None
 
 
-def judge(status: int | None, comment: str = "") -> Verdict:
+def judge(status: int | None) -> Verdict:
     """Turn a C-STORE status (PS3.4 B.2.3, PS3.7 Annex C) into what to do next.
 
     Anything that is neither success nor warning is not sent; what is not known to be final may pass.
     """
     if status is None:
         return Verdict(Outcome.TRANSIENT, None, "no answer: association lost or timed out")
-    text = f"status 0x{status:04X}" + (f" ({comment})" if comment else "")
+    text = f"status 0x{status:04X}"
     if status == 0x0000:
         return Verdict(Outcome.SENT, status, "")
     if 0xB000 <= status <= 0xBFFF or status in (0x0001, 0x0107, 0x0116):
@@ -271,7 +271,8 @@ def send(association: Association, item: OutboxItem, path: Path) -> Verdict:
     except (OSError, RuntimeError) as error:
         return Verdict(Outcome.TRANSIENT, None, f"not sent: {type(error).__name__}")
     status = answer.get("Status")
-    return judge(None if status is None else int(status), str(answer.get("ErrorComment", "")))
+    # ErrorComment is left out: some PACS name the patient in it.
+    return judge(None if status is None else int(status))
 
 
 def _native(path: Path, explicit: bool) -> Dataset:

@@ -6,12 +6,15 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
+
+from spinepacs import logs
 
 _FAREWELL_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
@@ -153,7 +156,13 @@ def _run(target: Callable[..., None], channel: Connection, *arguments: Any) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, name="parent-watch", daemon=True).start()
-    target(channel, *arguments)
+    logs.configure("INFO", "text")
+    try:
+        target(channel, *arguments)
+    except Exception:
+        # Else multiprocessing would print the words of the exception, and they may quote a dataset.
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)
 
 
 def _die_with_parent() -> None:

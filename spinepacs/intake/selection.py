@@ -25,7 +25,7 @@ def select(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> Re
     -------
     Refusal or None
         None where it is selected; ``OWN_RESULT`` for an object that spinepacs wrote, ``NOT_SELECTED`` with the
-        rule that kept it out.
+        rule that kept it out; no value of the header, since people write anything anywhere.
     """
     if header.is_ours:
         return Refusal("OWN_RESULT", "spinepacs wrote this object: results are not read again")
@@ -36,16 +36,13 @@ def select(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> Re
 def _kept_out_by(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> str:
     """Name the first rule that an image does not pass; empty where it passes all."""
     if header.modality not in rules.modalities:
-        return f"Modality {header.modality[:16] or '(none)'} is not among selection.modalities"
+        return "Modality is not among selection.modalities"
     if rules.sop_classes and header.sop_class_uid not in rules.sop_classes:
         return f"SOPClassUID {header.sop_class_uid} is not among selection.sop_classes"
     if rules.calling_ae_titles and calling_ae not in rules.calling_ae_titles:
         return "the sender is not among selection.calling_ae_titles"
     if not _speaks_of_spine(header, rules):
-        return (
-            f"BodyPartExamined {header.body_part[:16] or '(none)'} and the descriptions match neither "
-            "selection.body_parts nor selection.descriptions"
-        )
+        return "BodyPartExamined and the descriptions match neither selection.body_parts nor selection.descriptions"
     return ""
 
 
