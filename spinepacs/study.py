@@ -45,7 +45,7 @@ class StudyState(StrEnum):
     RECORDED = "recorded"
     """Findings and outbox are committed; something is still to be delivered."""
     DELIVERED = "delivered"
-    """Every object has been accepted by every destination (or there was nothing to deliver)."""
+    """Every object has been accepted, and committed where that is asked for (or there was nothing to deliver)."""
     REFUSED = "refused"
     """An expected outcome: no image of it was one that we read; the reason says why."""
     FAILED = "failed"

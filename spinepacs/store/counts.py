@@ -17,11 +17,14 @@ def count(connection: Connection) -> QueueCounts:
     to_send = select(outbox.c.destination, outbox.c.state, func.count()).group_by(
         outbox.c.destination, outbox.c.state
     )
+    awaited = select(outbox.c.destination, func.count()).where(outbox.c.commitment_due_at.is_not(None))
+    awaited = awaited.group_by(outbox.c.destination)
     return QueueCounts(
         studies={row[0]: row[1] for row in connection.execute(by_study)},
         arrivals={row[0]: row[1] for row in connection.execute(by_arrival)},
         outbox={(row[0], row[1]): row[2] for row in connection.execute(to_send)},
         refused=_refused(connection),
+        uncommitted={row[0]: row[1] for row in connection.execute(awaited)},
     )
 
 

@@ -9,7 +9,7 @@ changes nothing then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from sqlalchemy import Select
 from spinepacs.findings import Refusal, StudyResult, Versions
 from spinepacs.settings import Destination
 from spinepacs.store import arrivals, counts, events, outbox, recording, studies
+from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Database
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
@@ -199,12 +200,13 @@ class Ledger:
         """
         return self._database.write(studies.return_orphans)
 
-    def retry(self, study_uid: str | None = None) -> int:
+    def retry(self, study_uid: str | None = None, destination: str | None = None) -> int:
         """Try again what failed, attempts from zero: the study and its objects, or with None all of them.
 
-        Returns the number of studies and outbox rows that will be tried again.
+        With a destination: the objects for it only. Returns the number of studies and outbox rows that will be tried
+        again.
         """
-        return self._database.write(studies.retry, study_uid)
+        return self._database.write(studies.retry, study_uid, destination)
 
     # -- outbox --------------------------------------------------------------------------------------------
 
@@ -213,9 +215,12 @@ class Ledger:
         with self._database.read() as connection:
             return outbox.due(connection, destination, now, limit)
 
-    def begin_delivery(self, outbox_ids: Sequence[int]) -> None:
-        """Count an attempt of each row before it is made; a row stays pending until it is finished."""
-        self._database.write(outbox.begin, outbox_ids)
+    def begin_delivery(self, outbox_ids: Sequence[int], not_before: datetime | None = None) -> None:
+        """Count an attempt of each row before it is made; a row stays pending until it is finished.
+
+        ``not_before``: when it is due again if this attempt never ends, since its sender has died of it.
+        """
+        self._database.write(outbox.begin, outbox_ids, not_before)
 
     def finish_delivery(
         self,
@@ -224,8 +229,9 @@ class Ledger:
         status: int | None,
         message: str = "",
         next_attempt_at: datetime | None = None,
+        commitment_due_at: datetime | None = None,
     ) -> None:
-        """Write down how an attempt ended; the study becomes ``delivered`` when all its rows are sent.
+        """Write down how an attempt ended; the study becomes ``delivered`` when nothing more is to come of its rows.
 
         Parameters
         ----------
@@ -233,8 +239,37 @@ class Ledger:
             The C-STORE status, None if there was no answer.
         next_attempt_at
             For ``pending``: not before then.
+        commitment_due_at
+            For ``sent``: when the destination is to be asked whether it keeps the object; None: never.
         """
-        self._database.write(outbox.finish, outbox_id, state, status, message, next_attempt_at)
+        self._database.write(
+            outbox.finish, outbox_id, state, status, message, next_attempt_at, commitment_due_at
+        )
+
+    @property
+    def commitments(self) -> Commitments:
+        """What the destinations have promised to keep."""
+        return Commitments(self._database)
+
+    def hurry(self, study_uid: str | None = None, destination: str | None = None) -> int:
+        """Make objects that wait for their next attempt due now, for a PACS that is repaired; how many."""
+        return self._database.write(outbox.hurry, study_uid, destination)
+
+    def strays(self, destinations: Collection[str]) -> dict[str, int]:
+        """Objects that wait for other destinations than these, by name: nobody is going to send them."""
+        with self._database.read() as connection:
+            return outbox.strays(connection, destinations)
+
+    def redirect(self, old: str, new: str) -> int:
+        """Send what waits for one destination, or failed there, to another one; returns how many objects.
+
+        What the other one has been given before is not sent to it twice.
+        """
+        return self._database.write(outbox.redirect, old, new)
+
+    def withdraw(self, destination: str) -> int:
+        """Send no more of what waits for a destination, or failed there; returns how many objects."""
+        return self._database.write(outbox.withdraw, destination)
 
     # -- for health and the command line (see also spinepacs.store.queries) ----------------------------------
 

@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from spinepacs.findings import ObjectKind
+from spinepacs.store import events
 from spinepacs.store.arrivals import lock
-from spinepacs.store.records import OutboxItem, OutboxState
+from spinepacs.store.records import EventKind, OutboxItem, OutboxState
 from spinepacs.store.studies import settle
 from spinepacs.store.tables import objects, outbox
 from spinepacs.study import StudyState
 
+_WAITING = (OutboxState.PENDING, OutboxState.FAILED)
 
-def due(connection: Connection, destination: str, now: datetime | None, limit: int) -> list[OutboxItem]:
-    """See Ledger.due."""
-    waiting = (
+
+def items(
+    connection: Connection, time: Column[Any], *conditions: ColumnElement[bool], limit: int
+) -> list[OutboxItem]:
+    """Rows of the outbox with what is known of their objects, by the ``time`` that makes them due."""
+    found = (
         select(
             outbox.c.outbox_id, outbox.c.study_uid, outbox.c.sop_uid, objects.c.sop_class_uid,
             objects.c.transfer_syntax_uid, objects.c.kind, objects.c.sha256, outbox.c.destination, outbox.c.attempts,
+            outbox.c.losses, outbox.c.commitment_requests, outbox.c.commitment_failure,
         )
         .join(objects, objects.c.sop_uid == outbox.c.sop_uid)
-        .where(
-            outbox.c.destination == destination,
-            outbox.c.state == OutboxState.PENDING,
-            outbox.c.next_attempt_at <= (now or datetime.now(UTC)),
-        )
-        .order_by(outbox.c.next_attempt_at, outbox.c.outbox_id)
+        .where(*conditions)
+        .order_by(time, outbox.c.outbox_id)
         .limit(limit)
     )  # fmt: skip
-    rows = connection.execute(waiting)
+    rows = connection.execute(found)
     return [OutboxItem(**{**row._mapping, "kind": ObjectKind(row.kind)}) for row in rows]
 
 
-def begin(connection: Connection, outbox_ids: Sequence[int]) -> None:
+def due(connection: Connection, destination: str, now: datetime | None, limit: int) -> list[OutboxItem]:
+    """See Ledger.due."""
+    return items(
+        connection,
+        outbox.c.next_attempt_at,
+        outbox.c.destination == destination,
+        outbox.c.state == OutboxState.PENDING,
+        outbox.c.next_attempt_at <= (now or datetime.now(UTC)),
+        limit=limit,
+    )
+
+
+def begin(connection: Connection, outbox_ids: Sequence[int], not_before: datetime | None) -> None:
     """See Ledger.begin_delivery."""
+    later = {} if not_before is None else {"next_attempt_at": not_before}
     connection.execute(
         update(outbox)
         .where(outbox.c.outbox_id.in_(outbox_ids), outbox.c.state == OutboxState.PENDING)
-        .values(attempts=outbox.c.attempts + 1, last_attempt_at=datetime.now(UTC))
+        .values(attempts=outbox.c.attempts + 1, last_attempt_at=datetime.now(UTC), **later)
     )
 
 
@@ -51,6 +67,7 @@ def finish(
     status: int | None,
     message: str,
     next_attempt_at: datetime | None,
+    commitment_due_at: datetime | None,
 ) -> None:
     """See Ledger.finish_delivery."""
     study_uid = connection.execute(
@@ -58,11 +75,82 @@ def finish(
     ).scalar_one()
     study_state = lock(connection, study_uid)
     now = datetime.now(UTC)
-    sent = {"sent_at": now} if state is OutboxState.SENT else {"next_attempt_at": next_attempt_at or now}
+    changes: dict[str, Any] = {"next_attempt_at": next_attempt_at or now}
+    if state is OutboxState.SENT:
+        changes = {"sent_at": now, "commitment_due_at": commitment_due_at}
     connection.execute(
         update(outbox)
         .where(outbox.c.outbox_id == outbox_id, outbox.c.state == OutboxState.PENDING)
-        .values(state=state, status=status, message=message, **sent)
+        .values(state=state, status=status, message=message, **changes)
     )
     if study_state is StudyState.RECORDED and state is OutboxState.SENT:
         settle(connection, study_uid)
+
+
+def settle_all(connection: Connection, study_uids: Collection[str]) -> None:
+    """Move on those of the studies that wait for their deliveries only."""
+    for study_uid in sorted(set(study_uids)):  # in one order, so that two of us cannot lock each other out
+        if lock(connection, study_uid) is StudyState.RECORDED:
+            settle(connection, study_uid)
+
+
+def hurry(connection: Connection, study_uid: str | None, destination: str | None) -> int:
+    """See Ledger.hurry."""
+    now = datetime.now(UTC)
+    chosen = [outbox.c.state == OutboxState.PENDING, outbox.c.next_attempt_at > now]
+    if destination is not None:
+        chosen.append(outbox.c.destination == destination)
+    if study_uid is not None:
+        chosen.append(outbox.c.study_uid == study_uid)
+    return connection.execute(update(outbox).where(*chosen).values(next_attempt_at=now)).rowcount
+
+
+def strays(connection: Connection, destinations: Collection[str]) -> dict[str, int]:
+    """See Ledger.strays."""
+    open_rows = or_(outbox.c.state.in_(_WAITING), outbox.c.commitment_due_at.is_not(None))
+    elsewhere = outbox.c.destination.not_in(destinations)
+    by_name = select(outbox.c.destination, func.count()).where(open_rows, elsewhere)
+    rows = connection.execute(by_name.group_by(outbox.c.destination))
+    return {row[0]: row[1] for row in rows}
+
+
+def redirect(connection: Connection, old: str, new: str) -> int:
+    """See Ledger.redirect."""
+    waiting = and_(outbox.c.destination == old, outbox.c.state.in_(_WAITING))
+    there = outbox.alias()
+    has_it = exists().where(there.c.sop_uid == outbox.c.sop_uid, there.c.destination == new)
+    moved = (
+        update(outbox)
+        .where(waiting, ~has_it)
+        .values(destination=new, state=OutboxState.PENDING, attempts=0, next_attempt_at=datetime.now(UTC))
+        .returning(outbox.c.study_uid)
+    )
+    study_uids = list(connection.execute(moved).scalars())
+    _say(connection, EventKind.REDIRECTED, study_uids, f"{old} → {new}")
+    return len(study_uids) + withdraw(connection, old)
+
+
+def withdraw(connection: Connection, destination: str) -> int:
+    """See Ledger.withdraw."""
+    waiting = (outbox.c.destination == destination, outbox.c.state.in_(_WAITING))
+    given_up = (
+        update(outbox).where(*waiting).values(state=OutboxState.WITHDRAWN).returning(outbox.c.study_uid)
+    )
+    study_uids = list(connection.execute(given_up).scalars())
+    _say(connection, EventKind.WITHDRAWN, study_uids, destination)
+    settle_all(connection, study_uids)
+    return len(study_uids) + waive(connection, destination)
+
+
+def waive(connection: Connection, destination: str) -> int:
+    """No longer wait for the commitment of what this destination has accepted; how many objects."""
+    awaited = (outbox.c.destination == destination, outbox.c.commitment_due_at.is_not(None))
+    waived = update(outbox).where(*awaited).values(commitment_due_at=None).returning(outbox.c.study_uid)
+    study_uids = list(connection.execute(waived).scalars())
+    settle_all(connection, study_uids)
+    return len(study_uids)
+
+
+def _say(connection: Connection, kind: EventKind, study_uids: Collection[str], detail: str) -> None:
+    for study_uid in sorted(set(study_uids)):
+        events.add(connection, kind, study_uid, "", detail)

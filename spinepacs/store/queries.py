@@ -214,9 +214,11 @@ def queued_studies(ledger: Ledger, limit: int = 1000) -> list[Row]:
 
 
 def queued_objects(ledger: Ledger, limit: int = 1000) -> list[Row]:
-    """Rows of the view ``deliveries`` that are pending or failed, oldest first."""
-    unsent = column("state") != OutboxState.SENT.value
-    return _select(ledger, "deliveries", [unsent], ("created_at", "sop_uid", "destination"), limit)
+    """Rows of the view ``deliveries`` that are pending, failed or not yet committed, oldest first."""
+    waiting = column("state").in_([OutboxState.PENDING.value, OutboxState.FAILED.value])
+    uncommitted = column("commitment_due_at").is_not(None)
+    unfinished: ColumnElement[bool] = waiting | uncommitted
+    return _select(ledger, "deliveries", [unfinished], ("created_at", "sop_uid", "destination"), limit)
 
 
 def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:

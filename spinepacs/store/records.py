@@ -46,8 +46,12 @@ class OutboxState(StrEnum):
     """To be sent, first or again, when ``next_attempt_at`` has come."""
     SENT = "sent"
     """The destination answered success or a warning."""
+    COMMITTED = "committed"
+    """It has also promised to keep it; only where it is asked to (``commitment = true``)."""
     FAILED = "failed"
     """Given up; waits for ``spinepacs retry``."""
+    WITHDRAWN = "withdrawn"
+    """A person has decided that it is not to be sent there after all."""
 
 
 class EventKind(StrEnum):
@@ -62,6 +66,10 @@ class EventKind(StrEnum):
     ORPHANED = "orphaned"
     FAILED = "failed"
     RETRIED = "retried"
+    NOT_KEPT = "not-kept"
+    """A destination accepted an object and has not committed to keep it: it is sent again, or given up."""
+    REDIRECTED = "redirected"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,16 @@ class Claim:
 class OutboxItem:
     """One object for one destination.
 
-    ``attempts`` is the number of attempts that :meth:`Ledger.begin_delivery` had counted when it was read.
+    Parameters
+    ----------
+    attempts
+        Number of attempts that :meth:`Ledger.begin_delivery` had counted when it was read.
+    losses
+        How often it was accepted, and then not committed.
+    commitment_requests
+        How often its commitment has been asked for since it was last sent.
+    commitment_failure
+        Failure reason (PS3.3 C.14.1.1) of the answer that has come; None: no answer, or nothing wrong.
     """
 
     outbox_id: int
@@ -132,6 +149,9 @@ class OutboxItem:
     sha256: str
     destination: str
     attempts: int
+    losses: int = 0
+    commitment_requests: int = 0
+    commitment_failure: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,9 +166,12 @@ class QueueCounts:
         By (destination, state).
     refused
         Images by reason code, whether refused at selection or by the reading.
+    uncommitted
+        Objects by destination that were accepted and whose commitment is awaited.
     """
 
     studies: dict[str, int]
     arrivals: dict[str, int]
     outbox: dict[tuple[str, str], int]
     refused: dict[str, int]
+    uncommitted: dict[str, int]

@@ -106,10 +106,13 @@ def move(connection: Connection, study_uid: str, state: StudyState, **values: ob
 
 def settle(connection: Connection, study_uid: str) -> None:
     """Put a study that has nothing left to read where its readings and its outbox say."""
-    rows = connection.execute(select(outbox.c.state).where(outbox.c.study_uid == study_uid).distinct())
-    sending = set(rows.scalars())
+    awaited = outbox.c.commitment_due_at.is_not(None)
+    rows = connection.execute(
+        select(outbox.c.state, awaited).where(outbox.c.study_uid == study_uid).distinct()
+    )
+    sending = {(OutboxState(state), bool(is_awaited)) for state, is_awaited in rows}
     read = exists().where(readings.c.study_uid == study_uid, readings.c.refusal_code == "")
-    if sending - {OutboxState.SENT}:
+    if any(state in (OutboxState.PENDING, OutboxState.FAILED) or awaits for state, awaits in sending):
         move(connection, study_uid, StudyState.RECORDED, reason_code="", reason="")
     elif sending or connection.execute(select(read)).scalar():
         move(connection, study_uid, StudyState.DELIVERED, reason_code="", reason="")
@@ -196,7 +199,7 @@ def return_orphans(connection: Connection) -> int:
     return len(orphans)
 
 
-def retry(connection: Connection, study_uid: str | None) -> int:
+def retry(connection: Connection, study_uid: str | None, destination: str | None) -> int:
     """See Ledger.retry."""
     now = datetime.now(UTC)
     again = (
@@ -208,13 +211,17 @@ def retry(connection: Connection, study_uid: str | None) -> int:
     resend = (
         update(outbox)
         .where(outbox.c.state == OutboxState.FAILED)
-        .values(state=OutboxState.PENDING, attempts=0, next_attempt_at=now)
+        .values(state=OutboxState.PENDING, attempts=0, losses=0, next_attempt_at=now)
         .returning(outbox.c.study_uid)
     )
     if study_uid is not None:
         again = again.where(studies.c.study_uid == study_uid)
         resend = resend.where(outbox.c.study_uid == study_uid)
-    retried = [*connection.execute(again).scalars(), *connection.execute(resend).scalars()]
+    if destination is not None:
+        resend = resend.where(outbox.c.destination == destination)
+    retried = list(connection.execute(resend).scalars())
+    if destination is None:
+        retried += connection.execute(again).scalars()
     for uid in sorted(set(retried)):
         events.add(connection, EventKind.RETRIED, uid)
     return len(retried)

@@ -12,7 +12,7 @@ from spinepacs.findings import ObjectKind, Refusal
 from spinepacs.store import queries
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters
-from spinepacs.store.records import OutboxState
+from spinepacs.store.records import OutboxItem, OutboxState
 from spinepacs.study import StudyState
 from tests.store.conftest import Ask
 from tests.store.makers import (
@@ -265,3 +265,194 @@ def test_mean_seconds_of_the_steps(ledger: Ledger) -> None:
     result = result_of(claim)
     ledger.record(claim, result, stored(result), [])
     assert queries.step_seconds(ledger) == {"read": 0.5, "segment": 0.25}
+
+
+# ---- storage commitment ------------------------------------------------------------------------------------
+
+SOON = timedelta(seconds=10)
+
+
+def sent_to_be_committed(ledger: Ledger) -> OutboxItem:
+    """The viewer's one object is accepted, and its commitment is due."""
+    recorded(ledger, destinations=(VIEWER,))
+    [item] = ledger.due("viewer")
+    ledger.begin_delivery([item.outbox_id])
+    ledger.finish_delivery(item.outbox_id, OutboxState.SENT, 0, commitment_due_at=datetime.now(UTC))
+    return item
+
+
+def asked(ledger: Ledger, item: OutboxItem, transaction_uid: str = "2.25.1") -> None:
+    ledger.commitments.begin(transaction_uid, "viewer", [item.outbox_id], datetime.now(UTC) + SOON)
+
+
+def test_a_study_is_delivered_when_its_objects_are_committed(ledger: Ledger, ask: Ask) -> None:
+    item = sent_to_be_committed(ledger)
+    assert ask("studies", "state") == ["recorded"]
+    assert [(due.sop_uid, due.commitment_requests) for due in ledger.commitments.due("viewer")] == [
+        (item.sop_uid, 0)
+    ]
+    assert ledger.counts().uncommitted == {"viewer": 1}
+    asked(ledger, item)
+    assert ledger.commitments.due("viewer") == []
+    assert not ledger.commitments.is_answered("2.25.1")
+    assert ledger.commitments.answer("2.25.1", [item.sop_uid], {}, "PACS")
+    assert ledger.commitments.is_answered("2.25.1")
+    assert ask("outbox", "state") == ["committed"]
+    assert ask("studies", "state") == ["delivered"]
+    assert ledger.counts().uncommitted == {}
+    assert (ask("commitments", "committed"), ask("commitments", "answered_by")) == ([1], ["PACS"])
+    [row] = queries.find_studies(ledger)
+    assert [row[f"objects_{name}"] for name in ("pending", "sent", "committed", "uncommitted")] == [
+        0,
+        1,
+        1,
+        0,
+    ]
+
+
+def test_what_is_not_committed_yet_is_in_the_queue(ledger: Ledger) -> None:
+    item = sent_to_be_committed(ledger)
+    rows = [row for row in queries.queue(ledger) if row["what"] == "object"]
+    assert [(row["uid"], row["state"]) for row in rows] == [(item.sop_uid, "sent")]
+
+
+def test_without_an_answer_it_is_due_again(ledger: Ledger) -> None:
+    item = sent_to_be_committed(ledger)
+    asked(ledger, item)
+    [again] = ledger.commitments.due("viewer", now=datetime.now(UTC) + 2 * SOON)
+    assert again.commitment_requests == 1
+
+
+def test_an_answer_to_the_first_request_counts_after_the_second(ledger: Ledger, ask: Ask) -> None:
+    item = sent_to_be_committed(ledger)
+    asked(ledger, item, "2.25.1")
+    asked(ledger, item, "2.25.2")
+    assert ledger.commitments.answer("2.25.1", [item.sop_uid], {}, "PACS")
+    assert ask("outbox", "state") == ["committed"]
+    assert ledger.commitments.answer("2.25.2", [], {item.sop_uid: 0x0112}, "PACS")
+    assert ask("outbox", "state") == ["committed"], "a promise is a promise"
+
+
+def test_what_is_refused_is_due_for_a_decision_and_sent_again(ledger: Ledger, ask: Ask) -> None:
+    item = sent_to_be_committed(ledger)
+    asked(ledger, item)
+    assert ledger.commitments.answer("2.25.1", [], {item.sop_uid: 0x0112}, "PACS")
+    [refused] = ledger.commitments.due("viewer")
+    assert refused.commitment_failure == 0x0112
+    ledger.commitments.send_again(refused, OutboxState.PENDING, "not kept", datetime.now(UTC))
+    [due] = ledger.due("viewer")
+    assert (due.losses, due.attempts, due.commitment_requests, due.commitment_failure) == (1, 1, 0, None)
+    assert ask("events", "kind") == ["not-kept"]
+    assert ask("studies", "state") == ["recorded"]
+
+
+def test_an_answer_about_an_earlier_sending_says_nothing(ledger: Ledger, ask: Ask) -> None:
+    """It was sent again since: the PACS's 'yes' may be about the one that it lost."""
+    item = sent_to_be_committed(ledger)
+    asked(ledger, item)
+    [due] = ledger.commitments.due("viewer", now=datetime.now(UTC) + 2 * SOON)
+    ledger.commitments.send_again(due, OutboxState.PENDING, "never answered", datetime.now(UTC))
+    assert ledger.commitments.answer("2.25.1", [item.sop_uid], {}, "PACS")
+    assert ask("outbox", "state") == ["pending"]
+    ledger.finish_delivery(item.outbox_id, OutboxState.SENT, 0, commitment_due_at=datetime.now(UTC))
+    assert ledger.commitments.answer("2.25.1", [item.sop_uid], {}, "PACS")
+    assert ask("outbox", "state") == ["sent"]
+
+
+def test_only_what_was_asked_for_and_by_us_is_taken(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    send_all(ledger, "pacs")
+    [item] = ledger.due("viewer")
+    ledger.finish_delivery(item.outbox_id, OutboxState.SENT, 0, commitment_due_at=datetime.now(UTC))
+    assert not ledger.commitments.answer("2.25.9", [item.sop_uid], {}, "STRANGER")
+    assert ask("outbox", "state", destination="viewer") == ["sent"]
+    asked(ledger, item)
+    assert ledger.commitments.answer("2.25.1", [item.sop_uid, "1.2.3.4"], {}, "PACS")
+    assert ask("outbox", "state", destination="viewer") == ["committed"]
+    assert set(ask("outbox", "state", destination="pacs")) == {"sent"}, "the same object elsewhere"
+
+
+def test_a_request_that_could_not_be_made_waits(ledger: Ledger, ask: Ask) -> None:
+    item = sent_to_be_committed(ledger)
+    later = datetime.now(UTC) + SOON
+    ledger.commitments.postpone([item.outbox_id], later, "not reachable")
+    assert ledger.commitments.due("viewer") == []
+    ledger.commitments.postpone([item.outbox_id], later, "does not offer it", counted=True)
+    [due] = ledger.commitments.due("viewer", now=later)
+    assert due.commitment_requests == 1
+    assert ask("deliveries", "message") == ["does not offer it"]
+
+
+def test_commitment_switched_off_ends_the_waiting(ledger: Ledger, ask: Ask) -> None:
+    sent_to_be_committed(ledger)
+    assert ledger.commitments.waive("viewer") == 1
+    assert ask("outbox", "state") == ["sent"]
+    assert ask("studies", "state") == ["delivered"]
+
+
+# ---- what an administrator decides -------------------------------------------------------------------------
+
+
+def test_what_waits_for_a_destination_that_is_gone_is_a_stray(ledger: Ledger) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    send_all(ledger, "viewer")
+    assert ledger.strays(["pacs", "viewer"]) == {}
+    assert ledger.strays(["viewer"]) == {"pacs": 3}
+    assert ledger.strays([]) == {"pacs": 3}, "what was sent is done with"
+
+
+def test_what_waits_for_an_old_name_goes_to_the_new_one(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger, destinations=(PACS,))
+    first, *_ = ledger.due("pacs")
+    ledger.finish_delivery(first.outbox_id, OutboxState.FAILED, None, "not reachable")
+    assert ledger.redirect("pacs", "archive") == 3
+    assert [(item.destination, item.attempts) for item in ledger.due("archive")] == [("archive", 0)] * 3
+    send_all(ledger, "archive")
+    assert ask("studies", "state") == ["delivered"]
+    assert ask("events", "detail", kind="redirected") == ["pacs → archive"]
+
+
+def test_what_the_new_one_has_been_given_before_is_not_sent_to_it_twice(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    send_all(ledger, "viewer")
+    assert ledger.redirect("pacs", "viewer") == 3
+    assert len(ledger.due("viewer")) == 2
+    assert ask("outbox", "state", destination="pacs") == ["withdrawn"]
+
+
+def test_what_is_withdrawn_is_not_sent_and_its_study_is_done(ledger: Ledger, ask: Ask) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    send_all(ledger, "viewer")
+    assert ledger.withdraw("pacs") == 3
+    assert ledger.due("pacs") == []
+    assert ask("studies", "state") == ["delivered"]
+    assert ledger.retry() == 0
+    assert ask("events", "kind") == ["withdrawn"]
+
+
+def test_retry_of_one_destination(ledger: Ledger) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    for item in [*ledger.due("pacs"), *ledger.due("viewer")]:
+        ledger.finish_delivery(item.outbox_id, OutboxState.FAILED, 0xA900, "refused")
+    assert ledger.retry(destination="viewer") == 1
+    assert ledger.due("pacs") == []
+    assert ledger.retry() == 3
+
+
+def test_what_waits_long_may_be_hurried(ledger: Ledger) -> None:
+    recorded(ledger, destinations=(PACS, VIEWER))
+    for item in [*ledger.due("pacs"), *ledger.due("viewer")]:
+        ledger.finish_delivery(item.outbox_id, OutboxState.PENDING, None, "", datetime.now(UTC) + SOON)
+    assert ledger.hurry(STUDY, "viewer") == 1
+    assert (len(ledger.due("viewer")), len(ledger.due("pacs"))) == (1, 0)
+    assert ledger.hurry("another study") == 0
+    assert ledger.hurry(STUDY) == 3
+
+
+def test_an_attempt_that_never_ends_is_not_due_at_once(ledger: Ledger) -> None:
+    """Its sender died of it, perhaps: the others go first."""
+    recorded(ledger)
+    first, *_ = ledger.due("pacs")
+    ledger.begin_delivery([first.outbox_id], not_before=datetime.now(UTC) + SOON)
+    assert first.outbox_id not in [item.outbox_id for item in ledger.due("pacs")]
+    assert len(ledger.due("pacs", now=datetime.now(UTC) + 2 * SOON)) == 3
