@@ -151,7 +151,7 @@ class Batch:
         if header.is_ours:
             return Refusal("OWN_RESULT", "a result of spinepacs is not processed again")
         if header.modality not in _RADIOGRAPH_MODALITIES:
-            return Refusal("NOT_SELECTED", f"modality {header.modality} is not a radiograph")
+            return Refusal("NOT_SELECTED", "Modality is not that of a radiograph")
         return None
 
     def _read(self, path: Path, film: Path) -> Refusal | None:
