@@ -33,13 +33,14 @@ _DISCS = {
 _BY_DEGREE = (
     Statement.NO_SIGNS, Statement.SLIGHT_SIGNS, Statement.MODERATE_SIGNS, Statement.SEVERE_SIGNS,
 )  # fmt: skip
+_LUMBAR = tuple(disc for disc in ALL_DISCS if Level.L1 <= disc.upper <= Level.L5)
 _SEVERE_STAGE = 3
 """Stage of height loss from which a disc alone shows osteochondrosis: half of it is gone."""
 _PARTS = (Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
 _WORDS = {
-    Sign.DISC_HEIGHT_LOSS: "loss of disc height",
-    Sign.OSTEOPHYTES: "anterior osteophytes",
-    Sign.SUBCHONDRAL_SCLEROSIS: "subchondral sclerosis",
+    Sign.DISC_HEIGHT_LOSS: "loss of disc height, stage",
+    Sign.OSTEOPHYTES: "anterior osteophytes, grade",
+    Sign.SUBCHONDRAL_SCLEROSIS: "subchondral sclerosis, degree",
 }
 _WHY = {
     Reason.NOT_LATERAL: "the film is not a lateral one",
@@ -47,9 +48,9 @@ _WHY = {
     Reason.TOO_FEW_DISCS: "too few of its discs could be graded",
 }
 _AGE = {
-    ForAge.LESS: " Fewer changes than are usual at this age.",
-    ForAge.USUAL: " Usual at this age.",
-    ForAge.MORE: " More changes than are usual at this age.",
+    ForAge.LESS: " L1-S1 together: fewer changes than are usual at this age.",
+    ForAge.USUAL: " L1-S1 together: usual at this age.",
+    ForAge.MORE: " L1-S1 together: more changes than are usual at this age.",
 }
 _TO_PHYSICIAN = " To be judged by a physician."
 
@@ -76,11 +77,12 @@ def conclude(
         return (_withheld(Area.COMBINED, _span(_shown(spine)), Reason.NOT_LATERAL),)
     regions = list(_regions(spine, findings))
     if len(regions) > 1:
-        parts = [_concluded(region, policy, age_years) for region in regions]
         discs = tuple(disc for region in regions for disc in region.discs)
-        together = _Region(Area.COMBINED, discs, tuple(findings))
-        return (*parts, _concluded(together, policy, age_years))
-    return tuple(_concluded(region, policy, age_years) for region in regions)
+        regions.append(_Region(Area.COMBINED, discs, tuple(findings)))
+    for_age = _for_age(findings, policy, age_years)
+    return tuple(
+        _concluded(region, policy, for_age if region.area is Area.LUMBAR else None) for region in regions
+    )
 
 
 def _shown(spine: Spine) -> tuple[DiscLevel, ...]:
@@ -96,7 +98,7 @@ def _regions(spine: Spine, findings: Sequence[Finding]) -> Iterator[_Region]:
             yield _Region(area, discs, tuple(finding for finding in findings if finding.disc in discs))
 
 
-def _concluded(region: _Region, policy: Policy, age_years: float | None) -> Conclusion:
+def _concluded(region: _Region, policy: Policy, for_age: ForAge | None) -> Conclusion:
     span = _span(region.discs)
     overall = [f for f in region.findings if f.sign is Sign.DISC_DEGENERATION]
     published = [f.published_grade for f in overall if f.published_grade is not None]
@@ -108,7 +110,6 @@ def _concluded(region: _Region, policy: Policy, age_years: float | None) -> Conc
     degree = max(published)
     support = _support(region.findings)
     statement = _BY_DEGREE[degree] if _is_combined(support) or not degree else Statement.ISOLATED_SIGNS
-    for_age = _for_age(region.area, degree, policy, age_years)
     sentence = _sentence(region.area, span, statement, degree, support)
     sentence += (_AGE[for_age] if for_age else "") + _TO_PHYSICIAN
     return Conclusion(
@@ -136,14 +137,20 @@ def _is_combined(support: Sequence[Finding]) -> bool:
     return bool(lost.keys() & beside) or max(lost.values(), default=0) >= _SEVERE_STAGE
 
 
-def _for_age(area: Area, degree: int, policy: Policy, age_years: float | None) -> ForAge | None:
-    """A first degree is usual where half of the people of that age have lost disc height; higher ones never are."""
-    if age_years is None or area not in (Area.LUMBAR, Area.LUMBOSACRAL):
-        return None
+def _for_age(findings: Sequence[Finding], policy: Policy, age_years: float | None) -> ForAge | None:
+    """Compare all lumbar discs together, since so much is known of people without symptoms; None if one is not graded.
+
+    A first degree is usual where half of the people of that age have lost disc height; higher ones never are.
+    """
+    degrees = [
+        f.published_grade
+        for f in findings
+        if f.sign is Sign.DISC_DEGENERATION and f.disc in _LUMBAR and f.published_grade is not None
+    ]
     ages, shares = np.array(policy.height_loss_by_age).T
-    if not ages[0] - 5 <= age_years <= ages[-1] + 15:
+    if age_years is None or len(degrees) < len(_LUMBAR) or not ages[0] - 5 <= age_years <= ages[-1] + 15:
         return None
-    common = float(np.interp(age_years, ages, shares)) >= 0.5
+    common, degree = float(np.interp(age_years, ages, shares)) >= 0.5, max(degrees)
     if degree == 0:
         return ForAge.LESS if common else ForAge.USUAL
     return ForAge.USUAL if degree == 1 and common else ForAge.MORE
@@ -157,8 +164,8 @@ def _sentence(
         return f"{name}: no radiographic signs of osteochondrosis at the discs that could be graded."
     worst = support[0] if support else None
     at = [f for f in support if worst and f.disc == worst.disc]
-    what = ", ".join(
-        f"{_WORDS[f.sign]} {GRADE_NAMES[f.sign][f.published_grade or 0]} ({f.published_grade})" for f in at
+    what = "; ".join(
+        f"{_WORDS[f.sign]} {f.published_grade} ({GRADE_NAMES[f.sign][f.published_grade or 0]})" for f in at
     )
     where = f", most marked at {worst.disc.name}: {what}" if worst and worst.disc else ""
     if statement is Statement.ISOLATED_SIGNS:

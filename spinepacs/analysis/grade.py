@@ -76,16 +76,19 @@ class _Film:
         grading: Callable[[float], int],
         deviation: float | None,
         is_none: bool,
+        none_at: float = 0.0,
         **rest: Any,
     ) -> Finding:
-        """Grade a value that is known; ``is_none``: it cannot be told from no sign."""
+        """Grade a value that is known; ``is_none``: it cannot be told from no sign, whose value is ``none_at``."""
         computed = grading(value)
         levels = (place,) if isinstance(place, Level) else place
         reason = self.withheld(*levels)
         published: int | None = None if reason else computed
         if published and is_none:
             published, reason = 0, Reason.WITHIN_ERROR
-        ends = () if deviation is None else [grading(value + s * _MARGIN * deviation) for s in (-1, 0, 1)]
+        reach = _MARGIN * (deviation or 0.0)
+        within = [value - reach, value, value + reach, *([none_at] if abs(value - none_at) <= reach else [])]
+        ends = () if deviation is None else [grading(one) for one in within]
         return Finding(
             sign, place, scheme, value, Unit.RATIO, computed, published, reason,
             uncertainty=deviation, grade_range=(min(ends), max(ends)) if ends else None, **rest,
@@ -150,7 +153,7 @@ def _slip(film: _Film, disc: DiscLevel) -> Iterator[Finding]:
         Sign.SPONDYLOLISTHESIS, disc, Scheme.MEYERDING, measure.value,
         lambda step: 1 + grade_of(abs(step), rules.grade_from) if abs(step - usual) > within else 0,
         deviation, abs(away) <= np.hypot(within, film.policy.certain[Sign.SPONDYLOLISTHESIS] * (deviation or 0)),
-        expected=usual, side=Side.ANTERIOR if away > 0 else Side.POSTERIOR,
+        none_at=usual, expected=usual, side=Side.ANTERIOR if away > 0 else Side.POSTERIOR,
     )  # fmt: skip
 
 

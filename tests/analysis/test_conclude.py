@@ -59,8 +59,9 @@ def test_a_narrow_disc_with_a_spur_has_signs_of_osteochondrosis():
     (cervical,) = graded(phantom, picture=drawn(phantom.picture(), spur)).conclusions
     assert (cervical.statement, cervical.published_degree) == (Statement.MODERATE_SIGNS, 2)
     assert {f.sign for f in cervical.support} == {Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES}
-    assert "most marked at C5/C6: loss of disc height advanced (3), anterior osteophytes severe (3)" in (
-        cervical.sentence
+    assert (
+        "most marked at C5/C6: loss of disc height, stage 3 (advanced); anterior osteophytes, grade 3 (severe)"
+        in (cervical.sentence)
     )
 
 
@@ -75,6 +76,15 @@ def test_loins_are_compared_with_what_is_usual_at_that_age(age, share, expected)
     found = _by_area(graded(_lumbar(L3=share), age=age))
     assert found[Area.LUMBAR].for_age is expected
     assert found[Area.COMBINED].for_age is None
+
+
+def test_all_lumbar_discs_are_compared_together_and_none_alone():
+    found = _by_area(graded(_lumbar(L5=0.4), age=30))
+    assert found[Area.LUMBAR].for_age is ForAge.MORE
+    assert "L1-S1 together" in found[Area.LUMBAR].sentence
+    assert found[Area.LUMBOSACRAL].for_age is None
+    low = phantoms.spine((Level.L4, Level.L5, Level.S1), left_px=45, right_px=45)
+    assert all(conclusion.for_age is None for conclusion in graded(low, age=50).conclusions)
 
 
 def test_necks_have_no_norm_by_age():

@@ -109,6 +109,17 @@ def test_slips_are_graded_by_quarters_with_their_direction(share, grade, side):
     assert side in (None, finding.side)
 
 
+def test_the_range_of_a_slip_holds_no_slip_where_its_interval_holds_the_usual_step():
+    phantom = _lumbar()
+    moved = {
+        level: body + ([-0.04 * WIDTH, 0] if level <= Level.L3 else [0, 0])
+        for level, body in phantom.bodies.items()
+    }
+    found = graded(dataclasses.replace(phantom, bodies=moved), localisation=_error(0.06))
+    slip = found.at(Sign.SPONDYLOLISTHESIS, "L3/L4")
+    assert (slip.computed_grade, slip.published_grade, slip.grade_range) == (1, 0, (0, 1))
+
+
 def test_a_wedged_vertebra_is_graded_with_its_shape():
     phantom = _lumbar()
     bodies = dict(phantom.bodies)
