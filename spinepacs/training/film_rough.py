@@ -21,7 +21,7 @@ def roughen(value: Image, chance: float, rng: np.random.Generator) -> Image:
     if dice < 0.2:
         value = equalised(value, float(10 ** rng.uniform(-0.1, 0.7)), int(rng.integers(2, 10)))
     elif dice < 0.55:
-        value = np.maximum(value, 0) ** float(np.exp(rng.normal(0, 0.45)))  # shading may go below 0
+        value = np.clip(value, 0, None) ** float(np.exp(rng.normal(0, 0.45)))  # shading may go below 0
     if rng.random() < 0.35 * chance:  # washed out, too dark or too bright
         low, span = rng.uniform(0, 0.35), rng.uniform(0.35, 0.85)
         value = low + value * min(span, 1 - low)
