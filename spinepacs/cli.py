@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from spinepacs import __version__
+from spinepacs import __version__, logs
 from spinepacs.errors import SpinepacsError
 from spinepacs.listing import SHOWN, as_text
 from spinepacs.settings import Settings, load, shipped
@@ -114,6 +114,7 @@ def process(
     from spinepacs.batch import Batch, find_films
     from spinepacs.pipeline import Pipeline
 
+    logs.configure("WARNING", "text")  # libraries would quote headers
     settings = load(config) if config else Settings()
     chosen = settings.model.model_copy(update={"folder": model}) if model else settings.model
     pipeline = Pipeline.open(chosen, settings.output, threads)
