@@ -31,9 +31,11 @@ from pathlib import Path
 from spinepacs import logs
 from spinepacs.dispatch import Dispatcher
 from spinepacs.errors import Permanent, Transient
-from spinepacs.health import Check, Figures, HealthServer
+from spinepacs.health import Check, Figures, HealthServer, Traffic
 from spinepacs.intake.assembly import ready
+from spinepacs.intake.gate import why_open
 from spinepacs.intake.port import open_port
+from spinepacs.intake.visitors import VisitorsBook
 from spinepacs.processes import Child, Part, stop_event
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
@@ -91,7 +93,10 @@ class Daemon:
         self._door = (
             open_port(settings.listener.bind, settings.listener.port) if settings.listener.enabled else None
         )
-        self._parts = _parts(settings, self._door)
+        self._book = VisitorsBook(_listeners(settings))
+        self._parts = _parts(settings, self._door, self._book)
+        if self._door and (warning := why_open(settings.listener)):
+            _log.warning("%s", warning)
         quiet_period_s = settings.assembly.quiet_period_s
         self._dispatcher = Dispatcher(
             settings.work,
@@ -132,12 +137,15 @@ class Daemon:
         if not settings.enabled:
             return None
         reserve_bytes = self._settings.storage.reserve_mb * _MB
-        figures = Figures(self._ledger, self._spool, reserve_bytes, self._processes)
+        figures = Figures(self._ledger, self._spool, reserve_bytes, self._processes, self._traffic)
         return HealthServer(settings, self._checks(reserve_bytes), figures)
 
     def _processes(self) -> Mapping[str, tuple[bool, int]]:
         parts = {part.name: (part.is_alive, part.restarts) for part in self._parts}
         return {**parts, **self._dispatcher.workers()}
+
+    def _traffic(self) -> Traffic:
+        return Traffic(self._book.inside(), self._book.let_in(), self._book.turned_away())
 
     def _checks(self, reserve_bytes: int) -> dict[str, Check]:
         def database() -> str:
@@ -163,12 +171,17 @@ class Daemon:
         return {**checks, **{part.name: part.why_not_ready for part in others}}
 
 
-def _parts(settings: Settings, door: socket.socket | None) -> list[Part]:
+def _listeners(settings: Settings) -> int:
+    """Number of listener processes."""
+    return settings.listener.processes or min(4, os.cpu_count() or 1)
+
+
+def _parts(settings: Settings, door: socket.socket | None, book: VisitorsBook) -> list[Part]:
     """The parts that these settings ask for, not yet started."""
     parts = []
     if door is not None:
-        sharers = settings.listener.processes or min(4, os.cpu_count() or 1)
-        parts += [Part(f"listener-{n}", listen, settings, door, sharers) for n in range(1, sharers + 1)]
+        for number in range(_listeners(settings)):
+            parts.append(Part(f"listener-{number + 1}", listen, settings, door, book, number))
     if settings.watch.folder is not None:
         parts.append(Part("watcher", watch, settings))
     if settings.destinations:
@@ -176,13 +189,15 @@ def _parts(settings: Settings, door: socket.socket | None) -> list[Part]:
     return parts
 
 
-def listen(channel: Connection, settings: Settings, door: socket.socket, sharers: int) -> None:
-    """Be a listener process."""
+def listen(
+    channel: Connection, settings: Settings, door: socket.socket, book: VisitorsBook, number: int
+) -> None:
+    """Be listener process ``number`` (from 0)."""
     from spinepacs.intake.listener import Listener
 
     with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
         stop = stop_event(channel)
-        listener = Listener(settings.listener, spool, ledger, door, sharers)
+        listener = Listener(settings.listener, spool, ledger, door, _listeners(settings), book.page(number))
         listener.start()
         channel.send_bytes(b"ready")
         stop.wait()

@@ -11,6 +11,7 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -35,6 +36,15 @@ _READINGS_A_SCRAPE = 10_000
 _REQUEST_TIMEOUT_S = 5.0
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """What the listeners have counted: connections now, associations accepted, and turned away by reason."""
+
+    connections: int
+    accepted: int
+    turned_away: Mapping[str, int]
+
+
 class Figures(Collector):
     """Everything that ``/metrics`` shows.
 
@@ -46,6 +56,8 @@ class Figures(Collector):
         Free disk below which nothing is received.
     processes
         Gives for each part of the daemon whether it lives and how often it has been restarted.
+    traffic
+        Gives what the listeners have counted; None: there are none.
     """
 
     def __init__(
@@ -54,7 +66,9 @@ class Figures(Collector):
         spool: Spool,
         reserve_bytes: int,
         processes: Callable[[], Mapping[str, tuple[bool, int]]],
+        traffic: Callable[[], Traffic] | None = None,
     ) -> None:
+        self._traffic = traffic
         self._ledger = ledger
         self._spool = spool
         self._reserve_bytes = reserve_bytes
@@ -70,6 +84,8 @@ class Figures(Collector):
         yield _gauge("process_up", "1 while this part of the daemon lives", up, "process")
         restarts: _Values = {(name,): float(count) for name, (_, count) in processes.items()}
         yield _counter("process_restarts", "Restarts of a part since the start", restarts, "process")
+        if self._traffic:
+            yield from _network(self._traffic())
         try:
             metrics = [*self._counts(), self._steps.metric()]
         except SpinepacsError:
@@ -86,6 +102,14 @@ class Figures(Collector):
         yield _counter("refused", "Images not read, by reason", _labelled(counts.refused), "reason_code")
         outbox: _Values = {key: float(number) for key, number in counts.outbox.items()}
         yield _gauge("outbox", "Objects by destination and state", outbox, "destination", "state")
+
+
+def _network(traffic: Traffic) -> Iterable[Metric]:
+    """What came over the network before it was an image in the ledger."""
+    yield _gauge("connections", "Connections to the listeners", {(): float(traffic.connections)})
+    yield _counter("associations", "Associations accepted", {(): float(traffic.accepted)})
+    refused = _labelled(traffic.turned_away)
+    yield _counter("turned_away", "Connections, associations and objects not taken", refused, "reason")
 
 
 def _labelled(numbers: Mapping[str, int]) -> _Values:

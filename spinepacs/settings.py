@@ -6,12 +6,13 @@ users start from; :func:`load` reads one and names the line and the remedy where
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -47,8 +48,17 @@ def _regex(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    """Check an IP network: an address, or one with its prefix (CIDR, RFC 4632)."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"not an IP address or network like 10.1.0.0/16: {error}") from error
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Regex = Annotated[str, AfterValidator(_regex)]
+Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -85,15 +95,49 @@ class ListenerSettings(_Section):
     """Address to listen on: loopback until an administrator decides otherwise."""
     port: Port = 11112
     """11112 is the registered port that needs no privilege; 0 takes a free one."""
-    maximum_pdu_bytes: int = Field(default=0, ge=0)
-    """0 = unlimited, measured more than twice as fast as the usual 16382."""
-    maximum_associations: int = Field(default=25, ge=1)
-    """Beyond it senders wait in line (with one process: are rejected for now)."""
+    check_called_ae: bool = True
+    """Only associations that call us by ``ae_title``: a sender that means somebody else is told so at once."""
+    calling_ae_titles: tuple[AETitle, ...] = ()
+    """Only associations from these senders; empty = from any. An AE title is a name and no proof: see ``tls``."""
+    networks: tuple[Network, ...] = ()
+    """IP addresses and networks (CIDR) that may connect; empty = any. Others are cut off before any PDU."""
+    maximum_associations: int = Field(default=64, ge=1, le=256)
+    """Beyond it senders wait in line, in the kernel."""
+    maximum_associations_per_peer: int = Field(default=32, ge=0)
+    """From one IP address; beyond it rejected for now, so that no sender takes every place. 0 = no limit."""
+    associations_per_minute: int = Field(default=600, ge=0, le=1000)
+    """From one IP address; beyond it rejected for now. Ten a second are more than any modality needs. 0 = no limit."""
+    maximum_object_mb: int = Field(default=512, ge=1)
+    """A larger object is answered 0xC001 and not kept (MB): ten times a large radiograph."""
+    maximum_pdu_bytes: int = Field(default=1 << 20, ge=0)
+    """A PDU is held in memory whole. Much smaller ones cost speed: 16382 halves it. 0 = no limit."""
     processes: int = Field(default=0, ge=0, le=32)
     """Processes that receive: one of them reads one stream at a time. 0 = as many as cores, at most 4."""
     acse_timeout_s: Seconds = 30.0
+    """From the connection to the whole association request (s), the TLS handshake included."""
     dimse_timeout_s: Seconds = 60.0
     network_timeout_s: Seconds = 60.0
+    """An association over which nothing has come for so long (s) is ended."""
+    transfer_timeout_s: Seconds = 600.0
+    """An object must be whole so long (s) after its first byte, however its bytes trickle in."""
+    tls: bool = False
+    """Encrypt (PS3.15 B.12, BCP 195: TLS 1.2 or 1.3); nothing else is taken on this port then."""
+    tls_certificate: Path | None = None
+    """Our certificate with its chain, PEM; loaded again when it changes."""
+    tls_key: Path | None = None
+    """Its key, PEM without passphrase; not set: in the same file."""
+    tls_ca: Path | None = None
+    """Certificates of the authorities that vouch for senders, PEM."""
+    tls_client: Literal["required", "optional", "none"] = "required"
+    """Whether senders must prove who they are with a certificate."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if self.tls and self.tls_certificate is None:
+            raise ValueError("tls needs tls_certificate (and tls_key): name the PEM files")
+        if self.tls and self.tls_client != "none" and self.tls_ca is None:
+            raise ValueError('tls needs tls_ca to check senders; or set tls_client = "none" to let in any')
+        return self
 
 
 class WatchSettings(_Section):
@@ -190,6 +234,16 @@ class Destination(_Section):
     retry_first_s: Seconds = 10.0
     """Wait after the first failure (s); doubled after each one up to ``retry_longest_s``."""
     retry_longest_s: Seconds = 3600.0
+    tls: bool = False
+    """Encrypt (PS3.15 B.12, BCP 195); the destination must prove who it is."""
+    tls_ca: Path | None = None
+    """Certificates of the authorities that vouch for it, PEM; not set: those of this machine."""
+    tls_certificate: Path | None = None
+    """Our certificate, PEM, where it asks for one; read anew for each association."""
+    tls_key: Path | None = None
+    """Its key, PEM without passphrase; not set: in the same file."""
+    tls_server_name: str = ""
+    """Name that its certificate must hold; empty: ``host``."""
     maximum_attempts: int = Field(default=50, ge=1)
     """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``."""
 
@@ -285,7 +339,24 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
     model = settings.model.model_copy(
         update={"folder": folder / settings.model.folder, "policy": folder / settings.model.policy}
     )
-    return settings.model_copy(update={"storage": storage, "watch": watch, "model": model})
+    return settings.model_copy(
+        update={
+            "storage": storage,
+            "watch": watch,
+            "model": model,
+            "listener": _certificates(settings.listener, folder),
+            "destinations": tuple(_certificates(each, folder) for each in settings.destinations),
+        }
+    )
+
+
+_Tls = TypeVar("_Tls", ListenerSettings, Destination)
+
+
+def _certificates(section: _Tls, folder: Path) -> _Tls:
+    """Make the paths of certificates absolute."""
+    paths = {key: getattr(section, key) for key in ("tls_certificate", "tls_key", "tls_ca")}
+    return section.model_copy(update={key: folder / path for key, path in paths.items() if path})
 
 
 def _explain(path: Path, text: str, error: ValidationError) -> str:

@@ -21,7 +21,15 @@ pytestmark = pytest.mark.peer
 
 def store(port: int, *paths: Path) -> list[Path]:
     """Send with DCMTK; returns those that were answered with success."""
-    arguments = [peers.require("storescu"), "-v", "127.0.0.1", str(port), *map(str, paths)]
+    arguments = [
+        peers.require("storescu"),
+        "-v",
+        "-aec",
+        "SPINEPACS",
+        "127.0.0.1",
+        str(port),
+        *map(str, paths),
+    ]
     result = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
     answers = [line for line in result.stderr.splitlines() if "Received Store Response" in line]
     return [path for path, line in zip(paths, answers, strict=False) if "Success" in line]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
@@ -19,12 +21,16 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a mo
     XRayAngiographicImageStorage,
     XRayRadiofluoroscopicImageStorage,
 )
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES
+from spinepacs.intake.connection import LimitedSocket
+from spinepacs.intake.gate import Gate, read_request
 from spinepacs.intake.incoming import StreamingDimse
+from spinepacs.intake.visitors import Turned
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.spool import Spool
+from spinepacs.tls import ServerTls
 
 STORAGE_CLASSES: tuple[str, ...] = (
     ComputedRadiographyImageStorage,
@@ -39,7 +45,8 @@ STORAGE_CLASSES: tuple[str, ...] = (
 POLL_S = 0.1
 """How often a listener looks whether it is to stop (s)."""
 
-_READ_BYTES = 1 << 18
+_MB = 1_000_000
+_log = logging.getLogger(__name__)
 
 # Its own log lines are made by formatting every PDU, at a price for each even where nobody reads them.
 _config.LOG_HANDLER_LEVEL = "none"
@@ -50,6 +57,8 @@ def application_entity(settings: ListenerSettings) -> AE:
     ae = AE(settings.ae_title)
     ae.maximum_pdu_size = settings.maximum_pdu_bytes
     ae.maximum_associations = settings.maximum_associations
+    ae.require_called_aet = settings.check_called_ae
+    ae.require_calling_aet = list(settings.calling_ae_titles)
     ae.acse_timeout = settings.acse_timeout_s
     ae.dimse_timeout = settings.dimse_timeout_s
     ae.network_timeout = settings.network_timeout_s
@@ -59,47 +68,57 @@ def application_entity(settings: ListenerSettings) -> AE:
     return ae
 
 
-class _LargeReads(AssociationSocket):
-    """Reads as much at once as there is: pynetdicom's 4 KiB at a time make parallel senders fight for the GIL."""
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read ``nr_bytes``, or fewer if the peer closes before."""
-        received = bytearray()
-        while len(received) < nr_bytes and self.socket is not None:
-            chunk = self.socket.recv(min(nr_bytes - len(received), _READ_BYTES))
-            if not chunk:
-                break
-            received += chunk
-        return received
-
-
 class _RequestHandler(RequestHandler):
-    """Gives each association its socket with large reads and a time limit."""
+    """Gives each association its limited socket, with the association request that has been read already."""
+
+    server: Acceptor
+
+    def setup(self) -> None:
+        """Take apart what :meth:`Acceptor.process_request_thread` hands over."""
+        self.request, self._first_pdu = cast(tuple[socket.socket, bytes], self.request)
 
     def _create_association(self) -> Association:
         association = super()._create_association()
         connection = association.dul.socket
-        if connection is not None and connection.socket is not None:
-            # Without it a peer that stops in the middle of a PDU holds its association for ever.
-            connection.socket.settimeout(self.ae.network_timeout)
-            connection.__class__ = _LargeReads
+        if connection is not None:
+            connection.__class__ = LimitedSocket
+            cast(LimitedSocket, connection).limit(self.server.settings, self.server.gate, self._first_pdu)
         association.dimse.__class__ = StreamingDimse
+        cast(StreamingDimse, association.dimse).limit(
+            self.server.settings.maximum_object_mb * _MB, self.server.spool, self.server.writers
+        )
         return association
 
 
 class Acceptor(ThreadedAssociationServer):
     """Accepts from a socket that others may accept from too; stops without touching the associations that run.
 
-    With a ``share`` it takes no more associations at a time than that, and leaves the others to its siblings.
+    Connections get a thread at once, which reads their association request; only then they become associations. With
+    ``places`` taken it accepts no more, and leaves them in line or to its siblings.
     """
 
     daemon_threads = True
-    spool: Spool
-    writers: ThreadPoolExecutor
 
-    def __init__(self, ae: AE, door: socket.socket, share: int | None, handlers: list[Any]) -> None:
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        door: socket.socket,
+        places: int,
+        gate: Gate,
+        spool: Spool,
+        handlers: list[Any],
+    ) -> None:
+        self.settings = settings
+        self.gate = gate
+        self.spool = spool
+        # One more each than can run: a writer may still clean up after an association that broke off.
+        self.writers = ThreadPoolExecutor(2 * places, "writer")
+        self._tls = ServerTls(settings) if settings.tls else None
         self._door = door
-        self._share = share
+        self._places = places
+        self._entering: dict[int, str] = {}
+        self._is_stopping = False
+        ae = application_entity(settings)
         super().__init__(
             ae,
             door.getsockname(),
@@ -120,14 +139,72 @@ class Acceptor(ThreadedAssociationServer):
     def server_activate(self) -> None:
         """It listens already."""
 
+    def service_actions(self) -> None:
+        """Tell the siblings who is still in; called several times a second."""
+        self._take_stock()
+        super().service_actions()
+
+    def _take_stock(self) -> int:
+        """Write down who is in, and say how many."""
+        running = [association.requestor.address for association in self.active_associations]
+        inside = [*self._entering.copy().values(), *running]
+        self.gate.page.seat(inside)
+        return len(inside)
+
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept one connection; raises OSError, which means none, where a sibling was faster or is to take it."""
-        if self._share is not None and len(self.active_associations) >= self._share:
+        if self._take_stock() >= self._places:
             time.sleep(POLL_S)
             raise BlockingIOError
         return super().get_request()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Let a connection in, or turn it away, by its address."""
+        address = str(client_address[0])
+        reason = self.gate.judge(address)
+        if reason is not None:
+            self.gate.count(reason, address)
+            self.gate.turn_away(request, reason)
+            return
+        self.gate.page.visit(address)
+        self._entering[id(request)] = address
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Greet a connection and make it an association."""
+        try:
+            first_pdu, connection = self._greet(request, str(client_address[0]))
+            if first_pdu and not self._is_stopping:
+                self.finish_request((connection, first_pdu), client_address)  # type: ignore[arg-type]  # see setup
+            else:
+                connection.close()
+        except Exception:
+            _log.exception("defect while an association began")
+            self.shutdown_request(request)
+        finally:
+            self._entering.pop(id(request), None)
+
+    def _greet(self, connection: socket.socket, address: str) -> tuple[bytes, socket.socket]:
+        """Encrypt the connection where it has to be, and read its request; empty: there is none."""
+        limit_s = self.settings.acse_timeout_s
+        until_s = time.monotonic() + limit_s
+        try:
+            if self._tls is not None:
+                connection = self._tls.accept(connection, limit_s)
+            return read_request(connection, until_s), connection
+        except TimeoutError:
+            self.gate.count(Turned.TIME, address, "no association request in time")
+        except ssl.SSLError as error:
+            self.gate.count(Turned.TLS, address, error.reason or "handshake failed")
+        except ValueError as error:
+            if str(error):  # a port check connects and says nothing
+                self.gate.count(Turned.PROTOCOL, address, str(error))
+        except OSError:
+            pass
+        return b"", connection
+
     def shutdown(self) -> None:
         """End ``serve_forever`` and close the listening socket, for the siblings too."""
+        self._is_stopping = True
         TCPServer.shutdown(self)
         self.server_close()

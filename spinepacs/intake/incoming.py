@@ -6,10 +6,12 @@ passes every fragment on to a thread of the spool; when the last fragment is the
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
-from queue import SimpleQueue
+from queue import Full, Queue
 from typing import Any
 
 from pydicom.uid import UID
@@ -27,7 +29,19 @@ IMPLEMENTATION_CLASS_UID = UID("2.25.302043790172249692526321623266752743501")
 _PIECE_BYTES = 1 << 18
 """Fragments are gathered to this size: handing over each of 16 KiB would cost more than it gains."""
 
+_PIECES_WAITING = 8
+"""Of each object in memory: 2 MB."""
+
+_LONGEST_COMMAND_BYTES = 1 << 16
+"""A command set has a dozen short elements (PS3.7 9.3)."""
+
+_LOOK_S = 0.05
 _LONGEST_PAUSE_S = 3600.0
+_log = logging.getLogger(__name__)
+
+
+class TooLarge(Exception):  # noqa: N818 - what the object is
+    """An object that is longer than what is kept; the sender is told so."""
 
 
 class Incoming(BytesIO):
@@ -41,18 +55,26 @@ class Incoming(BytesIO):
         Over which it comes.
     spool, writers
         Where it is written, and the threads that do it, at least one for each association.
+    limit_bytes
+        Longest dataset that is kept; of a longer one the rest is read and dropped.
     """
 
     def __init__(
-        self, message: DIMSEMessage, association: Association, spool: Spool, writers: ThreadPoolExecutor
+        self,
+        message: DIMSEMessage,
+        association: Association,
+        spool: Spool,
+        writers: ThreadPoolExecutor,
+        limit_bytes: int,
     ) -> None:
         super().__init__()
         self._message = message
         self._association = association
         self._spool = spool
         self._writers = writers
-        self._pieces: SimpleQueue[bytes | ConnectionAbortedError | None] = SimpleQueue()
+        self._pieces: Queue[bytes | Exception | None] = Queue(_PIECES_WAITING)
         self._gathered = bytearray()
+        self._left_bytes = limit_bytes
         self._stored: Future[SpooledFile] | None = None
 
     def write(self, fragment: Any, /) -> int:
@@ -60,6 +82,10 @@ class Incoming(BytesIO):
         if self._stored is None:
             head = part10_head(self._message, self._association)
             self._stored = self._writers.submit(self._spool.add, self._parts(head))
+        self._left_bytes -= len(fragment)
+        if self._left_bytes < 0:
+            self._put(TooLarge("larger than listener.maximum_object_mb"))
+            return len(fragment)
         self._gathered += fragment
         if len(self._gathered) >= _PIECE_BYTES:
             self._hand_over()
@@ -68,11 +94,11 @@ class Incoming(BytesIO):
     def complete(self) -> None:
         """There is no more to come."""
         self._hand_over()
-        self._pieces.put(None)
+        self._put(None)
 
     def cancel(self) -> None:
         """The rest will never come: nothing is kept. After :meth:`complete` it does nothing."""
-        self._pieces.put(ConnectionAbortedError("the association ended inside an object"))
+        self._put(ConnectionAbortedError("the association ended inside an object"))
 
     def stored(self) -> SpooledFile | None:
         """Wait until it is durable; None if there was no dataset.
@@ -81,19 +107,31 @@ class Incoming(BytesIO):
         ------
         Transient
             If the spool cannot take it now.
+        TooLarge
+            If it is not to be kept; nothing of it is left.
         """
         return None if self._stored is None else self._stored.result()
 
     def _hand_over(self) -> None:
-        # What the spool no longer takes (the disk is full) need not pile up here.
-        if self._stored is not None and not self._stored.done():
-            self._pieces.put(bytes(self._gathered))
+        self._put(bytes(self._gathered))
         self._gathered.clear()
+
+    def _put(self, piece: bytes | Exception | None) -> None:
+        """Hand a piece to the writer; a disk that is slower than the network makes the sender wait here.
+
+        What the spool no longer takes (the disk is full, the object too large) is dropped.
+        """
+        while self._stored is not None and not self._stored.done():
+            try:
+                self._pieces.put(piece, timeout=_LOOK_S)
+                return
+            except Full:
+                continue
 
     def _parts(self, head: bytes) -> Iterator[bytes]:
         yield head
         while (piece := self._pieces.get(timeout=_LONGEST_PAUSE_S)) is not None:
-            if isinstance(piece, ConnectionAbortedError):
+            if isinstance(piece, Exception):
                 raise piece
             yield piece
 
@@ -119,19 +157,52 @@ def part10_head(message: DIMSEMessage, association: Association) -> bytes:
 class StreamingDimse(DIMSEServiceProvider):
     """pynetdicom's DIMSE provider, with an :class:`Incoming` as the dataset of every message.
 
-    ``spool`` and ``writers`` are attributes of the association's server.
+    pynetdicom makes its providers itself, so one of them is turned into this by setting its class and calling
+    :meth:`limit`.
     """
 
+    began_s: float | None = None
+    """When the first part of the message came that is coming in (monotonic)."""
+
+    def limit(self, limit_bytes: int, spool: Spool, writers: ThreadPoolExecutor) -> None:
+        """Set where datasets are written, and how long they may be (bytes)."""
+        self._limit_bytes = limit_bytes
+        self._spool = spool
+        self._writers = writers
+
     def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take one P-DATA primitive; the last one of a message completes its dataset."""
+        """Take one P-DATA primitive; the last one of a message completes its dataset.
+
+        What is no DIMSE message ends the association (PS3.8 9.2, event 19).
+        """
         if self.message is None:
+            self._wait_for_turn()
+            self.began_s = time.monotonic()
             self.message = DIMSEMessage()
-            server: Any = self.assoc._server
-            self.message.data_set = Incoming(self.message, self.assoc, server.spool, server.writers)
-        dataset = self.message.data_set
-        super().receive_primitive(primitive)
-        if not self._is_gathering() and isinstance(dataset, Incoming):
-            dataset.complete()
+            self.message.data_set = Incoming(
+                self.message, self.assoc, self._spool, self._writers, self._limit_bytes
+            )
+        message = self.message
+        dataset = message.data_set
+        try:
+            super().receive_primitive(primitive)
+            if message.encoded_command_set.tell() > _LONGEST_COMMAND_BYTES:
+                raise ValueError("an endless command set")
+        except Exception as error:
+            # An exception here would end pynetdicom's thread, and with it nobody would clean up.
+            _log.warning("no DIMSE message, association aborted: %s", type(error).__name__)
+            self.cancel()
+            self.dul.event_queue.put("Evt19")
+            return
+        if not self._is_gathering():
+            self.began_s = None
+            if isinstance(dataset, Incoming):
+                dataset.complete()
+
+    def _wait_for_turn(self) -> None:
+        """Read no message while one waits behind the one in work: a sender must wait for its answers too."""
+        while self.msg_queue.qsize() and not self.assoc._kill:
+            time.sleep(_LOOK_S)
 
     def _is_gathering(self) -> bool:
         return self.message is not None

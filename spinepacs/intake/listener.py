@@ -11,18 +11,20 @@ import re
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import cast
 
+from pydicom import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from spinepacs.errors import Transient
-from spinepacs.intake.acceptor import POLL_S, Acceptor, application_entity
-from spinepacs.intake.incoming import Incoming, StreamingDimse
+from spinepacs.intake.acceptor import POLL_S, Acceptor
+from spinepacs.intake.gate import Gate
+from spinepacs.intake.incoming import Incoming, StreamingDimse, TooLarge
 from spinepacs.intake.port import open_port
+from spinepacs.intake.visitors import Page, Turned, VisitorsBook
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
@@ -32,6 +34,8 @@ from spinepacs.study import Source
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
+TOO_LARGE = 0xC001
+"""Of the range 'cannot understand' (PS3.4 B.2.3): final, where 0xA700 would bring the sender back with it for ever."""
 
 _UID_LIKE = re.compile(r"[\x21-\x7e]{1,64}")
 _log = logging.getLogger(__name__)
@@ -52,6 +56,8 @@ class Listener:
     door
         A listening socket (see :func:`~spinepacs.intake.port.open_port`) that is shared with ``sharers - 1`` other
         processes; None: one of its own, opened by :meth:`start`.
+    page
+        Of the visitors' book that is shared with them too; None: a book of its own.
     """
 
     def __init__(
@@ -61,8 +67,10 @@ class Listener:
         ledger: Ledger,
         door: socket.socket | None = None,
         sharers: int = 1,
+        page: Page | None = None,
     ) -> None:
         self._settings = settings
+        self._gate = Gate(settings, page or VisitorsBook().page(0))
         self._door = door
         self._sharers = sharers
         self._spool = spool
@@ -93,21 +101,18 @@ class Listener:
         Raises
         ------
         Permanent
-            If the address cannot be listened on; the message says why.
+            If the address cannot be listened on, or the certificate not be used; the message says why.
         """
         door = self._door or open_port(self._settings.bind, self._settings.port)
         handlers = [
             (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_ACCEPTED, _log_association, ["association accepted"]),
-            (evt.EVT_REJECTED, _log_association, ["association rejected"]),
-            (evt.EVT_ABORTED, _log_association, ["association aborted"]),
-            (evt.EVT_CONN_CLOSE, _on_close),
+            (evt.EVT_ACCEPTED, self._on_accepted),
+            (evt.EVT_REJECTED, self._on_rejected),
+            (evt.EVT_ABORTED, self._on_aborted),
+            (evt.EVT_CONN_CLOSE, _give_up),
         ]
-        share = -(-self._settings.maximum_associations // self._sharers) if self._sharers > 1 else None
-        server = Acceptor(application_entity(self._settings), door, share, handlers)
-        server.spool = self._spool
-        # One more each than can run: a writer may still clean up after an association that broke off.
-        server.writers = ThreadPoolExecutor(2 * self._settings.maximum_associations, "writer")
+        places = -(-self._settings.maximum_associations // self._sharers)
+        server = Acceptor(self._settings, door, places, self._gate, self._spool, handlers)
         self._server = server
         threading.Thread(target=server.serve_forever, args=(POLL_S,), name="listener", daemon=True).start()
         _log.info("listening as %s on %s port %d", self._settings.ae_title, self._settings.bind, self.port)
@@ -129,12 +134,32 @@ class Listener:
             association.abort()
         server.writers.shutdown(wait=False)
 
-    def _on_store(self, event: evt.Event) -> int:
+    def _on_accepted(self, event: evt.Event) -> None:
+        self._gate.page.count_accepted()
+        _log.info("association accepted", extra={"calling_ae": _calling_ae(event)})
+
+    def _on_rejected(self, event: evt.Event) -> None:
+        """Count what pynetdicom rejected: a called AE title that is not ours comes before the calling one."""
+        is_for_us = not self._settings.check_called_ae or _called_ae(event) == self._settings.ae_title
+        reason = Turned.CALLING_AE if is_for_us else Turned.CALLED_AE
+        titles = f"calling {_calling_ae(event)}, called {_called_ae(event)}"
+        self._gate.count(reason, event.assoc.requestor.address, titles)
+
+    def _on_aborted(self, event: evt.Event) -> None:
+        if event.assoc.dul.idle_timer_expired():
+            self._gate.count(Turned.TIME, event.assoc.requestor.address, "silent between PDUs")
+        _log.info("association aborted", extra={"calling_ae": _calling_ae(event)})
+        _give_up(event)
+
+    def _on_store(self, event: evt.Event) -> int | Dataset:
         """Keep one object and give the status; nothing is ever raised into the association."""
         request = cast(C_STORE, event.request)
         context = {"sop_uid": str(request.AffectedSOPInstanceUID), "calling_ae": _calling_ae(event)}
         try:
             return self._keep(event, request, context)
+        except TooLarge as error:
+            self._gate.count(Turned.TOO_LARGE, event.assoc.requestor.address, context["calling_ae"])
+            return _refusal(TOO_LARGE, str(error))
         except Transient as error:
             _log.warning("not taken now, answered 0xA700: %s", error, extra=context)
         except Exception:
@@ -167,14 +192,19 @@ class Listener:
         return SUCCESS
 
 
-def _on_close(event: evt.Event) -> None:
+def _refusal(status: int, comment: str) -> Dataset:
+    """A C-STORE status with its reason for a person (PS3.7 C.4: ErrorComment, at most 64 characters)."""
+    answer = Dataset()
+    answer.Status = status
+    answer.ErrorComment = comment[:64]
+    return answer
+
+
+def _give_up(event: evt.Event) -> None:
+    """Keep nothing of an object that will not come to its end."""
     dimse = event.assoc.dimse
     if isinstance(dimse, StreamingDimse):
         dimse.cancel()
-
-
-def _log_association(event: evt.Event, what: str) -> None:
-    _log.info(what, extra={"calling_ae": _calling_ae(event)})
 
 
 def _calling_ae(event: evt.Event) -> str:

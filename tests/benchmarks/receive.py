@@ -56,7 +56,9 @@ def _send(port: int, batches: list[list[Path]]) -> float:
     program = require("storescu")
     start = time.perf_counter()
     senders = [
-        subprocess.Popen([program, "-pdu", "131072", "127.0.0.1", str(port), *map(str, batch)])
+        subprocess.Popen(
+            [program, "-pdu", "131072", "-aec", "SPINEPACS", "127.0.0.1", str(port), *map(str, batch)]
+        )
         for batch in batches
     ]
     if any(sender.wait() for sender in senders):

@@ -42,7 +42,16 @@ def daemon_rate(folder: Path) -> tuple[float, float]:
     with running_daemon(folder, more, warm_up_s=5) as (port, daemon_pid):
         start, peak = time.perf_counter(), 0.0
         sender = subprocess.Popen(
-            [require("storescu"), "-pdu", "131072", "127.0.0.1", str(port), *map(str, films)]
+            [
+                require("storescu"),
+                "-pdu",
+                "131072",
+                "-aec",
+                "SPINEPACS",
+                "127.0.0.1",
+                str(port),
+                *map(str, films),
+            ]
         )
         with Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
             while ledger.counts().studies.get("delivered", 0) < STUDIES:

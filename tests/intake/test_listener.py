@@ -57,7 +57,7 @@ def store(
 def association_with(listener: Listener, film):
     ae = AE("SCRIPT")
     ae.add_requested_context(film.SOPClassUID, film.file_meta.TransferSyntaxUID)
-    association = ae.associate("127.0.0.1", listener.port)
+    association = ae.associate("127.0.0.1", listener.port, ae_title="SPINEPACS")
     assert association.is_established
     return association
 
@@ -246,7 +246,16 @@ def test_a_sender_that_dies_in_the_middle_leaves_nothing(listener, ledger, tmp_p
     big = films.make_dx(films.spine_like(2000, 2000))
     sent = films.write(big, tmp_path / "big.dcm")
     sender = subprocess.Popen(
-        [peers.require("storescu"), "--max-send-pdu", "4096", "127.0.0.1", str(listener.port), str(sent)]
+        [
+            peers.require("storescu"),
+            "--max-send-pdu",
+            "4096",
+            "-aec",
+            "SPINEPACS",
+            "127.0.0.1",
+            str(listener.port),
+            str(sent),
+        ]
     )
     peers.wait_until(lambda: bool(listener.associations), what="an association")
     sender.kill()
@@ -272,7 +281,7 @@ def test_listeners_share_a_door_and_what_is_too_much_waits_in_line(spool, ledger
         first, second = association_with(pair[0], film), association_with(pair[0], film)
         assert [len(one.associations) for one in pair] == [1, 1]
 
-        echo = [peers.require("echoscu"), "127.0.0.1", str(port)]
+        echo = [peers.require("echoscu"), "-aec", "SPINEPACS", "127.0.0.1", str(port)]
         waiting = subprocess.Popen(echo)
         time.sleep(0.3)
         assert waiting.poll() is None
@@ -322,7 +331,7 @@ def test_secondary_capture_is_offered_and_segmentation_is_not(listener):
     ae = AE()
     ae.add_requested_context(SecondaryCaptureImageStorage)
     ae.add_requested_context("1.2.840.10008.5.1.4.1.1.66.4")
-    association = ae.associate("127.0.0.1", listener.port)
+    association = ae.associate("127.0.0.1", listener.port, ae_title="SPINEPACS")
     accepted = [context.abstract_syntax for context in association.accepted_contexts]
     association.release()
     assert accepted == [SecondaryCaptureImageStorage]

@@ -1,0 +1,156 @@
+"""Who may come in: what is decided about a connection before the first PDU is interpreted."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import struct
+import threading
+import time
+
+from spinepacs.intake.visitors import Page, Turned
+from spinepacs.settings import ListenerSettings
+
+LONGEST_REQUEST_BYTES = 1 << 19
+"""128 presentation contexts of 40 transfer syntaxes each are less (PS3.8 9.3.2)."""
+
+_A_ASSOCIATE_RQ = 0x01
+_REJECTIONS = {Turned.ASSOCIATION_LIMIT: (2, 3, 2), Turned.RATE_LIMIT: (2, 3, 1)}
+"""Result, source, reason (PS3.8 9.3.4): rejected-transient by the service provider, presentation related."""
+
+_TURNING_AWAY, _TURN_AWAY_S = 16, 2.0
+_LOG_EVERY_S = 10.0
+_log = logging.getLogger(__name__)
+
+
+class Gate:
+    """Judges connections by their address, and greets those that may come in.
+
+    Parameters
+    ----------
+    settings
+        Networks, limits for each address, time for the greeting.
+    page
+        Where all processes of the listener write down who is in.
+    """
+
+    def __init__(self, settings: ListenerSettings, page: Page) -> None:
+        self._settings = settings
+        self._networks = [ipaddress.ip_network(network) for network in settings.networks]
+        self._turning_away = threading.BoundedSemaphore(_TURNING_AWAY)
+        self._logged_s: dict[Turned, float] = {}
+        self.page = page
+
+    def judge(self, address: str) -> Turned | None:
+        """Why an address must not come in now; None lets it in."""
+        if self._networks and not self._is_known(address):
+            return Turned.NETWORK
+        limit = self._settings.maximum_associations_per_peer
+        if limit and self.page.seats_of(address) >= limit:
+            return Turned.ASSOCIATION_LIMIT
+        limit = self._settings.associations_per_minute
+        if limit and self.page.visits_of(address) >= limit:
+            return Turned.RATE_LIMIT
+        return None
+
+    def _is_known(self, address: str) -> bool:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+        return any((mapped or parsed) in network for network in self._networks)
+
+    def turn_away(self, connection: socket.socket, reason: Turned) -> None:
+        """Close a connection; where the Standard has a word for the reason, and there is time, with that word."""
+        if reason in _REJECTIONS and not self._settings.tls and self._turning_away.acquire(blocking=False):
+            threading.Thread(target=self._reject, args=(connection, reason), daemon=True).start()
+        else:
+            connection.close()
+
+    def _reject(self, connection: socket.socket, reason: Turned) -> None:
+        """Answer the association request with A-ASSOCIATE-RJ; who does not send one soon gets no answer."""
+        try:
+            with connection:
+                read_request(connection, time.monotonic() + _TURN_AWAY_S)
+                connection.sendall(struct.pack(">BBIBBBB", 3, 0, 4, 0, *_REJECTIONS[reason]))
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(1)  # until the peer has read it: a close before could take it away again
+        except OSError:
+            pass
+        finally:
+            self._turning_away.release()
+
+    def count(self, reason: Turned, address: str, detail: str = "") -> None:
+        """Count one that was turned away, and log it, but not each one of a flood."""
+        self.page.count(reason)
+        now_s = time.monotonic()
+        if now_s - self._logged_s.get(reason, -_LOG_EVERY_S) < _LOG_EVERY_S:
+            return
+        self._logged_s[reason] = now_s
+        _log.warning("turned away (%s): %s%s", reason.value, address, f", {detail}" if detail else "")
+
+
+def read_request(connection: socket.socket, until_s: float) -> bytes:
+    """Read the first PDU, which must be an association request (PS3.8 9.3.2), whole.
+
+    Raises
+    ------
+    TimeoutError
+        If it is not there at ``until_s`` (monotonic), however it came.
+    ValueError
+        If it is something else, or absurdly long, or the peer closed before its end; empty: it said nothing.
+    OSError
+        If the connection breaks.
+    """
+    head = read_exactly(connection, 6, until_s)
+    if len(head) < 6:
+        raise ValueError("closed before a request was there" if head else "")
+    kind, _, length = struct.unpack(">BBL", head)
+    if kind != _A_ASSOCIATE_RQ or length > LONGEST_REQUEST_BYTES:
+        raise ValueError(f"no association request: PDU type 0x{kind:02X}, {length} bytes")
+    body = read_exactly(connection, length, until_s)
+    if len(body) < length:
+        raise ValueError("closed inside its request")
+    return bytes(head + body)
+
+
+def read_exactly(
+    connection: socket.socket, count_bytes: int, until_s: float, silence_s: float = float("inf")
+) -> bytearray:
+    """Read so many bytes, or fewer if the peer closes before.
+
+    Raises
+    ------
+    TimeoutError
+        At ``until_s`` (monotonic) or after ``silence_s`` without a byte: a limit on each read alone would let a
+        peer that sends a byte now and then stay for ever.
+    """
+    received = bytearray()
+    while len(received) < count_bytes:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("too slow")
+        connection.settimeout(min(left_s, silence_s))
+        # As much at once as there is: pynetdicom's 4 KiB at a time make parallel senders fight for the GIL.
+        chunk = connection.recv(min(count_bytes - len(received), 1 << 18))
+        if not chunk:
+            break
+        received += chunk
+    return received
+
+
+def why_open(settings: ListenerSettings) -> str:
+    """Say that a listener asks nobody who they are, and what to do; empty: it asks, or others cannot reach it."""
+    knows_senders = settings.tls and settings.tls_client == "required"
+    if _is_loopback(settings.bind) or settings.networks or settings.calling_ae_titles or knows_senders:
+        return ""
+    return (
+        f"the listener on {settings.bind} takes images from anyone who can reach it: set listener.networks, "
+        "listener.calling_ae_titles, or listener.tls with certificates of senders"
+    )
+
+
+def _is_loopback(bind: str) -> bool:
+    try:
+        return ipaddress.ip_address(bind.partition("%")[0]).is_loopback
+    except ValueError:
+        return bind == "localhost"

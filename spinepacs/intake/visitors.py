@@ -1,0 +1,159 @@
+"""Who is in, who came lately, and who was turned away and why: counted by all listener processes together.
+
+Each process writes a page of its own in shared memory and reads those of the others, so no lock is needed, and one
+that is killed harms nobody: its successor begins by clearing what the page says about who is in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import struct
+import threading
+import time
+from collections.abc import Collection
+from enum import StrEnum
+from multiprocessing import get_context
+from typing import Any
+
+REMEMBERED = 1024
+"""Connections that a page remembers: the highest rate that can be limited, for each process and minute."""
+
+SEATS = 256
+"""Connections at a time that a page can hold."""
+
+_VISIT = struct.Struct("=16sd")
+_MINUTE_S = 60.0
+
+
+class Turned(StrEnum):
+    """Why a connection, an association or an object was not taken; the label of the metric."""
+
+    NETWORK = "network"
+    """Its address is in none of ``listener.networks``: closed before any PDU."""
+    ASSOCIATION_LIMIT = "association_limit"
+    """Its address has as many associations as one may: rejected, local limit exceeded."""
+    RATE_LIMIT = "rate_limit"
+    """Its address came too often in a minute: rejected, temporary congestion."""
+    TLS = "tls"
+    """The TLS handshake failed: no TLS, no common cipher, no certificate, or one that we do not trust."""
+    CALLED_AE = "called_ae"
+    CALLING_AE = "calling_ae"
+    TIME = "time"
+    """It was silent or slow for too long."""
+    PROTOCOL = "protocol"
+    """No association request at all, or a PDU that is longer than was agreed."""
+    TOO_LARGE = "too_large"
+    """An object above ``listener.maximum_object_mb``: answered 0xC001, the association goes on."""
+
+
+_REASONS = tuple(Turned)
+
+
+class _Page(ctypes.Structure):
+    """What one process writes."""
+
+    _fields_ = [
+        ("turned", ctypes.c_uint64 * len(_REASONS)),
+        ("accepted", ctypes.c_uint64),
+        ("seats", ctypes.c_char * (16 * SEATS)),
+        ("next_visit", ctypes.c_uint64),
+        ("visits", ctypes.c_char * (_VISIT.size * REMEMBERED)),
+    ]
+
+
+class VisitorsBook:
+    """The pages of all processes: made by their parent, handed to each when it is started.
+
+    Parameters
+    ----------
+    pages
+        Number of listener processes.
+    """
+
+    def __init__(self, pages: int = 1) -> None:
+        self._pages: Any = get_context("spawn").RawArray(_Page, pages)
+
+    def page(self, number: int) -> Page:
+        """Open the page of process ``number`` (from 0) for writing; nobody is in yet."""
+        return Page(self._pages, number)
+
+    def turned_away(self) -> dict[str, int]:
+        """How many were turned away since the start, by reason."""
+        return {
+            reason.value: sum(page.turned[index] for page in self._pages)
+            for index, reason in enumerate(_REASONS)
+        }
+
+    def let_in(self) -> int:
+        """How many associations were accepted since the start."""
+        return int(sum(page.accepted for page in self._pages))
+
+    def inside(self) -> int:
+        """How many connections there are now."""
+        return sum(len(_seats(page)) - _seats(page).count(bytes(16)) for page in self._pages)
+
+
+class Page:
+    """One process's own page, and what it can see on those of the others. Any of its threads may count."""
+
+    def __init__(self, pages: Any, number: int) -> None:
+        self._pages = pages
+        self._own = pages[number]
+        self._lock = threading.Lock()
+        self.seat(())
+
+    def seat(self, addresses: Collection[str]) -> None:
+        """Write down who is in now: the IP address of each connection of this process."""
+        taken = b"".join(packed(address) for address in list(addresses)[:SEATS])
+        ctypes.memmove(_start(self._own, "seats"), taken.ljust(16 * SEATS, b"\x00"), 16 * SEATS)
+
+    def seats_of(self, address: str) -> int:
+        """How many connections an address has with all processes."""
+        return sum(_seats(page).count(packed(address)) for page in self._pages)
+
+    def visit(self, address: str) -> None:
+        """Write down that an address has been let in now."""
+        offset = self._own.next_visit % REMEMBERED * _VISIT.size
+        visit = _VISIT.pack(packed(address), time.monotonic())
+        ctypes.memmove(_start(self._own, "visits") + offset, visit, _VISIT.size)
+        self._own.next_visit += 1
+
+    def visits_of(self, address: str) -> int:
+        """How often an address has been let in within the last minute, by all processes."""
+        since_s, wanted = time.monotonic() - _MINUTE_S, packed(address)
+        return sum(
+            who == wanted and at_s > since_s
+            for page in self._pages
+            for who, at_s in _VISIT.iter_unpack(_bytes(page, "visits"))
+        )
+
+    def count(self, reason: Turned) -> None:
+        """One more was turned away."""
+        with self._lock:
+            self._own.turned[_REASONS.index(reason)] += 1
+
+    def count_accepted(self) -> None:
+        """One more association was accepted."""
+        with self._lock:
+            self._own.accepted += 1
+
+
+def packed(address: str) -> bytes:
+    """An IP address in 16 bytes; IPv4 as it is mapped into IPv6 (RFC 4291 2.5.5.2), so that it is one address."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return bytes(10) + b"\xff\xff" + parsed.packed if parsed.version == 4 else parsed.packed
+
+
+def _start(page: _Page, field: str) -> int:
+    return ctypes.addressof(page) + int(getattr(_Page, field).offset)
+
+
+def _bytes(page: _Page, field: str) -> bytes:
+    """A field as it is: ctypes itself would end it at its first zero."""
+    return ctypes.string_at(_start(page, field), getattr(_Page, field).size)
+
+
+def _seats(page: _Page) -> list[bytes]:
+    taken = _bytes(page, "seats")
+    return [taken[index : index + 16] for index in range(0, len(taken), 16)]

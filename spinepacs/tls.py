@@ -1,0 +1,153 @@
+"""TLS by the BCP 195 profile (PS3.15 B.12: RFC 8996, RFC 9325), for the listener and towards destinations.
+
+TLS 1.2 or 1.3, authenticated encryption with forward secrecy only, no renegotiation, no compression. A client always
+checks the server's certificate and its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+from spinepacs.errors import BadSettings
+from spinepacs.settings import Destination, ListenerSettings
+
+CIPHERS_1_2 = ":".join(
+    f"ECDHE-{certificate}-{cipher}"
+    for cipher in ("AES256-GCM-SHA384", "AES128-GCM-SHA256")
+    for certificate in ("ECDSA", "RSA")
+)
+"""The four of RFC 9325 4.2; TLS 1.3 has none that need leaving out."""
+
+_log = logging.getLogger(__name__)
+
+
+def client_context(destination: Destination) -> ssl.SSLContext:
+    """Build what an association to a destination is encrypted with, from the files as they are now.
+
+    Raises
+    ------
+    BadSettings
+        If one of the files cannot be used; the message says which and why.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    if destination.tls_ca is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        _trust(context, destination.tls_ca)
+    if destination.tls_certificate is not None:
+        _identify(context, destination.tls_certificate, destination.tls_key)
+    return context
+
+
+def server_context(settings: ListenerSettings) -> ssl.SSLContext:
+    """Build what the listener's associations are encrypted with; raises as :func:`client_context`."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER)
+    if settings.tls_certificate is None:
+        raise BadSettings("listener.tls needs listener.tls_certificate")
+    _identify(context, settings.tls_certificate, settings.tls_key)
+    if settings.tls_client != "none" and settings.tls_ca is not None:
+        _trust(context, settings.tls_ca)
+        required = settings.tls_client == "required"
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    return context
+
+
+class ServerTls:
+    """The listener's side: encrypts connections with the certificate as it is now.
+
+    Files that have changed are loaded with the next connection, so a renewed certificate needs no restart. What
+    cannot be loaded (a certificate whose key is still the old one) is logged, and the last good one stays.
+
+    Parameters
+    ----------
+    settings
+        With ``tls``.
+
+    Raises
+    ------
+    BadSettings
+        If the files cannot be used at the start.
+    """
+
+    def __init__(self, settings: ListenerSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._state = self._look()
+        self._context = server_context(settings)
+
+    def accept(self, connection: socket.socket, limit_s: float) -> ssl.SSLSocket:
+        """Do the handshake within ``limit_s`` seconds.
+
+        Raises
+        ------
+        OSError
+            :class:`ssl.SSLError` if the handshake fails, TimeoutError if it takes too long; the connection is closed.
+        """
+        wrapped = self.current().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        try:
+            wrapped.settimeout(limit_s)
+            wrapped.do_handshake()
+        except OSError:
+            wrapped.close()
+            raise
+        return wrapped
+
+    def current(self) -> ssl.SSLContext:
+        """Give the context, made anew if a file has changed."""
+        with self._lock:
+            state = self._look()
+            if state != self._state:
+                self._state = state
+                try:
+                    self._context = server_context(self._settings)
+                    _log.info("the listener's certificate was loaded again")
+                except BadSettings as error:
+                    _log.error("the listener's certificate stays the old one: %s", error)
+            return self._context
+
+    def _look(self) -> list[tuple[int, int, int]]:
+        """What changes when a file is written or replaced."""
+        files = (self._settings.tls_certificate, self._settings.tls_key, self._settings.tls_ca)
+        return [_stamp(file) for file in files if file is not None]
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _context(side: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(side)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS_1_2)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+def _trust(context: ssl.SSLContext, authorities: Path) -> None:
+    try:
+        context.load_verify_locations(authorities)
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"{authorities}: no certificates of authorities in PEM ({_why(error)})") from error
+
+
+def _identify(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    def refuse() -> str:
+        """Without it OpenSSL would ask the terminal."""
+        raise ValueError("the key is encrypted: give one without passphrase, readable by this user only")
+
+    try:
+        context.load_cert_chain(certificate, key, password=refuse)
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"{certificate}: no certificate with its key in PEM ({_why(error)})") from error
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
