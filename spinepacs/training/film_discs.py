@@ -28,7 +28,7 @@ class Discs:
 
     height_mm: of the disc. slip: how far the upper body stands behind (positive) or before (negative) the lower one,
     as a share of the lower one's depth. fused: joined by bone. gas: a vacuum in the disc. healthy_mm: height before
-    anything narrowed it.
+    anything narrowed it. usual_mm: mean height of healthy discs of that level and build.
     """
 
     height_mm: Floats
@@ -36,15 +36,18 @@ class Discs:
     fused: tuple[bool, ...]
     gas: tuple[bool, ...]
     healthy_mm: Floats
+    usual_mm: Floats
 
 
 def draw_discs(rng: np.random.Generator, levels: tuple[str, ...], build: Build) -> Discs:
     """Draw the discs below the levels; narrowed ones mostly at C4-C6 and L3-L5."""
     count, adult = len(levels), build.cortex == 1
-    healthy, heights, fused, gas = np.zeros(count), np.zeros(count), [False] * count, [False] * count
+    usual, healthy, heights = np.zeros((3, count))
+    fused, gas = [False] * count, [False] * count
     for i in range(1, count - 1):
         region, number = levels[i][0], int(levels[i][1:])
         often = (region == "C" and 4 <= number <= 6) or (region == "L" and number >= 3)
+        usual[i] = DISC_MM[i] * build.disc
         healthy[i] = heights[i] = DISC_MM[i] * rng.normal(1, 0.12) * build.disc
         narrow = adult and rng.random() < (0.22 if often else 0.08)
         if narrow:
@@ -56,7 +59,7 @@ def draw_discs(rng: np.random.Generator, levels: tuple[str, ...], build: Build) 
     if build.deep_seated:
         heights[-2] *= rng.uniform(0.15, 0.5)
     heights, healthy = np.maximum(heights, 0.6), np.maximum(healthy, 0.6)
-    return Discs(heights, draw_slips(rng, count), tuple(fused), tuple(gas), healthy)
+    return Discs(heights, draw_slips(rng, count), tuple(fused), tuple(gas), healthy, usual)
 
 
 def draw_slips(rng: np.random.Generator, count: int) -> Floats:

@@ -46,7 +46,8 @@ def test_a_drawn_slip_moves_the_step_by_as_much(
             slip = np.zeros(len(levels))
             slip[-3] = share
             none = (False,) * len(levels)
-            return Discs(np.full(len(levels), 6.0), slip, none, none, np.full(len(levels), 6.0))
+            height = np.full(len(levels), 6.0)
+            return Discs(height, slip, none, none, height, height)
 
         monkeypatch.setattr(film_pose, "draw_discs", discs)
         return film_pose.draw_pose(anatomy, np.random.default_rng(4), False, 0.0)
