@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spinepacs.errors import BadSettings, Permanent, SpinepacsError, Transient
+from spinepacs.store.spool import make_folder
 
 BUSY_TIMEOUT_S = 30
 """How long one transaction waits for another one (s) before it gives up as Transient."""
@@ -191,7 +192,7 @@ def _sqlite_engine(url: URL) -> Engine:
         (POSIX), and the next process to leave would take itself for the last one and delete the WAL under them.
         """
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:

@@ -58,7 +58,7 @@ class Spool:
         self._reserve_bytes = reserve_bytes
         with _disk_errors():
             for folder in (root, self._files, root / "tmp"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(folder)
                 folder.chmod(0o700)
             # All of them now: a file in a folder whose own name is not durable yet would not be either.
             for number in range(256):
@@ -141,6 +141,20 @@ class Spool:
         with _disk_errors():
             disk = os.statvfs(self._root)
         return disk.f_bavail * disk.f_frsize
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder (0700) and those above it that are missing; their names are durable when this returns.
+
+    Raises
+    ------
+    OSError
+        If that is not possible.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 @contextmanager
