@@ -27,6 +27,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spinepacs import logs
 from spinepacs.dispatch import Dispatcher
@@ -40,6 +41,9 @@ from spinepacs.processes import Child, Part, stop_event
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
+
+if TYPE_CHECKING:
+    from spinepacs.intake.listener import OnReport
 
 STOP_GRACE_S = 20.0
 """What is in work at SIGTERM gets so long to finish; then it is broken off and done again at the next start."""
@@ -108,6 +112,7 @@ class Daemon:
     def run(self, stop: threading.Event) -> None:
         """Run everything until ``stop`` is set, then stop everything in order."""
         health = self._health()
+        self._warn_of_strays()
         returned = self._ledger.return_orphans()
         _log.info("started; %d studies were in work when the last daemon ended", returned)
         if health:
@@ -122,6 +127,13 @@ class Daemon:
         if health:
             health.stop()
         _log.info("stopped")
+
+    def _warn_of_strays(self) -> None:
+        for name, count in self._ledger.strays([item.name for item in self._settings.destinations]).items():
+            _log.warning(
+                "%d objects wait for destination %r, which is not in the settings: put it back, or "
+                "`spinepacs redirect %s NEW`, or `spinepacs withdraw %s`", count, name, name, name
+            )  # fmt: skip
 
     def _stop(self) -> None:
         _log.info("stopping; work in hand has %g s to finish", STOP_GRACE_S)
@@ -197,11 +209,23 @@ def listen(
 
     with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
         stop = stop_event(channel)
-        listener = Listener(settings.listener, spool, ledger, door, _listeners(settings), book.page(number))
+        on_report = _report_taker(settings, ledger)
+        listener = Listener(
+            settings.listener, spool, ledger, door, _listeners(settings), book.page(number), on_report
+        )
         listener.start()
         channel.send_bytes(b"ready")
         stop.wait()
         listener.stop()
+
+
+def _report_taker(settings: Settings, ledger: Ledger) -> OnReport | None:
+    """What the listener does with commitment reports, where a destination is asked for them."""
+    if not any(destination.commitment for destination in settings.destinations):
+        return None
+    from spinepacs.delivery.commitment import take_report
+
+    return lambda event: take_report(event, ledger)
 
 
 def watch(channel: Connection, settings: Settings) -> None:

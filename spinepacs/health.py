@@ -102,6 +102,8 @@ class Figures(Collector):
         yield _counter("refused", "Images not read, by reason", _labelled(counts.refused), "reason_code")
         outbox: _Values = {key: float(number) for key, number in counts.outbox.items()}
         yield _gauge("outbox", "Objects by destination and state", outbox, "destination", "state")
+        awaited = _labelled(counts.uncommitted)
+        yield _gauge("uncommitted", "Objects accepted whose commitment is awaited", awaited, "destination")
 
 
 def _network(traffic: Traffic) -> Iterable[Metric]:

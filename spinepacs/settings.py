@@ -246,6 +246,14 @@ class Destination(_Section):
     """Name that its certificate must hold; empty: ``host``."""
     maximum_attempts: int = Field(default=50, ge=1)
     """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``."""
+    commitment: bool = False
+    """Ask whether it keeps what it has accepted (storage commitment, PS3.4 Annex J), and send again what it does not.
+    Off: not every PACS offers it, and one that does must know where our listener is."""
+    commitment_delay_s: float = Field(default=5.0, ge=0)
+    """Wait between sending and asking (s): archives may file what they have taken a moment later."""
+    commitment_wait_s: Seconds = 3600.0
+    """Without a report for so long (s) it is asked again; after three requests the objects are sent again. Archives
+    that write to tape first take their time."""
 
 
 class HealthSettings(_Section):
@@ -285,6 +293,27 @@ class Settings(_Section):
         if len(set(names)) != len(names):
             raise ValueError("every destination needs a name of its own")
         return value
+
+    @model_validator(mode="after")
+    def _reports_can_come(self) -> Self:
+        for destination in self.destinations:
+            if destination.commitment and (why := self._why_no_report(destination)):
+                raise ValueError(f"destination {destination.name!r} has commitment = true, but {why}")
+        return self
+
+    def _why_no_report(self, destination: Destination) -> str:
+        """Why a destination could not tell the listener what it keeps; empty: it can."""
+        listener, called = self.listener, destination.calling_ae_title
+        if not listener.enabled:
+            return "it reports to the listener, which is off: set listener.enabled = true"
+        if listener.check_called_ae and called not in (None, listener.ae_title):
+            return (
+                f"it reports to {called!r}, which the listener is not called: remove calling_ae_title, or set "
+                "listener.check_called_ae = false"
+            )
+        if listener.calling_ae_titles and destination.ae_title not in listener.calling_ae_titles:
+            return f"the listener turns it away: add {destination.ae_title!r} to listener.calling_ae_titles"
+        return ""
 
     @model_validator(mode="after")
     def _not_to_ourselves(self) -> Self:

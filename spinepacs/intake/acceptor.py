@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from socketserver import TCPServer
 from typing import Any, cast
 
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a module __getattr__ table
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
     SecondaryCaptureImageStorage,
+    StorageCommitmentPushModel,
     Verification,
     XRayAngiographicImageStorage,
     XRayRadiofluoroscopicImageStorage,
@@ -52,8 +53,8 @@ _log = logging.getLogger(__name__)
 _config.LOG_HANDLER_LEVEL = "none"
 
 
-def application_entity(settings: ListenerSettings) -> AE:
-    """Build the acceptor with everything that it offers."""
+def application_entity(settings: ListenerSettings, takes_reports: bool = False) -> AE:
+    """Build the acceptor with everything that it offers; in storage commitment the one who calls is the SCP."""
     ae = AE(settings.ae_title)
     ae.maximum_pdu_size = settings.maximum_pdu_bytes
     ae.maximum_associations = settings.maximum_associations
@@ -65,6 +66,8 @@ def application_entity(settings: ListenerSettings) -> AE:
     ae.add_supported_context(Verification)
     for sop_class in STORAGE_CLASSES:
         ae.add_supported_context(sop_class, list(DECODABLE_TRANSFER_SYNTAXES))
+    if takes_reports:
+        ae.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
     return ae
 
 
@@ -118,7 +121,7 @@ class Acceptor(ThreadedAssociationServer):
         self._places = places
         self._entering: dict[int, str] = {}
         self._is_stopping = False
-        ae = application_entity(settings)
+        ae = application_entity(settings, any(handler[0] is evt.EVT_N_EVENT_REPORT for handler in handlers))
         super().__init__(
             ae,
             door.getsockname(),

@@ -35,6 +35,10 @@ _PIECES_WAITING = 8
 _LONGEST_COMMAND_BYTES = 1 << 16
 """A command set has a dozen short elements (PS3.7 9.3)."""
 
+_C_STORE_RQ = 0x0001
+_LONGEST_REPORT_BYTES = 1 << 20
+"""A report on 50 objects has 8 KB; the rest of a longer one is dropped, and it is refused."""
+
 _LOOK_S = 0.05
 _LONGEST_PAUSE_S = 3600.0
 _log = logging.getLogger(__name__)
@@ -45,7 +49,7 @@ class TooLarge(Exception):  # noqa: N818 - what the object is
 
 
 class Incoming(BytesIO):
-    """The dataset of one C-STORE request on its way into the spool.
+    """The dataset of one request, of a C-STORE on its way into the spool.
 
     Parameters
     ----------
@@ -78,7 +82,9 @@ class Incoming(BytesIO):
         self._stored: Future[SpooledFile] | None = None
 
     def write(self, fragment: Any, /) -> int:
-        """Take the next fragment."""
+        """Take the next fragment; of what is no C-STORE, such as a commitment report, into memory."""
+        if self._message.command_set.get("CommandField") != _C_STORE_RQ:
+            return super().write(fragment) if self.tell() < _LONGEST_REPORT_BYTES else len(fragment)
         if self._stored is None:
             head = part10_head(self._message, self._association)
             self._stored = self._writers.submit(self._spool.add, self._parts(head))

@@ -11,8 +11,9 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 from pydicom import Dataset
 from pynetdicom import evt
@@ -21,6 +22,7 @@ from pynetdicom.dimse_primitives import C_STORE
 
 from spinepacs.errors import Transient
 from spinepacs.intake.acceptor import POLL_S, Acceptor
+from spinepacs.intake.connection import LimitedSocket
 from spinepacs.intake.gate import Gate
 from spinepacs.intake.incoming import Incoming, StreamingDimse, TooLarge
 from spinepacs.intake.port import open_port
@@ -36,6 +38,8 @@ OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
 TOO_LARGE = 0xC001
 """Of the range 'cannot understand' (PS3.4 B.2.3): final, where 0xA700 would bring the sender back with it for ever."""
+
+OnReport = Callable[[evt.Event], tuple[int, None]]
 
 _UID_LIKE = re.compile(r"[\x21-\x7e]{1,64}")
 _log = logging.getLogger(__name__)
@@ -58,6 +62,9 @@ class Listener:
         processes; None: one of its own, opened by :meth:`start`.
     page
         Of the visitors' book that is shared with them too; None: a book of its own.
+    on_report
+        Takes the reports of destinations on what they keep (N-EVENT-REPORT of storage commitment); None: nobody is
+        asked, and none is taken.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class Listener:
         door: socket.socket | None = None,
         sharers: int = 1,
         page: Page | None = None,
+        on_report: OnReport | None = None,
     ) -> None:
         self._settings = settings
         self._gate = Gate(settings, page or VisitorsBook().page(0))
@@ -75,6 +83,7 @@ class Listener:
         self._sharers = sharers
         self._spool = spool
         self._ledger = ledger
+        self._on_report = on_report
         self._server: Acceptor | None = None
 
     @property
@@ -104,13 +113,15 @@ class Listener:
             If the address cannot be listened on, or the certificate not be used; the message says why.
         """
         door = self._door or open_port(self._settings.bind, self._settings.port)
-        handlers = [
+        handlers: list[Any] = [
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_ABORTED, self._on_aborted),
             (evt.EVT_CONN_CLOSE, _give_up),
         ]
+        if self._on_report is not None:
+            handlers.append((evt.EVT_N_EVENT_REPORT, self._on_report))
         places = -(-self._settings.maximum_associations // self._sharers)
         server = Acceptor(self._settings, door, places, self._gate, self._spool, handlers)
         self._server = server
@@ -146,8 +157,9 @@ class Listener:
         self._gate.count(reason, event.assoc.requestor.address, titles)
 
     def _on_aborted(self, event: evt.Event) -> None:
-        if event.assoc.dul.idle_timer_expired():
-            self._gate.count(Turned.TIME, event.assoc.requestor.address, "silent between PDUs")
+        connection = event.assoc.dul.socket
+        if event.assoc.dul.idle_timer_expired() and isinstance(connection, LimitedSocket):
+            connection.too_slow("between PDUs")
         _log.info("association aborted", extra={"calling_ae": _calling_ae(event)})
         _give_up(event)
 
