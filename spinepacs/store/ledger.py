@@ -222,6 +222,10 @@ class Ledger:
         """
         self._database.write(outbox.begin, outbox_ids, not_before)
 
+    def postpone_delivery(self, outbox_ids: Sequence[int], next_attempt_at: datetime, message: str) -> None:
+        """Let rows wait, uncounted: their destination could not be reached, which is not their fault."""
+        self._database.write(outbox.postpone, outbox_ids, next_attempt_at, message)
+
     def finish_delivery(
         self,
         outbox_id: int,

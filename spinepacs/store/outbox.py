@@ -60,6 +60,19 @@ def begin(connection: Connection, outbox_ids: Sequence[int], not_before: datetim
     )
 
 
+def postpone(
+    connection: Connection, outbox_ids: Sequence[int], next_attempt_at: datetime, message: str
+) -> None:
+    """See Ledger.postpone_delivery."""
+    connection.execute(
+        update(outbox)
+        .where(outbox.c.outbox_id.in_(outbox_ids), outbox.c.state == OutboxState.PENDING)
+        .values(
+            status=None, message=message, next_attempt_at=next_attempt_at, last_attempt_at=datetime.now(UTC)
+        )
+    )
+
+
 def finish(
     connection: Connection,
     outbox_id: int,

@@ -1,0 +1,255 @@
+"""Outbox to PACS: each destination has a thread of its own, so that a bad one never delays another.
+
+What a PACS answers becomes a :class:`~spinepacs.delivery.sending.Verdict`, a value; only success and warnings count as
+sent. Retry lives here and nowhere else: how long to wait is computed from the settings of the destination and the
+attempts in the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from pynetdicom import evt
+
+from spinepacs.delivery import commitment
+from spinepacs.delivery.sending import (
+    Outcome,
+    Verdict,
+    associate,
+    commitment_contexts,
+    contexts_for,
+    send,
+    why_not,
+)
+from spinepacs.dicom.commitment import new_transaction_uid
+from spinepacs.errors import Transient
+from spinepacs.settings import Destination
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.records import OutboxItem, OutboxState
+from spinepacs.store.spool import Spool
+
+BATCH = 50
+"""Objects sent in one association."""
+
+PERMANENT_ATTEMPTS = 3
+"""A refusal that should be final is tried so often: some PACS answer 'cannot understand' when their disk is full."""
+
+LONGEST_PAUSE_S = 30.0
+"""Longest pause of a destination's thread: an object that ``spinepacs retry`` makes due waits no longer."""
+
+LONGEST_OUTAGE_PAUSE_S = 300.0
+"""A destination that is down is looked for this often at least: when it is back, everything goes there soon."""
+
+_log = logging.getLogger(__name__)
+
+
+def wait_s(destination: Destination, attempts: int) -> float:
+    """Seconds until the next attempt after ``attempts`` failed ones: doubled each time, up to the longest."""
+    return float(min(destination.retry_first_s * 2.0 ** min(attempts - 1, 60), destination.retry_longest_s))
+
+
+class Courier:
+    """Brings the results of one destination's outbox rows there, and writes each attempt down.
+
+    Parameters
+    ----------
+    destination
+        Where to.
+    calling_ae
+        Our AE title, where the destination does not set one.
+    spool, ledger
+        Opened by this process.
+    """
+
+    def __init__(self, destination: Destination, calling_ae: str, spool: Spool, ledger: Ledger) -> None:
+        self._destination = destination
+        self._calling_ae = destination.calling_ae_title or calling_ae
+        self._spool = spool
+        self._ledger = ledger
+        self._failures = 0
+
+    def run(self, stop: threading.Event, poll_s: float) -> None:
+        """Deliver until told to stop; a defect is logged and does not end it."""
+        while not stop.is_set():
+            try:
+                is_well = self.deliver_due(stop) and self.commit_due(stop)
+                pause_s = poll_s if is_well else self._pause_s()
+            except Transient as error:
+                _log.warning("delivery waits: %s", error, extra=self._context())
+                pause_s = max(poll_s, 1.0)
+            except Exception:
+                _log.exception("defect in delivery", extra=self._context())
+                pause_s = max(poll_s, LONGEST_PAUSE_S)
+            stop.wait(pause_s)
+
+    def deliver_due(self, stop: threading.Event) -> bool:
+        """Send what is due; False if the destination could not be reached, or broke off."""
+        while not stop.is_set():
+            items = [item for item in self._due() if not self._gave_up(item)]
+            if not items:
+                break
+            if not self._deliver(items, stop):
+                self._failures += 1
+                return False
+            self._failures = 0
+        return True
+
+    def _due(self) -> Sequence[OutboxItem]:
+        return self._ledger.due(self._destination.name, limit=BATCH)
+
+    def _gave_up(self, item: OutboxItem) -> bool:
+        """Whether its attempts are used up, though none has ended: whoever sends it dies of it."""
+        if item.attempts < self._destination.maximum_attempts:
+            return False
+        self._finish(item, Verdict(Outcome.PERMANENT, None, f"{item.attempts} attempts did not end"))
+        return True
+
+    def _deliver(self, items: Sequence[OutboxItem], stop: threading.Event) -> bool:
+        """Send one batch in one association; False if there was none, or it was lost."""
+        with associate(self._destination, self._calling_ae, contexts_for(items)) as association:
+            if not association.is_established:
+                self._not_delivered(items, why_not(association, self._destination, items))
+                return False
+            for item in items:
+                if stop.is_set():
+                    break
+                self._ledger.begin_delivery([item.outbox_id], self._in(self._wait_s(item.attempts + 1)))
+                verdict = send(association, item, self._spool.path_of(item.sha256))
+                self._finish(item, verdict)
+                if verdict.is_lost:
+                    return False
+                if association.is_aborted:  # by us, since this object cannot be sent
+                    break
+        return True
+
+    def _not_delivered(self, items: Sequence[OutboxItem], verdict: Verdict) -> None:
+        """There was no association: a refusal is for each object; else they wait, and none has used up an attempt."""
+        if verdict.outcome is Outcome.PERMANENT:
+            self._ledger.begin_delivery([item.outbox_id for item in items])
+            for item in items:
+                self._finish(item, verdict)
+            return
+        pause_s = min(self._wait_s(self._failures + 1), LONGEST_OUTAGE_PAUSE_S)
+        self._ledger.postpone_delivery([item.outbox_id for item in items], self._in(pause_s), verdict.message)
+        _log.warning("%d objects wait: %s", len(items), verdict.message, extra=self._context())
+
+    def _finish(self, item: OutboxItem, verdict: Verdict) -> None:
+        attempts = item.attempts + 1
+        limit = self._destination.maximum_attempts
+        if verdict.outcome is Outcome.PERMANENT:
+            limit = min(limit, PERMANENT_ATTEMPTS)
+        state = OutboxState.SENT
+        next_attempt_at = commit_at = None
+        if verdict.outcome is not Outcome.SENT:
+            state = OutboxState.FAILED if attempts >= limit else OutboxState.PENDING
+            next_attempt_at = self._in(self._wait_s(attempts))
+        elif self._destination.commitment:
+            commit_at = self._in(self._destination.commitment_delay_s)
+        self._ledger.finish_delivery(
+            item.outbox_id, state, verdict.status, verdict.message, next_attempt_at, commit_at
+        )
+        self._tell(item, state, verdict.message or "sent")
+
+    def commit_due(self, stop: threading.Event) -> bool:
+        """Ask for the commitment of what was sent; False if the destination could not be asked."""
+        while not stop.is_set():
+            items = self._ledger.commitments.due(self._destination.name, limit=BATCH)
+            if items and not self._destination.commitment:  # switched off since it was sent
+                self._ledger.commitments.waive(self._destination.name)
+            elif not items or not (to_ask := [item for item in items if not self._was_lost(item)]):
+                break
+            elif not self._ask(to_ask, stop):
+                self._failures += 1
+                return False
+        return True
+
+    def _was_lost(self, item: OutboxItem) -> bool:
+        """Send again, or give up, what the destination has accepted and not kept."""
+        decision = commitment.decide(item)
+        if decision.state is None:
+            return False
+        self._send_again(item, decision.state, decision.message)
+        return True
+
+    def _send_again(self, item: OutboxItem, state: OutboxState, message: str) -> None:
+        next_attempt_at = self._in(self._wait_s(item.losses + 1))
+        self._ledger.commitments.send_again(item, state, message, next_attempt_at)
+        self._tell(item, state, message)
+
+    def _ask(self, items: Sequence[OutboxItem], stop: threading.Event) -> bool:
+        """Ask about one batch in one transaction; False if there was no association."""
+        commitments, ids = self._ledger.commitments, [item.outbox_id for item in items]
+        handlers = [(evt.EVT_N_EVENT_REPORT, commitment.take_report, [self._ledger])]
+        with associate(self._destination, self._calling_ae, commitment_contexts(), handlers) as association:
+            if not association.is_established:
+                self._not_asked(items, why_not(association, self._destination, ()))
+                return False
+            transaction_uid = new_transaction_uid()
+            again_at = self._in(self._destination.commitment_wait_s)
+            commitments.begin(transaction_uid, self._destination.name, ids, again_at)
+            status = commitment.ask(association, transaction_uid, items)
+            commitments.asked(transaction_uid, status)
+            if status == 0x0000:
+                commitment.linger(association, self._ledger, transaction_uid, stop)
+                return True
+        told = "no answer" if status is None else f"status 0x{status:04X}"
+        pause_s = self._wait_s(items[0].commitment_requests + 1)
+        commitments.postpone(ids, self._in(pause_s), f"the request for commitment got {told}")
+        return status is not None
+
+    def _not_asked(self, items: Sequence[OutboxItem], verdict: Verdict) -> None:
+        """Nobody could be asked; if commitment is not offered there at all, this is no use for long."""
+        is_refused = verdict.outcome is Outcome.PERMANENT
+        message = f"commitment: {verdict.message}"
+        _log.warning("%s", message, extra=self._context())
+        for item in items:
+            if is_refused and item.commitment_requests + 1 >= commitment.REQUESTS:
+                self._send_again(item, OutboxState.FAILED, message)
+            else:
+                due_at = self._in(self._wait_s(item.commitment_requests + 1))
+                self._ledger.commitments.postpone([item.outbox_id], due_at, message, counted=is_refused)
+
+    def _tell(self, item: OutboxItem, state: OutboxState, message: str) -> None:
+        about = {"study_uid": item.study_uid, "sop_uid": item.sop_uid, "state": state.value}
+        level = logging.INFO if state is OutboxState.SENT else logging.WARNING
+        _log.log(level, "delivery of %s: %s", item.kind, message, extra={**self._context(), **about})
+
+    def _wait_s(self, attempts: int) -> float:
+        return wait_s(self._destination, attempts)
+
+    def _in(self, seconds: float) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=seconds)
+
+    def _pause_s(self) -> float:
+        return min(self._wait_s(self._failures), LONGEST_PAUSE_S)
+
+    def _context(self) -> dict[str, str]:
+        return {"destination": self._destination.name}
+
+
+def deliver(
+    destinations: Sequence[Destination],
+    calling_ae: str,
+    spool: Spool,
+    ledger: Ledger,
+    *,
+    stop: threading.Event,
+    poll_s: float,
+) -> None:
+    """Run one courier for each destination until ``stop`` is set; each then finishes its current object."""
+    threads = []
+    for destination in destinations:
+        courier = Courier(destination, calling_ae, spool, ledger)
+        threads.append(
+            threading.Thread(
+                target=courier.run, args=(stop, poll_s), name=f"deliver-{destination.name}", daemon=True
+            )
+        )
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.join()

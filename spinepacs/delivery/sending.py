@@ -1,0 +1,194 @@
+"""One object to one destination: the association, the C-STORE, and what its answer means."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset, dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+
+from spinepacs.dicom.commitment import SOP_CLASS
+from spinepacs.settings import Destination
+from spinepacs.store.records import OutboxItem
+
+NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+"""What every acceptor must take, one of them at least."""
+
+_MAXIMUM_CONTEXTS = 128
+_log = logging.getLogger(__name__)
+# Files go out as they lie in the spool, in pieces, neither parsed nor encoded anew.
+_config.STORE_SEND_CHUNKED_DATASET = True
+
+
+class Outcome(StrEnum):
+    """What to do next with an object that was offered to a PACS."""
+
+    SENT = "sent"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one attempt ended: what to do next, the DICOM status (None: no answer), and a sentence for a person."""
+
+    outcome: Outcome
+    status: int | None
+    message: str
+
+    @property
+    def is_lost(self) -> bool:
+        """There was no answer: the association is of no more use, whether it knows that yet or not."""
+        return self.outcome is Outcome.TRANSIENT and self.status is None
+
+
+def judge(status: int | None) -> Verdict:
+    """Turn a C-STORE status (PS3.4 B.2.3, PS3.7 Annex C) into what to do next.
+
+    Anything that is neither success nor warning is not sent; what is not known to be final may pass.
+    """
+    if status is None:
+        return Verdict(Outcome.TRANSIENT, None, "no answer: association lost or timed out")
+    text = f"status 0x{status:04X}"
+    if status == 0x0000:
+        return Verdict(Outcome.SENT, status, "")
+    if 0xB000 <= status <= 0xBFFF or status in (0x0001, 0x0107, 0x0116):
+        return Verdict(Outcome.SENT, status, f"accepted with a warning, {text}")
+    if 0xA900 <= status <= 0xA9FF or 0xC000 <= status <= 0xCFFF or status in _FINAL:
+        return Verdict(Outcome.PERMANENT, status, f"refused, {text}")
+    return Verdict(Outcome.TRANSIENT, status, f"not accepted now, {text}")
+
+
+_FINAL = frozenset(
+    {0x0105, 0x0106, 0x0115, 0x0117, 0x0118, 0x0119, 0x0120, 0x0121, 0x0122, 0x0124, 0x0211, 0x0212}
+)
+"""Invalid attributes or UIDs, class not supported, not authorised, unrecognised or mistyped operation."""
+
+
+def contexts_for(items: Sequence[OutboxItem]) -> list[PresentationContext]:
+    """Propose for each SOP class the syntax that the file has, and apart from it the native ones.
+
+    They are contexts of their own since an acceptor chooses one syntax of each, and may prefer the worse.
+    """
+    wanted: dict[tuple[str, str], PresentationContext] = {}
+    for item in items:
+        for syntax in (item.transfer_syntax_uid, *NATIVE):
+            wanted.setdefault((item.sop_class_uid, syntax), build_context(item.sop_class_uid, [syntax]))
+    return list(wanted.values())[:_MAXIMUM_CONTEXTS]
+
+
+def commitment_contexts() -> list[PresentationContext]:
+    """Propose storage commitment, in which we are the SCU as the one who proposes is by default."""
+    return [build_context(SOP_CLASS, list(NATIVE))]
+
+
+@contextmanager
+def associate(
+    destination: Destination,
+    calling_ae: str,
+    contexts: list[PresentationContext],
+    handlers: Sequence[Any] = (),
+) -> Iterator[Association]:
+    """Open an association, established or not, and release it at the end.
+
+    ``handlers`` are pynetdicom's, for what the destination may send over it.
+    """
+    ae = AE(calling_ae)
+    ae.maximum_pdu_size = 0
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = destination.timeout_s
+    all_handlers = [(evt.EVT_CONN_OPEN, _limit_socket, [destination.timeout_s]), *handlers]
+    association = ae.associate(
+        destination.host,
+        destination.port,
+        contexts,
+        ae_title=destination.ae_title,
+        evt_handlers=all_handlers,
+    )
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _limit_socket(event: evt.Event, timeout_s: float) -> None:
+    """Set a limit for each write: pynetdicom's sockets wait for ever for a peer that stops reading."""
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.settimeout(timeout_s)
+
+
+def send(association: Association, item: OutboxItem, path: Path) -> Verdict:
+    """Offer one file to an established association, as it is where the destination takes its syntax."""
+    accepted = {
+        str(context.transfer_syntax[0])
+        for context in association.accepted_contexts
+        if context.abstract_syntax == item.sop_class_uid
+    }
+    if not accepted:
+        return Verdict(
+            Outcome.PERMANENT, None, f"the destination does not take {item.kind} ({item.sop_class_uid})"
+        )
+    try:
+        if not _is_whole(path, item.sha256):
+            return Verdict(Outcome.PERMANENT, None, "its file in the spool is damaged")
+        offered: Path | Dataset = path
+        if item.transfer_syntax_uid not in accepted:
+            offered = _native(path, ExplicitVRLittleEndian in accepted)
+        answer = association.send_c_store(offered)
+    except FileNotFoundError:
+        return Verdict(Outcome.PERMANENT, None, "its file is missing in the spool")
+    except (OSError, RuntimeError) as error:
+        return Verdict(Outcome.TRANSIENT, None, f"not sent: {type(error).__name__}")
+    except Exception as error:
+        # One object that cannot be encoded must not stop those behind it; what was half sent is of no use.
+        _log.exception("%s cannot be sent", item.kind, extra={"sop_uid": item.sop_uid})
+        association.abort()
+        return Verdict(Outcome.PERMANENT, None, f"it cannot be sent: {type(error).__name__}")
+    status = answer.get("Status")
+    # ErrorComment is left out: some PACS name the patient in it.
+    return judge(None if status is None else int(status))
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    """Whether the disk still gives what was written: a PACS would keep a damaged object for ever."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+def _native(path: Path, explicit: bool) -> Dataset:
+    """Read a file and bring it into a native syntax, pixels decompressed: what every destination must take."""
+    dataset = dcmread(path)
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        dataset.decompress(generate_instance_uid=False)
+    syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
+    buffer = BytesIO()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(buffer, implicit_vr=not explicit, little_endian=True)
+    buffer.seek(0)
+    return dcmread(buffer)
+
+
+def why_not(association: Association, destination: Destination, items: Sequence[OutboxItem]) -> Verdict:
+    """Say why there is no association: whether it may pass, or nothing that we offered is taken."""
+    peer = f"{destination.ae_title} at {destination.host} port {destination.port}"
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        reason = answer.reason_str if answer is not None else "no reason given"
+        return Verdict(Outcome.TRANSIENT, None, f"{peer} rejected the association: {reason}")
+    if association.rejected_contexts:
+        kinds = ", ".join(sorted({item.kind for item in items})) or "storage commitment"
+        return Verdict(Outcome.PERMANENT, None, f"{peer} does not take {kinds}")
+    why = f"no association with {peer}: not reachable, or it did not answer in time"
+    return Verdict(Outcome.TRANSIENT, None, why)
