@@ -119,7 +119,16 @@ class Load:
     def _store(self, paths: list[Path]) -> list[Path]:
         """One association of DCMTK's storescu; those that were answered with 0x0000."""
         limits = ["-to", "10", "-ta", "30", "-td", "30"]
-        arguments = [peers.require("storescu"), "-v", *limits, "127.0.0.1", str(self._port), *map(str, paths)]
+        arguments = [
+            peers.require("storescu"),
+            "-v",
+            "-aec",
+            "SPINEPACS",
+            *limits,
+            "127.0.0.1",
+            str(self._port),
+            *map(str, paths),
+        ]
         try:
             done = subprocess.run(
                 arguments, capture_output=True, text=True, timeout=_LONGEST_ASSOCIATION_S, check=False
