@@ -134,7 +134,7 @@ def _height_loss(film: _Film, disc: DiscLevel, indices: Mapping[DiscLevel, float
     return film.finding(
         Sign.DISC_HEIGHT_LOSS, disc, Scheme.SPINEPACS, loss,
         partial(grade_of, steps=rules.stage_from),
-        deviation, deviation is not None and loss < film.policy.certain[Sign.DISC_HEIGHT_LOSS] * deviation,
+        deviation, deviation is not None and loss < rules.certain[disc.upper.region] * deviation,
         expected=expected.index, expected_from=expected.source,
         reference_scheme=Scheme.KETTLER if disc.upper.region is Region.CERVICAL else Scheme.WILKE,
         reference_grade=grade_of(loss, rules.reference_from),

@@ -18,6 +18,7 @@ from spinepacs.signs import Sign
 Steps = tuple[float, ...]
 """Least value of the grades from 1 on, growing."""
 
+_WITH_DISCS = (Region.CERVICAL, Region.THORACIC, Region.LUMBAR)
 _DISCS = {disc.name: disc for disc in ALL_DISCS}
 
 
@@ -28,13 +29,17 @@ def grade_of(value: float, steps: Steps) -> int:
 
 @dataclass(frozen=True)
 class HeightRules:
-    """Loss of disc height; spreads are standard deviations of logarithms (see ``config/grading.toml``)."""
+    """Loss of disc height; spreads are standard deviations of logarithms (see ``config/grading.toml``).
+
+    ``certain``: by region of the upper vertebra, like :class:`Policy`'s.
+    """
 
     usual_index: Mapping[DiscLevel, float]
     reach: int
     disc_spread: float
     spine_spread: float
     narrowed: float
+    certain: Mapping[Region, float]
     stage_from: Steps
     reference_from: Steps
 
@@ -66,7 +71,7 @@ class Policy:
     least_score
         Confidence of a vertebra below which nothing that stands on it is published, 0–1.
     certain
-        By sign, standard deviations from none below which grade 0 is published.
+        By sign other than loss of disc height, standard deviations from none below which grade 0 is published.
     sclerosis_from
         By region; regions that are not named are not graded.
     degeneration_from, most_sclerosis
@@ -142,6 +147,7 @@ def _height(data: Mapping[str, Any]) -> HeightRules:
         disc_spread=float(rules["disc_spread"]),
         spine_spread=float(rules["spine_spread"]),
         narrowed=float(rules["narrowed"]),
+        certain={region: float(rules["certain"][region]) for region in _WITH_DISCS},
         stage_from=_steps(rules["stage_from"], 4),
         reference_from=_steps(rules["reference_from"], 3),
     )

@@ -75,7 +75,7 @@ def test_the_expected_height_follows_the_spine_and_not_the_narrow_disc(scale, lo
 
 
 def test_a_loss_within_the_error_is_published_as_none():
-    finding = graded(_lumbar(L3=0.8), localisation=_error(0.05)).at(Sign.DISC_HEIGHT_LOSS, "L3/L4")
+    finding = graded(_lumbar(L3=0.8), localisation=_error(0.1)).at(Sign.DISC_HEIGHT_LOSS, "L3/L4")
     assert (finding.computed_grade, finding.published_grade) == (1, 0)
     assert finding.reason is Reason.WITHIN_ERROR
 
@@ -288,6 +288,7 @@ def _policy_with(tmp_path: Path, old: str, new: str) -> Path:
         ('{ to = "L5/S1", step = -0.015, within = 0.09 },', ""),
         ("lumbar = [0.9, 1.4, 2.0]", "loin = [0.9, 1.4, 2.0]"),
         ('version = "1.0"', ""),
+        ("certain = { cervical = 1.5, ", "certain = { "),
         ("least_score = 0.35", "least_score = ["),
     ],
 )
