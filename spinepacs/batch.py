@@ -21,8 +21,10 @@ from spinepacs.dicom.wrap import wrap
 from spinepacs.errors import BadInput, SpinepacsError
 from spinepacs.findings import ImageResult, ObjectKind, Reading, Refusal
 from spinepacs.intake.selection import select
+from spinepacs.page import Pages
 from spinepacs.pipeline import Pipeline
 from spinepacs.settings import SelectionSettings
+from spinepacs.worker import failed
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 _RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RF", "XA", "RG", "OT", "SC", ""})
@@ -81,6 +83,8 @@ class Batch:
         Selection rules, or None to read every radiograph that is given: who names a file has selected it.
     body_part, view
         What PNG and JPEG films show (``CSPINE``, ``LATERAL``): they have no header that says so.
+    pages
+        Writes a page for each film, where asked for.
     """
 
     def __init__(
@@ -91,8 +95,10 @@ class Batch:
         *,
         body_part: str = "SPINE",
         view: str = "",
+        pages: Pages | None = None,
     ) -> None:
         self._pipeline = pipeline
+        self._pages = pages
         self._body_part = body_part
         self._view = view
         self._out = out
@@ -131,6 +137,9 @@ class Batch:
             return "failed", type(error).__name__.upper(), str(error)
         except OSError as error:
             return "failed", "CANNOT_READ_OR_WRITE", f"{error.strerror}: {error.filename}"
+        except Exception as error:  # a defect of ours costs this file and not the batch
+            answer = failed(error)
+            return "failed", answer.reason_code, answer.reason
         return ("refused", refusal.code, refusal.reason) if refusal else ("read", "", "")
 
     @contextmanager
@@ -159,7 +168,10 @@ class Batch:
         self._json.append(tables.reading_to_json(str(path), image.reading))
         for name, (_, to_rows) in _TABLES.items():
             self._rows[name].extend(to_rows(str(path), image.reading))
-        self._write_objects(self._stem(path), image)
+        stem = self._stem(path)
+        self._write_objects(stem, image)
+        if self._pages:
+            self._pages.add(stem, image, read_header(film))
         return image.reading.refusal
 
     def _stem(self, path: Path) -> str:

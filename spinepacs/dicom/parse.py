@@ -13,19 +13,32 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pydicom
 from pydicom import config
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from spinepacs.dicom.bounded import (
+    MAXIMUM_ITEMS,
+    MAXIMUM_LUT_BYTES,
+    MAXIMUM_META_BYTES,
+    MAXIMUM_VALUE_BYTES,
+    BoundedFile,
+    inflate,
+)
 from spinepacs.errors import BadInput, Transient
 
+_ITEM = b"\xfe\xff\x00\xe0"
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _ONE_AT_A_TIME = threading.RLock()
 _UID = re.compile(r"[0-9.]{1,64}")
+_PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 
 
 @contextmanager
@@ -60,13 +73,14 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
     Raises
     ------
     BadInput
-        ``NOT_DICOM``, ``TRUNCATED``, ``DAMAGED_DATASET``.
+        ``NOT_DICOM``, ``TRUNCATED``, ``DAMAGED_DATASET``; ``FILE_TOO_LARGE``, ``TOO_MANY_ELEMENTS``,
+        ``ELEMENT_TOO_LARGE``, ``NESTED_TOO_DEEP`` beyond the limits of :mod:`spinepacs.dicom.bounded`.
     Transient
         The file cannot be opened or the disk fails.
     """
     try:
         with path.open("rb") as file, quiet() as caught:
-            dataset = pydicom.dcmread(file, stop_before_pixels=not with_pixels)
+            dataset = _read(file, with_pixels)
             cut_off = _ends_inside_its_last_element(dataset)
     except InvalidDicomError:
         raise BadInput(
@@ -74,15 +88,53 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
         ) from None
     except IsADirectoryError:
         raise BadInput("NOT_DICOM", "this is a folder: name the files in it") from None
-    except Exception as error:  # pydicom raises whatever its converters raise on damaged bytes
-        if isinstance(error, OSError) and error.errno is not None:
-            raise Transient(f"cannot read the file: {error.strerror}") from None
-        raise BadInput(
-            "DAMAGED_DATASET", f"the dataset cannot be parsed ({type(error).__name__}); send the image again"
-        ) from None
+    except OSError as error:
+        raise Transient(f"cannot read the file: {error.strerror}") from None
     if cut_off or any("end of file" in str(item.message).lower() for item in caught):
         raise BadInput("TRUNCATED", "the file ends inside an element: send the image again")
     return dataset
+
+
+def _read(file: BinaryIO, with_pixels: bool) -> Dataset:
+    """Let pydicom read under limits; its errors of any kind become BadInput, those of the disk stay OSError."""
+    bounded = BoundedFile(file, MAXIMUM_META_BYTES)
+    try:
+        preamble = read_preamble(_as_file(bounded), force=False)
+        meta = read_dataset(_as_file(bounded), False, True, stop_when=_after_meta)
+        if text(meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            bounded = BoundedFile(inflate(BoundedFile(file).read()))
+            stop_when = None if with_pixels else _at_pixels
+            body = read_dataset(_as_file(bounded), False, True, stop_when=stop_when)
+            return FileDataset(bounded, body, preamble, FileMetaDataset(meta), False, True)
+        file.seek(0)
+        bounded = BoundedFile(file)
+        return pydicom.dcmread(bounded, stop_before_pixels=not with_pixels)
+    except (InvalidDicomError, BadInput, MemoryError):
+        raise
+    except RecursionError:
+        raise BadInput(
+            "NESTED_TOO_DEEP", "sequences are nested deeper than any reader follows: correct the sender"
+        ) from None
+    except Exception as error:  # pydicom raises whatever its converters raise on damaged bytes
+        if bounded.refusal:
+            raise bounded.refusal from None
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise BadInput(
+            "DAMAGED_DATASET", f"the dataset cannot be parsed ({type(error).__name__}); send the image again"
+        ) from None
+
+
+def _as_file(bounded: BoundedFile) -> BinaryIO:
+    return cast(BinaryIO, bounded)  # pydicom reads, seeks and tells, and asks no more of a file
+
+
+def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag.group != 2
+
+
+def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag in _PIXEL_TAGS
 
 
 def _ends_inside_its_last_element(dataset: Dataset) -> bool:
@@ -147,10 +199,25 @@ def _values(dataset: Dataset, keyword: str) -> list[Any]:
     """Values of an element as a list: an element that cannot be converted counts as missing."""
     try:
         with quiet():
+            _check_size(dataset, keyword)
             value = dataset.get(keyword)
+    except (BadInput, MemoryError):
+        raise
     except Exception:  # pydicom raises whatever its converters raise on damaged bytes
         return []
     if value is None or value == "":
         return []
     is_many = isinstance(value, (list, pydicom.multival.MultiValue, pydicom.sequence.Sequence))
     return list(value) if is_many else [value]
+
+
+def _check_size(dataset: Dataset, keyword: str) -> None:
+    """Refuse what is absurdly long while it is still bytes: split into values it takes a hundred times as much."""
+    raw: object = dataset.get_item(keyword) if keyword in dataset else None
+    value = (raw.value or b"") if isinstance(raw, RawDataElement) else b""
+    most = MAXIMUM_LUT_BYTES if keyword.endswith("LUTSequence") else MAXIMUM_VALUE_BYTES
+    if len(value) > most or value.count(_ITEM) > MAXIMUM_ITEMS:
+        raise BadInput(
+            "ELEMENT_TOO_LARGE",
+            f"{keyword} has more than {most} bytes or {MAXIMUM_ITEMS} items: correct the sender",
+        )

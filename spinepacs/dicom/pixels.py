@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 
+from spinepacs.dicom.codestream import MAXIMUM_TILES, size_of
 from spinepacs.dicom.parse import number, quiet, uid
 from spinepacs.errors import BadInput
 
@@ -39,6 +39,7 @@ DECODABLE_TRANSFER_SYNTAXES: tuple[str, ...] = (
 MAXIMUM_PIXELS = 100_000_000
 """Rows × columns beyond which an image is not decoded; the largest stitched spine films have about 40 million."""
 
+_OFFSET_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 _REMEDY = "send the image again, uncompressed if need be"
 
 
@@ -48,7 +49,7 @@ def decode(dataset: Dataset) -> NDArray[Any]:
     Parameters
     ----------
     dataset : Dataset
-        Single frame, one sample per pixel, with PixelData.
+        Single frame, one sample per pixel, with PixelData; loses its extended offset table.
 
     Returns
     -------
@@ -61,11 +62,15 @@ def decode(dataset: Dataset) -> NDArray[Any]:
         ``UNSUPPORTED_TRANSFER_SYNTAX``, ``WRONG_TRANSFER_SYNTAX``, ``PIXEL_DATA_LENGTH``, ``UNDECODABLE_PIXELS``.
     """
     syntax = uids.UID(uid(dataset.file_meta, "TransferSyntaxUID"))
+    for keyword in _OFFSET_TABLES:  # one frame needs none, and what is checked is to be what is decoded
+        dataset.pop(keyword, None)
     _check(dataset, syntax)
     try:
         with quiet():
             # The windowing takes the stored bits itself: pydicom's correction costs a copy and knows no HighBit.
             stored = pixel_array(dataset, view_only=not syntax.is_encapsulated, correct_unused_bits=False)
+    except MemoryError:
+        raise
     except Exception as error:  # every plugin has errors of its own
         raise BadInput(
             "UNDECODABLE_PIXELS",
@@ -124,28 +129,17 @@ def _check_length(dataset: Dataset, rows: int, columns: int) -> None:
 def _check_codestream(dataset: Dataset, rows: int, columns: int) -> None:
     """Compare the size in the compressed stream before a decoder allocates what a hostile stream asks for."""
     try:
-        size = _codestream_size(get_frame(dataset.PixelData, 0, number_of_frames=1))
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        stated = None if dataset.file_meta.TransferSyntaxUID == uids.RLELossless else size_of(frame)
     except Exception:  # a broken fragment structure has many faces
-        raise BadInput("UNDECODABLE_PIXELS", f"the fragments of PixelData are damaged: {_REMEDY}") from None
-    if size is not None and size != (rows, columns):
         raise BadInput(
-            "UNDECODABLE_PIXELS", f"Rows and Columns differ from the compressed image's: {_REMEDY}"
+            "UNDECODABLE_PIXELS",
+            f"the fragments or the header of the compressed image are damaged: {_REMEDY}",
+        ) from None
+    if stated is not None and (stated.rows, stated.columns, stated.components) != (rows, columns, 1):
+        raise BadInput(
+            "UNDECODABLE_PIXELS",
+            f"Rows, Columns or SamplesPerPixel differ from the compressed image's: {_REMEDY}",
         )
-
-
-def _codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns of a JPEG, JPEG-LS or JPEG 2000 stream; None for others.
-
-    JPEG 2000: SIZ follows SOC (ISO 15444-1 A.5.1).  JPEG: the first SOF marker (ISO 10918-1 B.2.2).
-    """
-    if frame[:4] == b"\xff\x4f\xff\x51":
-        width, height, left, top = struct.unpack_from(">4I", frame, 8)
-        return height - top, width - left
-    at = 2
-    while frame[:2] == b"\xff\xd8" and at + 9 <= len(frame) and frame[at] == 0xFF:
-        marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4])
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
-            height, width = struct.unpack_from(">2H", frame, at + 5)
-            return height, width
-        at += 1 if marker == 0xFF else 2 + length
-    return None
+    if stated is not None and stated.tiles > MAXIMUM_TILES:
+        raise BadInput("UNDECODABLE_PIXELS", f"the image has more than {MAXIMUM_TILES} tiles: {_REMEDY}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from spinepacs.dicom.codestream import size_of
 from spinepacs.dicom.pixels import MAXIMUM_PIXELS
 from spinepacs.errors import BadInput, Transient
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _EMPTY = (
     "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber "
     "ReferringPhysicianName PatientOrientation"
@@ -84,17 +87,25 @@ def _code_string(value: str) -> str:
 
 
 def _grey(data: bytes) -> NDArray[Any]:
-    """Decode to (rows, columns) uint8 or uint16."""
-    grey = (
-        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-        if data
-        else None
-    )
+    """Decode to (rows, columns) uint8 or uint16; what is neither PNG nor JPEG never gets to OpenCV's decoders."""
+    try:
+        is_png = data[:8] == _PNG
+        rows, columns = struct.unpack_from(">LL", data, 16)[::-1] if is_png else _size_of_jpeg(data)
+        if rows * columns > MAXIMUM_PIXELS:
+            raise BadInput(
+                "IMAGE_TOO_LARGE", f"the picture has more than {MAXIMUM_PIXELS} pixels: scale it down"
+            )
+        grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    except (struct.error, ValueError, cv2.error):
+        grey = None
     if grey is None or grey.dtype not in (np.uint8, np.uint16):
         raise BadInput("NOT_AN_IMAGE", "no picture that can be decoded: give a PNG or JPEG of 8 or 16 bits")
-    if grey.size > MAXIMUM_PIXELS:
-        raise BadInput("IMAGE_TOO_LARGE", f"the picture has more than {MAXIMUM_PIXELS} pixels: scale it down")
     return np.asarray(grey)
+
+
+def _size_of_jpeg(data: bytes) -> tuple[int, int]:
+    size = size_of(data)
+    return size.rows, size.columns
 
 
 def _dataset(grey: NDArray[Any]) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom import uid as uids
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
 from spinepacs.dicom.read import DECODABLE_TRANSFER_SYNTAXES, LEAST_SIDE_PX, LoadedFilm, read_film
@@ -158,3 +160,20 @@ def test_display_does_not_change_with_the_byte_order(tmp_path: Path) -> None:
     little = load(write(make_dx(), tmp_path / "little")).radiograph.display
     big = load(write(make_dx(), tmp_path / "big", uids.ExplicitVRBigEndian)).radiograph.display
     assert np.array_equal(little, big)
+
+
+def test_a_jpeg_2000_file_where_only_its_codestream_belongs_is_read(tmp_path: Path) -> None:
+    """Some senders put the whole JP2 file (ISO 15444-1 I.4) into the pixel data."""
+    path = write(make_dx(), tmp_path / "film", uids.JPEG2000Lossless)
+    film = dcmread(path)
+
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">L", 8 + len(body)) + kind + body
+
+    header = box(b"ihdr", struct.pack(">LLHBBBB", film.Rows, film.Columns, 1, 15, 7, 0, 0))
+    header = box(b"jp2h", header + box(b"colr", struct.pack(">BBBL", 1, 0, 0, 17)))
+    stream = get_frame(film.PixelData, 0, number_of_frames=1)
+    whole = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + header + box(b"jp2c", stream)
+    film.PixelData = encapsulate([whole])
+    film.save_as(path)
+    assert np.array_equal(load(path).radiograph.values, spine_like())

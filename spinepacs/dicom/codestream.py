@@ -1,0 +1,81 @@
+"""What a compressed image says of itself, looked at before a decoder makes room for it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+_SOI, _SOS, _DHP, _JPEG_LS = 0xFFD8, 0xFFDA, 0xFFDE, 0xFFF7
+_START_OF_FRAME = frozenset(range(0xFFC0, 0xFFD0)) - {0xFFC4, 0xFFC8, 0xFFCC} | {_JPEG_LS}
+_J2K_START = b"\xff\x4f\xff\x51"
+_JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
+_JP2_CODESTREAM = b"jp2c"
+
+MAXIMUM_TILES = 4096
+"""Tiles of a JPEG 2000 image; OpenJPEG takes 11 kB for each before it reads the first (measured)."""
+
+
+@dataclass(frozen=True)
+class StreamSize:
+    """Size of a compressed image: rows and columns, px, and components of a pixel."""
+
+    rows: int
+    columns: int
+    components: int
+    tiles: int = 1
+
+
+def size_of(frame: bytes) -> StreamSize:
+    """Read the size of a JPEG, JPEG-LS or JPEG 2000 image.
+
+    Raises
+    ------
+    ValueError
+        If it states none, or more than one: hierarchical JPEG, whose whole is larger than its first frame.
+    struct.error
+        If it is cut off.
+    """
+    if frame[:12] == _JP2_SIGNATURE:
+        frame = _in_boxes(frame)
+    return _jpeg_2000(frame) if frame[:4] == _J2K_START else _jpeg(frame)
+
+
+def _jpeg_2000(frame: bytes) -> StreamSize:
+    """SIZ follows SOC (ISO 15444-1 A.5.1)."""
+    right, lower, left, upper, tile_width, tile_height, tile_left, tile_upper = struct.unpack_from(
+        ">8L", frame, 8
+    )
+    (components,) = struct.unpack_from(">H", frame, 40)
+    across, down = -(-(right - tile_left) // tile_width), -(-(lower - tile_upper) // tile_height)
+    return StreamSize(lower - upper, right - left, components, across * down)
+
+
+def _jpeg(frame: bytes) -> StreamSize:
+    """One SOF before the first SOS, and no DHP (ISO 10918-1 B.2.2, B.3.2; ISO 14495-1 C.2.2)."""
+    (start,) = struct.unpack_from(">H", frame, 0)
+    found, at, marker = [], 2, 0
+    while start == _SOI and marker != _SOS:
+        marker, length = struct.unpack_from(">HH", frame, at)
+        if marker in _START_OF_FRAME:
+            found.append(StreamSize(*struct.unpack_from(">HHB", frame, at + 5)))
+        if marker < 0xFF00 or marker == _DHP:
+            break
+        at += 1 if marker == 0xFFFF else 2 + length
+    if len(found) != 1 or marker != _SOS:
+        raise ValueError("no JPEG image of one frame")
+    return found[0]
+
+
+def _in_boxes(frame: bytes) -> bytes:
+    """The codestream of a JP2 file, which some senders put where only the codestream belongs (ISO 15444-1 I.4)."""
+    at = 0
+    while True:
+        length, kind = struct.unpack_from(">L4s", frame, at)
+        head = 8
+        if length == 1:
+            (length,), head = struct.unpack_from(">Q", frame, at + 8), 16
+        if kind == _JP2_CODESTREAM:
+            return frame[at + head :]
+        if length < head:
+            raise ValueError("no codestream in the boxes")
+        at += length
