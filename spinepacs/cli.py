@@ -86,6 +86,10 @@ def serve(config: Path) -> None:
 @click.option(
     "--select", is_flag=True, help="Apply the selection rules of the settings; else every film is read."
 )
+@click.option("--page", is_flag=True, help="Write a page to look at and print for each study, too.")
+@click.option(
+    "--page-identity", is_flag=True, help="The same, with patient ID, sex, age and accession number on it."
+)
 @_body_part
 @_view
 @click.option(
@@ -97,6 +101,8 @@ def process(
     config: Path | None,
     model: Path | None,
     select: bool,
+    page: bool,
+    page_identity: bool,
     body_part: str,
     view: str,
     threads: int,
@@ -104,7 +110,8 @@ def process(
     """Process DICOM, PNG and JPEG films and folders of them, without a daemon.
 
     Writes for each film FILM.seg.dcm, FILM.sr.dcm, FILM.overlay.dcm and FILM.overlay.jpg, and for all of them
-    readings.json, readings.csv, measures.csv, findings.csv and conclusions.csv.
+    readings.json, readings.csv, measures.csv, findings.csv and conclusions.csv. With --page also for each study
+    FILM.page.html, called after its first film: one printed page for each of its films, which names nobody.
 
     \b
     Exit status: 0 all done (a refusal, such as "no vertebra found", is an outcome)
@@ -112,6 +119,7 @@ def process(
                  2 bad usage
     """
     from spinepacs.batch import Batch, find_films
+    from spinepacs.page import Pages
     from spinepacs.pipeline import Pipeline
 
     logs.configure("WARNING", "text")  # libraries would quote headers
@@ -120,7 +128,8 @@ def process(
     pipeline = Pipeline.open(chosen, settings.output, threads)
     films = find_films(paths)
     rules = settings.selection if select else None
-    batch = Batch(pipeline, out, rules, body_part=body_part, view=view)
+    pages = Pages(out, with_identity=page_identity) if page or page_identity else None
+    batch = Batch(pipeline, out, rules, body_part=body_part, view=view, pages=pages)
     with Progress(*_BAR, console=_stderr) as progress:
         task = progress.add_task("reading films", total=len(films))
         summary = batch.run(films, lambda path, outcome: progress.advance(task))

@@ -144,9 +144,13 @@ def labels(picture: Picture, columns: Sequence[Sequence[Label]], obstacles: Poin
         free_y, taken = {True: 0.0, False: 0.0}, [obstacles]
         for label in sorted(column, key=lambda label: label.at_y):
             half = label.size_px * 0.6
-            y = min(max(label.at_y * scale, free_y[label.left] + half), picture.shape[0] - half)
-            free_y[label.left] = y + half
-            x, width = _beside(obstacles, y, label, picture.shape[1])
+            for left in (True, False) if label.left else (False,):
+                y = min(max(label.at_y * scale, free_y[left] + half), picture.shape[0] - half)
+                x, width = _beside(obstacles, y, label, left)
+                if x >= 2:
+                    break
+            free_y[left] = y + half
+            x = float(np.clip(x, 2, max(2, picture.shape[1] - width - 2)))
             _write(picture, x, y, width, label)
             taken.append(np.array([[x + dx, y + dy] for dx in (0, width) for dy in (-half, 0, half)]))
         obstacles = np.concatenate(taken)
@@ -250,19 +254,15 @@ def _token_px(token: str | Chip, face: ImageFont.FreeTypeFont) -> float:
     return face.getlength(token.text) + face.size * 0.8 + word
 
 
-def _beside(obstacles: Points, y: float, label: Label, width_px: int) -> tuple[float, float]:
-    """Left edge and width of a label: a gap away from what stands at its height, on the other side if there is room."""
+def _beside(obstacles: Points, y: float, label: Label, left: bool) -> tuple[float, float]:
+    """Left edge and width of a label, a gap away from what stands at its height; below 0 where it has no room."""
     face = font(label.size_px)
     text_px = face.getlength(label.text) + sum(_token_px(chip, face) for chip in label.chips)
     text_px += label.size_px * 0.4 * bool(label.chips)
     away = np.abs(obstacles[:, 1] - y)
     near = obstacles[away < max(label.size_px, away.min() + 1), 0]
     gap = label.size_px * 0.6
-    left, right = near.min() - gap - text_px, near.max() + gap
-    wanted = left if label.left else right
-    if label.left and left < 2 and right + text_px < width_px - 2:
-        wanted = right
-    return float(np.clip(wanted, 2, max(2, width_px - text_px - 2))), text_px
+    return float(near.min() - gap - text_px if left else near.max() + gap), text_px
 
 
 def _wrapped(

@@ -13,9 +13,10 @@ import numpy as np
 from spinepacs.anatomy import DiscLevel, Level, Region, Span
 from spinepacs.dicom.overlay_draw import Area, Chip, Colour, Label, Stroke
 from spinepacs.findings import Reading, Spine
-from spinepacs.geometry import Points
+from spinepacs.geometry import Outline, Points
 from spinepacs.measures import Measure, Quantity, Unit
 from spinepacs.signs import Finding, Sign
+from spinepacs.words import MEYERDING, SLIPS
 
 STAGES: tuple[Colour, ...] = (
     (200, 225, 235),
@@ -29,7 +30,8 @@ UNGRADED: Colour = (170, 170, 170)
 ALIGNMENT: Colour = (255, 165, 235)
 HEIGHTS = (Quantity.DISC_HEIGHT_ANTERIOR, Quantity.DISC_HEIGHT_MIDDLE, Quantity.DISC_HEIGHT_POSTERIOR)
 COBB = (Quantity.COBB_MAIN, Quantity.COBB_OTHER)
-SLIP_NAMES = ("0", "I", "II", "III", "IV", "V")
+LETTERS = {Sign.OSTEOPHYTES: "Os", Sign.SUBCHONDRAL_SCLEROSIS: "Sc", Sign.VERTEBRAL_DEFORMITY: "G"}
+"""What stands before the degree of a sign."""
 
 _OUTLINES: dict[Region, tuple[Colour, Colour]] = {
     Region.CERVICAL: ((140, 215, 255), (85, 175, 255)),
@@ -51,6 +53,7 @@ class Marks:
         self._spine, self._size = spine, size_px
         self._width = 1 if size_px < 16 else 2
         self._by_place = {(m.place, m.quantity): m for m in reading.measures}
+        self._bodies = {vertebra.level: vertebra.outline for vertebra in spine.vertebrae}
         self._measures = reading.measures
         self._findings = reading.findings
         self._stages = {f.place: f for f in reading.findings if f.sign is Sign.DISC_HEIGHT_LOSS}
@@ -68,8 +71,8 @@ class Marks:
         ]
 
     def areas(self) -> list[Area]:
-        """Disc spaces that have a published stage; the worse, the fuller the colour."""
-        areas = []
+        """Disc spaces that have a published stage (the worse, the fuller the colour), deformed bodies, spurs."""
+        areas = [area for finding in self._findings for area in self._filled(finding)]
         for disc in self._discs:
             stage = self._stage(disc)
             front, back = (self._by_place.get((disc, side)) for side in (HEIGHTS[0], HEIGHTS[2]))
@@ -79,7 +82,7 @@ class Marks:
         return areas
 
     def lines(self) -> list[Stroke]:
-        """Heights, slips, and spurs or dense endplates."""
+        """Heights, slips, and dense endplates."""
         strokes = []
         for disc in self._discs:
             colour = self._colour(disc)
@@ -106,7 +109,8 @@ class Marks:
         chips: dict[Level, list[Chip]] = {}
         for f in self._findings:
             if f.sign is Sign.VERTEBRAL_DEFORMITY and f.published_grade and f.level is not None:
-                chips[f.level] = [Chip(f"G{f.published_grade}", STAGES[f.published_grade])]
+                form = f.form.value[0] if f.form else ""
+                chips[f.level] = [Chip(f"G{f.published_grade}{form}", STAGES[f.published_grade])]
         return [
             Label(
                 v.level.name,
@@ -144,15 +148,29 @@ class Marks:
         ]
 
     def _signs(self, finding: Finding) -> Iterator[Stroke]:
-        """A slip's way, or the marks of another sign."""
+        """A slip's way, or a dense endplate, drawn within its body."""
         if finding.sign is Sign.SPONDYLOLISTHESIS:
             slip = self._by_place.get((finding.place, Quantity.SLIP))
             for line in slip.lines_px if slip else ():
                 yield Stroke(line, ALIGNMENT, self._width + 1, False)
-        elif finding.sign is not Sign.DISC_HEIGHT_LOSS:
-            colour = STAGES[min(finding.published_grade or 0, len(STAGES) - 1)]
+        elif finding.sign is Sign.SUBCHONDRAL_SCLEROSIS and (body := self._body(finding)):
             for mark in finding.marks_px:
-                yield Stroke(mark, colour, self._width, False)
+                inwards = 0.1 * (np.array(body.centroid) - mark.mean(axis=0))
+                yield Stroke(mark + inwards, STAGES[finding.published_grade or 0], self._width + 2, False)
+
+    def _body(self, finding: Finding) -> Outline | None:
+        return None if finding.level is None else self._bodies.get(finding.level)
+
+    def _filled(self, finding: Finding) -> Iterator[Area]:
+        """A deformed body, tinted, or an arrow head that points at a spur: spurs are small."""
+        grade, body = finding.published_grade, self._body(finding)
+        if not grade or not body:
+            return
+        if finding.sign is Sign.VERTEBRAL_DEFORMITY:
+            yield Area(body.points, STAGES[grade], 0.12 + 0.06 * grade)
+        elif finding.sign is Sign.OSTEOPHYTES:
+            for mark in finding.marks_px:
+                yield Area(_arrow_head(mark, 0.2 * float(np.sqrt(body.area_px))), STAGES[grade], 1.0)
 
     def _chips(self, disc: DiscLevel) -> Iterator[Chip]:
         """Stage; slip, osteophytes and sclerosis where there are any."""
@@ -164,9 +182,9 @@ class Marks:
             grade = finding.published_grade
             if finding.place == disc and grade:
                 if finding.sign is Sign.SPONDYLOLISTHESIS:
-                    way = "retro" if (finding.value or 0) < 0 else "antero"
-                    yield Chip(f"{way} {SLIP_NAMES[grade]}", ALIGNMENT)
-                elif letter := {Sign.OSTEOPHYTES: "Os", Sign.SUBCHONDRAL_SCLEROSIS: "Sc"}.get(finding.sign):
+                    way = SLIPS[finding.side] if finding.side else "slip"
+                    yield Chip(f"{way} {MEYERDING[grade]}", ALIGNMENT)
+                elif letter := LETTERS.get(finding.sign):
                     yield Chip(f"{letter}{grade}", STAGES[grade])
 
     def _stage(self, disc: DiscLevel) -> int | None:
@@ -191,3 +209,11 @@ class Marks:
 def _longer(leg: Points) -> Points:
     """The same line, by three quarters of its length longer at both ends."""
     return leg + 0.75 * np.stack([leg[0] - leg[1], leg[1] - leg[0]])
+
+
+def _arrow_head(mark: Points, length_px: float) -> Points:
+    """(3, 2) triangle whose tip is the end of a mark, coming from outside the body."""
+    start, tip = mark
+    outwards = (tip - start) / max(float(np.hypot(*(tip - start))), 1e-9) * length_px
+    across = np.array([-outwards[1], outwards[0]]) * 0.4
+    return np.array([tip, tip + outwards + across, tip + outwards - across])

@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 import spinepacs
+from spinepacs import words
 from spinepacs.anatomy import Span
 from spinepacs.dicom import identity
-from spinepacs.dicom.overlay_draw import Chip, Row
-from spinepacs.dicom.overlay_marks import ALIGNMENT, COBB, HEIGHTS, STAGES, UNGRADED
-from spinepacs.dicom.sign_codes import REASON_WORDS
+from spinepacs.dicom.overlay_draw import Chip, Colour, Row
+from spinepacs.dicom.overlay_marks import ALIGNMENT, COBB, HEIGHTS, LETTERS, STAGES, UNGRADED
 from spinepacs.findings import Reading
-from spinepacs.geometry import SpacingBasis
-from spinepacs.measures import Measure, Quantity, Unit
-from spinepacs.signs import GRADE_NAMES, Reason, Sign
+from spinepacs.measures import Measure, Unit
+from spinepacs.signs import GRADE_NAMES, Finding, Reason, Sign
 from spinepacs.study import View
 
-_BASIS = {
-    SpacingBasis.CALIBRATED: "mm, calibrated",
-    SpacingBasis.MAGNIFICATION_CORRECTED: "mm, corrected for magnification",
-    SpacingBasis.DETECTOR_PLANE: "mm in the detector plane (magnified)",
-    SpacingBasis.UNCALIBRATED: "mm, not calibrated",
-}
-_ANGLES = {
-    Quantity.CERVICAL_LORDOSIS: "Cervical lordosis",
-    Quantity.THORACIC_KYPHOSIS: "Thoracic kyphosis",
-    Quantity.LUMBAR_LORDOSIS: "Lumbar lordosis",
-    Quantity.COBB_MAIN: "Cobb angle",
-    Quantity.COBB_OTHER: "Cobb angle",
-}
-_NOTES = {
-    "LEVEL_AMBIGUOUS": "levels may be shifted by one",
-    "LEVELS_SHIFTED": "levels differ from the network's own",
-    "VERTEBRAE_MISSING": "",  # named on their own
-    "DETECTIONS_DROPPED": "",  # of no use to a reader
-    "HEAD_AT_THE_BOTTOM": "the head is at the bottom",
-    "VIEW_FROM_PICTURE": "view told from the picture, not from the header",
-}
-_SIGN_WORDS = {
-    Sign.DISC_HEIGHT_LOSS: "stages of disc height",
-    Sign.SPONDYLOLISTHESIS: "slips",
+_WHITE: Colour = (255, 255, 255)
+_LETTER_WORDS = {
     Sign.OSTEOPHYTES: "osteophytes",
     Sign.SUBCHONDRAL_SCLEROSIS: "sclerosis",
-    Sign.VERTEBRAL_DEFORMITY: "deformities",
+    Sign.VERTEBRAL_DEFORMITY: "deformity (Genant): wedge, biconcave, crush",
 }
+_FEW = 6
+"""Places up to which all are named."""
 
 
 def rows_of(reading: Reading) -> list[Row]:
@@ -61,7 +40,7 @@ def rows_of(reading: Reading) -> list[Row]:
 
 
 def _title() -> Row:
-    return Row(f"{identity.DISCLAIMER}.", colour=(255, 255, 255))
+    return Row(f"{identity.DISCLAIMER}.", colour=_WHITE)
 
 
 def _versions(reading: Reading) -> Row:
@@ -79,7 +58,7 @@ def _angles(reading: Reading) -> Iterator[Row]:
             side = ""
             if m.quantity in COBB and m.convex_left is not None:
                 side = f", convex to the image's {'left' if m.convex_left else 'right'}"
-            yield Row(f"{_ANGLES[m.quantity]} {m.place.name}: {_value(m)}{side}", colour=ALIGNMENT)
+            yield Row(f"{words.ANGLES[m.quantity]} {m.place.name}: {_value(m)}{side}", colour=ALIGNMENT)
 
 
 def _value(measure: Measure) -> str:
@@ -93,18 +72,19 @@ def _legend(reading: Reading) -> Iterator[Row]:
     heights = [m for m in reading.measures if m.quantity in HEIGHTS]
     if heights and reading.spacing:
         sides = "anterior / middle / posterior" if len({m.quantity for m in heights}) == 3 else "middle"
-        yield Row(f"Disc heights {sides}, {_BASIS[reading.spacing.basis]}{_typical(heights)}")
+        yield Row(f"Disc heights {sides}, {words.BASES[reading.spacing.basis]}{_typical(heights)}")
     elif heights:
         yield Row("Disc height index (height / depth): the film states no pixel spacing, hence no mm")
-    graded = {f.sign for f in reading.findings if f.published_grade}
     if any(f.sign is Sign.DISC_HEIGHT_LOSS for f in reading.findings):
         names = GRADE_NAMES[Sign.DISC_HEIGHT_LOSS]
         stages = [Chip(str(n), STAGES[n], name) for n, name in enumerate(names) if n]
         yield Row("Loss of height:", chips=(*stages, Chip("?", UNGRADED, "withheld")))
-    letters = {Sign.OSTEOPHYTES: ("Os", "osteophytes"), Sign.SUBCHONDRAL_SCLEROSIS: ("Sc", "sclerosis")}
-    letters[Sign.VERTEBRAL_DEFORMITY] = ("G", "Genant's grade")
-    if others := [letters[sign] for sign in letters if sign in graded]:
-        yield Row("Degree 1 to 3:", chips=tuple(Chip(letter, STAGES[1], word) for letter, word in others))
+    graded = {f.sign for f in reading.findings if f.published_grade}
+    if others := [sign for sign in LETTERS if sign in graded]:
+        chips = tuple(Chip(f"{LETTERS[sign]}1", STAGES[1], _LETTER_WORDS[sign]) for sign in others)
+        yield Row("Degrees 1 to 3, slight to severe:", chips=chips)
+    if Sign.SPONDYLOLISTHESIS in graded:
+        yield Row("", chips=(Chip("antero I", ALIGNMENT, "slip, with Meyerding's grade I to V"),))
 
 
 def _typical(heights: list[Measure]) -> str:
@@ -113,29 +93,38 @@ def _typical(heights: list[Measure]) -> str:
 
 
 def _conclusions(reading: Reading) -> Iterator[Row]:
+    """Every sentence in the colour of its degree, those that say why there is none in grey."""
     for conclusion in reading.conclusions:
-        if conclusion.published_degree is not None:
-            degree = min(conclusion.published_degree, len(STAGES) - 1)
-            yield Row(conclusion.sentence, colour=STAGES[degree])
+        degree = conclusion.published_degree
+        colour = UNGRADED if degree is None else STAGES[min(degree, len(STAGES) - 1)]
+        yield Row(conclusion.sentence.removesuffix(words.TO_PHYSICIAN), colour=colour)
+    if any(conclusion.published_degree is not None for conclusion in reading.conclusions):
+        yield Row(words.TO_PHYSICIAN.strip(), colour=_WHITE)
 
 
 def _withheld(reading: Reading) -> Iterator[Row]:
     """Signs that were computed but not published, by reason."""
-    places: dict[tuple[Reason, Sign], list[str]] = defaultdict(list)
-    for f in reading.findings:
-        if f.published_grade is None and f.computed_grade is not None and f.reason and f.sign in _SIGN_WORDS:
-            places[f.reason, f.sign].append(f.place.name)
-    for (reason, sign), names in places.items():
-        where = ", ".join(names) if len(names) < 6 else f"at {len(names)} places"
-        yield Row(f"Withheld: {_SIGN_WORDS[sign]} {where}: {REASON_WORDS[reason]}", colour=UNGRADED)
+    held: dict[Reason, list[Finding]] = defaultdict(list)
+    for finding in reading.findings:
+        if finding.published_grade is None and finding.computed_grade is not None and finding.reason:
+            held[finding.reason].append(finding)
+    for reason, findings in held.items():
+        signs = dict.fromkeys(words.SIGNS[finding.sign] for finding in findings)
+        yield Row(
+            f"Withheld ({words.REASONS[reason]}): {_places(findings)}: {', '.join(signs)}", colour=UNGRADED
+        )
+
+
+def _places(findings: Sequence[Finding]) -> str:
+    names = list(dict.fromkeys(finding.place.name for finding in findings))
+    return ", ".join(names) if len(names) < _FEW else f"{len(names)} places"
 
 
 def _notes(reading: Reading) -> Iterator[Row]:
     missing = reading.spine.missing if reading.spine else ()
     if missing:
-        yield Row(f"Not found: {', '.join(level.name for level in missing)}", colour=(255, 255, 255))
+        yield Row(f"Not found: {', '.join(level.name for level in missing)}", colour=_WHITE)
     if reading.spine and reading.spine.view is View.LATERAL and reading.spine.anterior_left is None:
-        yield Row("Which side is the front is not known: no slips, no angles", colour=(255, 255, 255))
-    for note in reading.notes:
-        if words := _NOTES.get(note, note.replace("_", " ").lower()):
-            yield Row(f"Note: {words}", colour=UNGRADED)
+        yield Row("Which side is the front is not known: no slips, no angles", colour=_WHITE)
+    if notes := words.notes_of(reading.notes):
+        yield Row(f"Note: {'; '.join(notes)}", colour=UNGRADED)

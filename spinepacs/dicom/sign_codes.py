@@ -18,6 +18,7 @@ from spinepacs.signs import (
     Sign,
     Statement,
 )
+from spinepacs.words import REASONS
 
 SIGNS: dict[Sign, Code] = {
     Sign.DISC_HEIGHT_LOSS: private("DISC_NARROWING", "Disc space narrowing"),
@@ -89,19 +90,6 @@ EXPECTED_FROMS: dict[ExpectedFrom, Code] = {
     ExpectedFrom.BOTH: private("EXP_BOTH", "Neighbouring discs and published norms"),
 }
 
-REASON_WORDS: dict[Reason, str] = {
-    Reason.NO_EXPECTED_HEIGHT: "nothing to compare the height with",
-    Reason.NOT_MEASURABLE: "not measurable",
-    Reason.LEVEL_AMBIGUOUS: "levels may be shifted by one",
-    Reason.LOW_CONFIDENCE: "vertebra barely found",
-    Reason.CUT_AT_BORDER: "cut by the border of the film",
-    Reason.IMPLANT: "metal over it",
-    Reason.FILM_QUALITY: "quality of the film",
-    Reason.NOT_VALIDATED: "not graded in this region",
-    Reason.WITHIN_ERROR: "not to be told from none",
-    Reason.NOT_LATERAL: "not a lateral film",
-    Reason.TOO_FEW_DISCS: "too few discs graded",
-}
 _REASON_VALUES = {
     Reason.NO_EXPECTED_HEIGHT: "NO_EXPECTED",
     Reason.LEVEL_AMBIGUOUS: "AMBIGUOUS_LEVEL",
@@ -112,7 +100,7 @@ _REASON_VALUES = {
 def reason_code(reason: Reason) -> Code:
     """Return the code of a reason."""
     value = _REASON_VALUES.get(reason, reason.value)
-    return private(value, REASON_WORDS.get(reason, reason.replace("_", " ").lower()).capitalize())
+    return private(value, REASONS[reason].capitalize())
 
 
 def grade_code(sign: Sign, grade: int) -> Code:

@@ -125,7 +125,7 @@ def test_beside_the_film_stand_angles_legend_conclusion_and_what_is_withheld() -
     assert "Disc heights anterior / middle / posterior, mm in the detector plane (magnified)" in words
     assert "initial middle advanced critical withheld" in words
     assert reading.conclusions[0].sentence in words
-    assert "Withheld: stages of disc height C3/C4, C6/C7: vertebra barely found" in words
+    assert "Withheld (vertebra barely found): C3/C4, C6/C7: loss of height" in words
     assert "levels may be shifted by one" in words
     assert "something new" in words
     assert "Not for diagnostic use." in words
