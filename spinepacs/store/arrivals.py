@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.findings import Refusal
-from spinepacs.store import events
+from spinepacs.store import audit, events
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
 from spinepacs.store.tables import arrivals, studies
 from spinepacs.study import Arrival, Source, StudyHeader, StudyState
@@ -47,6 +47,7 @@ def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
         events.add(
             connection, EventKind.DUPLICATE, study_uid, new.sop_uid, f"from {new.calling_ae or new.source}"
         )
+        audit.add_duplicate(connection, new, study_uid)
         return ArrivalOutcome.DUPLICATE
     in_use = any(row.state not in (ArrivalState.CONFLICT, ArrivalState.UNREADABLE) for row in known)
     row = {**vars(new), "source": new.source.value}

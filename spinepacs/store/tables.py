@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0005"
+REVISION = "r0006"
 """The newest migration."""
 
 metadata = MetaData(
@@ -317,4 +317,28 @@ events = Table(
     Column("study_uid", SafeText, nullable=False, index=True),
     Column("sop_uid", SafeText, nullable=False),
     Column("detail", SafeText, nullable=False),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("audit_id", Key, primary_key=True),
+    Column("happened_at", UtcTime, nullable=False, index=True),
+    Column("action", SafeText, nullable=False),
+    Column("study_uid", SafeText, nullable=False, server_default="", index=True),
+    Column("sop_uid", SafeText, nullable=False, server_default=""),
+    Column("sop_class_uid", SafeText, nullable=False, server_default=""),
+    Column("sha256", SafeText, nullable=False, server_default=""),
+    Column("calling_ae", SafeText, nullable=False, server_default=""),
+    Column("called_ae", SafeText, nullable=False, server_default=""),
+    Column("peer", SafeText, nullable=False, server_default=""),
+    Column("destination", SafeText, nullable=False, server_default=""),
+    Column("detail", SafeText, nullable=False, server_default=""),
+)
+
+audit_exports = Table(
+    "audit_exports",
+    metadata,
+    Column("target", SafeText, primary_key=True),
+    Column("audit_id", Key, nullable=False),
 )
