@@ -17,7 +17,7 @@ from sqlalchemy import Select
 
 from spinepacs.findings import Refusal, StudyResult, Versions
 from spinepacs.settings import Destination
-from spinepacs.store import arrivals, counts, events, outbox, recording, studies
+from spinepacs.store import arrivals, audit, counts, events, outbox, recording, studies
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Database
 from spinepacs.store.migration import check as check_tables
@@ -274,6 +274,17 @@ class Ledger:
     def withdraw(self, destination: str) -> int:
         """Send no more of what waits for a destination, or failed there; returns how many objects."""
         return self._database.write(outbox.withdraw, destination)
+
+    # -- audit (see also spinepacs.store.audit) ------------------------------------------------------------
+
+    def audit_exported(self, target: str) -> int:
+        """Key of the last row of the audit trail that this target has; 0: none."""
+        with self._database.read() as connection:
+            return audit.exported(connection, target)
+
+    def mark_audit_exported(self, target: str, audit_id: int) -> None:
+        """Write down how far the audit trail has been exported."""
+        self._database.write(audit.mark_exported, target, audit_id)
 
     # -- for health and the command line (see also spinepacs.store.queries) ----------------------------------
 
