@@ -30,6 +30,7 @@ class LimitedSocket(AssociationSocket):
     def limit(self, settings: ListenerSettings, gate: Gate, request: bytes) -> None:
         """Set the limits, and the association request that has been read already."""
         self._early = bytearray(request)
+        self._was_slow = False
         self._settings = settings
         self._gate = gate
         agreed_bytes = settings.maximum_pdu_bytes or settings.maximum_object_mb * _MB
@@ -58,13 +59,22 @@ class LimitedSocket(AssociationSocket):
         if nr_bytes > self._longest_bytes:
             self._count(Turned.PROTOCOL, f"a PDU of {nr_bytes} bytes")
             raise ConnectionAbortedError("a PDU longer than agreed")
+        # Without it pynetdicom would take a long PDU over a slow line for silence.
+        progressed = self.assoc.dul._idle_timer.restart
+        silence_s = self._settings.network_timeout_s
         try:
-            return read_exactly(connection, nr_bytes, self._until_s(), self._settings.network_timeout_s)
+            return read_exactly(connection, nr_bytes, self._until_s(), silence_s, progressed)
         except TimeoutError:
-            self._count(Turned.TIME, "inside a PDU")
+            self.too_slow("inside a PDU")
             raise
         finally:
             self._set_timeout()
+
+    def too_slow(self, where: str) -> None:
+        """Count this peer among those that were silent or slow for too long, once."""
+        if not self._was_slow:
+            self._was_slow = True
+            self._count(Turned.TIME, where)
 
     def _until_s(self) -> float:
         """When what is being read must be there, however it trickles in (monotonic)."""

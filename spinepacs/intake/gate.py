@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 
 from spinepacs.intake.visitors import Page, Turned
 from spinepacs.settings import ListenerSettings
@@ -74,7 +75,7 @@ class Gate:
                 connection.sendall(struct.pack(">BBIBBBB", 3, 0, 4, 0, *_REJECTIONS[reason]))
                 connection.shutdown(socket.SHUT_WR)
                 connection.recv(1)  # until the peer has read it: a close before could take it away again
-        except OSError:
+        except (OSError, ValueError):
             pass
         finally:
             self._turning_away.release()
@@ -114,9 +115,13 @@ def read_request(connection: socket.socket, until_s: float) -> bytes:
 
 
 def read_exactly(
-    connection: socket.socket, count_bytes: int, until_s: float, silence_s: float = float("inf")
+    connection: socket.socket,
+    count_bytes: int,
+    until_s: float,
+    silence_s: float = float("inf"),
+    progressed: Callable[[], None] | None = None,
 ) -> bytearray:
-    """Read so many bytes, or fewer if the peer closes before.
+    """Read so many bytes, or fewer if the peer closes before; ``progressed`` is called whenever some have come.
 
     Raises
     ------
@@ -135,6 +140,8 @@ def read_exactly(
         if not chunk:
             break
         received += chunk
+        if progressed:
+            progressed()
     return received
 
 

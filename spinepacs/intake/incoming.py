@@ -83,7 +83,10 @@ class Incoming(BytesIO):
 
     def write(self, fragment: Any, /) -> int:
         """Take the next fragment; of what is no C-STORE, such as a commitment report, into memory."""
-        if self._message.command_set.get("CommandField") != _C_STORE_RQ:
+        command = self._message.command_set.get("CommandField")
+        if command is None:
+            raise ValueError("a dataset without command")
+        if command != _C_STORE_RQ:
             return super().write(fragment) if self.tell() < _LONGEST_REPORT_BYTES else len(fragment)
         if self._stored is None:
             head = part10_head(self._message, self._association)
