@@ -181,6 +181,10 @@ class Orthanc:
         """PUT bytes as they are, anything else as JSON, and parse the JSON answer."""
         return self._call("PUT", path, body)
 
+    def delete(self, path: str) -> None:
+        """DELETE a REST path, for instance ``/instances/ID``: what is there is gone."""
+        self._call("DELETE", path, None)
+
     def download(self, path: str) -> bytes:
         """GET a REST path as bytes, for instance ``/instances/ID/file``."""
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - our own URL

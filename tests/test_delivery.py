@@ -5,38 +5,35 @@ from __future__ import annotations
 import gc
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom import dcmread
 from pydicom.uid import (
     ComprehensiveSRStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
-    SegmentationStorage,
 )
-from pynetdicom import AE, evt
+from pynetdicom import evt
 
-from spinepacs.delivery.courier import Courier, deliver, wait_s
+from spinepacs.delivery.courier import deliver, wait_s
 from spinepacs.delivery.sending import Outcome, judge
-from spinepacs.findings import EncodedObject, ObjectKind, StudyResult
-from spinepacs.settings import Destination
+from spinepacs.findings import ObjectKind
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxItem
-from spinepacs.store.spool import Spool
-from tests import films, peers
-from tests.store import makers
+from tests import peers
+from tests.outboxes import (
+    courier_to,
+    deliver_until_settled,
+    deliveries,
+    destination,
+    fill_outbox,
+    lying,
+    outbox,
+)
 
 # pynetdicom does not close its socket where a connection was refused; it goes when its owner is collected.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -48,88 +45,6 @@ def _collect_sockets() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-
-
-SOP_CLASSES = {
-    ObjectKind.SEG: SegmentationStorage,
-    ObjectKind.SR: ComprehensiveSRStorage,
-    ObjectKind.OVERLAY: SecondaryCaptureImageStorage,
-}
-
-
-def encoded(kind: ObjectKind, source_sop_uid: str) -> EncodedObject:
-    """A small object of each kind, whole enough for a PACS; the picture is JPEG baseline."""
-    dataset = films.make_dx(study=source_sop_uid)
-    for keyword in ("PixelData", "ViewCodeSequence", "AnatomicRegionSequence"):
-        del dataset[keyword]
-    dataset.SOPClassUID, dataset.Modality = SOP_CLASSES[kind], "OT"
-    dataset.SOPInstanceUID = f"{source_sop_uid}.{list(ObjectKind).index(kind) + 1}"
-    syntax = ExplicitVRLittleEndian
-    if kind is ObjectKind.OVERLAY:
-        syntax = JPEGBaseline8Bit
-        _put_jpeg(dataset)
-    else:
-        dataset.ContentLabel = "X" * 16
-        dataset.EncapsulatedDocument = bytes(1000)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    sop_uid, series_uid = dataset.SOPInstanceUID, dataset.SeriesInstanceUID
-    return EncodedObject(
-        kind, source_sop_uid, sop_uid, dataset.SOPClassUID, series_uid, syntax, buffer.getvalue()
-    )
-
-
-def _put_jpeg(dataset: Dataset) -> None:
-    _, jpeg = cv2.imencode(".jpg", np.full((32, 48, 3), (10, 200, 90), np.uint8))
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel, dataset.PlanarConfiguration = 32, 48, 3, 0
-    dataset.PhotometricInterpretation = "YBR_FULL_422"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-    dataset.PixelData = encapsulate([jpeg.tobytes()])
-    dataset["PixelData"].is_undefined_length = True
-
-
-def destination(name: str, port: int, **changes: Any) -> Destination:
-    values = {"ae_title": name.upper(), "timeout_s": 2, "retry_first_s": 0.05, "retry_longest_s": 0.2}
-    return Destination(name=name, host="127.0.0.1", port=port, **{**values, **changes})
-
-
-def fill_outbox(
-    ledger: Ledger, spool: Spool, *destinations: Destination, kinds: Sequence[ObjectKind] = tuple(ObjectKind)
-) -> list[EncodedObject]:
-    """A study of one image is read, and its objects are to be sent."""
-    claim = makers.claimed(ledger)
-    sop_uid = claim.arrivals[0].sop_uid
-    objects = tuple(encoded(kind, sop_uid) for kind in kinds)
-    image = replace(makers.image(sop_uid), objects=objects)
-    stored = {item.sop_uid: spool.add((item.part10,)).sha256 for item in objects}
-    assert ledger.record(claim, StudyResult(claim.study_uid, (image,)), stored, destinations)
-    return list(objects)
-
-
-def courier_to(target: Destination, spool: Spool, ledger: Ledger) -> Courier:
-    return Courier(target, "SPINEPACS", spool, ledger)
-
-
-def outbox(ledger: Ledger) -> dict[tuple[str, str], int]:
-    return ledger.counts().outbox
-
-
-def deliveries(ledger: Ledger) -> list[dict[str, Any]]:
-    from sqlalchemy import text
-
-    return ledger.rows(text("SELECT * FROM deliveries"))  # type: ignore[arg-type]
-
-
-def deliver_until_settled(courier: Courier, ledger: Ledger, name: str) -> None:
-    """Let the courier come again and again until nothing is pending."""
-
-    def settled() -> bool:
-        courier.deliver_due(threading.Event())
-        return not outbox(ledger).get((name, "pending"))
-
-    peers.wait_until(settled, 60, "an empty outbox")
 
 
 # ---- what a status means -----------------------------------------------------------------------------------
@@ -298,40 +213,6 @@ def test_one_bad_destination_never_delays_another(tmp_path, spool, ledger):
 
 
 # ---- scripted liars ----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Liar:
-    """An acceptor that answers with these statuses, one after the other, and 0x0000 after them."""
-
-    statuses: list[int]
-    port: int = 0
-    received: int = 0
-    associations: int = 0
-
-    def on_store(self, event: evt.Event) -> int:
-        self.received += 1
-        return self.statuses.pop(0) if self.statuses else 0x0000
-
-    def on_accepted(self, _: evt.Event) -> None:
-        self.associations += 1
-
-
-@contextmanager
-def lying(
-    *statuses: int, classes: Sequence[str] = tuple(SOP_CLASSES.values()), handler: Any = None
-) -> Iterator[Liar]:
-    liar = Liar(list(statuses))
-    ae = AE("LIAR")
-    for sop_class in classes:
-        ae.add_supported_context(sop_class, [ExplicitVRLittleEndian, JPEGBaseline8Bit])
-    handlers = [(evt.EVT_C_STORE, handler or liar.on_store), (evt.EVT_ACCEPTED, liar.on_accepted)]
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    liar.port = server.server_address[1]
-    try:
-        yield liar
-    finally:
-        ae.shutdown()
 
 
 def test_objects_of_one_destination_share_an_association(spool, ledger):

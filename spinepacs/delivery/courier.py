@@ -154,17 +154,19 @@ class Courier:
         self._tell(item, state, verdict.message or "sent")
 
     def commit_due(self, stop: threading.Event) -> bool:
-        """Ask for the commitment of what was sent; False if the destination could not be asked."""
-        while not stop.is_set():
-            items = self._ledger.commitments.due(self._destination.name, limit=BATCH)
-            if items and not self._destination.commitment:  # switched off since it was sent
-                self._ledger.commitments.waive(self._destination.name)
-            elif not items or not (to_ask := [item for item in items if not self._was_lost(item)]):
-                break
-            elif not self._ask(to_ask, stop):
-                self._failures += 1
-                return False
-        return True
+        """Ask for the commitment of one batch of what was sent; False if the destination could not be asked.
+
+        One batch at a time: what is to be sent first comes first.
+        """
+        items = self._ledger.commitments.due(self._destination.name, limit=BATCH)
+        if items and not self._destination.commitment:  # switched off since it was sent
+            self._ledger.commitments.waive(self._destination.name)
+            return True
+        to_ask = [item for item in items if not self._was_lost(item)]
+        if not to_ask or stop.is_set() or self._ask(to_ask, stop):
+            return True
+        self._failures += 1
+        return False
 
     def _was_lost(self, item: OutboxItem) -> bool:
         """Send again, or give up, what the destination has accepted and not kept."""
