@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from spinepacs.dicom.commitment import SOP_CLASS
+from spinepacs.errors import BadSettings, Transient
 from spinepacs.settings import Destination
 from spinepacs.store.records import OutboxItem
+from spinepacs.tls import client_context
 
 NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """What every acceptor must take, one of them at least."""
@@ -103,6 +106,11 @@ def associate(
     """Open an association, established or not, and release it at the end.
 
     ``handlers`` are pynetdicom's, for what the destination may send over it.
+
+    Raises
+    ------
+    Transient
+        If it is to be encrypted and our certificates cannot be read: a person can mend that while things wait.
     """
     ae = AE(calling_ae)
     ae.maximum_pdu_size = 0
@@ -114,12 +122,23 @@ def associate(
         contexts,
         ae_title=destination.ae_title,
         evt_handlers=all_handlers,
+        tls_args=_tls(destination),
     )
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
+
+
+def _tls(destination: Destination) -> tuple[ssl.SSLContext, str] | None:
+    """What pynetdicom encrypts with: the context, and the name that the destination's certificate must hold."""
+    if not destination.tls:
+        return None
+    try:
+        return client_context(destination), destination.tls_server_name or destination.host
+    except BadSettings as error:
+        raise Transient(f"no TLS to {destination.name}: {error}") from error
 
 
 def _limit_socket(event: evt.Event, timeout_s: float) -> None:
