@@ -103,3 +103,8 @@ def grade_words(sign: Sign, grade: int) -> str:
         return MEYERDING[grade] if grade < len(MEYERDING) else str(grade)
     names = GRADE_NAMES[sign]
     return f"{grade} {names[grade]}" if grade < len(names) else str(grade)
+
+
+def number(value: float, digits: int) -> str:
+    """A rounded value; what rounds to nothing has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"

@@ -1,6 +1,6 @@
 """What the picture shows on the film: outlines, disc spaces in the colour of their stage, slips, angles, labels.
 
-Cool colours are anatomy, warm ones are wear (from yellow to dark red, so that the order is seen without hues too),
+Cool colours are anatomy, warm ones are wear (from yellow to dark purple, so that the order is seen without hues too),
 pink is alignment; no colour says anything that is not also written.
 """
 
@@ -16,18 +16,18 @@ from spinepacs.findings import Reading, Spine
 from spinepacs.geometry import Outline, Points
 from spinepacs.measures import Measure, Quantity, Unit
 from spinepacs.signs import Finding, Sign
-from spinepacs.words import MEYERDING, SLIPS
+from spinepacs.words import MEYERDING, SLIPS, number
 
 STAGES: tuple[Colour, ...] = (
     (200, 225, 235),
-    (255, 228, 92),
-    (255, 170, 40),
-    (250, 105, 45),
-    (235, 65, 110),
+    (255, 236, 110),
+    (255, 158, 20),
+    (238, 80, 40),
+    (210, 50, 150),
 )
-"""By stage of disc height or degree of another sign, from none to the worst."""
+"""By stage of disc height or degree of another sign, from none to the worst; apart for every kind of colour vision."""
 UNGRADED: Colour = (170, 170, 170)
-ALIGNMENT: Colour = (255, 165, 235)
+ALIGNMENT: Colour = (255, 150, 240)
 HEIGHTS = (Quantity.DISC_HEIGHT_ANTERIOR, Quantity.DISC_HEIGHT_MIDDLE, Quantity.DISC_HEIGHT_POSTERIOR)
 COBB = (Quantity.COBB_MAIN, Quantity.COBB_OTHER)
 LETTERS = {Sign.OSTEOPHYTES: "Os", Sign.SUBCHONDRAL_SCLEROSIS: "Sc", Sign.VERTEBRAL_DEFORMITY: "G"}
@@ -137,7 +137,7 @@ class Marks:
         """Angles half-way between their legs, at the left of the names."""
         return [
             Label(
-                f"{m.place.name} {m.value:.0f}°",
+                f"{m.place.name} {number(m.value, 0)}°",
                 float(np.mean([line[:, 1].mean() for line in m.lines_px])),
                 ALIGNMENT,
                 self._size,
@@ -198,7 +198,7 @@ class Marks:
         """Write the heights in mm; without a spacing the height index."""
         heights = [self._by_place.get((disc, side)) for side in HEIGHTS]
         if heights[1] and heights[1].unit is Unit.MM:
-            return " / ".join(f"{height.value:.1f}" for height in heights if height)
+            return " / ".join(number(height.value, 1) for height in heights if height)
         index = self._by_place.get((disc, Quantity.DISC_HEIGHT_INDEX))
         return f"{index.value:.2f}" if index else ""
 

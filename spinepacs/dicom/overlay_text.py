@@ -64,7 +64,7 @@ def _angles(reading: Reading) -> Iterator[Row]:
 def _value(measure: Measure) -> str:
     unit = {Unit.DEGREE: "°", Unit.MM: " mm"}.get(measure.unit, "")
     margin = f" ± {measure.margin:.1f}" if measure.margin is not None else ""
-    return f"{measure.value:.1f}{margin}{unit}"
+    return f"{words.number(measure.value, 1)}{margin}{unit}"
 
 
 def _legend(reading: Reading) -> Iterator[Row]:

@@ -77,7 +77,7 @@ def single_signs(reading: Reading) -> str:
 
 def figures(value: float, margin: float | None, digits: int, unit: str = "") -> Html:
     """A value with its interval; what rounds to nothing has no sign."""
-    shown = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+    shown = words.number(value, digits).replace("-", "−")
     beside = [" ", tag("small", f"± {margin:.{digits}f}")] if margin is not None else []
     return joined([shown, *beside, unit])
 

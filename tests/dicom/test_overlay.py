@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pydicom
 import pytest
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from spinepacs.anatomy import Level
 from spinepacs.dicom.overlay import draw_overlay, encode_overlay, scale_of
 from spinepacs.dicom.overlay_draw import Colour
-from spinepacs.dicom.overlay_marks import ALIGNMENT, HEIGHTS, outline_colour
+from spinepacs.dicom.overlay_marks import ALIGNMENT, HEIGHTS, STAGES, UNGRADED, outline_colour
 from spinepacs.dicom.overlay_text import rows_of
 from spinepacs.findings import EncodedObject, Reading, Refusal
 from spinepacs.geometry import Outline
@@ -111,6 +112,27 @@ def test_the_legs_of_an_angle_are_drawn_beyond_their_endplates() -> None:
     for leg in cobb.lines_px:
         beyond = leg[1] + np.linspace(0.2, 0.7, 9)[:, None] * (leg[1] - leg[0])
         assert near(picture, beyond, ALIGNMENT) > 0.8
+
+
+# Machado, Oliveira, Fernandes 2009, IEEE Trans Vis Comput Graph 15: 1291: severity 1.0, on linear RGB.
+COLOUR_VISION = {
+    "usual": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("vision", COLOUR_VISION)
+def test_stages_can_be_told_apart_by_every_kind_of_colour_vision(vision: str) -> None:
+    colours = np.array([*STAGES, UNGRADED, ALIGNMENT]) / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(COLOUR_VISION[vision]).T, 0, 1)
+    shown = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = cv2.cvtColor(shown[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 99 * np.eye(len(lab))
+    assert apart.min() > 15
+    assert (np.diff(lab[1 : len(STAGES), 0]) < -3).all()  # the worse, the darker
 
 
 def words_of(reading: Reading) -> str:
