@@ -29,6 +29,8 @@ REGISTRATION_LIMIT_S = 60.0
 """Headers are read in milliseconds: a worker that takes longer for a batch has met a file that spins."""
 START_LIMIT_S = 300.0
 WORKER_DIED, TIME_LIMIT, STOPPED = "WORKER_DIED", "TIME_LIMIT", "STOPPED"
+_NOT_ITS_FAULT = (STOPPED, "TRANSIENT")
+"""Attempts that the disk, the database or the end of the daemon broke off: they are not counted."""
 _LONGEST_ANSWER = 1 << 16
 _SLICE_S, _FAREWELL_S = 0.2, 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
@@ -216,10 +218,12 @@ class Bench:
         settings = self._dispatcher.settings
         wait_s = settings.retry_wait_s * 2.0 ** min(claim.attempt_number - 1, 30)
         retry_at = None if answer.reason_code == STOPPED else datetime.now(UTC) + timedelta(seconds=wait_s)
-        code, reason, transient = answer.reason_code, answer.reason, answer.transient
+        how = {"transient": answer.transient, "counted": answer.reason_code not in _NOT_ITS_FAULT}
         while True:
             try:
-                self._dispatcher.ledger.fail(claim, code, reason, transient=transient, retry_at=retry_at)
+                self._dispatcher.ledger.fail(
+                    claim, answer.reason_code, answer.reason, **how, retry_at=retry_at
+                )
                 return
             except Transient as error:
                 _log.warning("the ledger waits: %s", error)

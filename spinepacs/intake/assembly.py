@@ -1,33 +1,55 @@
-"""When a study is complete: a pure function of its arrivals and the time."""
+"""When a study is complete: nothing has come to it for a while, seen by our own monotonic clock.
+
+Wall clocks jump, forward and back, and would end the wait too soon or an hour late; no time of day is looked at here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from spinepacs.store.records import StudyClock
 
 
-def ready(studies: Sequence[StudyClock], now: datetime, quiet_period_s: float) -> list[str]:
-    """Name the studies to which nothing was added during the quiet period, longest quiet first.
+class _Look(NamedTuple):
+    """How many images a study had, and since when (s, monotonic)."""
 
-    A last arrival that lies further ahead than one quiet period means that the clock was set back: waiting for it
-    to come round again could take hours, so that study counts as quiet.
+    images: int
+    since_s: float
+
+
+class Assembly:
+    """Remembers what each arriving study looked like when it changed last.
+
+    After a start of the daemon every study waits for a whole quiet period: its sender could not go on meanwhile.
 
     Parameters
     ----------
-    studies
-        The arriving ones.
-    now
-        Zone-aware.
     quiet_period_s
-        Seconds.
-
-    Returns
-    -------
-    list of str
-        Study Instance UIDs.
+        Seconds without a new image after which a study is complete.
+    clock
+        Monotonic seconds.
     """
-    waited_s = {study.study_uid: (now - study.last_arrival_at).total_seconds() for study in studies}
-    quiet = [study_uid for study_uid, seconds in waited_s.items() if abs(seconds) >= quiet_period_s]
-    return sorted(quiet, key=lambda study_uid: waited_s[study_uid], reverse=True)
+
+    def __init__(self, quiet_period_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet_period_s = quiet_period_s
+        self._clock = clock
+        self._looks: dict[str, _Look] = {}
+
+    def ready(self, studies: Sequence[StudyClock]) -> list[str]:
+        """Name the complete ones of the arriving studies, longest quiet first; to be called again and again.
+
+        Returns
+        -------
+        list of str
+            Study Instance UIDs.
+        """
+        now_s = self._clock()
+        before, self._looks = self._looks, {}
+        for study in studies:
+            look = before.get(study.study_uid)
+            is_same = look is not None and look.images == study.images
+            self._looks[study.study_uid] = look if look and is_same else _Look(study.images, now_s)
+        quiet = [uid for uid, look in self._looks.items() if now_s - look.since_s >= self._quiet_period_s]
+        return sorted(quiet, key=lambda uid: self._looks[uid].since_s)

@@ -7,9 +7,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
@@ -19,7 +19,7 @@ from spinepacs.errors import BadSettings, Permanent, SpinepacsError, Transient
 from spinepacs.store.spool import make_folder
 
 BUSY_TIMEOUT_S = 30
-"""How long one transaction waits for another one (s) before it gives up as Transient."""
+"""How long one transaction waits for another one (s) before it gives up as Transient; ``?timeout=`` in SQLite's URL."""
 
 _CLASH_TRIES = 5
 _POSTGRESQL_TRANSIENT = ("08", "25006", "40", "53", "55", "57", "58")
@@ -44,10 +44,12 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._engine = _engine(parse_url(url))
+        parsed = parse_url(url)
+        self._engine = _engine(parsed)
         self._writing = self._engine.execution_options(spinepacs_writes=True)
         self._process = os.getpid()
-        self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        self._turns = threading.Lock()
+        self._patience_s = _patience_s(parsed)
 
     @property
     def is_sqlite(self) -> bool:
@@ -69,8 +71,21 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """Open a transaction that writes: committed at the end, rolled back on any exception."""
         self._check_process()
-        with translated(), self._turn, self._writing.begin() as connection:
+        with translated(), self._turn(), self._writing.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for one's turn: behind a lock of another process a queue of 25 would take 25 times as long."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._turns.acquire(timeout=self._patience_s):
+            raise Transient("the database is busy: others of this process wait for it too; try again")
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` in a transaction that writes.
@@ -151,6 +166,20 @@ def _summary(error: DBAPIError) -> str:
     return lines[0] if lines else type(error.orig).__name__
 
 
+def _patience_s(url: URL) -> float:
+    """How long to wait for a lock of another transaction (s).
+
+    Raises
+    ------
+    BadSettings
+        If the URL asks for something that is no number of seconds.
+    """
+    try:
+        return float(str(url.query.get("timeout", BUSY_TIMEOUT_S)))
+    except ValueError:
+        raise BadSettings("database_url: timeout is a number of seconds: ?timeout=30") from None
+
+
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url)
@@ -164,6 +193,11 @@ def _engine(url: URL) -> Engine:
             pool_timeout=BUSY_TIMEOUT_S,
             connect_args={
                 "connect_timeout": 10,
+                # A server that is cut off without a word is found out: by what it does not acknowledge, or by probes.
+                "tcp_user_timeout": BUSY_TIMEOUT_S * 1000,
+                "keepalives_idle": BUSY_TIMEOUT_S,
+                "keepalives_interval": 10,
+                "keepalives_count": 3,
                 "application_name": "spinepacs",
                 # synchronous_commit: an answer of success to a sender rests on the commit.
                 "options": f"-c timezone=UTC -c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s",
@@ -181,7 +215,7 @@ def _sqlite_engine(url: URL) -> Engine:
         pool_size=5,
         max_overflow=50,
         pool_timeout=BUSY_TIMEOUT_S,
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        connect_args={"timeout": _patience_s(url), "check_same_thread": False},
     )
 
     @event.listens_for(engine, "do_connect")

@@ -182,15 +182,23 @@ class Ledger:
         reason: str,
         *,
         transient: bool,
+        counted: bool = True,
         retry_at: datetime | None = None,
     ) -> bool:
         """End an attempt without result.
 
-        Transient and attempts left: ``ready`` again, not before ``retry_at`` (None: at once); else ``failed``.
+        Transient and attempts left: ``ready`` again, not before ``retry_at`` (None: at once); else ``failed``. An
+        attempt that the disk or the database ended is not ``counted``: a night without them gives no study up.
         Returns False, and changes nothing, if the claim had ended before.
         """
         return self._database.write(
-            studies.fail, claim, reason_code, reason, transient=transient, retry_at=retry_at
+            studies.fail,
+            claim,
+            reason_code,
+            reason,
+            transient=transient,
+            counted=counted,
+            retry_at=retry_at,
         )
 
     def return_orphans(self) -> int:

@@ -40,12 +40,15 @@ def items(
 
 def due(connection: Connection, destination: str, now: datetime | None, limit: int) -> list[OutboxItem]:
     """See Ledger.due."""
+    at = now or datetime.now(UTC)
+    # What was touched in the future tells that the clock was set back since: nobody knows how long it has waited.
+    touched_at = func.coalesce(outbox.c.last_attempt_at, outbox.c.created_at)
     return items(
         connection,
         outbox.c.next_attempt_at,
         outbox.c.destination == destination,
         outbox.c.state == OutboxState.PENDING,
-        outbox.c.next_attempt_at <= (now or datetime.now(UTC)),
+        or_(outbox.c.next_attempt_at <= at, touched_at > at),
         limit=limit,
     )
 

@@ -94,10 +94,10 @@ class NewArrival:
 
 @dataclass(frozen=True)
 class StudyClock:
-    """An arriving study and when its last image came in (UTC)."""
+    """An arriving study and how many images it has by now."""
 
     study_uid: str
-    last_arrival_at: datetime
+    images: int
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or_, select, update
 
 from spinepacs.findings import Versions
 from spinepacs.store import events
@@ -20,10 +20,9 @@ ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
 
 def arriving(connection: Connection) -> list[StudyClock]:
     """See Ledger.arriving."""
-    clocks = select(studies.c.study_uid, studies.c.last_arrival_at).where(
-        studies.c.state == StudyState.ARRIVING
-    )
-    return [StudyClock(row.study_uid, row.last_arrival_at) for row in connection.execute(clocks)]
+    images = select(func.count()).where(arrivals.c.study_uid == studies.c.study_uid).scalar_subquery()
+    clocks = select(studies.c.study_uid, images).where(studies.c.state == StudyState.ARRIVING)
+    return [StudyClock(*row) for row in connection.execute(clocks)]
 
 
 def mark_ready(connection: Connection, study_uid: str) -> None:
@@ -65,10 +64,13 @@ class _Due(NamedTuple):
 
 
 def _longest_due(connection: Connection, now: datetime) -> _Due | None:
-    """Lock and give the ready study that has been due longest and that no other claimer looks at."""
+    """Lock and give the ready study that has been due longest and that no other claimer looks at.
+
+    One that was changed in the future tells that the clock was set back since: nobody knows how long it has waited.
+    """
     ready = (
         select(studies.c.study_uid, studies.c.attempts, studies.c.reason)
-        .where(studies.c.state == StudyState.READY, studies.c.due_at <= now)
+        .where(studies.c.state == StudyState.READY, or_(studies.c.due_at <= now, studies.c.changed_at > now))
         .order_by(studies.c.due_at, studies.c.study_uid)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -162,15 +164,17 @@ def fail(
     reason: str,
     *,
     transient: bool,
+    counted: bool,
     retry_at: datetime | None,
 ) -> bool:
     """See Ledger.fail."""
     if not is_open(connection, claim):
         return False
     end_attempt(connection, claim, "failed", code, reason)
-    if transient and claim.attempt_number < claim.maximum_attempts:
-        due_at = retry_at or datetime.now(UTC)
-        move(connection, claim.study_uid, StudyState.READY, due_at=due_at, reason_code=code, reason=reason)
+    attempts_made = claim.attempt_number - (not counted)
+    if transient and attempts_made < claim.maximum_attempts:
+        again = {"due_at": retry_at or datetime.now(UTC), "attempts": attempts_made}
+        move(connection, claim.study_uid, StudyState.READY, **again, reason_code=code, reason=reason)
     else:
         _give_up(connection, claim.study_uid, code, reason)
     return True

@@ -6,7 +6,10 @@ import itertools
 import os
 import sqlite3
 import stat
+import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -88,6 +91,25 @@ def test_a_locked_database_is_transient_and_nothing_is_changed(
         other.execute("ROLLBACK")
         other.close()
         assert ledger.add_arrival(arrival()) is ArrivalOutcome.NEW
+
+
+def test_a_queue_behind_a_lock_gives_up_together(tmp_path: Path) -> None:
+    """Each for itself would wait its own time at the lock: the last of 25 senders for a quarter of an hour."""
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(f"sqlite:///{path}?timeout=0.5") as ledger:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            begun = time.monotonic()
+            with ThreadPoolExecutor(20) as pool:
+                waiting = [pool.submit(ledger.add_arrival, arrival(f"1.{number}")) for number in range(20)]
+                assert {type(future.exception()) for future in waiting} == {Transient}
+            assert time.monotonic() - begun < 5
+        assert ledger.add_arrival(arrival()) is ArrivalOutcome.NEW
+
+
+def test_a_timeout_that_is_none_is_refused() -> None:
+    with pytest.raises(BadSettings, match="timeout"):
+        Ledger.open("sqlite:////tmp/ledger.sqlite?timeout=soon")
 
 
 def test_a_full_disk_is_transient_and_work_goes_on_when_there_is_room(tiny_disk: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from spinepacs.findings import Refusal
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.records import ArrivalOutcome, EventKind
+from spinepacs.store.records import ArrivalOutcome, EventKind, StudyClock
+from spinepacs.store.tables import studies
 from spinepacs.study import Source
 from tests.store.conftest import Ask
 from tests.store.makers import (
@@ -90,18 +93,22 @@ def test_attempts_to_read_a_header_are_counted_before_they_are_made(ledger: Ledg
 def test_the_first_image_makes_the_study(ledger: Ledger, ask: Ask) -> None:
     take_in(ledger)
     assert ledger.unregistered(10) == []
-    assert [(clock.study_uid, clock.last_arrival_at) for clock in ledger.arriving()] == [(STUDY, NOW)]
+    assert ledger.arriving() == [StudyClock(STUDY, 1)]
+    assert ledger.rows(select(studies.c.last_arrival_at)) == [{"last_arrival_at": NOW}]
     assert ask("arrivals", "series_uid", study_uid=STUDY) == [SERIES]
     for column, value in [("patient_id", "PAT-0001"), ("patient_age_years", 61.5), ("body_part", "LSPINE")]:
         assert ask("studies", column) == [value]
 
 
-def test_a_later_image_moves_the_clock_and_an_earlier_one_does_not(ledger: Ledger) -> None:
+def test_a_later_image_moves_the_last_arrival_and_an_earlier_one_does_not(ledger: Ledger) -> None:
     for sop_uid, seconds in [("1.1", 7), ("1.2", 20), ("1.3", 3)]:
         ledger.add_arrival(arrival(sop_uid, seconds=seconds))
     for waiting in ledger.unregistered(10):
         ledger.register(waiting.arrival_id, header(waiting.sop_uid), None)
-    assert [(clock.last_arrival_at - NOW).total_seconds() for clock in ledger.arriving()] == [20]
+    assert ledger.arriving() == [StudyClock(STUDY, 3)]
+    assert ledger.rows(select(studies.c.last_arrival_at)) == [
+        {"last_arrival_at": NOW + timedelta(seconds=20)}
+    ]
 
 
 @pytest.mark.parametrize("broken", ["", "20261350", "2026-11-20", "yesterday"])

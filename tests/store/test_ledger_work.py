@@ -218,6 +218,31 @@ def test_a_study_fails_when_its_attempts_are_used_up(ledger: Ledger, ask: Ask) -
     assert ask("events", "kind") == ["failed"]
 
 
+def test_an_attempt_that_the_disk_or_the_database_ended_is_not_counted(ledger: Ledger, ask: Ask) -> None:
+    claim = claimed(ledger)
+    for _ in range(10):
+        assert claim.attempt_number == 1
+        assert ledger.fail(claim, "TRANSIENT", "the disk is full", transient=True, counted=False)
+        again = ledger.claim(VERSIONS, 3)
+        assert again
+        claim = again
+    assert ask("studies", "attempts") == [1]
+    assert len(ask("attempts", "reason_code", reason_code="TRANSIENT")) == 10
+
+
+def test_a_clock_set_back_does_not_hold_what_is_due(ledger: Ledger, ask: Ask) -> None:
+    """Seen from a clock that was set back by an hour, all stored times lie an hour ahead."""
+    take_in(ledger)
+    ledger.mark_ready(STUDY)
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    claim = ledger.claim(VERSIONS, 3, an_hour_ago)
+    assert claim
+    later = datetime.now(UTC) + timedelta(minutes=10)
+    ledger.fail(claim, "WORKER_DIED", "gone", transient=True, retry_at=later)
+    assert ledger.claim(VERSIONS, 3, datetime.now(UTC)) is None, "an ordinary wait is kept"
+    assert ledger.claim(VERSIONS, 3, an_hour_ago), "nobody knows how long it has waited"
+
+
 def test_a_permanent_failure_is_not_tried_again(ledger: Ledger, ask: Ask) -> None:
     ledger.fail(claimed(ledger), "BAD_MODEL", "altered", transient=False)
     assert ask("studies", "state") == ["failed"]
