@@ -24,7 +24,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +32,7 @@ from spinepacs import logs
 from spinepacs.dispatch import Dispatcher
 from spinepacs.errors import Permanent, Transient
 from spinepacs.health import Check, Figures, HealthServer, Traffic
-from spinepacs.intake.assembly import ready
+from spinepacs.intake.assembly import Assembly
 from spinepacs.intake.gate import why_open
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import VisitorsBook
@@ -101,12 +100,11 @@ class Daemon:
         self._parts = _parts(settings, self._door, self._book)
         if self._door and (warning := why_open(settings.listener)):
             _log.warning("%s", warning)
-        quiet_period_s = settings.assembly.quiet_period_s
         self._dispatcher = Dispatcher(
             settings.work,
             ledger,
             hire=lambda: Child("worker", read, settings),
-            assemble=lambda studies: ready(studies, datetime.now(UTC), quiet_period_s),
+            assemble=Assembly(settings.assembly.quiet_period_s).ready,
         )
 
     def run(self, stop: threading.Event) -> None:
