@@ -26,8 +26,10 @@ from spinepacs.analysis.policy import Policy
 from spinepacs.analysis.segment import Segmenter
 from spinepacs.delivery import associate
 from spinepacs.errors import SpinepacsError
-from spinepacs.settings import Destination, Settings
+from spinepacs.intake.gate import why_open
+from spinepacs.settings import Destination, ListenerSettings, Settings
 from spinepacs.store.ledger import Ledger
+from spinepacs.tls import server_context
 
 _LABELMAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
 _TIMEOUT_S = 10.0
@@ -51,10 +53,15 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     yield _policy(settings.model.policy)
     yield _spool(settings.storage.spool, settings.storage.reserve_mb)
     yield _database(settings.storage.database_url)
+    if settings.listener.enabled:
+        yield _listener(settings.listener)
     if not settings.destinations:
         yield CheckResult("destinations", True, "none: results stay in the database and the spool")
     for destination in settings.destinations:
-        yield _destination(destination, settings)
+        try:
+            yield _destination(destination, settings)
+        except SpinepacsError as error:
+            yield CheckResult(f"destination {destination.name}", False, str(error))
 
 
 def _model(settings: Settings) -> CheckResult:
@@ -104,6 +111,15 @@ def _proposals(destination: Destination, settings: Settings) -> dict[str, tuple[
         "OVERLAY": (SecondaryCaptureImageStorage, JPEGBaseline8Bit),
     }
     return {kind: all_kinds[kind] for kind in destination.send}
+
+
+def _listener(settings: ListenerSettings) -> CheckResult:
+    """Whether its certificate can be used, and who may come in."""
+    try:
+        tls = "TLS" if settings.tls and server_context(settings) else "no TLS"
+    except SpinepacsError as error:
+        return CheckResult("listener", False, str(error))
+    return CheckResult("listener", True, why_open(settings) or f"{settings.bind}, {tls}")
 
 
 def _destination(destination: Destination, settings: Settings) -> CheckResult:

@@ -106,6 +106,7 @@ class Acceptor(ThreadedAssociationServer):
         self,
         settings: ListenerSettings,
         door: socket.socket,
+        tls: ServerTls | None,
         places: int,
         gate: Gate,
         spool: Spool,
@@ -116,7 +117,7 @@ class Acceptor(ThreadedAssociationServer):
         self.spool = spool
         # One more each than can run: a writer may still clean up after an association that broke off.
         self.writers = ThreadPoolExecutor(2 * places, "writer")
-        self._tls = ServerTls(settings) if settings.tls else None
+        self._tls = tls
         self._door = door
         self._places = places
         self._entering: dict[int, str] = {}

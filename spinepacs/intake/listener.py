@@ -32,6 +32,7 @@ from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
 from spinepacs.store.spool import Spool
 from spinepacs.study import Source
+from spinepacs.tls import ServerTls
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -112,6 +113,7 @@ class Listener:
         Permanent
             If the address cannot be listened on, or the certificate not be used; the message says why.
         """
+        tls = ServerTls(self._settings) if self._settings.tls else None
         door = self._door or open_port(self._settings.bind, self._settings.port)
         handlers: list[Any] = [
             (evt.EVT_C_STORE, self._on_store),
@@ -123,7 +125,7 @@ class Listener:
         if self._on_report is not None:
             handlers.append((evt.EVT_N_EVENT_REPORT, self._on_report))
         places = -(-self._settings.maximum_associations // self._sharers)
-        server = Acceptor(self._settings, door, places, self._gate, self._spool, handlers)
+        server = Acceptor(self._settings, door, tls, places, self._gate, self._spool, handlers)
         self._server = server
         threading.Thread(target=server.serve_forever, args=(POLL_S,), name="listener", daemon=True).start()
         _log.info("listening as %s on %s port %d", self._settings.ae_title, self._settings.bind, self.port)
