@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -100,6 +100,12 @@ class Database:
             except IntegrityError as error:
                 clash = _summary(error)
         raise Permanent(f"the database refuses a row: {clash}")
+
+    def check_writable(self) -> None:
+        """Raise Transient while nothing can be written: locked, read-only, away."""
+        with self.transaction() as connection:
+            if not self.is_sqlite and connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
+                raise Transient("the database is read-only")
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:

@@ -296,6 +296,10 @@ class Ledger:
 
     # -- for health and the command line (see also spinepacs.store.queries) ----------------------------------
 
+    def check_writable(self) -> None:
+        """Raise Transient while the database takes no writes: it may answer questions all the same."""
+        self._database.check_writable()
+
     def counts(self) -> QueueCounts:
         """How many of what."""
         with self._database.read() as connection:
