@@ -22,11 +22,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from spinepacs import logs
 from spinepacs.dispatch import Dispatcher
@@ -50,6 +50,7 @@ STOP_GRACE_S = 20.0
 _LOOK_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _MB = 1_000_000
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +72,7 @@ def serve(settings: Settings) -> int:
     with _signals(stop), ExitStack() as stack:
         spool = Spool(settings.storage.spool)
         stack.enter_context(_only_daemon(settings.storage.spool / "lock"))
-        ledger = _open_ledger(settings.storage.database_url, stop)
+        ledger = _when_it_answers(lambda: Ledger.open(settings.storage.database_url), stop)
         if ledger is not None:
             stack.callback(ledger.close)
             Daemon(settings, spool, ledger).run(stop)
@@ -111,8 +112,8 @@ class Daemon:
         """Run everything until ``stop`` is set, then stop everything in order."""
         health = self._health()
         self._warn_of_strays()
-        returned = self._ledger.return_orphans()
-        _log.info("started; %d studies were in work when the last daemon ended", returned)
+        returned = _when_it_answers(self._ledger.return_orphans, stop)
+        _log.info("started; %d studies were in work when the last daemon ended", returned or 0)
         if health:
             health.start()
         self._dispatcher.start()
@@ -159,7 +160,7 @@ class Daemon:
 
     def _checks(self, reserve_bytes: int) -> dict[str, Check]:
         def database() -> str:
-            self._ledger.counts()
+            self._ledger.check_writable()
             return ""
 
         def disk() -> str:
@@ -265,12 +266,12 @@ def _stores(settings: Settings, reserve_bytes: int) -> Iterator[tuple[Spool, Led
         sys.exit(1)
 
 
-def _open_ledger(url: str, stop: threading.Event) -> Ledger | None:
-    """Open the ledger and bring it up to date, waiting while the database is away; None: stopped meanwhile."""
+def _when_it_answers(call: Callable[[], T], stop: threading.Event) -> T | None:
+    """Call the database, waiting while it is away, locked or full; None: stopped meanwhile."""
     pause_s = _FIRST_PAUSE_S
     while not stop.is_set():
         try:
-            return Ledger.open(url)
+            return call()
         except Transient as error:
             _log.warning("waiting for the database: %s", error)
         stop.wait(pause_s)
