@@ -271,6 +271,28 @@ class LogSettings(_Section):
     format: Literal["text", "json"] = "text"
 
 
+class AuditSettings(_Section):
+    """Where the audit trail is sent besides the database; nowhere while ``syslog`` is not set."""
+
+    syslog: str = ""
+    """``tls://host:6514`` (RFC 5425) or ``udp://host:514`` (RFC 5426): DICOM audit messages, with patient IDs."""
+    source_id: str = Field(default="SPINEPACS", min_length=1)
+    """AuditSourceID in the messages: which installation this is."""
+    tls_ca: Path | None = None
+    """PEM file of the authorities that sign the server's certificate; this machine's own where not set."""
+    tls_certificate: Path | None = None
+    """PEM file of our certificate, where the server asks for one."""
+    tls_key: Path | None = None
+    """PEM file of its key; not needed where the certificate's file holds it."""
+
+    @field_validator("syslog")
+    @classmethod
+    def _is_syslog(cls, value: str) -> str:
+        if value and not re.fullmatch(r"(tls|udp)://([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}", value):
+            raise ValueError("give tls://host:6514 or udp://host:514")
+        return value
+
+
 class Settings(_Section):
     """All settings of one installation."""
 
@@ -285,6 +307,7 @@ class Settings(_Section):
     destinations: tuple[Destination, ...] = ()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
 
     @field_validator("destinations")
     @classmethod
@@ -374,12 +397,13 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
             "watch": watch,
             "model": model,
             "listener": _certificates(settings.listener, folder),
+            "audit": _certificates(settings.audit, folder),
             "destinations": tuple(_certificates(each, folder) for each in settings.destinations),
         }
     )
 
 
-_Tls = TypeVar("_Tls", ListenerSettings, Destination)
+_Tls = TypeVar("_Tls", ListenerSettings, Destination, AuditSettings)
 
 
 def _certificates(section: _Tls, folder: Path) -> _Tls:

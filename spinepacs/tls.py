@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings import Destination, ListenerSettings
+from spinepacs.settings import AuditSettings, Destination, ListenerSettings
 
 CIPHERS_1_2 = ":".join(
     f"ECDHE-{certificate}-{cipher}"
@@ -25,8 +25,8 @@ CIPHERS_1_2 = ":".join(
 _log = logging.getLogger(__name__)
 
 
-def client_context(destination: Destination) -> ssl.SSLContext:
-    """Build what an association to a destination is encrypted with, from the files as they are now.
+def client_context(destination: Destination | AuditSettings) -> ssl.SSLContext:
+    """Build what a connection to a destination is encrypted with, from the files as they are now.
 
     Raises
     ------

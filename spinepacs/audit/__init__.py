@@ -1,0 +1,1 @@
+"""The audit trail for other systems: DICOM audit messages, and their way to a syslog server."""
