@@ -1,4 +1,4 @@
-"""The trail reaches real sockets: UDP, and TLS with a certificate that is checked; nothing is lost when they are away."""
+"""The trail reaches real sockets: UDP, and TLS with a certificate that is checked; what is not sent waits."""
 
 from __future__ import annotations
 
