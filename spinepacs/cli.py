@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -42,6 +43,8 @@ _view = click.option(
     default="",
     help="Projection of PNG and JPEG films.",
 )
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+Style = Literal["csv", "json", "dicom"]
 _stderr = Console(stderr=True)
 _BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -235,6 +238,28 @@ def retry(config: Path, study: str | None, failed: bool) -> None:
         count = ledger.retry(study)
     click.echo(f"{count} back in the queue")
     sys.exit(0 if count or failed else 1)
+
+
+@main.command()
+@_config
+@click.option("--since", type=click.DateTime(_TIMES), help="From this time on (UTC).")
+@click.option("--until", type=click.DateTime(_TIMES), help="Before this time (UTC).")
+@click.option("--csv", "style", flag_value="csv", default="csv", help="As a table (the default).")
+@click.option("--json", "style", flag_value="json", help="As JSON, one object a line.")
+@click.option(
+    "--dicom", "style", flag_value="dicom", help="As DICOM audit messages, one a line, with patient IDs."
+)
+def audit(config: Path, since: datetime | None, until: datetime | None, style: Style) -> None:
+    """Export the audit trail: who sent what, what was done with it, what was sent where; oldest first."""
+    from spinepacs.audit.listing import lines
+    from spinepacs.audit.syslog import messages_for
+    from spinepacs.store.ledger import Ledger
+
+    settings = load(config)
+    times = {name: at.replace(tzinfo=UTC) for name, at in (("since", since), ("until", until)) if at}
+    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+        for line in lines(ledger, style, messages_for(settings), **times):
+            click.echo(line)
 
 
 @main.command()
