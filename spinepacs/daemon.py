@@ -23,12 +23,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spinepacs import logs
+from spinepacs import __version__, logs
 from spinepacs.dispatch import Dispatcher
 from spinepacs.errors import Permanent, Transient
 from spinepacs.health import Check, Figures, HealthServer, Traffic
@@ -68,6 +68,7 @@ def serve(settings: Settings) -> int:
         If another daemon works on the same spool, or a port of ours is taken, or the database does not fit.
     """
     logs.configure(settings.log.level, settings.log.format)
+    os.umask(0o077)
     stop = threading.Event()
     with _signals(stop), ExitStack() as stack:
         spool = Spool(settings.storage.spool)
@@ -112,6 +113,9 @@ class Daemon:
         """Run everything until ``stop`` is set, then stop everything in order."""
         health = self._health()
         self._warn_of_strays()
+        _when_it_answers(
+            lambda: self._ledger.add_event("started", detail=f"spinepacs {__version__}"), stop
+        )
         returned = _when_it_answers(self._ledger.return_orphans, stop)
         _log.info("started; %d studies were in work when the last daemon ended", returned or 0)
         if health:
@@ -125,6 +129,8 @@ class Daemon:
             self._door.close()
         if health:
             health.stop()
+        with suppress(Transient):
+            self._ledger.add_event("stopped")
         _log.info("stopped")
 
     def _warn_of_strays(self) -> None:
@@ -197,6 +203,8 @@ def _parts(settings: Settings, door: socket.socket | None, book: VisitorsBook) -
         parts.append(Part("watcher", watch, settings))
     if settings.destinations:
         parts.append(Part("delivery", send, settings))
+    if settings.audit.syslog:
+        parts.append(Part("audit", report, settings))
     return parts
 
 
@@ -244,6 +252,15 @@ def send(channel: Connection, settings: Settings) -> None:
         channel.send_bytes(b"ready")
         stop, poll_s = stop_event(channel), settings.work.poll_s
         deliver(settings.destinations, settings.listener.ae_title, spool, ledger, stop=stop, poll_s=poll_s)
+
+
+def report(channel: Connection, settings: Settings) -> None:
+    """Be the process that sends the audit trail to a syslog server."""
+    from spinepacs.audit.syslog import export
+
+    with _stores(settings, 0) as (_, ledger):
+        channel.send_bytes(b"ready")
+        export(settings, ledger, stop_event(channel), settings.work.poll_s)
 
 
 def read(channel: Connection, settings: Settings) -> None:
