@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
@@ -12,12 +14,29 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from spinepacs import logs
 
+READY = b"ready"
+"""What a part says when it works."""
+
+BEAT_S = 2.0
+"""How often a part says that it still lives (s)."""
+
+SILENCE_S = 60.0
+"""A part that has said nothing for so long (s) hangs, and is killed and started again: thirty beats, since a machine
+that swaps is slow and not dead."""
+
+_BEAT = b"beat"
+_LONGEST_WORD = 64
+_START_LIMIT_S = 300.0
+_LONGEST_LOOK_S = 1.0
 _FAREWELL_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
+_PR_SET_PDEATHSIG = 1
+_DIES_FIRST = "500"
 _log = logging.getLogger(__name__)
 
 
@@ -66,12 +85,17 @@ class Child:
         """None while it runs; negative: killed by that signal."""
         return self._process.exitcode
 
-    def has_spoken(self) -> bool:
-        """Whether it has sent anything, or ended; never waits."""
-        try:
-            return self.channel.poll()
-        except OSError:
-            return False
+    def words(self) -> list[bytes]:
+        """What it has said since the last call; never waits."""
+        said = []
+        with suppress(EOFError, OSError):
+            while self.channel.poll():
+                said.append(self.channel.recv_bytes(_LONGEST_WORD))
+        return said
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
 
     def ask_to_stop(self) -> None:
         """Close the pipe: the child sees its end and stops when it can."""
@@ -89,22 +113,27 @@ class Child:
 
 
 class Part:
-    """One supervised child process: started, and started again when it dies, less and less often.
+    """One supervised child process: started, and started again when it dies or hangs, less and less often.
 
     Parameters
     ----------
     name, target, arguments
-        As for :class:`Child`. Whatever the child sends first means that it is ready.
+        As for :class:`Child`; it has to say :data:`READY` and then to beat (:func:`stop_event` does).
+    silence_s
+        After so long without a word it is taken to hang (s).
     """
 
-    def __init__(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
+    def __init__(
+        self, name: str, target: Callable[..., None], *arguments: Any, silence_s: float = SILENCE_S
+    ) -> None:
         self.name = name
         self.restarts = -1
         self._target = target
         self._arguments = arguments
+        self._silence_s = silence_s
         self._child: Child | None = None
         self._is_ready = False
-        self._started_s = self._due_s = 0.0
+        self._started_s = self._due_s = self._looked_s = self._silent_s = 0.0
         self._pause_s = _FIRST_PAUSE_S
 
     @property
@@ -117,26 +146,48 @@ class Part:
         return "" if self.is_alive and self._is_ready else f"the {self.name} process is not up"
 
     def keep_alive(self) -> None:
-        """Look after it once: never waits."""
+        """Look after it once: never waits, never raises."""
         now_s = time.monotonic()
         if self._child is None:
             if now_s >= self._due_s:
-                self._child = Child(self.name, self._target, *self._arguments)
-                self._started_s = now_s
-                self.restarts += 1
+                self._start(now_s)
         elif not self._child.is_alive:
             self._bury(self._child, now_s)
-        elif not self._is_ready:
-            self._is_ready = self._child.has_spoken()
-            if self._is_ready:
-                _log.info("%s is ready, pid %d", self.name, self._child.pid)
+        else:
+            self._listen(self._child, now_s)
+
+    def _start(self, now_s: float) -> None:
+        self._started_s = self._looked_s = now_s
+        self._silent_s = 0.0
+        self.restarts += 1
+        try:
+            self._child = Child(self.name, self._target, *self._arguments)
+        except OSError as error:  # no memory or process left: that may pass
+            self._put_off(now_s)
+            _log.error("%s cannot be started: %s", self.name, error.strerror)
+
+    def _listen(self, child: Child, now_s: float) -> None:
+        words = child.words()
+        # A gap between two of our own looks is no silence of the child's: everything may have been suspended.
+        passed_s = min(now_s - self._looked_s, _LONGEST_LOOK_S)
+        self._silent_s = 0.0 if words else self._silent_s + passed_s
+        self._looked_s = now_s
+        if READY in words:
+            self._is_ready = True
+            _log.info("%s is ready, pid %d", self.name, child.pid)
+        if self._silent_s > (self._silence_s if self._is_ready else _START_LIMIT_S):
+            _log.error("%s hangs: silent for %g s, killed", self.name, self._silent_s)
+            child.kill()
+
+    def _put_off(self, now_s: float) -> None:
+        self._due_s = now_s + self._pause_s
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
     def _bury(self, child: Child, now_s: float) -> None:
         if now_s - self._started_s > _HEALTHY_S:
             self._pause_s = _FIRST_PAUSE_S
-        self._due_s = now_s + self._pause_s
         _log.error("%s died, exit code %s; again in %g s", self.name, child.exit_code, self._pause_s)
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        self._put_off(now_s)
         child.end()
         self._child, self._is_ready = None, False
 
@@ -155,6 +206,7 @@ class Part:
 def _run(target: Callable[..., None], channel: Connection, *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _ask_kernel_to_kill_with_parent()
     threading.Thread(target=_die_with_parent, name="parent-watch", daemon=True).start()
     logs.configure("INFO", "text")
     try:
@@ -173,14 +225,37 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def stop_event(channel: Connection) -> threading.Event:
-    """Give a child the event that is set when its parent closes the pipe."""
+def _ask_kernel_to_kill_with_parent() -> None:
+    """On Linux (prctl(2)): a decoder that never lets go of the interpreter lets no thread of ours run either."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def limit_memory(limit_mb: int) -> None:
+    """Let this process allocate no more than ``limit_mb`` (MB), and be the first to go when the machine has no more.
+
+    Beyond the limit an allocation fails (MemoryError) instead of driving the machine out of memory. Counted is private
+    memory that can be written (RLIMIT_DATA, getrlimit(2)): neither libraries nor files that are mapped.
+    """
+    _, allowed = resource.getrlimit(resource.RLIMIT_DATA)
+    limit_bytes = limit_mb * 1_000_000
+    if allowed != resource.RLIM_INFINITY:
+        limit_bytes = min(limit_bytes, allowed)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+    with suppress(OSError):  # only Linux has it
+        Path("/proc/self/oom_score_adj").write_text(_DIES_FIRST)
+
+
+def stop_event(channel: Connection, beat_s: float = BEAT_S) -> threading.Event:
+    """Give a child the event that is set when its parent closes the pipe, and let it say until then that it lives."""
     event = threading.Event()
 
-    def wait() -> None:
+    def beat() -> None:
         with suppress(EOFError, OSError):
-            channel.recv()
+            while not channel.poll(beat_s):
+                channel.send_bytes(_BEAT)
+            channel.recv_bytes()
         event.set()
 
-    threading.Thread(target=wait, name="stop-watch", daemon=True).start()
+    threading.Thread(target=beat, name="stop-watch", daemon=True).start()
     return event
