@@ -59,17 +59,22 @@ REASONS: dict[Reason, str] = {
 NOTES: dict[str, str] = {
     "LEVEL_AMBIGUOUS": "levels may be shifted by one",
     "LEVELS_SHIFTED": "most levels differ from the network's own",
+    "VERTEBRAE_MISSING": "vertebrae between those named were not found",
+    "DETECTIONS_DROPPED": "something was found that fits nowhere in the chain",
     "HEAD_AT_THE_BOTTOM": "the film stands on its head",
     "VIEW_FROM_PICTURE": "view told from the picture, not from the header",
     "VIEW_MISMATCH": "header and picture speak of different views",
     "VIEW_UNKNOWN": "view not known",
     "VIEW_OBLIQUE": "oblique view",
+    "WHOLE_CERVICAL": "the whole cervical spine is shown",
+    "WHOLE_THORACIC": "the whole thoracic spine is shown",
+    "WHOLE_LUMBAR": "the whole lumbar spine is shown",
     "CUT_AT_BORDER": "a vertebra is cut by the border of the film",
     "TILTED": "the spine as a whole leans",
     "LOW_CONTRAST": "bone hardly stands out from soft tissue",
     "METAL": "metal over a vertebra",
-    "WINDOW_MISSING": "no window in the header: shown by the pixels' own range",
-    "WINDOW_ABSURD": "the header's window shows nothing: shown by the pixels' own range",
+    "WINDOW_MISSING": "no window in the header, so the pixels' own range",
+    "WINDOW_ABSURD": "the header's window shows nothing, so the pixels' own range",
     "FOR_PROCESSING": "a film for processing, not for presentation",
     "POLARITY_INCONSISTENT": "the header contradicts itself on what is bright",
     "MODALITY_LUT_DAMAGED": "the modality lookup table is damaged and was not used",
@@ -85,10 +90,14 @@ _FIELDS = {
 }
 
 
+def note_words(code: str) -> str:
+    """Words for one note; a code that nobody has described is shown as it is, in lower case."""
+    return NOTES.get(code, code.replace("_", " ").lower())
+
+
 def notes_of(codes: Iterable[str]) -> list[str]:
-    """Words for the notes of a film, each once; a code that nobody has described is shown as it is, in lower case."""
-    said = (code for code in dict.fromkeys(codes) if code not in _UNSAID and code not in _FIELDS)
-    return [NOTES.get(code, code.replace("_", " ").lower()) for code in said]
+    """Words for the notes of a film that a reader should mind, each once."""
+    return [note_words(code) for code in dict.fromkeys(codes) if code not in _UNSAID and code not in _FIELDS]
 
 
 def whole_regions(codes: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
@@ -12,10 +13,13 @@ from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
 import spinepacs
 from spinepacs.dicom import codes, identity
 from spinepacs.dicom import report_content as sr
+from spinepacs.dicom import sign_codes as by_sign
 from spinepacs.dicom.parse import quiet
 from spinepacs.dicom.report_groups import Groups, conclusion_item
 from spinepacs.findings import EncodedObject, ObjectKind, Reading
 from spinepacs.settings import OutputSettings
+from spinepacs.signs import Reason
+from spinepacs.words import SIGNS
 
 DCM = standard.DCM
 _QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
@@ -87,8 +91,10 @@ def _tree(header: Dataset, reading: Reading, segmentation: EncodedObject | None)
     measured = [*groups.discs(), *groups.spans(), *groups.vertebrae()]
     yield sr.container(sr.CONTAINS, DCM.ImagingMeasurements, measured)
     conclusions = map(conclusion_item, reading.conclusions)
+    notes = (sr.code(sr.CONTAINS, by_sign.NOTE, by_sign.note_code(n)) for n in dict.fromkeys(reading.notes))
     remarks = (sr.text(sr.CONTAINS, DCM.Comment, remark) for remark in _remarks(reading))
-    yield sr.container(sr.CONTAINS, _QUALITATIVE_EVALUATIONS, [*conclusions, *remarks])
+    evaluated = [*conclusions, *groups.elsewhere(), *notes, *remarks]
+    yield sr.container(sr.CONTAINS, _QUALITATIVE_EVALUATIONS, evaluated)
 
 
 def _observer(header: Dataset, reading: Reading) -> Iterator[sr.Item]:
@@ -126,8 +132,10 @@ def _remarks(reading: Reading) -> Iterator[str]:
     missing = reading.spine.missing if reading.spine else ()
     if missing:
         yield f"Not found between the levels reported: {', '.join(level.name for level in missing)}."
-    if reading.notes:
-        yield f"Quality notes: {', '.join(reading.notes)}."
+    left_out = Counter(f.sign for f in reading.findings if f.reason is Reason.NOT_VALIDATED)
+    if left_out:
+        signs = ", ".join(f"{SIGNS[sign]} at {count} discs" for sign, count in left_out.items())
+        yield f"Not graded where this policy has no tested rule: {signs}."
 
 
 def _evidence(header: Dataset, segmentation: EncodedObject | None) -> Dataset:

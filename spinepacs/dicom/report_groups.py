@@ -19,7 +19,7 @@ from spinepacs.dicom import report_content as sr
 from spinepacs.dicom import sign_codes as by_sign
 from spinepacs.findings import EncodedObject, Reading, Vertebra
 from spinepacs.measures import Measure, Place, Quantity, Unit
-from spinepacs.signs import Conclusion, Finding
+from spinepacs.signs import Conclusion, Finding, Reason, Sign
 
 DCM, SCT = standard.DCM, standard.SCT
 _METHOD, _SITE, _WHERE = SCT.MeasurementMethod, SCT.FindingSite, SCT.TopographicalModifier
@@ -79,6 +79,14 @@ class Groups:
                 name = f"Cobb {measure.place.name}" if cobb else measure.place.name
                 head = self._head(name, codes.SPINE, ends)
                 yield _group("1501", head, [self._angle(measure)], _curve(measure))
+
+    def elsewhere(self) -> Iterator[sr.Item]:
+        """Grades of discs of which nothing could be measured: a group without a line is more than OHIF can open."""
+        for place in sorted(place for place in self._findings if isinstance(place, DiscLevel)):
+            if place not in self._measures:
+                for finding in self._findings[place]:
+                    if finding.reason is not Reason.NOT_VALIDATED:
+                        yield grade_item(sr.CONTAINS, finding, [sr.code(sr.MODIFIER, _SITE, site_of(place))])
 
     def _head(self, name: str, finding: Code, sites: Iterable[Code]) -> Iterator[sr.Item]:
         """Rows that all groups begin with: tracking, finding, algorithm (TID 4019), site."""
@@ -143,7 +151,8 @@ class Groups:
 
     def _grades(self, place: Place) -> Iterator[sr.Item]:
         for finding in self._findings.get(place, ()):
-            yield grade_item(sr.CONTAINS, finding)
+            if finding.reason is not Reason.NOT_VALIDATED:
+                yield grade_item(sr.CONTAINS, finding)
 
     def _draw(self, relation: str, concept: Code | None, points: NDArray[np.float64]) -> sr.Item:
         """Draw a polyline; what lies beyond the border of the image is moved to it."""
@@ -154,11 +163,14 @@ class Groups:
         return sr.image(relation, concept, self._header.SOPClassUID, self._header.SOPInstanceUID)
 
 
-def grade_item(relation: str, finding: Finding) -> sr.Item:
-    """Encode a grade, or that it is withheld; with the computed one and the reason where the two differ."""
+def grade_item(relation: str, finding: Finding, site: Iterable[sr.Item] = ()) -> sr.Item:
+    """Encode a grade, or that it is withheld; with the computed one and the reason where the two differ.
+
+    ``site`` says where, for a grade that stands in no group.
+    """
     published, computed = finding.published_grade, finding.computed_grade
-    value = by_sign.WITHHELD if published is None else by_sign.grade_code(finding.sign, published)
-    about = [_method(by_sign.SCHEMES[finding.scheme])]
+    value = _published(finding)
+    about = [*site, _method(by_sign.SCHEMES[finding.scheme])]
     if finding.side:
         about.append(sr.code(sr.MODIFIER, _WHERE, by_sign.SIDES[finding.side]))
     if finding.form:
@@ -180,6 +192,9 @@ def conclusion_item(conclusion: Conclusion) -> sr.Item:
     ]
     if conclusion.reason:
         about.append(sr.code(sr.MODIFIER, by_sign.REASON, by_sign.reason_code(conclusion.reason)))
+    if conclusion.published_degree is not None:
+        degree = by_sign.grade_code(Sign.DISC_DEGENERATION, conclusion.published_degree)
+        about.append(sr.code(sr.MODIFIER, by_sign.SIGNS[Sign.DISC_DEGENERATION], degree))
     if conclusion.for_age:
         about.append(sr.code(sr.MODIFIER, by_sign.FOR_AGE, by_sign.FOR_AGES[conclusion.for_age]))
     about.append(sr.text(sr.PROPERTY, DCM.Comment, conclusion.sentence))
@@ -203,9 +218,9 @@ def site_of(place: Place) -> Code:
 
 
 def _published(finding: Finding) -> Code:
-    if finding.published_grade is None:
-        return by_sign.WITHHELD
-    return by_sign.grade_code(finding.sign, finding.published_grade)
+    if finding.published_grade is not None:
+        return by_sign.grade_code(finding.sign, finding.published_grade)
+    return by_sign.NOT_GRADED if finding.computed_grade is None else by_sign.WITHHELD
 
 
 def _compared(finding: Finding) -> Iterator[sr.Item]:

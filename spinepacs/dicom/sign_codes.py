@@ -18,7 +18,7 @@ from spinepacs.signs import (
     Sign,
     Statement,
 )
-from spinepacs.words import REASONS
+from spinepacs.words import REASONS, note_words
 
 SIGNS: dict[Sign, Code] = {
     Sign.DISC_HEIGHT_LOSS: private("DISC_NARROWING", "Disc space narrowing"),
@@ -31,6 +31,8 @@ SIGNS: dict[Sign, Code] = {
 """SNOMED CT has disorders for some of them; a sign graded by software is none, so they are private."""
 
 WITHHELD = private("WITHHELD", "Withheld")
+NOT_GRADED = private("NOT_GRADED", "Not graded")
+"""Withheld: there is a grade that is not published; not graded: there is none."""
 COMPUTED = private("COMPUTED_GRADE", "Computed grade, not published")
 REASON = private("REASON", "Reason")
 GRADED = private("GRADED_VALUE", "Value that was graded")
@@ -95,6 +97,25 @@ _REASON_VALUES = {
     Reason.LEVEL_AMBIGUOUS: "AMBIGUOUS_LEVEL",
 }
 """Values of codes have at most 16 characters (VR SH)."""
+
+
+NOTE = private("FILM_NOTE", "Note on the film")
+_NOTE_VALUES = {
+    "VERTEBRAE_MISSING": "LEVELS_MISSING",
+    "DETECTIONS_DROPPED": "DETECTION_LEFT",
+    "HEAD_AT_THE_BOTTOM": "UPSIDE_DOWN",
+    "VIEW_FROM_PICTURE": "VIEW_BY_PICTURE",
+    "POLARITY_INCONSISTENT": "POLARITY_UNCLEAR",
+    "MODALITY_LUT_DAMAGED": "LUT_DAMAGED",
+    "RESCALE_SLOPE_ZERO": "SLOPE_ZERO",
+}
+"""The same, for notes."""
+
+
+def note_code(note: str) -> Code:
+    """Return the code of a note on the film's quality."""
+    words = note_words(note)
+    return private(_NOTE_VALUES.get(note, note[:16]), f"{words[0].upper()}{words[1:]}"[:64])
 
 
 def reason_code(reason: Reason) -> Code:

@@ -13,18 +13,19 @@ import pydicom
 import pytest
 from pydicom.sr.codedict import codes as standard
 
+from spinepacs import words
 from spinepacs.anatomy import DiscLevel, Level, Span
 from spinepacs.dicom import codes
 from spinepacs.dicom.measure_codes import MEASURES
 from spinepacs.dicom.report import encode_report
 from spinepacs.dicom.report_groups import site_of
 from spinepacs.dicom.segmentation import encode_segmentation
-from spinepacs.dicom.sign_codes import SCHEMES, SIDES, SIGNS, STATEMENTS, grade_code, reason_code
+from spinepacs.dicom.sign_codes import SCHEMES, SIDES, SIGNS, STATEMENTS, grade_code, note_code, reason_code
 from spinepacs.findings import EncodedObject, Reading
 from spinepacs.geometry import Outline, Spacing
-from spinepacs.measures import Measure, Place, Quantity
+from spinepacs.measures import Measure, Place, Quantity, Unit
 from spinepacs.settings import OutputSettings
-from spinepacs.signs import GRADE_NAMES, Reason, Sign
+from spinepacs.signs import GRADE_NAMES, Deformity, Finding, ForAge, Reason, Scheme, Side, Sign
 from spinepacs.study import View
 from tests.dicom import readings
 from tests.dicom.tools import dciodvfy_complaints
@@ -289,6 +290,93 @@ def test_conclusions_are_coded_and_carry_their_sentence_and_support() -> None:
     assert sentence == reading.conclusions[0].sentence
     support = [c for c in coded[0].ContentSequence if c.RelationshipType == "INFERRED FROM"]
     assert len(support) == len(reading.conclusions[0].support) > 0
+
+
+def worn() -> Reading:
+    """A reading with every sign, every reason, a disc without any measure, and every note."""
+    reading = readings.reading(readings.header())
+    disc, level = DiscLevel.below(Level.C4), Level.C5
+    every = [
+        Finding(sign, disc, Scheme.WALRAEVENS, 0.2, Unit.RATIO, 2, None, reason, grade_range=(1, 3))
+        for sign, reason in zip(Sign, Reason, strict=False)
+    ]
+    every += [
+        Finding(Sign.OSTEOPHYTES, level, Scheme.WALRAEVENS, 0.1, Unit.RATIO, 1, 1, side=side) for side in Side
+    ]
+    every += [
+        Finding(Sign.VERTEBRAL_DEFORMITY, level, Scheme.GENANT, 0.3, Unit.RATIO, 2, 2, form=form)
+        for form in Deformity
+    ]
+    far = DiscLevel.below(Level.T11)
+    every.append(
+        Finding(
+            Sign.DISC_HEIGHT_LOSS, far, Scheme.SPINEPACS, None, Unit.RATIO, None, None, Reason.NOT_MEASURABLE
+        )
+    )
+    every += [
+        Finding(
+            Sign.OSTEOPHYTES, place, Scheme.WALRAEVENS, None, Unit.RATIO, None, None, Reason.NOT_VALIDATED
+        )
+        for place in (disc, far)
+    ]
+    said = replace(reading.conclusions[0], for_age=ForAge.MORE)
+    return replace(reading, findings=tuple(every), notes=(*words.NOTES, "SOMETHING_NEW"), conclusions=(said,))
+
+
+def evaluated(encoded: EncodedObject) -> list[Any]:
+    """What stands under Qualitative Evaluations."""
+    root = pydicom.dcmread(BytesIO(encoded.part10))
+    (container,) = (i for i in root.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "C0034375")
+    return list(container.ContentSequence)
+
+
+def test_every_note_is_coded_with_its_words() -> None:
+    reading = worn()
+    coded = [i.ConceptCodeSequence[0] for i in evaluated(encode(reading)[2]) if named(i) == "FILM_NOTE"]
+    assert len(coded) == len({code.CodeValue for code in coded}) == len(reading.notes)
+    assert {code.CodingSchemeDesignator for code in coded} == {"99SPINEPACS"}
+    meanings = {code.CodeMeaning for code in coded}
+    assert {"Metal over a vertebra", "Something new", "Oblique view"} <= meanings
+
+
+def test_a_grade_of_a_disc_without_measures_stands_among_the_evaluations() -> None:
+    encoded = encode(worn())[2]
+    (found,) = (i for i in evaluated(encoded) if named(i) == "DISC_NARROWING")
+    assert found.ConceptCodeSequence[0].CodeValue == "NOT_GRADED"
+    assert modifiers(found)["Reason"] == "Not measurable"
+    assert "T11" in modifiers(found)["Finding Site"]
+    groups = read_back(encoded).content.get_image_measurement_groups()
+    assert "T11/T12" not in [group.tracking_identifier for group in groups]
+
+
+def test_what_the_policy_never_grades_is_said_once() -> None:
+    encoded = encode(worn())[2]
+    assert b"Not graded where this policy has no tested rule: osteophytes at 2 discs." in encoded.part10
+    assert b"Not graded in this region" not in encoded.part10
+
+
+def test_a_conclusion_has_its_degree_and_what_is_usual_at_the_age() -> None:
+    (conclusion,) = (i for i in evaluated(encode(worn())[2]) if named(i) == "121077")
+    said = modifiers(conclusion)
+    assert said["Overall degree of disc degeneration"] == "Grade 2: moderate"
+    assert said["Compared with what is usual at this age"] == "More than usual at this age"
+
+
+@pytest.mark.peer
+def test_dciodvfy_has_nothing_to_say_of_a_worn_spine(tmp_path: Path) -> None:
+    path = tmp_path / "report.dcm"
+    path.write_bytes(encode(worn())[2].part10)
+    assert dciodvfy_complaints(path) == []
+
+
+def named(item: Any) -> str:
+    return str(item.ConceptNameCodeSequence[0].CodeValue)
+
+
+@pytest.mark.parametrize("note", [*words.NOTES, "A_NOTE_OF_TOMORROW_WITH_A_LONG_NAME"])
+def test_every_code_of_notes_fits_its_vr(note: str) -> None:
+    assert len(note_code(note).value) <= 16
+    assert len(words.note_words(note)) <= 64
 
 
 @pytest.mark.parametrize("reason", Reason)
