@@ -80,8 +80,7 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
     """
     try:
         with path.open("rb") as file, quiet() as caught:
-            dataset = _read(file, with_pixels)
-            cut_off = _ends_inside_its_last_element(dataset)
+            dataset, cut_off = _read(file, with_pixels)
     except InvalidDicomError:
         raise BadInput(
             "NOT_DICOM", "no DICOM file (PS3.10): the prefix DICM is missing; send the original file"
@@ -95,8 +94,11 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
     return dataset
 
 
-def _read(file: BinaryIO, with_pixels: bool) -> Dataset:
-    """Let pydicom read under limits; its errors of any kind become BadInput, those of the disk stay OSError."""
+def _read(file: BinaryIO, with_pixels: bool) -> tuple[Dataset, bool]:
+    """Let pydicom read under limits, and tell whether the file is cut off.
+
+    Its errors of any kind become BadInput; those of the disk stay OSError.
+    """
     bounded = BoundedFile(file, MAXIMUM_META_BYTES)
     try:
         preamble = read_preamble(_as_file(bounded), force=False)
@@ -105,10 +107,12 @@ def _read(file: BinaryIO, with_pixels: bool) -> Dataset:
             bounded = BoundedFile(inflate(BoundedFile(file).read()))
             stop_when = None if with_pixels else _at_pixels
             body = read_dataset(_as_file(bounded), False, True, stop_when=stop_when)
-            return FileDataset(bounded, body, preamble, FileMetaDataset(meta), False, True)
-        file.seek(0)
-        bounded = BoundedFile(file)
-        return pydicom.dcmread(bounded, stop_before_pixels=not with_pixels)
+            dataset = FileDataset(bounded, body, preamble, FileMetaDataset(meta), False, True)
+        else:
+            file.seek(0)
+            bounded = BoundedFile(file)
+            dataset = pydicom.dcmread(bounded, stop_before_pixels=not with_pixels)
+        return dataset, _ends_inside_its_last_element(dataset)
     except (InvalidDicomError, BadInput, MemoryError):
         raise
     except RecursionError:

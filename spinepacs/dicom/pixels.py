@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid as uids
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
@@ -69,9 +70,9 @@ def decode(dataset: Dataset) -> NDArray[Any]:
         with quiet():
             # The windowing takes the stored bits itself: pydicom's correction costs a copy and knows no HighBit.
             stored = pixel_array(dataset, view_only=not syntax.is_encapsulated, correct_unused_bits=False)
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # every plugin has errors of its own
+    except BaseException as error:  # every plugin has errors of its own; a panic of pylibjpeg-rle is no Exception
         raise BadInput(
             "UNDECODABLE_PIXELS",
             f"PixelData cannot be decoded as {syntax.name} ({type(error).__name__}): {_REMEDY}",
@@ -96,14 +97,28 @@ def _check(dataset: Dataset, syntax: uids.UID) -> None:
         raise BadInput(
             "UNSUPPORTED_TRANSFER_SYNTAX", f"no decoder for TransferSyntaxUID {syntax.name}: {_REMEDY}"
         )
-    if syntax.is_encapsulated != dataset["PixelData"].is_undefined_length:
+    element = _pixel_data(dataset)
+    if syntax.is_encapsulated != element.is_undefined_length:
         raise BadInput(
             "WRONG_TRANSFER_SYNTAX", f"PixelData is not stored as TransferSyntaxUID says: {_REMEDY}"
         )
     if syntax.is_encapsulated:
-        _check_codestream(dataset, rows, columns)
+        _check_codestream(element.value, syntax, rows, columns)
     else:
-        _check_length(dataset, rows, columns)
+        _check_length(element.value, dataset, rows, columns)
+
+
+def _pixel_data(dataset: Dataset) -> DataElement:
+    try:
+        with quiet():
+            element = dataset["PixelData"]
+    except MemoryError:
+        raise
+    except Exception:  # pydicom raises whatever its converters raise on damaged bytes
+        element = None
+    if element is None or not isinstance(element.value, bytes):
+        raise BadInput("UNDECODABLE_PIXELS", f"PixelData does not hold pixels: {_REMEDY}")
+    return element
 
 
 def _check_bits(dataset: Dataset) -> None:
@@ -116,21 +131,21 @@ def _check_bits(dataset: Dataset) -> None:
         )
 
 
-def _check_length(dataset: Dataset, rows: int, columns: int) -> None:
+def _check_length(pixels: bytes, dataset: Dataset, rows: int, columns: int) -> None:
     expected = rows * columns * int(number(dataset, "BitsAllocated", 0)) // 8
-    if len(dataset.PixelData) < expected:
+    if len(pixels) < expected:
         raise BadInput(
             "PIXEL_DATA_LENGTH",
-            f"PixelData has {len(dataset.PixelData)} bytes where Rows × Columns × BitsAllocated asks for {expected}: "
+            f"PixelData has {len(pixels)} bytes where Rows × Columns × BitsAllocated asks for {expected}: "
             "send the image again",
         )
 
 
-def _check_codestream(dataset: Dataset, rows: int, columns: int) -> None:
+def _check_codestream(pixels: bytes, syntax: uids.UID, rows: int, columns: int) -> None:
     """Compare the size in the compressed stream before a decoder allocates what a hostile stream asks for."""
     try:
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        stated = None if dataset.file_meta.TransferSyntaxUID == uids.RLELossless else size_of(frame)
+        frame = get_frame(pixels, 0, number_of_frames=1)
+        stated = None if syntax == uids.RLELossless else size_of(frame)
     except Exception:  # a broken fragment structure has many faces
         raise BadInput(
             "UNDECODABLE_PIXELS",

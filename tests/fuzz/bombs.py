@@ -242,6 +242,21 @@ def run_lengths(path: Path) -> None:
     encapsulated(path, uids.RLELossless, frame, Rows=10_000, Columns=10_000)
 
 
+@bomb("UNDECODABLE_PIXELS")
+def run_lengths_beyond_the_image(path: Path) -> None:
+    """pylibjpeg-rle panics, which is no Exception to Python."""
+    segment = b"\x81\0" * 2000
+    frame = struct.pack("<16L", 2, 64, 64 + len(segment), *[0] * 13) + segment * 2
+    encapsulated(path, uids.RLELossless, frame, Rows=80, Columns=96)
+
+
+@bomb("READ", "DAMAGED_DATASET", "UNDECODABLE_PIXELS")
+def an_unknown_vr_at_the_end(path: Path) -> None:
+    """pydicom converts it when it is only asked for."""
+    films.write(film(), path)
+    path.write_bytes(path.read_bytes() + element(0x7FE10010, b"??"))
+
+
 def _siz(columns: int, rows: int, tile: int, components: int = 1, bits: int = 15) -> bytes:
     siz = struct.pack(">HLLLLLLLLH", 0, columns, rows, 0, 0, tile, tile, 0, 0, components)
     siz += bytes((bits, 1, 1)) * components

@@ -41,8 +41,8 @@ class Reader:
     """A child that reads files with the whole pipeline and a made-up model; started again when it dies."""
 
     def __init__(self, folder: Path, limit_s: float = 30.0) -> None:
-        self._folder = folder
-        self._limit_s = limit_s
+        self.folder = folder
+        self.limit_s = limit_s
         self._child: subprocess.Popen[str] | None = None
         self.starts = 0
 
@@ -54,7 +54,7 @@ class Reader:
 
     def read(self, path: Path) -> Report:
         """Read one file; never raises whatever the file does to the child."""
-        child = self._child or self._start()
+        child = self.start()
         started = time.monotonic()
         answer = self._answer(child, path)
         seconds = time.monotonic() - started
@@ -63,20 +63,28 @@ class Reader:
         status = child.poll()
         self._end()
         if status is None:
-            return Report("HANG", f"no answer in {self._limit_s:g} s", seconds, 0.0)
-        return Report("CRASH", f"exit status {status}; see {self._folder / 'child.log'}", seconds, 0.0)
+            return Report("HANG", f"no answer in {self.limit_s:g} s", seconds, 0.0)
+        return Report("CRASH", f"exit status {status}; see {self.folder / 'child.log'}", seconds, 0.0)
 
-    def _start(self) -> subprocess.Popen[str]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "child.log").open("a") as log:
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, if one runs."""
+        return self._child.pid if self._child else None
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start the child, if none runs, and wait until it is ready."""
+        if self._child is not None:
+            return self._child
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "child.log").open("a") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "tests.fuzz.child", str(self._folder)],
+                [sys.executable, "-m", "tests.fuzz.child", str(self.folder)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         self._child = child
         self.starts += 1
         assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n", f"see {self._folder / 'child.log'}"
+        assert child.stdout.readline() == "ready\n", f"see {self.folder / 'child.log'}"
         return child
 
     def _answer(self, child: subprocess.Popen[str], path: Path) -> dict[str, Any] | None:
@@ -88,7 +96,7 @@ class Reader:
         except BrokenPipeError:
             child.wait(5)
             return None
-        readable, _, _ = select.select([child.stdout], [], [], self._limit_s)
+        readable, _, _ = select.select([child.stdout], [], [], self.limit_s)
         line = child.stdout.readline() if readable else ""
         if readable and not line:
             child.wait(5)
