@@ -131,7 +131,9 @@ def send(port: int, paths: list[Path]) -> list[int]:
     statuses = []
     for path in paths:
         ae = AE("MODALITY")
-        association = ae.associate("127.0.0.1", port, [build_context(_CLASS, ExplicitVRLittleEndian)])
+        association = ae.associate(
+            "127.0.0.1", port, [build_context(_CLASS, ExplicitVRLittleEndian)], ae_title="SPINEPACS"
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             status = association.send_c_store(path).get("Status", -1)
@@ -253,6 +255,7 @@ def test_serve_keeps_identities_where_they_belong(tmp_path: Path):
     with (
         peers.dcmtk_storescp(tmp_path, "--fork") as scp,
         naming_scp() as naming_port,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog,
         daemon(
             tmp_path,
             [
@@ -263,14 +266,15 @@ def test_serve_keeps_identities_where_they_belong(tmp_path: Path):
             output={"overlay_enabled": False},
             watch={"folder": str(watched)},
             log={"level": "DEBUG"},
+            audit={"syslog": f"udp://127.0.0.1:{bound(syslog)}"},
         ) as running,
     ):
         running.start()
         running.wait_ready()
         assert set(send(running.port, sent)) <= {0x0000, 0xC000}
         rubbish(running.port)
-        peers.wait_until(lambda: len(list(watched.glob("*/*"))) >= 5, 30, "the watched folder")
-        peers.wait_until(lambda: settled(running), 60, f"everything read; see {running.log}")
+        peers.wait_until(lambda: len(list(watched.glob("*/*"))) >= 5, 60, "the watched folder")
+        peers.wait_until(lambda: settled(running), 120, f"everything read; see {running.log}")
         said = requests(running.settings["health"]["port"])
         pids = [running.process.pid, *children(running.process.pid)]
         assert len(pids) > 4
@@ -285,8 +289,22 @@ def test_serve_keeps_identities_where_they_belong(tmp_path: Path):
         assert quiet_lines(log) == []
         assert quiet_lines(said) == []
         assert "spinepacs_received_total" in said
-        assert listed.returncode == 0
-        assert quiet_lines(listed.stdout + listed.stderr) == []
+        trail = cli("audit", "--config", str(running.config))
+        for told in (listed, trail):
+            assert told.returncode == 0
+            assert quiet_lines(told.stdout + told.stderr) == []
+        assert {
+            "started",
+            "received",
+            "refused",
+            "unreadable",
+            "read",
+            "made",
+            "sent",
+            "not-sent",
+            "stopped",
+        } <= {line.split(",")[2] for line in trail.stdout.splitlines()}
+        assert b"DICOM+RFC3881" in syslog.recv(65536)
         names = [str(path.relative_to(tmp_path)) for path in (tmp_path / "spool").rglob("*")]
         assert len(names) > 256 + len(sent)
         assert not [name for name in names if has_mark(name)]
@@ -320,6 +338,12 @@ def children(pid: int) -> list[int]:
     """Process ids of the children of a process."""
     listed = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in listed.read_text().split()]
+
+
+def bound(syslog: socket.socket) -> int:
+    syslog.bind(("127.0.0.1", 0))
+    syslog.settimeout(5)
+    return int(syslog.getsockname()[1])
 
 
 def core_limit(pid: int) -> tuple[str, ...]:
