@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +63,28 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB; only root may mount one."""
-    folder = tmp_path / "disk"
+    """A file system of 1 MB."""
+    with _disk(tmp_path / "disk", "1m") as folder:
+        yield folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MB."""
+    with _disk(tmp_path / "disk", "48m") as folder:
+        yield folder
+
+
+@contextmanager
+def _disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own; only root may mount one: others skip, CI does not."""
     folder.mkdir()
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False
     )
     if mount.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {mount.stderr.decode().strip()}")
+        reason = f"cannot mount a tmpfs: {mount.stderr.decode().strip()}"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     yield folder
     subprocess.run(["umount", folder], check=True)
 
