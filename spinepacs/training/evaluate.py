@@ -10,7 +10,7 @@ import argparse
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +20,9 @@ import cv2
 from rich.console import Console
 from rich.progress import track
 
+from spinepacs.analysis.policy import Policy
 from spinepacs.analysis.segment import Precision, Segmenter
+from spinepacs.settings import shipped
 from spinepacs.study import View
 from spinepacs.training.dataset import Film, read_lateral_corners, read_yolo_seg
 from spinepacs.training.evaluate_figures import set_figures
@@ -31,7 +33,8 @@ from spinepacs.training.evaluate_film import (
     outline_iou,
 )
 from spinepacs.training.evaluate_pictures import draw_figures, write_overlays
-from spinepacs.training.evaluate_report import print_table, worst_first, write_report
+from spinepacs.training.evaluate_report import print_table, show, worst_first, write_report
+from spinepacs.training.evaluate_tables import tables, write_agreement
 from spinepacs.training.metrics import FilmResult, summary
 from spinepacs.training.metrics_reading import FilmReading
 
@@ -58,6 +61,8 @@ class Conditions:
         In the place of the model's own threshold; None: that.
     workers
         Processes that read films, each with one thread.
+    policy
+        By which signs are graded.
     """
 
     model: Path
@@ -67,6 +72,7 @@ class Conditions:
     whole_film_only: bool = False
     min_score: float | None = None
     workers: int = 1
+    policy: Path = field(default_factory=lambda: shipped("config", "grading.toml"))
 
     def open(self, threads: int = 1) -> RememberingSegmenter:
         """The model, with its manifest as the conditions ask for it."""
@@ -81,7 +87,7 @@ class Conditions:
 
     def described(self) -> dict[str, Any]:
         """Model and conditions for the head of the report."""
-        manifest = self.open().manifest
+        manifest, policy = self.open().manifest, Policy.load(self.policy)
         return {
             "model": {
                 "path": str(self.model),
@@ -97,6 +103,7 @@ class Conditions:
                 "view": "header" if self.view is None else self.view.lower(),
                 "inverted": self.inverted,
             },
+            "policy": {"name": policy.name, "version": policy.version},
         }
 
 
@@ -104,27 +111,39 @@ def read_films(conditions: Conditions, films: Sequence[Film]) -> Iterator[FilmRe
     """Evaluate films in several processes; the results come in the order of the films."""
     workers = min(conditions.workers, len(films))
     if workers <= 1:
-        segmenter = conditions.open(threads=2)
-        for film in films:
-            yield evaluate_film(segmenter, film, inverted=conditions.inverted, view=conditions.view)
+        read = _Reader(conditions, threads=2)
+        yield from map(read, films)
         return
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, context, _open_in_worker, (conditions,)) as pool:
         yield from pool.map(_read_in_worker, films)
 
 
-_worker: tuple[Conditions, RememberingSegmenter]
+class _Reader:
+    """Reads films under the given conditions, the model opened once."""
+
+    def __init__(self, conditions: Conditions, threads: int) -> None:
+        self._conditions, self._segmenter = conditions, conditions.open(threads)
+        self._policy = Policy.load(conditions.policy)
+
+    def __call__(self, film: Film) -> FilmResult:
+        given = self._conditions
+        return evaluate_film(
+            self._segmenter, film, inverted=given.inverted, view=given.view, policy=self._policy
+        )
+
+
+_worker: _Reader
 
 
 def _open_in_worker(conditions: Conditions) -> None:
     global _worker  # noqa: PLW0603  (a process pool has no other place for what its tasks share)
     cv2.setNumThreads(1)
-    _worker = (conditions, conditions.open())
+    _worker = _Reader(conditions, threads=1)
 
 
 def _read_in_worker(film: Film) -> FilmResult:
-    conditions, segmenter = _worker
-    return evaluate_film(segmenter, film, inverted=conditions.inverted, view=conditions.view)
+    return _worker(film)
 
 
 def evaluate(
@@ -172,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="which of the model's weights are run",
     )
+    add("--policy", type=Path, default=shipped("config", "grading.toml"), help="by which signs are graded")
     add("--inverted", action="store_true", help="show every film with black bone")
     add("--whole-film-only", action="store_true", help="without the closer look in windows")
     add("--worst", type=int, default=8, help="overlays of so many worst films of each set")
@@ -190,15 +210,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         whole_film_only=given.whole_film_only,
         min_score=given.min_score,
         workers=given.workers,
+        policy=given.policy,
     )
     sets = film_sets(given.ap, given.lateral, given.synthetic)
     sets = {name: _spread(films, given.limit) for name, films in sets.items() if films}
     results = {name: _read_with_bar(conditions, name, films) for name, films in sets.items()}
     figures = {name: set_figures(part) for name, part in results.items()}
     print_table(figures)
+    show(table for name, told in figures.items() for table in tables(name, told))
     if given.out:
         readings = {name: [one.reading for one in part if one.reading] for name, part in results.items()}
         write_report(given.out, conditions.described(), readings, figures)
+        write_agreement(given.out, readings)
         _write_pictures(given.out, conditions, sets, readings, figures, given.worst)
     return 0
 

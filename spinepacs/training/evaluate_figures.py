@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.anatomy import Level, Region
+from spinepacs.training.evaluate_agreement import agreement_figures
 from spinepacs.training.metrics import (
     IOU_STEPS,
     KINDS,
@@ -38,7 +39,7 @@ def set_figures(results: Sequence[FilmResult], resamples: int = RESAMPLES) -> di
         told["by_view"] = {
             view: _Part([one for one in results if one.view == view], resamples).figures() for view in views
         }
-    return told | everything.breakdown()
+    return told | everything.breakdown() | agreement_figures(everything.readings, everything.weights)
 
 
 class _Part:

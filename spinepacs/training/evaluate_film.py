@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.analysis.manifest import Manifest
+from spinepacs.analysis.policy import Policy
 from spinepacs.analysis.segment import Precision, Segmenter
 from spinepacs.analysis.spine import find_spine
 from spinepacs.analysis.windows import join
@@ -19,7 +20,8 @@ from spinepacs.anatomy import Level
 from spinepacs.findings import Detection, Refusal, Spine
 from spinepacs.study import Radiograph, View
 from spinepacs.training.dataset import Film, read_grey
-from spinepacs.training.evaluate_reading import header_view, read_as_product
+from spinepacs.training.evaluate_compare import Rules, compare
+from spinepacs.training.evaluate_reading import by_body, header_view, read_as_product
 from spinepacs.training.evaluate_truth import film_truth
 from spinepacs.training.export import INPUT_SIDE_PX, ModelFacts, open_torch
 from spinepacs.training.metrics import FilmResult, box_iou
@@ -92,7 +94,12 @@ def open_segmenter(model: Path, threads: int = 2, precision: Precision = "auto")
 
 
 def evaluate_film(
-    segmenter: Segmenter, film: Film, *, inverted: bool = False, view: View | None = None
+    segmenter: Segmenter,
+    film: Film,
+    *,
+    inverted: bool = False,
+    view: View | None = None,
+    policy: Policy | None = None,
 ) -> FilmResult:
     """Read one film as the product does and compare with its labels.
 
@@ -102,6 +109,8 @@ def evaluate_film(
         Show the film with black bone.
     view
         What the header is to state; None: the film's own view.
+    policy
+        By which signs are graded; None: they are not, and neither is anything measured.
 
     Raises
     ------
@@ -126,6 +135,13 @@ def evaluate_film(
     scores = np.array([detection.score for detection in found], np.float64)
     # The product publishes what it found in a gap even below its threshold: that stands behind surer ones.
     order = np.argsort(-scores, kind="stable")
+    beside = film_truth(film)
+    reading = read_as_product(spine, sure, overlaps[: len(sure)], film, beside, seconds)
+    if policy:
+        bodies = by_body(spine, sure, overlaps[: len(sure)])
+        rules = Rules(policy, segmenter.manifest.localisation)
+        values, grades = compare(spine, display, film, beside, bodies, rules)
+        reading = replace(reading, values=values, grades=grades)
     return FilmResult(
         film.name,
         scores[order],
@@ -136,7 +152,7 @@ def evaluate_film(
         film.unlabelled,
         film.group,
         film.view,
-        read_as_product(spine, sure, overlaps[: len(sure)], film, film_truth(film), seconds),
+        reading,
     )
 
 

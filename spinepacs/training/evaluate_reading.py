@@ -46,8 +46,7 @@ def read_as_product(
     seconds
         That the detection took.
     """
-    named = _named(found, spine)
-    holders = match(overlaps, np.ones(overlaps.shape, bool), _SAME_BODY)
+    named, holders = _named(found, spine), _holders(overlaps)
     at = {int(column): row for row, column in enumerate(holders) if column >= 0}
     discs = _disc_errors(spine, named, at, truth)
     bodies = tuple(
@@ -76,6 +75,17 @@ def read_as_product(
         notes=said[1],
         seconds=seconds,
     )
+
+
+def by_body(spine: Spine | Refusal, found: Sequence[Detection], overlaps: Floats) -> dict[int, Vertebra]:
+    """By place in ``film.bodies``: the published vertebra that is that body; for the arguments see above."""
+    pairs = zip(_named(found, spine), _holders(overlaps).tolist(), strict=True)
+    return {place: vertebra for vertebra, place in pairs if vertebra and place >= 0}
+
+
+def _holders(overlaps: Floats) -> NDArray[np.int64]:
+    """The labelled body of each detection, -1 for none."""
+    return match(overlaps, np.ones(overlaps.shape, bool), _SAME_BODY)
 
 
 def _named(found: Sequence[Detection], spine: Spine | Refusal) -> list[Vertebra | None]:

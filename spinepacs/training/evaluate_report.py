@@ -43,7 +43,7 @@ _SHOWN = {
     "disc_height_mm_median": "disc height error, median, mm",
     "s1_plate_found": "S1's plate found",
 }
-_TABLE_WIDTH = 140
+_TABLE_WIDTH = 200
 """Of a terminal that does not tell its own."""
 
 
@@ -54,19 +54,27 @@ def print_table(figures: Mapping[str, Mapping[str, Any]]) -> None:
     for name, part in figures.items():
         table.add_column(f"{name}\n{part['films']} films, {part['groups']} groups", no_wrap=True)
     for key, words in _SHOWN.items():
-        cells = [_cell(part["figures"].get(key)) for part in figures.values()]
+        cells = [cell(part["figures"].get(key)) for part in figures.values()]
         if any(cells):
             table.add_row(words, *cells)
+    show([table])
+
+
+def show(tables: Iterable[Table]) -> None:
+    """Print tables; wide enough where the terminal does not tell its width."""
     console = Console()
-    Console(width=console.width if console.is_terminal else _TABLE_WIDTH).print(table)
+    wide = console if console.is_terminal else Console(width=_TABLE_WIDTH)
+    for table in tables:
+        wide.print(table)
 
 
-def _cell(told: Mapping[str, float | None] | None) -> str:
+def cell(told: Mapping[str, float | None] | None, digits: int = 3) -> str:
+    """A figure with half the width of its interval; empty where it is not known."""
     if not told or told["value"] is None:
         return ""
     if told["low"] is None or told["high"] is None:
-        return f"{told['value']:.3f}"
-    return f"{told['value']:.3f} ± {(told['high'] - told['low']) / 2:.3f}"
+        return f"{told['value']:.{digits}f}"
+    return f"{told['value']:.{digits}f} ± {(told['high'] - told['low']) / 2:.{digits}f}"
 
 
 def write_report(
@@ -84,8 +92,8 @@ def write_report(
     }
     text = json.dumps({**header, "sets": told}, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "figures.json").write_text(text + "\n", encoding="utf-8")
-    _write_csv(out / "films.csv", films)
-    _write_csv(
+    write_csv(out / "films.csv", films)
+    write_csv(
         out / "bodies.csv",
         (row for name, part in readings.items() for reading in part for row in body_rows(name, reading)),
     )
@@ -202,8 +210,11 @@ def _mean(values: Values) -> float | None:
     return _known(float(known.mean())) if len(known) else None
 
 
-def _write_csv(path: Path, rows: Iterable[Row]) -> None:
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as CSV under all names that any of them has; nothing where there are none."""
     kept = list(rows)
+    if not kept:
+        return
     names = list(dict.fromkeys(name for row in kept for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")

@@ -39,6 +39,8 @@ class FilmTruth:
         Size of a pixel in the patient's plane; None for real films.
     disc_mm
         By the bodies above and below it: mean height of a disc, mm.
+    anterior_left
+        On lateral films: whether the patient looks to the image's left; None where that is not known.
     """
 
     corners_px: Mapping[int, Points] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class FilmTruth:
     sacral_plate_px: Points | None = None
     mm_per_px: float | None = None
     disc_mm: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    anterior_left: bool | None = None
 
 
 def film_truth(film: Film) -> FilmTruth:
@@ -53,12 +56,17 @@ def film_truth(film: Film) -> FilmTruth:
 
     A film with neither (any YOLO-seg folder) has outlines only.
     """
-    record = film.path.parent.parent / "truth" / f"{film.path.stem}.json"
-    if record.is_file():
-        return _from_record(json.loads(record.read_text(encoding="utf-8")), film)
+    if record := truth_record(film):
+        return _from_record(record, film)
     if (film.path.parent / "corners.csv").is_file():
         return _from_quads(film)
     return FilmTruth()
+
+
+def truth_record(film: Film) -> Mapping[str, Any] | None:
+    """What the film generator wrote of a film (docs/synthetic-films.md); None for every other film."""
+    path = film.path.parent.parent / "truth" / f"{film.path.stem}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _from_quads(film: Film) -> FilmTruth:
@@ -72,7 +80,9 @@ def _from_quads(film: Film) -> FilmTruth:
     if rightwards < 0:  # lateral labels go from back to front, and this patient looks to the left
         quads = {place: quad[[1, 0, 3, 2]] for place, quad in quads.items()}
         plate = plate if plate is None else plate[::-1]
-    return FilmTruth(corners_px=quads, sacral_plate_px=plate)
+    # Labels of AP films go from left to right.
+    looks_left = rightwards < 0 if film.view == "lateral" else None
+    return FilmTruth(corners_px=quads, sacral_plate_px=plate, anterior_left=looks_left)
 
 
 @lru_cache(maxsize=4)
@@ -109,6 +119,7 @@ def _from_record(record: Mapping[str, Any], film: Film) -> FilmTruth:
             for row in place_of
             if row + 1 in place_of and rows[row]["level"] in heights
         },
+        anterior_left={"left": True, "right": False}.get(record.get("facing", "")),
     )
 
 

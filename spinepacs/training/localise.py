@@ -26,12 +26,13 @@ from spinepacs.analysis.spine import find_spine
 from spinepacs.analysis.uncertainty import MODES, Localisation
 from spinepacs.anatomy import Level, Region
 from spinepacs.findings import Spine, Vertebra
-from spinepacs.geometry import Endplate, PointPx
+from spinepacs.geometry import Endplate
 from spinepacs.measures import Quantity
 from spinepacs.study import View
 from spinepacs.training.dataset import Film, read_grey
 from spinepacs.training.evaluate import film_sets
 from spinepacs.training.evaluate_film import open_segmenter, outline_iou, radiograph_of
+from spinepacs.training.evaluate_marks import labelled_plate, true_plates
 from spinepacs.training.evaluate_reading import header_view
 from spinepacs.training.evaluate_truth import FilmTruth, Points, film_truth
 
@@ -67,7 +68,7 @@ def pair(spine: Spine, film: Film, truth: FilmTruth) -> Pair | None:
         level = vertebra.level
         if place >= 0 and overlaps[place] >= _SAME_BODY and place in truth.corners_px:
             level = Level(film.bodies[place].class_id)
-            true = _plates(truth, place)
+            true = true_plates(truth, place)
         elif level is Level.S1 and truth.sacral_plate_px is not None:
             true = (_same_plate(vertebra.upper, truth.sacral_plate_px), None)
         drawn = replace(vertebra, level=level)
@@ -78,29 +79,12 @@ def pair(spine: Spine, film: Film, truth: FilmTruth) -> Pair | None:
     return replace(spine, vertebrae=found), replace(spine, vertebrae=true_spine)
 
 
-def _plates(truth: FilmTruth, place: int) -> tuple[Endplate, Endplate]:
-    """Labelled plates; of one whose course is not labelled the curve is its two corners."""
-    upper_left, upper_right, lower_right, lower_left = truth.corners_px[place]
-    courses = truth.endplates_px.get(place)
-    ends = ((upper_left, upper_right), (lower_left, lower_right))
-    first, second = (
-        _plate(left, right, courses[side] if courses else None) for side, (left, right) in enumerate(ends)
-    )
-    return first, second
-
-
-def _plate(left: Points, right: Points, course: Points | None) -> Endplate:
-    ends = (PointPx(*left.tolist()), PointPx(*right.tolist()))
-    middle = [] if course is None else [Endplate(*ends, course).middle]
-    return Endplate(*ends, np.array([ends[0], *middle, ends[1]]))
-
-
 def _same_plate(drawn: Endplate | None, labelled: Points) -> Endplate | None:
     if drawn is None:
         return None
     off = np.hypot(*(np.array([drawn.left, drawn.right]) - labelled).T).mean()
     near = off < _SAME_PLATE * np.hypot(*(labelled[1] - labelled[0]))
-    return _plate(labelled[0], labelled[1], None) if near else None
+    return labelled_plate(labelled[0], labelled[1], None) if near else None
 
 
 def errors(both: Pair) -> Floats:

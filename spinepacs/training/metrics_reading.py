@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from spinepacs.anatomy import Level
 from spinepacs.training.metrics_bootstrap import mean, median, per_film, ratio
+from spinepacs.training.metrics_grades import GradedSign
+from spinepacs.training.metrics_values import ComparedValue
 
 Floats = NDArray[np.float64]
 NOWHERE = -1
@@ -85,7 +87,8 @@ class FilmReading:
     """What the product publishes of one film, compared with its labels.
 
     ``view`` is the label's word, ``published_view`` the product's; ``bodies`` are in the order of the labels, ``found``
-    best first; ``notes`` are the spine's, or the refusal's code; ``seconds`` is the time that the detection took.
+    best first; ``notes`` are the spine's, or the refusal's code; ``seconds`` is the time that the detection took;
+    ``values`` and ``grades``: measures and signs beside the true ones, as far as these are known.
     """
 
     name: str
@@ -97,6 +100,8 @@ class FilmReading:
     plate: PlateReading | None
     notes: tuple[str, ...]
     seconds: float
+    values: tuple[ComparedValue, ...] = ()
+    grades: tuple[GradedSign, ...] = ()
 
     @property
     def false(self) -> tuple[FoundBody, ...]:
