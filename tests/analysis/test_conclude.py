@@ -12,7 +12,7 @@ def _spine(levels, width, **shares):
     """Discs of their usual height, some a share of it (``L4=0.3``: the disc below L4)."""
     first, last = levels[0], levels[-1]
     discs = [disc for disc in ALL_DISCS if first <= disc.upper and disc.lower <= last]
-    heights = [POLICY.height.usual_index[d] * width * shares.get(d.upper.name, 1.0) for d in discs]
+    heights = [POLICY.height.usual_index.get(d, 0.29) * width * shares.get(d.upper.name, 1.0) for d in discs]
     return phantoms.spine(levels, width_px=width, height_px=0.8 * width, left_px=heights, right_px=heights)
 
 
