@@ -50,7 +50,7 @@ REASONS: dict[Reason, str] = {
     Reason.CUT_AT_BORDER: "cut by the border of the film",
     Reason.IMPLANT: "metal over it",
     Reason.FILM_QUALITY: "quality of the film",
-    Reason.NOT_VALIDATED: "not graded in this region",
+    Reason.NOT_VALIDATED: "no tested rule for this region",
     Reason.WITHIN_ERROR: "not to be told from none",
     Reason.NOT_LATERAL: "not a lateral film",
     Reason.TOO_FEW_DISCS: "too few discs graded",

@@ -352,7 +352,7 @@ def test_a_grade_of_a_disc_without_measures_stands_among_the_evaluations() -> No
 def test_what_the_policy_never_grades_is_said_once() -> None:
     encoded = encode(worn())[2]
     assert b"Not graded where this policy has no tested rule: osteophytes at 2 discs." in encoded.part10
-    assert b"Not graded in this region" not in encoded.part10
+    assert b"No tested rule for this region" not in encoded.part10
 
 
 def test_a_conclusion_has_its_degree_and_what_is_usual_at_the_age() -> None:

@@ -80,7 +80,7 @@ def test_an_old_reading_stays_readable(old_url: str) -> None:
         )
         drawn = sheet.draw(queries.find_films(ledger))
     assert "found L4 · missing L3" in drawn
-    assert "L4/L5 disc height loss: computed 2 middle; level ambiguous" in drawn
+    assert "withheld, levels may be shifted by one: loss of height L4/L5 (2 middle)" in drawn
 
 
 def test_the_notes_of_old_readings_get_their_rows(old_url: str) -> None:
@@ -196,13 +196,13 @@ def test_the_sheet_says_what_a_radiologist_asks(ledger: Ledger) -> None:
         "found L4 L5 S1",
         "4.5 ± 0.4",  # 1.96 × 0.2 mm
         "6.4 ± 1.0 mm (20 %)",
-        "I (0–1)",
+        "antero I (0–1)",
         "Lumbar lordosis L1-S1: 48.2 ± 2.9°",
-        "Cobb main T5-L1: 21.0°, apex T9, convex to the image's right",
+        "Cobb angle T5-L1: 21.0°, apex T9, convex to the image's right",
         "L5: lower anterior osteophytes, 2 moderate, 3.5 mm",
-        "L4 vertebral deformity: computed 1 mild; level ambiguous",
+        "withheld, levels may be shifted by one: deformity L4 (1 mild)",
         "→ Moderate signs of osteochondrosis.",
-        "→ Withheld. (too few discs)",
+        "→ Withheld.",
         "mm: detector-plane",
         "policy disc-height 1.0",
     ):
