@@ -39,7 +39,7 @@ SOP_CLASSES = {
 }
 
 
-def encoded(kind: ObjectKind, source_sop_uid: str) -> EncodedObject:
+def encoded(kind: ObjectKind, source_sop_uid: str, size_bytes: int = 1000) -> EncodedObject:
     """A small object of each kind, whole enough for a PACS; the picture is JPEG baseline."""
     dataset = films.make_dx(study=source_sop_uid)
     for keyword in ("PixelData", "ViewCodeSequence", "AnatomicRegionSequence"):
@@ -52,7 +52,7 @@ def encoded(kind: ObjectKind, source_sop_uid: str) -> EncodedObject:
         _put_jpeg(dataset)
     else:
         dataset.ContentLabel = "X" * 16
-        dataset.EncapsulatedDocument = bytes(1000)
+        dataset.EncapsulatedDocument = bytes(size_bytes)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     buffer = BytesIO()
@@ -78,16 +78,25 @@ def destination(name: str, port: int, **changes: Any) -> Destination:
 
 
 def fill_outbox(
-    ledger: Ledger, spool: Spool, *destinations: Destination, kinds: Sequence[ObjectKind] = tuple(ObjectKind)
+    ledger: Ledger,
+    spool: Spool,
+    *destinations: Destination,
+    kinds: Sequence[ObjectKind] = tuple(ObjectKind),
+    size_bytes: int = 1000,
+    broken: ObjectKind | None = None,
 ) -> list[EncodedObject]:
-    """A study of one image is read, and its objects are to be sent."""
+    """A study of one image is read, and its objects are to be sent; the pixels of the ``broken`` kind are none."""
     claim = makers.claimed(ledger)
     sop_uid = claim.arrivals[0].sop_uid
-    objects = tuple(encoded(kind, sop_uid) for kind in kinds)
+    objects = tuple(encoded(kind, sop_uid, size_bytes) for kind in kinds)
     image = replace(makers.image(sop_uid), objects=objects)
-    stored = {item.sop_uid: spool.add((item.part10,)).sha256 for item in objects}
+    stored = {item.sop_uid: spool.add((_content(item, item.kind is broken),)).sha256 for item in objects}
     assert ledger.record(claim, StudyResult(claim.study_uid, (image,)), stored, destinations)
     return list(objects)
+
+
+def _content(item: EncodedObject, is_broken: bool) -> bytes:
+    return item.part10.replace(b"\xff\xd8\xff", b"\x00\x00\x00") if is_broken else item.part10
 
 
 def courier_to(target: Destination, spool: Spool, ledger: Ledger) -> Courier:
@@ -131,12 +140,15 @@ class Liar:
 
 @contextmanager
 def lying(
-    *statuses: int, classes: Sequence[str] = tuple(SOP_CLASSES.values()), handler: Any = None
+    *statuses: int,
+    classes: Sequence[str] = tuple(SOP_CLASSES.values()),
+    syntaxes: Sequence[str] = (ExplicitVRLittleEndian, JPEGBaseline8Bit),
+    handler: Any = None,
 ) -> Iterator[Liar]:
     liar = Liar(list(statuses))
     ae = AE("LIAR")
     for sop_class in classes:
-        ae.add_supported_context(sop_class, [ExplicitVRLittleEndian, JPEGBaseline8Bit])
+        ae.add_supported_context(sop_class, list(syntaxes))
     handlers = [(evt.EVT_C_STORE, handler or liar.on_store), (evt.EVT_ACCEPTED, liar.on_accepted)]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     liar.port = server.server_address[1]

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import N_EVENT_REPORT
 
 from spinepacs.dicom import commitment
 from spinepacs.errors import BadInput, Transient
@@ -60,7 +58,6 @@ def decide(item: OutboxItem) -> Decision:
 
 def ask(association: Association, transaction_uid: str, items: Sequence[OutboxItem]) -> int | None:
     """Send the request; the status of its answer (PS3.7 10.1.4), None if there was none."""
-    association.dimse.__class__ = _ReportsAside
     objects = [(item.sop_class_uid, item.sop_uid) for item in items]
     try:
         answer, _ = association.send_n_action(
@@ -73,18 +70,6 @@ def ask(association: Association, transaction_uid: str, items: Sequence[OutboxIt
         return None
     status = answer.get("Status")
     return None if status is None else int(status)
-
-
-class _ReportsAside(DIMSEServiceProvider):
-    """Serves a report that comes before the answer to its request; pynetdicom would take it for that answer."""
-
-    def get_msg(self, block: bool = False) -> tuple[int | None, object]:  # type: ignore[override]  # its alias is private
-        """Next message that is no report."""
-        context_id, message = super().get_msg(block)
-        while block and isinstance(message, N_EVENT_REPORT) and message.is_valid_request:
-            self.assoc._serve_request(message, context_id or 0)
-            context_id, message = super().get_msg(block)
-        return context_id, message
 
 
 def linger(association: Association, ledger: Ledger, transaction_uid: str, stop: threading.Event) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -19,8 +19,9 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
+from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line
 from spinepacs.dicom.commitment import SOP_CLASS
-from spinepacs.errors import BadSettings, Transient
+from spinepacs.errors import BadInput, BadSettings, Transient
 from spinepacs.settings import Destination
 from spinepacs.store.records import OutboxItem
 from spinepacs.tls import client_context
@@ -29,6 +30,7 @@ NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """What every acceptor must take, one of them at least."""
 
 _MAXIMUM_CONTEXTS = 128
+_MESSAGE_IDS = (1 << 16) - 1
 _log = logging.getLogger(__name__)
 # Files go out as they lie in the spool, in pieces, neither parsed nor encoded anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -113,9 +115,12 @@ def associate(
         If it is to be encrypted and our certificates cannot be read: a person can mend that while things wait.
     """
     ae = AE(calling_ae)
-    ae.maximum_pdu_size = 0
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = destination.timeout_s
-    all_handlers = [(evt.EVT_CONN_OPEN, _limit_socket, [destination.timeout_s]), *handlers]
+    ae.maximum_pdu_size = LONGEST_ANSWER_BYTES
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = destination.timeout_s
+    ae.network_timeout = (
+        None  # nothing here waits without a limit of its own, and who lingers for a report may be idle
+    )
+    all_handlers = [(evt.EVT_CONN_OPEN, _take_over, [destination.timeout_s]), *handlers]
     association = ae.associate(
         destination.host,
         destination.port,
@@ -141,11 +146,12 @@ def _tls(destination: Destination) -> tuple[ssl.SSLContext, str] | None:
         raise Transient(f"no TLS to {destination.name}: {error}") from error
 
 
-def _limit_socket(event: evt.Event, timeout_s: float) -> None:
-    """Set a limit for each write: pynetdicom's sockets wait for ever for a peer that stops reading."""
-    connection = event.assoc.dul.socket
-    if connection is not None and connection.socket is not None:
-        connection.socket.settimeout(timeout_s)
+def _take_over(event: evt.Event, timeout_s: float) -> None:
+    """Set the limits that pynetdicom does not: its sockets wait for ever for a peer that stops reading."""
+    connection = cast(Line, event.assoc.dul.socket)
+    connection.__class__ = Line
+    connection.limit(timeout_s)
+    event.assoc.dimse.__class__ = Answers
 
 
 def send(association: Association, item: OutboxItem, path: Path) -> Verdict:
@@ -160,30 +166,45 @@ def send(association: Association, item: OutboxItem, path: Path) -> Verdict:
             Outcome.PERMANENT, None, f"the destination does not take {item.kind} ({item.sop_class_uid})"
         )
     try:
-        if not _is_whole(path, item.sha256):
-            return Verdict(Outcome.PERMANENT, None, "its file in the spool is damaged")
-        offered: Path | Dataset = path
-        if item.transfer_syntax_uid not in accepted:
-            offered = _native(path, ExplicitVRLittleEndian in accepted)
-        answer = association.send_c_store(offered)
+        offered = _prepared(path, item, accepted)
     except FileNotFoundError:
         return Verdict(Outcome.PERMANENT, None, "its file is missing in the spool")
+    except BadInput as error:
+        return Verdict(Outcome.PERMANENT, None, str(error))
+    except Exception as error:
+        return _cannot_be_sent(item, error)
+    return _offer(association, item, offered, path.stat().st_size)
+
+
+def _offer(association: Association, item: OutboxItem, offered: Path | Dataset, size_bytes: int) -> Verdict:
+    cast(Answers, association.dimse).size_bytes = size_bytes
+    try:
+        answer = association.send_c_store(offered, msg_id=1 + item.outbox_id % _MESSAGE_IDS)
     except (OSError, RuntimeError) as error:
         return Verdict(Outcome.TRANSIENT, None, f"not sent: {type(error).__name__}")
     except Exception as error:
-        # One object that cannot be encoded must not stop those behind it; what was half sent is of no use.
-        _log.exception("%s cannot be sent", item.kind, extra={"sop_uid": item.sop_uid})
-        association.abort()
-        return Verdict(Outcome.PERMANENT, None, f"it cannot be sent: {type(error).__name__}")
+        association.abort()  # what was half sent is of no use
+        return _cannot_be_sent(item, error)
     status = answer.get("Status")
     # ErrorComment is left out: some PACS name the patient in it.
     return judge(None if status is None else int(status))
 
 
-def _is_whole(path: Path, sha256: str) -> bool:
-    """Whether the disk still gives what was written: a PACS would keep a damaged object for ever."""
+def _cannot_be_sent(item: OutboxItem, error: Exception) -> Verdict:
+    """A defect of ours or of the object's: it must not stop those behind it."""
+    _log.error("%s cannot be sent", item.kind, extra={"sop_uid": item.sop_uid}, exc_info=error)
+    return Verdict(Outcome.PERMANENT, None, f"it cannot be sent: {type(error).__name__}")
+
+
+def _prepared(path: Path, item: OutboxItem, accepted: set[str]) -> Path | Dataset:
+    """Give the file as it is, or in a native syntax; raises whatever reading and decoding may raise."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        if hashlib.file_digest(file, "sha256").hexdigest() != item.sha256:
+            # A PACS would keep a damaged object for ever.
+            raise BadInput("SPOOL_DAMAGED", "its file in the spool is damaged")
+    if item.transfer_syntax_uid in accepted:
+        return path
+    return _native(path, ExplicitVRLittleEndian in accepted)
 
 
 def _native(path: Path, explicit: bool) -> Dataset:
