@@ -25,6 +25,7 @@ from spinepacs.analysis.segment import Precision, Segmenter
 from spinepacs.settings import shipped
 from spinepacs.study import View
 from spinepacs.training.dataset import Film, read_lateral_corners, read_yolo_seg
+from spinepacs.training.evaluate_charts import draw_agreement
 from spinepacs.training.evaluate_figures import set_figures
 from spinepacs.training.evaluate_film import (
     RememberingSegmenter,
@@ -248,6 +249,7 @@ def _write_pictures(
         return
     for name, told in figures.items():
         draw_figures(out, name, told)
+        draw_agreement(out, name, told, readings[name])
 
 
 def _spread(films: Sequence[Film], limit: int | None) -> list[Film]:
