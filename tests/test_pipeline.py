@@ -80,9 +80,9 @@ def test_the_low_disc_is_graded_and_the_others_are_not_blamed(result):
 def test_the_regions_are_concluded_and_the_film_is_judged(result):
     said = {conclusion.area: conclusion.statement for conclusion in result.reading.conclusions}
     assert said == {
-        Area.LUMBAR: Statement.ISOLATED_SIGNS,
+        Area.LUMBAR: Statement.SLIGHT_SIGNS,
         Area.LUMBOSACRAL: Statement.NO_SIGNS,
-        Area.COMBINED: Statement.ISOLATED_SIGNS,
+        Area.COMBINED: Statement.SLIGHT_SIGNS,
     }
     assert "WHOLE_LUMBAR" in result.reading.notes
 

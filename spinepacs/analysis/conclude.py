@@ -127,7 +127,12 @@ def _withheld(area: Area, span: Span | None, reason: Reason, computed: int | Non
 def _support(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Published signs of discs, worst first."""
     found = [f for f in findings if f.sign in _PARTS and f.disc is not None and f.published_grade]
-    return tuple(sorted(found, key=lambda f: (-(f.published_grade or 0), f.disc or ALL_DISCS[0])))
+    return tuple(
+        sorted(
+            found,
+            key=lambda f: (-(f.published_grade or 0), f.sign is not Sign.DISC_HEIGHT_LOSS, -(f.value or 0)),
+        )
+    )
 
 
 def _is_combined(support: Sequence[Finding]) -> bool:
