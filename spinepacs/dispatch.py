@@ -28,11 +28,15 @@ REGISTRATION_BATCH = 50
 REGISTRATION_LIMIT_S = 60.0
 """Headers are read in milliseconds: a worker that takes longer for a batch has met a file that spins."""
 START_LIMIT_S = 300.0
+RECONCILE_S = 60.0
+"""How often the ledger is searched for claims that nobody has in hand (s)."""
 WORKER_DIED, TIME_LIMIT, STOPPED = "WORKER_DIED", "TIME_LIMIT", "STOPPED"
+MEMORY_LIMIT = "MEMORY_LIMIT"
+"""Said by a worker of itself, before it makes room for its successor."""
 _NOT_ITS_FAULT = (STOPPED, "TRANSIENT")
 """Attempts that the disk, the database or the end of the daemon broke off: they are not counted."""
 _LONGEST_ANSWER = 1 << 16
-_SLICE_S, _FAREWELL_S = 0.2, 2.0
+_SLICE_S, _FAREWELL_S, _LAST_WORD_S = 0.2, 2.0, 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _log = logging.getLogger(__name__)
 
@@ -133,6 +137,8 @@ class Dispatcher:
         """Monotonic time at which work in hand is broken off."""
         self._assemble = assemble
         self._intake = threading.Lock()
+        self._claiming = threading.Lock()
+        self._reconcile_at_s = time.monotonic() + RECONCILE_S
         self._benches = [Bench(self, f"worker-{number}") for number in range(1, settings.workers + 1)]
 
     @property
@@ -144,17 +150,26 @@ class Dispatcher:
         """By name: whether the worker is ready, and how often it has been replaced."""
         return {bench.thread.name: (bench.is_ready, max(0, bench.hired - 1)) for bench in self._benches}
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether every bench has its thread."""
+        return all(bench.thread.is_alive() for bench in self._benches)
+
     def start(self) -> None:
         """Start the benches in threads of this process."""
         for bench in self._benches:
             bench.thread.start()
 
     def stop(self, grace_s: float) -> None:
-        """Hand out no more work, let the work in hand finish within ``grace_s`` seconds, return the rest."""
+        """Hand out no more work, let the work in hand finish within ``grace_s`` seconds, return the rest.
+
+        Where the ledger does not answer either, the rest is left to the next start.
+        """
         self.deadline_s = time.monotonic() + grace_s
         self.stopping.set()
         for bench in self._benches:
-            bench.thread.join()
+            bench.thread.join(max(0.0, self.deadline_s - time.monotonic()) + _LAST_WORD_S)
+            bench.break_off()
 
     def work_once(self, bench: Bench, versions: Versions) -> bool:
         """Do what is next on this bench: headers and assembly (one bench at a time), then a study; False: nothing."""
@@ -167,13 +182,26 @@ class Dispatcher:
                 # read for the time being holds up nobody.
                 for study_uid in self._assemble(self.ledger.arriving()):
                     self.ledger.mark_ready(study_uid)
+                self._reconcile()
             finally:
                 self._intake.release()
-        claim = self.ledger.claim(versions, self.settings.maximum_attempts)
-        if claim is None:
+        with self._claiming:
+            bench.claim = self.ledger.claim(versions, self.settings.maximum_attempts)
+        if bench.claim is None:
             return False
-        bench.read(claim)
+        bench.read(bench.claim)
         return True
+
+    def _reconcile(self) -> None:
+        """Return what the ledger says is in work and no bench knows of: the answer to a commit may be lost."""
+        if time.monotonic() < self._reconcile_at_s:
+            return
+        with self._claiming:
+            claims = [bench.claim for bench in self._benches]
+            returned = self.ledger.return_orphans([claim.study_uid for claim in claims if claim])
+        if returned:
+            _log.warning("%d studies were in work and in no worker's hand", returned)
+        self._reconcile_at_s = time.monotonic() + RECONCILE_S
 
 
 class Bench:
@@ -186,6 +214,8 @@ class Bench:
         self._versions: Versions | None = None
         self._pause_s = _FIRST_PAUSE_S
         self.hired = 0
+        self.claim: Claim | None = None
+        """What it has in hand, until the next one is claimed or the turn is over."""
 
     @property
     def is_ready(self) -> bool:
@@ -240,6 +270,7 @@ class Bench:
             except Exception:
                 _log.exception("defect in the dispatcher")
                 pause_s = self._longer_pause_s()
+            self.claim = None
             self._dispatcher.stopping.wait(pause_s)
         self._dismiss(_FAREWELL_S)
 
@@ -291,6 +322,12 @@ class Bench:
             if time.monotonic() > until:
                 self._dismiss()
                 return Failed(TIME_LIMIT, f"stopped after {limit_s:g} s", True)
+
+    def break_off(self) -> None:
+        """Leave no worker behind, whatever its thread waits for."""
+        worker = self._worker
+        if worker is not None:
+            worker.kill()
 
     def _dismiss(self, grace_s: float = 0.0) -> None:
         worker, self._worker, self._versions = self._worker, None, None

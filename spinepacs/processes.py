@@ -231,19 +231,24 @@ def _ask_kernel_to_kill_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
-def limit_memory(limit_mb: int) -> None:
-    """Let this process allocate no more than ``limit_mb`` (MB), and be the first to go when the machine has no more.
+def limit_memory(more_mb: int) -> None:
+    """Let this process allocate ``more_mb`` (MB) from now on, and be the first to go when the machine has no more.
 
     Beyond the limit an allocation fails (MemoryError) instead of driving the machine out of memory. Counted is private
-    memory that can be written (RLIMIT_DATA, getrlimit(2)): neither libraries nor files that are mapped.
+    memory that can be written (RLIMIT_DATA, getrlimit(2)), on top of what there is now, since stacks and buffers of the
+    libraries' threads grow with the number of cores. Only Linux counts so; elsewhere there is no limit.
     """
+    try:
+        status = Path("/proc/self/status").read_text()
+        Path("/proc/self/oom_score_adj").write_text(_DIES_FIRST)
+    except OSError:
+        return
+    held_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
     _, allowed = resource.getrlimit(resource.RLIMIT_DATA)
-    limit_bytes = limit_mb * 1_000_000
+    limit_bytes = held_kb * 1024 + more_mb * 1_000_000
     if allowed != resource.RLIM_INFINITY:
         limit_bytes = min(limit_bytes, allowed)
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-    with suppress(OSError):  # only Linux has it
-        Path("/proc/self/oom_score_adj").write_text(_DIES_FIRST)
 
 
 def stop_event(channel: Connection, beat_s: float = BEAT_S) -> threading.Event:

@@ -201,11 +201,32 @@ class WorkSettings(_Section):
     """Threads of one session; 0 = cores ÷ workers."""
     time_limit_s: Seconds = 300.0
     """A study that takes longer (s) is stopped and its attempt counted as failed."""
+    memory_limit_mb: int = Field(default=4096, ge=256)
+    """Memory (MB) that a worker may take for a study, beyond what it holds idle: a film of 32 million pixels, more than
+    any detector has, was measured to take 1400. A study that asks for more has failed its attempt."""
+    stop_grace_s: Seconds = 20.0
+    """What is in work at SIGTERM gets so long (s) to finish; else it is given back, no attempt counted, and done again
+    at the next start. A film takes seconds; the units in ``deploy/`` wait longer than this before they kill."""
     maximum_attempts: int = Field(default=3, ge=1)
     retry_wait_s: Seconds = 30.0
     """Wait before the second attempt (s); doubled for each one after it."""
     poll_s: Seconds = 1.0
     """How often the ledger is looked at (s): no study waits for a lost event."""
+
+
+class RetentionSettings(_Section):
+    """When files leave the spool; the database keeps its rows. What is not delivered, has failed or is unreadable stays."""
+
+    days: float = Field(default=0, ge=0)
+    """Files of studies that were delivered so many days ago are deleted; 0 = never: an administrator decides."""
+    maximum_gb: float = Field(default=0, ge=0)
+    """Above this size (GB) of the spool's files the oldest delivered ones are deleted; 0 = no limit."""
+    delete: tuple[Literal["originals", "results"], ...] = ("originals", "results")
+    """Results that went to no destination are never deleted: they are nowhere else."""
+    refused: bool = False
+    """Films that were not read (not a spine, no vertebra found) may go too; else they wait for `spinepacs discard`."""
+    grace_s: Seconds = 3600.0
+    """A file that no row of the database wants is left alone for so long (s): longer than any receive or study takes."""
 
 
 class OutputSettings(_Section):
@@ -303,6 +324,7 @@ class Settings(_Section):
     selection: SelectionSettings = SelectionSettings()
     model: ModelSettings = Field(default_factory=ModelSettings)
     work: WorkSettings = WorkSettings()
+    retention: RetentionSettings = RetentionSettings()
     output: OutputSettings = OutputSettings()
     destinations: tuple[Destination, ...] = ()
     health: HealthSettings = HealthSettings()

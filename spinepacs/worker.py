@@ -14,11 +14,12 @@ from pathlib import Path
 
 from spinepacs import logs
 from spinepacs.dicom.header import read_header
-from spinepacs.dispatch import Answer, Done, Failed, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.dispatch import MEMORY_LIMIT, Answer, Done, Failed, Job, Ready, RegistrationJob, StudyJob, pack
 from spinepacs.errors import BadInput, Permanent, Transient
 from spinepacs.findings import Refusal
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
+from spinepacs.processes import limit_memory
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
@@ -37,12 +38,19 @@ def work(channel: Connection, settings: Settings) -> None:
         channel.send_bytes(pack(failed(error)))
         return
     channel.send_bytes(pack(Ready(worker.pipeline.versions)))
-    while True:
+    limit_memory(settings.work.memory_limit_mb)
+    answer: Answer = Done()
+    while not _ran_out_of_memory(answer):  # its successor begins with a heap that is whole
         try:
             job: Job = channel.recv()
         except (EOFError, OSError):
             return
-        channel.send_bytes(pack(worker.do(job)))
+        answer = worker.do(job)
+        channel.send_bytes(pack(answer))
+
+
+def _ran_out_of_memory(answer: Answer) -> bool:
+    return isinstance(answer, Failed) and answer.reason_code == MEMORY_LIMIT
 
 
 class Worker:
@@ -159,5 +167,7 @@ def failed(error: Exception) -> Failed:
         return Failed(type(error).__name__.upper(), str(error), isinstance(error, Transient))
     frames = traceback.extract_tb(error.__traceback__)
     place = " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
+    if isinstance(error, MemoryError):
+        return Failed(MEMORY_LIMIT, f"it asked for more memory than work.memory_limit_mb, at {place}", True)
     _log.error("defect: %s at %s", type(error).__name__, place)
-    return Failed("DEFECT", f"{type(error).__name__} at {place}", isinstance(error, MemoryError))
+    return Failed("DEFECT", f"{type(error).__name__} at {place}", False)

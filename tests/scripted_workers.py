@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import time
 from multiprocessing.connection import Connection
 
-from spinepacs.dispatch import Answer, Done, Failed, Job, Ready, RegistrationJob, StudyJob, pack
+import numpy as np
+
+from spinepacs.dispatch import MEMORY_LIMIT, Answer, Done, Failed, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.processes import limit_memory
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
 from tests.store import makers
 
 CRASH, HANG, BROKEN, BUSY, GARBLED, STUCK = "1.2.66", "1.2.77", "1.2.88", "1.2.99", "1.2.55", "1.2.44"
+SEGFAULT, SPIN, GLUTTON = "1.2.33", "1.2.22", "1.2.11"
 """Beginnings of SOP UIDs."""
 
 
@@ -19,6 +25,7 @@ def work(channel: Connection, url: str) -> None:
     """Be a worker without model: reads headers from the SOP UID, and records made-up results."""
     ledger = Ledger.open(url, migrate=False)
     channel.send_bytes(pack(Ready(makers.VERSIONS)))
+    limit_memory(512)
     while True:
         try:
             job: Job = channel.recv()
@@ -50,6 +57,12 @@ def _do(ledger: Ledger, job: Job) -> bytes:
 def _read(ledger: Ledger, claim: Claim) -> Answer:
     if claim.study_uid.startswith(CRASH):
         os._exit(3)
+    if claim.study_uid.startswith(SEGFAULT):
+        ctypes.string_at(0)
+    if claim.study_uid.startswith(SPIN):
+        re.match("(a+)+$", "a" * 64 + "b")
+    if claim.study_uid.startswith(GLUTTON):
+        return _eat()
     if claim.study_uid.startswith(HANG):
         time.sleep(3600)
     if claim.study_uid.startswith(BROKEN):
@@ -59,3 +72,12 @@ def _read(ledger: Ledger, claim: Claim) -> Answer:
     result = makers.result_of(claim)
     ledger.record(claim, result, makers.stored(result), ())
     return Done()
+
+
+def _eat() -> Answer:
+    """Allocate more than is allowed, as a decompression bomb would."""
+    try:
+        eaten = [np.empty(64 << 20, np.uint8) for _ in range(100)]
+    except MemoryError:
+        return Failed(MEMORY_LIMIT, "it asked for too much", True)
+    return Failed("ATE", f"{len(eaten)} pieces", False)

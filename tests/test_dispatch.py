@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from spinepacs import dispatch
 from spinepacs.dispatch import Dispatcher, Done, Failed, Ready, pack, unpack
 from spinepacs.intake.assembly import Assembly
 from spinepacs.processes import Child
@@ -17,7 +18,7 @@ from spinepacs.settings import WorkSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters, find_studies
 from tests import peers, scripted_workers
-from tests.scripted_workers import BROKEN, BUSY, CRASH, GARBLED, HANG, STUCK
+from tests.scripted_workers import BROKEN, BUSY, CRASH, GARBLED, GLUTTON, HANG, SEGFAULT, SPIN, STUCK
 from tests.store import makers
 
 
@@ -62,14 +63,17 @@ def test_studies_are_registered_assembled_and_read(ledger):
         assert dispatcher.models_loaded == 1
 
 
-def test_a_study_that_crashes_or_hangs_fails_and_the_rest_goes_on(ledger):
-    with dispatching(ledger):
-        arrive(ledger, CRASH, HANG, GARBLED, BROKEN, BUSY, "1.1.1")
+def test_a_study_that_crashes_spins_or_eats_memory_fails_and_the_rest_goes_on(ledger):
+    with dispatching(ledger, maximum_attempts=1):
+        arrive(ledger, CRASH, SEGFAULT, HANG, SPIN, GLUTTON, GARBLED, BROKEN, BUSY, "1.1.1")
         wait_for(
             ledger,
             {
                 CRASH: ("failed", "WORKER_DIED"),
+                SEGFAULT: ("failed", "WORKER_DIED"),
                 HANG: ("failed", "TIME_LIMIT"),
+                SPIN: ("failed", "TIME_LIMIT"),
+                GLUTTON: ("failed", "MEMORY_LIMIT"),
                 GARBLED: ("failed", "WORKER_DIED"),
                 BROKEN: ("failed", "DAMAGED_DATASET"),
                 BUSY: ("ready", "TRANSIENT"),  # a full disk gives no study up
@@ -112,14 +116,34 @@ def test_a_worker_that_cannot_start_is_said_and_nothing_is_claimed(ledger, caplo
     assert len(ledger.unregistered(10)) == 1
 
 
-def test_stop_returns_what_does_not_finish_in_time(ledger):
-    with dispatching(ledger, time_limit_s=3600, stop_s=0.2, maximum_attempts=5):
+def test_stop_returns_what_does_not_finish_in_time_and_counts_no_attempt(ledger):
+    arrive(ledger, HANG)
+    for before in ("", "STOPPED"):
+        with dispatching(ledger, time_limit_s=3600, stop_s=0.2, maximum_attempts=1):
+            wait_for(ledger, {HANG: ("working", before)})
+            started = time.monotonic()
+        assert time.monotonic() - started < 5
+        assert states(ledger)[HANG][0] == "ready"
+    claim = ledger.claim(makers.VERSIONS, 1)
+    assert claim is not None
+    assert claim.attempt_number == 1
+
+
+def test_a_claim_that_nobody_has_in_hand_is_found_and_taken_back(ledger, monkeypatch):
+    """As when the database is cut off between the commit of a claim and its answer."""
+    monkeypatch.setattr(dispatch, "RECONCILE_S", 0.2)
+    arrive(ledger, "1.1.1")
+    (arrival,) = ledger.unregistered(10)
+    ledger.register(arrival.arrival_id, makers.header("1.1.1.1", "1.1.1"), None)
+    ledger.mark_ready("1.1.1")
+    with dispatching(ledger, time_limit_s=3600) as dispatcher:
+        peers.wait_until(lambda: dispatcher.models_loaded == 1, 60, "a worker")
+        # (Whoever is first claims it; both ways it has to be read once, and what is in a worker's hand stays there.)
+        ledger.claim(makers.VERSIONS, 2)
         arrive(ledger, HANG)
-        wait_for(ledger, {HANG: ("working", "")})
-        started = time.monotonic()
-    assert time.monotonic() - started < 5
-    assert states(ledger)[HANG][0] == "ready"
-    assert ledger.claim(makers.VERSIONS, 5) is not None
+        wait_for(ledger, {"1.1.1": ("delivered", ""), HANG: ("working", "")})
+        time.sleep(0.5)
+        assert states(ledger)[HANG][0] == "working"
 
 
 def test_answers_survive_the_pipe_and_nothing_else_is_one():

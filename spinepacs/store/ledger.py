@@ -20,6 +20,7 @@ from spinepacs.settings import Destination
 from spinepacs.store import arrivals, audit, counts, events, outbox, recording, studies
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Database
+from spinepacs.store.files import Files
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
 from spinepacs.store.records import (
@@ -201,12 +202,13 @@ class Ledger:
             retry_at=retry_at,
         )
 
-    def return_orphans(self) -> int:
-        """At the start of the daemon, before any claim: ``working → ready`` for studies whose worker is gone.
+    def return_orphans(self, in_hand: Collection[str] = ()) -> int:
+        """``working → ready`` for studies whose worker is gone: all but those (Study UIDs) that are ``in_hand``.
 
-        Returns how many. Those whose attempts are used up become ``failed`` at the next :meth:`claim`.
+        For the start of the daemon, before any claim, and from time to time: a claim may have been committed though its
+        answer was lost. Returns how many. Those whose attempts are used up become ``failed`` at the next :meth:`claim`.
         """
-        return self._database.write(studies.return_orphans)
+        return self._database.write(studies.return_orphans, in_hand)
 
     def retry(self, study_uid: str | None = None, destination: str | None = None) -> int:
         """Try again what failed, attempts from zero: the study and its objects, or with None all of them.
@@ -257,6 +259,11 @@ class Ledger:
         self._database.write(
             outbox.finish, outbox_id, state, status, message, next_attempt_at, commitment_due_at
         )
+
+    @property
+    def files(self) -> Files:
+        """Which files of the spool are wanted, and which may go."""
+        return Files(self._database)
 
     @property
     def commitments(self) -> Commitments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -90,7 +91,10 @@ def unread(connection: Connection, study_uid: str, versions: Versions) -> list[A
     """Selected arrivals of a study that have no reading under ``versions``, in the order in which they came."""
     read = exists().where(readings.c.arrival_id == arrivals.c.arrival_id, under(versions))
     selected = columns().where(
-        arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED, ~read
+        arrivals.c.study_uid == study_uid,
+        arrivals.c.state == ArrivalState.SELECTED,
+        arrivals.c.file_deleted_at.is_(None),
+        ~read,
     )
     return as_arrivals(connection.execute(selected.order_by(arrivals.c.arrival_id)))
 
@@ -185,15 +189,17 @@ def _give_up(connection: Connection, study_uid: str, code: str, reason: str) -> 
     events.add(connection, EventKind.FAILED, study_uid, "", code)
 
 
-def return_orphans(connection: Connection) -> int:
+def return_orphans(connection: Connection, in_hand: Collection[str]) -> int:
     """See Ledger.return_orphans."""
     now = datetime.now(UTC)
     connection.execute(
-        update(attempts).where(attempts.c.ended_at.is_(None)).values(ended_at=now, outcome="orphaned")
+        update(attempts)
+        .where(attempts.c.ended_at.is_(None), attempts.c.study_uid.not_in(in_hand))
+        .values(ended_at=now, outcome="orphaned")
     )
     returned = connection.execute(
         update(studies)
-        .where(studies.c.state == StudyState.WORKING)
+        .where(studies.c.state == StudyState.WORKING, studies.c.study_uid.not_in(in_hand))
         .values(state=StudyState.READY, due_at=now, changed_at=now)
         .returning(studies.c.study_uid)
     ).scalars()
