@@ -22,7 +22,8 @@ Row = dict[str, Any]
 SHOWN = {
     "discs": (
         "study_date", "patient_id", "view_position", "disc", "anterior_mm", "left_mm", "middle_mm", "posterior_mm",
-        "right_mm", "middle_px", "spacing_basis", "height_index", "wedge_deg", "height_loss", "stage", "stage_reason",
+        "right_mm", "spacing_basis", "height_index", "expected_height_index", "height_loss", "stage", "stage_reason",
+        "slip_mm", "spondylolisthesis_grade", "osteophytes_grade", "sclerosis_grade", "degeneration_degree",
     ),
     "vertebrae": (
         "study_date", "patient_id", "view_position", "level", "raw_level", "score", "level_reason", "area_mm2",
@@ -30,14 +31,15 @@ SHOWN = {
     ),
     "findings": (
         "study_date", "patient_id", "place", "side", "finding", "form", "value", "uncertainty", "unit", "basis",
-        "scheme", "computed_grade", "published_grade", "grade_reason",
+        "scheme", "computed_grade", "published_grade", "grade_reason", "lowest_grade", "highest_grade",
+        "reference_scheme", "reference_grade",
     ),
     "measures": (
         "study_date", "patient_id", "view_position", "place", "quantity", "value", "uncertainty", "unit", "basis",
     ),
     "conclusions": (
         "study_date", "patient_id", "area", "span", "scheme", "computed_degree", "published_degree", "reason",
-        "sentence",
+        "for_age", "sentence",
     ),
     "follow-up": (
         "patient_id", "disc", "view_position", "study_date", "previous_date", "height_index", "height_index_change",

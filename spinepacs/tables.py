@@ -20,6 +20,7 @@ _DISC_MEASURES = tuple(
 )
 COLUMNS = (
     "film", "study_uid", "sop_uid", "state", "reason_code", "reason", "view", "spacing_basis", "row_mm", "column_mm",
+    "notes", "missing_levels",
     "item", "name", "raw_level", "score", "level_reason", "height_index", "wedge_deg", *_DISC_MEASURES,
     "finding", "grade", "computed_grade", "finding_reason",
     "model", "model_version", "policy", "policy_version",
@@ -62,7 +63,7 @@ def reading_to_json(film: str, reading: Reading) -> Row:
         "anterior_left": spine.anterior_left if spine else None,
         "anterior_basis": spine.anterior_basis if spine else None,
         "missing_levels": [level.name for level in spine.missing] if spine else [],
-        "notes": list(dict.fromkeys(reading.notes + (spine.notes if spine else ()))),
+        "notes": _notes(reading),
         "vertebrae": [_vertebra(vertebra) for vertebra in (spine.vertebrae if spine else ())],
         "discs": [_disc(disc) for disc in reading.discs],
         "measures": [_measure(measure) | _lines(measure.lines_px) for measure in reading.measures],
@@ -119,11 +120,18 @@ def _common(film: str, reading: Reading) -> Row:
         "spacing_basis": str(spacing.basis) if spacing else "",
         "row_mm": spacing.row_mm if spacing else None,
         "column_mm": spacing.column_mm if spacing else None,
+        "notes": " ".join(_notes(reading)),
+        "missing_levels": " ".join(level.name for level in reading.spine.missing) if reading.spine else "",
         "model": versions.model_name,
         "model_version": versions.model_version,
         "policy": versions.policy_name,
         "policy_version": versions.policy_version,
     }
+
+
+def _notes(reading: Reading) -> list[str]:
+    """Codes, each once."""
+    return list(dict.fromkeys(reading.notes + (reading.spine.notes if reading.spine else ())))
 
 
 def _vertebra(vertebra: Vertebra) -> Row:
