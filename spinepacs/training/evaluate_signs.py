@@ -74,18 +74,18 @@ def drawn_signs(
     Parameters
     ----------
     record
-        What the generator wrote of the film; nothing is known of one from before discs' losses were written.
+        What the generator wrote of the film; nothing is known of one from before it wrote full heights.
     levels
         That the film shows.
     """
-    narrowed = record.get("patient", {}).get("discs_narrowed")
-    if narrowed is None:
+    heights = record.get("disc_sides_mm", {})
+    if not all("healthy" in row for row in heights.values()):
         return {}
     rows = {row["level"]: row for row in record["vertebrae"]}
     mm_per_px = record["spacing_mm"] / record["magnification"]
     found: dict[tuple[Sign, Place], Drawn] = {}
     for disc in labelled_discs(levels):
-        loss, slip = narrowed.get(disc.name, 0.0), record["slips"][disc.name]
+        loss, slip = _lost(heights[disc.name], "healthy"), record["slips"][disc.name]
         spur = _spur_share(rows, disc, mm_per_px)
         plates = ((disc.upper, "lower"), (disc.lower, "upper"))
         dense = max(rows[level.name]["sclerosis_grade"][side] for level, side in plates)
@@ -105,6 +105,11 @@ def drawn_signs(
 
 
 _PARTS = (Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
+
+
+def _lost(heights: Mapping[str, float], full: str) -> float:
+    """Share of a disc's full height that it lacks."""
+    return 1 - heights["mean"] / heights[full]
 
 
 def _points(grades: Sequence[int], policy: Policy) -> int:
@@ -178,10 +183,9 @@ def graded_heights(
     heights: Iterable[GradedSign], record: Mapping[str, Any], policy: Policy
 ) -> Iterator[GradedSign]:
     """The stages of disc heights again, against what each disc lacks of the usual height of its level and build."""
-    lacks = record.get("patient", {}).get("discs_below_usual", {})
     for one in heights:
-        if one.sign == Sign.DISC_HEIGHT_LOSS and one.place in lacks:
-            share = lacks[one.place]
+        if one.sign == Sign.DISC_HEIGHT_LOSS:
+            share = _lost(record["disc_sides_mm"][one.place], "usual")
             stage = grade_of(share, policy.height.stage_from)
             yield replace(one, sign=BELOW_USUAL, drawn=stage, drawn_value=share)
 

@@ -84,12 +84,6 @@ def patient_record(anatomy: Anatomy, pose: Pose, build: Build, caged: tuple[int,
     def discs(which: tuple[int, ...]) -> list[str]:
         return [f"{anatomy.levels[i]}/{anatomy.levels[i + 1]}" for i in which]
 
-    def shares(full_mm: Floats) -> dict[str, float]:
-        """What each disc lacks of a height."""
-        inner = range(1, len(full_mm) - 1)
-        lacks = 1 - pose.discs.height_mm[1:-1] / full_mm[1:-1]
-        return dict(zip(discs(tuple(inner)), np.round(lacks, 4).tolist(), strict=True))
-
     return {
         "sex": build.sex,
         "child": build.cortex < 1,
@@ -100,6 +94,4 @@ def patient_record(anatomy: Anatomy, pose: Pose, build: Build, caged: tuple[int,
         "fused_discs": discs(tuple(i for i, joined in enumerate(pose.discs.fused) if joined)),
         "vacuum_discs": discs(tuple(i for i, gas in enumerate(pose.discs.gas) if gas)),
         "caged_discs": discs(caged),
-        "discs_narrowed": {name: share for name, share in shares(pose.discs.healthy_mm).items() if share},
-        "discs_below_usual": shares(pose.discs.usual_mm),
     }

@@ -185,7 +185,9 @@ def disc_heights(
     """Return the true heights of every disc between two of the levels, mm in the patient, not on the detector.
 
     As on films: between the corners of both plates, at right angles to the bisectrix of the plates (Frobin 1997);
-    "anterior" and "posterior" on lateral films, the patient's "right" and "left" on AP films, and their "mean".
+    "anterior" and "posterior" on lateral films, the patient's "right" and "left" on AP films, and their "mean"; also
+    what that mean would be had nothing narrowed the disc ("healthy"), and were it as high as healthy discs of its level
+    and build are on average ("usual").
     """
     sides = ("anterior", "posterior") if lateral else ("right", "left")
     corners = corners_mm(anatomy, pose, coronal=not lateral)
@@ -198,9 +200,17 @@ def disc_heights(
             down = -(pose.rotations[i][:, 2] + pose.rotations[i + 1][:, 2])
             down -= (down @ along) * along
             heights = np.maximum((below - above) @ (down / np.linalg.norm(down)), 0)
-            row = dict(zip((*sides, "mean"), (*heights, heights.mean()), strict=True))
+            full = [heights.mean() + lack[i] for lack in _lacks_mm(pose)]
+            kinds = (*sides, "mean", "healthy", "usual")
+            row = dict(zip(kinds, (*heights, heights.mean(), *full), strict=True))
             found[f"{names[i]}/{names[i + 1]}"] = {side: round(float(mm), 3) for side, mm in row.items()}
     return found
+
+
+def _lacks_mm(pose: Pose) -> tuple[Floats, Floats]:
+    """Return what discs lack of their own healthy height and of the usual one, (N,) mm in the patient."""
+    discs = pose.discs
+    return pose.scale * (discs.healthy_mm - discs.height_mm), pose.scale * (discs.usual_mm - discs.height_mm)
 
 
 def class_of(level: str) -> int:

@@ -15,7 +15,7 @@ from spinepacs.training.film_build import Build, draw_build, with_lumbar, with_r
 from spinepacs.training.film_discs import Discs, meyerding_grade
 from spinepacs.training.film_measures import body_signs, patient_record, slip_mm, slips
 from spinepacs.training.film_shape import BodyShape, genant_grade, spur_grade
-from spinepacs.training.film_truth import class_of
+from spinepacs.training.film_truth import class_of, disc_heights
 
 PLATE = np.array([[-15.0, 12.0], [15.0, 12.0], [15.0, -12.0], [-15.0, -12.0]])
 
@@ -108,3 +108,25 @@ def test_children_are_smaller_with_larger_heads() -> None:
     assert 10 < len(children) < 60
     assert np.mean([b.scale for b in children]) < 0.9 * np.mean([b.scale for b in adults])
     assert np.mean([b.head for b in children]) > 1.05
+
+
+def test_a_narrowed_disc_knows_how_high_it_would_be(
+    anatomy: Anatomy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pose_with(height_mm: float) -> film_pose.Pose:
+        def discs(rng: np.random.Generator, levels: tuple[str, ...], build: Build) -> Discs:
+            none, even = (False,) * len(levels), np.ones(len(levels))
+            return Discs(height_mm * even, 0 * even, none, none, 8 * even, 7 * even)
+
+        monkeypatch.setattr(film_pose, "draw_discs", discs)
+        return film_pose.draw_pose(anatomy, np.random.default_rng(4), False, 0.0)
+
+    def heights(height_mm: float) -> dict[str, dict[str, float]]:
+        return disc_heights(anatomy, pose_with(height_mm), True, {"L1", "L2", "L3", "L4", "L5", "S1"})
+
+    narrowed, healthy, usual = heights(4.0), heights(8.0), heights(7.0)
+    assert len(narrowed) == 5
+    for disc, row in narrowed.items():
+        assert row["healthy"] == pytest.approx(healthy[disc]["mean"], abs=0.1)
+        assert row["usual"] == pytest.approx(usual[disc]["mean"], abs=0.1)
+        assert healthy[disc]["healthy"] == healthy[disc]["mean"]
