@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 
 from spinepacs.delivery.courier import deliver
 from spinepacs.findings import ObjectKind
@@ -201,6 +203,23 @@ def test_a_destination_that_stops_reading_is_left_in_time(spool, ledger):
         assert outbox(ledger) == {("pacs", "pending"): 1}
         deliver_until_settled(courier, ledger, "pacs")
     assert outbox(ledger) == {("pacs", "sent"): 1}
+
+
+def test_a_destination_that_trickles_for_ever_leaves_no_thread_behind(spool, ledger):
+    def trickles(call: Call) -> None:
+        call.read_pdu()
+        call.say(b"\x02\x00\x00\x00\xff\x00" + bytes(0xFF00), pause_s=0.02)
+
+    with liars.raw(trickles) as liar:
+        target = destination("pacs", liar.port, timeout_s=TIMEOUT_S)
+        fill_outbox(ledger, spool, target, kinds=[ObjectKind.SEG])
+        assert courier_to(target, spool, ledger).deliver_due(NEVER) is False
+        peers.wait_until(lambda: not reactors(), 10, "the end of the association's threads")
+
+
+def reactors() -> list[str]:
+    """Threads of pynetdicom that run."""
+    return [repr(one) for one in threading.enumerate() if isinstance(one, Association | DULServiceProvider)]
 
 
 def missing(ledger: Ledger) -> list[str]:
