@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -13,17 +14,21 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from spinepacs.anatomy import Level
+from spinepacs.analysis import label, quality
+from spinepacs.analysis.conclude import conclude
+from spinepacs.analysis.policy import Policy
+from spinepacs.anatomy import DiscLevel, Level
 from spinepacs.dicom.overlay import draw_overlay, encode_overlay, scale_of
-from spinepacs.dicom.overlay_draw import Colour
-from spinepacs.dicom.overlay_marks import ALIGNMENT, HEIGHTS, STAGES, UNGRADED, outline_colour
+from spinepacs.dicom.overlay_draw import Chip, Colour, Label, labels
+from spinepacs.dicom.overlay_marks import ALIGNMENT, HEIGHTS, STAGES, UNGRADED, Marks, outline_colour
 from spinepacs.dicom.overlay_text import rows_of
 from spinepacs.findings import EncodedObject, Reading, Refusal
 from spinepacs.geometry import Outline
-from spinepacs.measures import Quantity
+from spinepacs.measures import Place, Quantity, Unit
 from spinepacs.settings import OutputSettings
-from spinepacs.signs import Sign
+from spinepacs.signs import Deformity, Finding, Reason, Scheme, Side, Sign
 from spinepacs.study import View
+from spinepacs.words import NOTES, SIGNS, TO_PHYSICIAN
 from tests.dicom import readings
 from tests.dicom.tools import dciodvfy_complaints
 
@@ -257,3 +262,97 @@ def test_dciodvfy_has_nothing_to_say(tmp_path: Path) -> None:
 
 def test_the_same_reading_gives_the_same_bytes() -> None:
     assert encode().part10 == encode().part10
+
+
+def graded(*findings: Finding) -> Reading:
+    return replace(reading_of(), findings=findings, conclusions=())
+
+
+def of_sign(sign: Sign, place: Place, **changes: Any) -> Finding:
+    finding = Finding(sign, place, Scheme.SPINEPACS, 0.2, Unit.RATIO, 2, 2)
+    return replace(finding, **changes)
+
+
+def changed_by(*findings: Finding) -> NDArray[np.bool_]:
+    """Pixels of the film that the findings change."""
+    with_them, without = (draw_overlay(film(), graded(*f))[:ROWS, :COLUMNS] for f in (findings, ()))
+    return np.asarray((with_them != without).any(axis=2))
+
+
+def test_an_arrow_points_at_a_spur_from_outside() -> None:
+    tip, start = np.array([300.0, 500.0]), np.array([310.0, 500.0])
+    spur = of_sign(Sign.OSTEOPHYTES, Level.C5, side=Side.UPPER_ANTERIOR, marks_px=(np.array([start, tip]),))
+    picture = draw_overlay(film(), graded(spur))
+    beyond = tip + np.array([[-6.0, 0.0], [-10.0, 0.0]])
+    assert near(picture, beyond, STAGES[2]) == 1
+    _, x = np.nonzero(changed_by(spur)[480:520, 250:400])
+    assert x.max() + 250 <= tip[0] + 1
+    assert len(x) > 100
+
+
+def test_a_dense_endplate_is_drawn_within_its_body() -> None:
+    reading = reading_of()
+    assert reading.spine
+    body = next(v for v in reading.spine.vertebrae if v.level is Level.C5)
+    assert body.lower
+    plate = np.array([body.lower.left, body.lower.right])
+    dense = of_sign(Sign.SUBCHONDRAL_SCLEROSIS, Level.C5, side=Side.LOWER, marks_px=(plate,))
+    rows = np.nonzero(changed_by(dense).any(axis=1))[0]
+    depth = plate[0, 1] - body.outline.centroid.y
+    assert plate[0, 1] - 0.3 * depth < rows.min() <= rows.max() < plate[0, 1] + 3
+
+
+def test_a_deformed_body_is_tinted_and_its_form_named() -> None:
+    reading = reading_of()
+    assert reading.spine
+    body = next(v for v in reading.spine.vertebrae if v.level is Level.C5)
+    deformed = of_sign(Sign.VERTEBRAL_DEFORMITY, Level.C5, form=Deformity.WEDGE)
+    x, y = (int(v) for v in body.outline.centroid)
+    assert changed_by(deformed)[y - 5 : y + 5, x - 5 : x + 5].all()
+    marks = Marks(graded(deformed), reading.spine, 20)
+    assert [chip.text for label in marks.names() for chip in label.chips] == ["G2w"]
+    assert "deformity (Genant): wedge, biconcave, crush" in words_of(graded(deformed))
+
+
+def test_a_slip_is_named_by_its_side_and_not_by_its_sign() -> None:
+    reading, disc = reading_of(), DiscLevel.below(Level.C4)
+    assert reading.spine
+    slip = of_sign(Sign.SPONDYLOLISTHESIS, disc, value=0.01, published_grade=1, side=Side.POSTERIOR)
+    marks = Marks(graded(slip), reading.spine, 20)
+    assert [chip.text for label in marks.values() for chip in label.chips] == ["retro I"]
+
+
+def test_what_is_not_published_is_not_drawn() -> None:
+    mark = (np.array([[310.0, 500.0], [300.0, 500.0]]),)
+    for sign in (Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS, Sign.VERTEBRAL_DEFORMITY):
+        hidden = of_sign(sign, Level.C5, marks_px=mark, published_grade=None, reason=Reason.IMPLANT)
+        assert not changed_by(hidden)[:, : COLUMNS * 2 // 3].any()
+        assert f"Withheld (metal over it): C5: {SIGNS[sign]}" in words_of(graded(hidden))
+
+
+def test_a_label_without_room_at_the_left_stands_free_at_the_right() -> None:
+    picture = np.zeros((200, 300, 3), np.uint8)
+    body = np.array([[20.0, 80.0], [60.0, 80.0], [60.0, 120.0], [20.0, 120.0]])
+    name = Label("T10", 100, (255, 255, 255), 20, True, (Chip("G2w", STAGES[2]),))
+    labels(picture, [[name, Label("4.1", 104, (255, 255, 255), 20, False)]], body, 1.0)
+    lines = np.nonzero(picture[:, 70:].any(axis=(1, 2)))[0]
+    assert not picture[:, :62].any()
+    assert lines.max() - lines.min() > 36  # one below the other
+
+
+def test_every_code_of_notes_has_words() -> None:
+    for module in (quality, label):
+        for code in re.findall(r"``([A-Z_]{4,})``", module.__doc__ or ""):
+            assert code in NOTES, code
+
+
+def test_sentences_end_in_what_is_said_once() -> None:
+    reading = reading_of()
+    assert reading.spine
+    policy = Policy.load(Path(__file__).parents[2] / "config" / "grading.toml")
+    scheme = {"scheme": Scheme.WALRAEVENS, "published_grade": 1}
+    found = [of_sign(Sign.DISC_DEGENERATION, disc.disc, **scheme) for disc in reading.discs]
+    (said, *_) = conclude(reading.spine, found, policy)
+    assert said.sentence.endswith(TO_PHYSICIAN)
+    words = words_of(replace(graded(*found), conclusions=(said, said)))
+    assert words.count(TO_PHYSICIAN.strip()) == 1
