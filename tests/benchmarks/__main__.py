@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import model, pipeline, receive, throughput
+from tests.benchmarks import model, output, pipeline, receive, throughput
 
 BENCHMARKS = {
     "model": model.main,
     "receive": receive.main,
     "pipeline": pipeline.main,
+    "output": output.main,
     "throughput": throughput.main,
 }
 
