@@ -36,16 +36,18 @@ from spinepacs.intake.assembly import Assembly
 from spinepacs.intake.gate import why_open
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import VisitorsBook
-from spinepacs.processes import Child, Part, stop_event
+from spinepacs.processes import READY, Child, Part, stop_event
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
+from spinepacs.systemd import ServiceManager
+from spinepacs.tls import server_context
 
 if TYPE_CHECKING:
     from spinepacs.intake.listener import OnReport
 
-STOP_GRACE_S = 20.0
-"""What is in work at SIGTERM gets so long to finish; then it is broken off and done again at the next start."""
+PATIENCE_S = 300.0
+"""With no part up for so long (s) the watchdog is fed no more: a new start is the last thing that may help."""
 
 _LOOK_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
@@ -95,6 +97,8 @@ class Daemon:
         self._settings = settings
         self._spool = spool
         self._ledger = ledger
+        if settings.listener.enabled and settings.listener.tls:
+            server_context(settings.listener)  # else its processes would fail one after the other
         self._door = (
             open_port(settings.listener.bind, settings.listener.port) if settings.listener.enabled else None
         )
@@ -113,25 +117,44 @@ class Daemon:
         """Run everything until ``stop`` is set, then stop everything in order."""
         health = self._health()
         self._warn_of_strays()
-        _when_it_answers(
-            lambda: self._ledger.add_event("started", detail=f"spinepacs {__version__}"), stop
-        )
+        _when_it_answers(lambda: self._ledger.add_event("started", detail=f"spinepacs {__version__}"), stop)
         returned = _when_it_answers(self._ledger.return_orphans, stop)
         _log.info("started; %d studies were in work when the last daemon ended", returned or 0)
         if health:
             health.start()
-        self._dispatcher.start()
-        while not stop.wait(_LOOK_S):
-            for part in self._parts:
-                part.keep_alive()
-        self._stop()
-        if self._door:
-            self._door.close()
-        if health:
-            health.stop()
+        manager = ServiceManager(os.environ)
+        try:
+            self._dispatcher.start()
+            self._tend(stop, manager)
+        finally:  # whatever happens: no process may be left behind that nobody looks after
+            manager.stopping()
+            self._stop()
+            if self._door:
+                self._door.close()
+            if health:
+                health.stop()
         with suppress(Transient):
             self._ledger.add_event("stopped")
         _log.info("stopped")
+
+    def _tend(self, stop: threading.Event, manager: ServiceManager) -> None:
+        """Keep the parts alive until told to stop, and tell the service manager how it goes."""
+        is_started, well_s = False, time.monotonic()
+        while not stop.wait(_LOOK_S):
+            for part in self._parts:
+                part.keep_alive()
+            if not is_started and self._is_receiving():
+                manager.ready()
+                is_started = True
+            if not self._parts or not all(part.why_not_ready() for part in self._parts):
+                well_s = time.monotonic()
+            if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
+                manager.alive()
+
+    def _is_receiving(self) -> bool:
+        """Whether a listener is up, or there is to be none."""
+        listeners = [part for part in self._parts if part.name.startswith("listener")]
+        return not listeners or not all(part.why_not_ready() for part in listeners)
 
     def _warn_of_strays(self) -> None:
         for name, count in self._ledger.strays([item.name for item in self._settings.destinations]).items():
@@ -141,11 +164,12 @@ class Daemon:
             )  # fmt: skip
 
     def _stop(self) -> None:
-        _log.info("stopping; work in hand has %g s to finish", STOP_GRACE_S)
-        until = time.monotonic() + STOP_GRACE_S
+        grace_s = self._settings.work.stop_grace_s
+        _log.info("stopping; work in hand has %g s to finish", grace_s)
+        until = time.monotonic() + grace_s
         for part in self._parts:
             part.ask_to_stop()
-        self._dispatcher.stop(STOP_GRACE_S)
+        self._dispatcher.stop(grace_s)
         for part in self._parts:
             part.end(max(1.0, until - time.monotonic()))
 
@@ -178,8 +202,7 @@ class Daemon:
 
         def listener() -> str:
             """One of them is enough to receive."""
-            whys = [part.why_not_ready() for part in self._parts if part.name.startswith("listener")]
-            return "" if "" in whys else "no listener process is up"
+            return "" if self._is_receiving() else "no listener process is up"
 
         checks: dict[str, Check] = {"database": database, "disk": disk, "model": model}
         if self._door:
@@ -221,7 +244,7 @@ def listen(
             settings.listener, spool, ledger, door, _listeners(settings), book.page(number), on_report
         )
         listener.start()
-        channel.send_bytes(b"ready")
+        channel.send_bytes(READY)
         stop.wait()
         listener.stop()
 
@@ -240,7 +263,7 @@ def watch(channel: Connection, settings: Settings) -> None:
     from spinepacs.intake.watcher import Watcher
 
     with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
-        channel.send_bytes(b"ready")
+        channel.send_bytes(READY)
         Watcher(settings.watch, spool, ledger).run(stop_event(channel))
 
 
@@ -249,7 +272,7 @@ def send(channel: Connection, settings: Settings) -> None:
     from spinepacs.delivery import deliver
 
     with _stores(settings, 0) as (spool, ledger):
-        channel.send_bytes(b"ready")
+        channel.send_bytes(READY)
         stop, poll_s = stop_event(channel), settings.work.poll_s
         deliver(settings.destinations, settings.listener.ae_title, spool, ledger, stop=stop, poll_s=poll_s)
 
@@ -259,7 +282,7 @@ def report(channel: Connection, settings: Settings) -> None:
     from spinepacs.audit.syslog import export
 
     with _stores(settings, 0) as (_, ledger):
-        channel.send_bytes(b"ready")
+        channel.send_bytes(READY)
         export(settings, ledger, stop_event(channel), settings.work.poll_s)
 
 

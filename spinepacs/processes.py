@@ -248,7 +248,10 @@ def limit_memory(more_mb: int) -> None:
     limit_bytes = held_kb * 1024 + more_mb * 1_000_000
     if allowed != resource.RLIM_INFINITY:
         limit_bytes = min(limit_bytes, allowed)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+    except (OSError, ValueError) as error:  # a sandbox may forbid it
+        _log.warning("this process has no memory limit: %s", error)
 
 
 def stop_event(channel: Connection, beat_s: float = BEAT_S) -> threading.Event:
