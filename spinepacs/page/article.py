@@ -125,7 +125,7 @@ def _picture(result: ImageResult) -> Html:
         f"At the discs: height anterior / middle / posterior, {shown}; tint: stage. Pink: angles, slips."
     )
     if reading.spine and reading.spine.view is View.AP:
-        caption = "Pink: end plates of the angles."
+        caption = "Pink: the ends of the angles."
     return tag("figure", tag("figcaption", caption), tag("div", image(source, alt)))
 
 

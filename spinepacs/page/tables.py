@@ -72,7 +72,8 @@ def single_signs(reading: Reading) -> str:
         if finding.level is not None and finding.side and finding.published_grade:
             what = f"{finding.side.replace('_', ' ')} {words.SIGNS[finding.sign]} {finding.published_grade}"
             said.setdefault(finding.place.name, []).append(what)
-    return "; ".join(f"{place} {', '.join(signs)}" for place, signs in said.items())
+    listed = "; ".join(f"{place} {', '.join(signs)}" for place, signs in said.items())
+    return f"Single rims and endplates: {listed}" if said else ""
 
 
 def figures(value: float, margin: float | None, digits: int, unit: str = "") -> Html:
@@ -152,8 +153,10 @@ class _Film:
             f"{head} ({self.length})": figures(m.value, None, _DIGITS[m.unit]) if m else NONE
             for head, m in zip(quantities, found, strict=True)
         }
-        margins = [m.margin for m in found if m and m.margin is not None]
-        return row | {"±": f"{max(margins):.1f}" if margins else NONE}
+        widest = max(
+            (m for m in found if m and m.margin is not None), key=lambda m: m.margin or 0, default=None
+        )
+        return row | {"±": f"{widest.margin:.{_DIGITS[widest.unit]}f}" if widest else NONE}
 
     def value(self, quantity: Quantity, place: Place) -> str:
         m = self.measures.get((place, quantity))
