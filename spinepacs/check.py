@@ -25,6 +25,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # d
 from spinepacs.analysis.policy import Policy
 from spinepacs.analysis.segment import Segmenter
 from spinepacs.delivery import associate
+from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.errors import SpinepacsError
 from spinepacs.intake.gate import why_open
 from spinepacs.settings import Destination, ListenerSettings, Settings
@@ -57,6 +58,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
         yield _listener(settings.listener)
     if not settings.destinations:
         yield CheckResult("destinations", True, "none: results stay in the database and the spool")
+    yield from _strays(settings)
     for destination in settings.destinations:
         try:
             yield _destination(destination, settings)
@@ -102,15 +104,33 @@ def _database(url: str) -> CheckResult:
     return CheckResult("database", True, f"{url.partition(':')[0]}: answers, schema up to date")
 
 
+def _strays(settings: Settings) -> Iterator[CheckResult]:
+    """Destinations that something waits for, though the settings do not know them any more."""
+    names = [destination.name for destination in settings.destinations]
+    try:
+        with Ledger.open(settings.storage.database_url) as ledger:
+            strays = ledger.strays(names)
+    except SpinepacsError:
+        return  # said above
+    for name, count in strays.items():
+        remedy = f"put it back, or spinepacs redirect {name} NEW, or spinepacs withdraw {name}"
+        yield CheckResult(
+            f"destination {name}", False, f"{count} objects wait, but it is not in the settings: {remedy}"
+        )
+
+
 def _proposals(destination: Destination, settings: Settings) -> dict[str, tuple[str, str]]:
-    """Kind of object: SOP class and transfer syntax that it will be offered with."""
+    """What is offered, by name: SOP class and transfer syntax."""
     labelmap = settings.output.segmentation == "labelmap"
-    all_kinds = {
+    all_kinds: dict[str, tuple[str, str]] = {
         "SEG": (_LABELMAP_SEGMENTATION if labelmap else SegmentationStorage, ExplicitVRLittleEndian),
         "SR": (ComprehensiveSRStorage, ExplicitVRLittleEndian),
         "OVERLAY": (SecondaryCaptureImageStorage, JPEGBaseline8Bit),
     }
-    return {kind: all_kinds[kind] for kind in destination.send}
+    proposals: dict[str, tuple[str, str]] = {kind: all_kinds[kind] for kind in destination.send}
+    if destination.commitment:
+        proposals["storage commitment"] = (COMMITMENT, ExplicitVRLittleEndian)
+    return proposals
 
 
 def _listener(settings: ListenerSettings) -> CheckResult:

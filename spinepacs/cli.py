@@ -216,28 +216,64 @@ def findings(config: Path, what: str | None, style: str, out: Path | None, **fil
 @_config
 @_format
 def queue(config: Path, style: str) -> None:
-    """Show what is not done: studies on their way or failed, objects not delivered, files not readable."""
+    """Show what is not done: studies on their way or failed, objects not delivered or committed, files not readable."""
     from spinepacs.store import queries
     from spinepacs.store.ledger import Ledger
 
-    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
-        click.echo(as_text(queries.queue(ledger), style))
+    settings = load(config)
+    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+        rows = queries.queue(ledger, [destination.name for destination in settings.destinations])
+        click.echo(as_text(rows, style))
 
 
 @main.command()
 @_config
 @click.argument("study", required=False)
 @click.option("--failed", is_flag=True, help="Everything that has failed.")
-def retry(config: Path, study: str | None, failed: bool) -> None:
-    """Try failed work again: reading and delivery of STUDY (its UID), or of all with --failed."""
+@click.option(
+    "--destination", help="Objects for this destination only: those that failed, and those that wait."
+)
+def retry(config: Path, study: str | None, failed: bool, destination: str | None) -> None:
+    """Try failed work again: reading and delivery of STUDY (its UID), or of all with --failed.
+
+    Objects of STUDY, or for --destination, that only wait for their next attempt are sent now.
+    """
     from spinepacs.store.ledger import Ledger
 
-    if bool(study) == failed:
-        raise click.UsageError("give a Study Instance UID or --failed")
+    if failed == bool(study or destination):
+        raise click.UsageError("give a Study Instance UID or --destination, or --failed")
     with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
-        count = ledger.retry(study)
+        count = ledger.retry(study, destination)
+        count += 0 if failed else ledger.hurry(study, destination)
     click.echo(f"{count} back in the queue")
     sys.exit(0 if count or failed else 1)
+
+
+@main.command()
+@_config
+@click.argument("old")
+@click.argument("new")
+def redirect(config: Path, old: str, new: str) -> None:
+    """Send what waits for destination OLD, or failed there, to NEW: for one that is renamed, replaced or gone."""
+    from spinepacs.store.ledger import Ledger
+
+    settings = load(config)
+    if old == new or new not in [destination.name for destination in settings.destinations]:
+        raise click.UsageError(f"{new!r} must be the name of another destination in {config}")
+    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+        click.echo(f"{ledger.redirect(old, new)} objects go to {new} instead of {old}")
+
+
+@main.command()
+@_config
+@click.argument("destination")
+@click.confirmation_option(prompt="Their results will not be sent there any more. Go on?")
+def withdraw(config: Path, destination: str) -> None:
+    """Give up for good what waits for DESTINATION, or failed there. The results stay in the database and the spool."""
+    from spinepacs.store.ledger import Ledger
+
+    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
+        click.echo(f"{ledger.withdraw(destination)} objects are not sent to {destination} any more")
 
 
 @main.command()

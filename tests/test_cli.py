@@ -2,6 +2,7 @@ import gc
 import json
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,13 +12,18 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 
 from spinepacs.cli import main
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.records import OutboxState
 from tests.films import spine_like
 from tests.peers import dcmtk_storescp, free_port
+from tests.store import makers
 
 DEMO_FILMS = sorted((Path(__file__).parents[1] / "demo" / "films").glob("*.dcm"))
 # pynetdicom does not close its socket where a connection was refused; it goes when its owner is collected.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-COMMANDS = ("serve", "process", "wrap", "findings", "queue", "retry", "check", "synthesise", "version")
+COMMANDS = (
+    "serve", "process", "wrap", "findings", "queue", "retry", "redirect", "withdraw", "check", "synthesise", "version",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +120,45 @@ def test_retry_wants_to_know_what(config: Path):
     assert spinepacs("retry", "--config", config).exit_code == 2
     assert spinepacs("retry", "--config", config, "--failed").output == "0 back in the queue\n"
     assert spinepacs("retry", "--config", config, "1.2.3").exit_code == 1
+
+
+def test_what_waits_for_a_destination_that_is_gone_is_shown_and_decided(config: Path, tmp_path: Path):
+    """It was renamed in the settings: nothing is lost, and nobody has to look into the database."""
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        makers.recorded(ledger, destinations=(makers.PACS, makers.VIEWER))
+    with config.open("a") as file:
+        file.write('[[destinations]]\nname = "archive"\nae_title = "X"\nhost = "127.0.0.1"\nport = 1\n')
+    shown = json.loads(spinepacs("queue", "--config", config, "--format", "json").output)
+    reasons = {row["reason"] for row in shown if row["what"] == "object"}
+    assert reasons == {"there is no destination of this name in the settings any more"}
+    checked = spinepacs("check", "--config", config).output
+    assert (
+        "3 objects wait, but it is not in the settings: put it back, or spinepacs redirect pacs NEW"
+        in checked
+    )
+
+    assert spinepacs("redirect", "--config", config, "pacs", "nowhere").exit_code == 2
+    moved = spinepacs("redirect", "--config", config, "pacs", "archive")
+    assert (moved.exit_code, moved.output) == (0, "3 objects go to archive instead of pacs\n")
+    assert spinepacs("withdraw", "--config", config, "viewer").exit_code == 1, "it asks first"
+    given_up = spinepacs("withdraw", "--config", config, "viewer", "--yes")
+    assert given_up.output == "1 objects are not sent to viewer any more\n"
+    shown = json.loads(spinepacs("queue", "--config", config, "--format", "json").output)
+    assert [row["where"] for row in shown if row["what"] == "object"] == ["archive"] * 3
+
+
+def test_retry_hurries_what_only_waits(config: Path, tmp_path: Path):
+    """The PACS is repaired: an administrator does not wait for an hour."""
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        makers.recorded(ledger, destinations=(makers.PACS,))
+        later = datetime.now(UTC) + timedelta(hours=1)
+        ids = [item.outbox_id for item in ledger.due("pacs")]
+        ledger.postpone_delivery(ids, later, "not reachable")
+        ledger.finish_delivery(ids[0], OutboxState.FAILED, 0xA900, "refused")
+        asked = spinepacs("retry", "--config", config, "--destination", "pacs")
+        assert asked.output == "3 back in the queue\n"
+        assert len(ledger.due("pacs")) == 3
+    assert spinepacs("retry", "--config", config, "--failed", "--destination", "pacs").exit_code == 2
 
 
 def test_check_says_what_is_well_and_what_is_not(config: Path, tmp_path: Path):

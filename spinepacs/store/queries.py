@@ -6,7 +6,7 @@ Dates and times are ISO 8601 text, times in UTC. Whoever wants more asks the dat
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypedDict, Unpack
@@ -182,15 +182,21 @@ def find_studies(
     return _plain(ledger.rows(rows.order_by(*newest_first)))
 
 
-def queue(ledger: Ledger, limit: int = 1000) -> list[Row]:
+def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
     """All that is not done, in one list: studies, then objects, then files, at most ``limit`` of each.
 
     Every row has ``what`` (study, object or file), ``uid``, ``state``, ``where`` (destination or sender),
-    ``attempts``, ``since`` and ``reason``.
+    ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names objects
+    that wait for another.
     """
     studies = [_queued("study", row["study_uid"], row) for row in queued_studies(ledger, limit)]
     objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
     files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
+    for row in objects:
+        if destinations is not None and row["where"] not in destinations:
+            row["reason"] = "there is no destination of this name in the settings any more"
+        elif row["state"] == OutboxState.SENT.value:
+            row["reason"] = row["reason"] or "its commitment is awaited"
     return studies + objects + files
 
 
@@ -228,7 +234,8 @@ def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
         "registrations", "size_bytes", "sha256",
     )  # fmt: skip
     outside = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
-    kept = select(*(arrivals.c[name] for name in names)).where(arrivals.c.state.in_(outside))
+    kept = select(*(arrivals.c[name] for name in names))
+    kept = kept.where(arrivals.c.state.in_(outside), arrivals.c.file_deleted_at.is_(None))
     return _plain(ledger.rows(kept.order_by(arrivals.c.arrival_id).limit(limit)))
 
 
