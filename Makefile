@@ -2,13 +2,31 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+TOOLS  := .venv-tools
 # TRAIN=1 adds the training extra (torch, ultralytics: about 6 GB).
 STAMP  := $(VENV)/.installed$(if $(TRAIN),-train)
+
+# What is installed: the very files whose hashes locks/ holds. LOCKED= (empty) takes what pip finds for pyproject.toml
+# instead, for platforms and mirrors that have other files.
+LOCKED ?= yes
+PIP    := $(BIN)/python -m pip install --quiet
+
+comma := ,
+# $(call install,lock,extras,groups)
+ifeq ($(LOCKED),)
+install = $(PIP) --editable '.$(2)' $(3)
+else
+install = $(PIP) --require-hashes --requirement locks/$(1).txt && $(PIP) --no-deps --no-build-isolation --editable .
+endif
 
 # One process for each core; PYTEST_ARGS='-x tests/store' runs what you like.
 PYTEST_ARGS ?= -q -n auto
 
-.PHONY: demo test check lint types imports pytest benchmark clean help
+# For every platform and Python from 3.11 on; versions that are locked stay unless something asks for others.
+COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  pyproject.toml --group pyproject.toml:build
+
+.PHONY: demo test check lint types imports pytest benchmark audit lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,8 +54,16 @@ pytest: $(STAMP)
 benchmark: $(STAMP)  ## print the benchmark tables (minutes)
 	$(BIN)/python -m tests.benchmarks
 
+audit: $(TOOLS)/bin/uv  ## compare what locks/ names with the known vulnerabilities (asks PyPI); fails if it cannot
+	$(TOOLS)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes --requirement locks/train.txt
+
+lock: $(TOOLS)/bin/uv  ## write locks/ anew after a change in pyproject.toml (UPGRADE=1: with the newest versions)
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --all-extras --group pyproject.toml:test --output-file locks/train.txt
+	$(COMPILE) -c locks/train.txt --extra postgresql --extra parquet --group pyproject.toml:test --output-file locks/test.txt
+	$(COMPILE) -c locks/train.txt --extra postgresql --output-file locks/run.txt
+
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info demo/out
+	rm -rf $(VENV) $(TOOLS) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info demo/out
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -46,16 +72,21 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 # The demo needs what a user needs; the tests need the tools as well.
-$(VENV)/.installed-base: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-base: pyproject.toml locks/run.txt | $(BIN)/python
 	@echo "installing spinepacs into $(VENV) (a minute or two, the first time)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(call install,run)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.installed-base
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,parquet]' --group test
+$(VENV)/.installed: $(VENV)/.installed-base locks/test.txt
+	$(call install,test,[postgresql$(comma)parquet],--group test)
 	@touch $@
 
-$(VENV)/.installed-train: $(VENV)/.installed
+$(VENV)/.installed-train: $(VENV)/.installed locks/train.txt
 	@echo "installing the training extra (about 6 GB)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,parquet,train]'
+	$(call install,train,[postgresql$(comma)parquet$(comma)train])
 	@touch $@
+
+# uv writes locks, pip-audit reads them: neither is part of what is tested, so they live apart.
+$(TOOLS)/bin/uv: | $(BIN)/python
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet uv pip-audit
