@@ -215,7 +215,7 @@ class WorkSettings(_Section):
 
 
 class RetentionSettings(_Section):
-    """When files leave the spool; the database keeps its rows. What is not delivered, has failed or is unreadable stays."""
+    """When files leave the spool; the database keeps its rows. What is not delivered or has failed stays."""
 
     days: float = Field(default=0, ge=0)
     """Files of studies that were delivered so many days ago are deleted; 0 = never: an administrator decides."""
@@ -226,7 +226,7 @@ class RetentionSettings(_Section):
     refused: bool = False
     """Films that were not read (not a spine, no vertebra found) may go too; else they wait for `spinepacs discard`."""
     grace_s: Seconds = 3600.0
-    """A file that no row of the database wants is left alone for so long (s): longer than any receive or study takes."""
+    """A file that no row of the database wants is left alone for so long (s): longer than any receive takes."""
 
 
 class OutputSettings(_Section):

@@ -28,6 +28,8 @@ class Source(StrEnum):
     NETWORK = "network"
     FOLDER = "folder"
     COMMAND = "command"
+    SPOOL = "spool"
+    """Found in the spool without a row: after a crash before the commit, or with an older copy of the database."""
 
 
 class StudyState(StrEnum):

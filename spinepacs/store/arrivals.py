@@ -15,10 +15,14 @@ from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, New
 from spinepacs.store.tables import arrivals, studies
 from spinepacs.study import Arrival, Source, StudyHeader, StudyState
 
+_OUT_OF_USE = (ArrivalState.CONFLICT, ArrivalState.UNREADABLE)
 _FIELDS = (
     "arrival_id", "sop_uid", "sop_class_uid", "transfer_syntax_uid", "sha256", "size_bytes", "source", "calling_ae",
     "received_at", "study_uid", "series_uid",
 )  # fmt: skip
+
+FILE_MISSING = "FILE_MISSING"
+"""Reason of files that are no longer in the spool: the same image is welcome again."""
 
 SETTLED = (StudyState.RECORDED, StudyState.DELIVERED, StudyState.REFUSED, StudyState.FAILED)
 """States in which nothing is going to happen to a study by itself, except deliveries."""
@@ -38,18 +42,22 @@ def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
     """See Ledger.add_arrival."""
     # Locked, so that mark_unreadable of the first file does not miss a conflict that is being added.
     known = connection.execute(
-        select(arrivals.c.sha256, arrivals.c.state, arrivals.c.study_uid)
+        select(arrivals.c.arrival_id, arrivals.c.sha256, arrivals.c.state, arrivals.c.reason_code,
+               arrivals.c.source, arrivals.c.study_uid)
         .where(arrivals.c.sop_uid == new.sop_uid)
         .with_for_update()
-    ).all()
+    ).all()  # fmt: skip
     study_uid = next((row.study_uid for row in known if row.study_uid), "")
-    if any(row.sha256 == new.sha256 for row in known):
+    same = next((row for row in known if row.sha256 == new.sha256), None)
+    if same is not None:
+        others = (row.state for row in known if row is not same)
+        _come_again(connection, same, new, may_be_read=all(state in _OUT_OF_USE for state in others))
         events.add(
             connection, EventKind.DUPLICATE, study_uid, new.sop_uid, f"from {new.calling_ae or new.source}"
         )
         audit.add_duplicate(connection, new, study_uid)
         return ArrivalOutcome.DUPLICATE
-    in_use = any(row.state not in (ArrivalState.CONFLICT, ArrivalState.UNREADABLE) for row in known)
+    in_use = any(row.state not in _OUT_OF_USE for row in known)
     row = {**vars(new), "source": new.source.value}
     if not in_use:
         connection.execute(insert(arrivals).values(state=ArrivalState.RECEIVED, **row))
@@ -60,6 +68,22 @@ def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
     )
     events.add(connection, EventKind.CONFLICT, study_uid, new.sop_uid, f"kept as {new.sha256}")
     return ArrivalOutcome.CONFLICT
+
+
+def _come_again(connection: Connection, row: Any, new: NewArrival, *, may_be_read: bool) -> None:
+    """The same file once more: it is there again, and what could not be done without it, or its sender, is done now."""
+    changes: dict[str, Any] = {"file_deleted_at": None}
+    nobody_knew_from_whom = row.source == Source.SPOOL and row.state == ArrivalState.REFUSED
+    if may_be_read and (row.reason_code == FILE_MISSING or nobody_knew_from_whom):
+        sender = {name: getattr(new, name) for name in ("calling_ae", "called_ae", "peer", "source")}
+        changes |= {
+            "state": ArrivalState.RECEIVED,
+            "reason_code": "",
+            "reason": "",
+            "registrations": 0,
+            **sender,
+        }
+    connection.execute(update(arrivals).where(arrivals.c.arrival_id == row.arrival_id).values(changes))
 
 
 def unregistered(connection: Connection, limit: int) -> list[Arrival]:

@@ -34,7 +34,7 @@ class ArrivalOutcome(StrEnum):
 
     NEW = "new"
     DUPLICATE = "duplicate"
-    """The same SOP UID with the same bytes is there already: no row, an event."""
+    """The same SOP UID with the same bytes is there already: no row, an event; a deleted file is wanted again."""
     CONFLICT = "conflict"
     """The same SOP UID is there with other bytes: a row of its own, never read, and an event."""
 
@@ -68,6 +68,12 @@ class EventKind(StrEnum):
     RETRIED = "retried"
     NOT_KEPT = "not-kept"
     """A destination accepted an object and has not committed to keep it: it is sent again, or given up."""
+    FILES_DELETED = "files-deleted"
+    """Retention has deleted files of the spool; their rows stay."""
+    FILE_MISSING = "file-missing"
+    """A row's file is not in the spool, and nobody here has deleted it."""
+    DISCARDED = "discarded"
+    """A person has given up what could not be processed."""
     REDIRECTED = "redirected"
     WITHDRAWN = "withdrawn"
 

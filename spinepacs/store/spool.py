@@ -100,13 +100,42 @@ class Spool:
 
     def _keep(self, tmp: Path, sha256: str, size_bytes: int) -> SpooledFile:
         final = self.path_of(sha256)
-        with _disk_errors():
-            if not _is_whole(final, size_bytes):
+        with _disk_errors(), _locked(final.parent, fcntl.LOCK_SH) as folder:
+            if _is_whole(final, size_bytes):
+                os.utime(final)  # so that remove() knows that it has come again
+            else:
                 _sync_file(tmp)
                 os.replace(tmp, final)
             # Also where the file was there: the one who renamed it may not have come to this line yet.
-            _sync_folder(final.parent)
+            os.fsync(folder)
         return SpooledFile(sha256, size_bytes, final)
+
+    def shelf(self, prefix: str) -> dict[str, int]:
+        """Digests that begin with two hexadecimal digits, and when (ns, mtime) each file came or came again.
+
+        Raises
+        ------
+        Transient
+            If the disk fails.
+        """
+        with _disk_errors(), os.scandir(self._files / prefix) as entries:
+            found = [entry for entry in entries if re.fullmatch(r"[0-9a-f]{64}\.dcm", entry.name)]
+            return {entry.name[:64]: entry.stat().st_mtime_ns for entry in found}
+
+    def remove(self, sha256: str, mtime_ns: int) -> bool:
+        """Delete a file unless it is gone, or has come again since its mtime was ``mtime_ns``; whether it was deleted.
+
+        Raises
+        ------
+        Transient
+            If the disk fails.
+        """
+        path = self.path_of(sha256)
+        with _disk_errors(), _locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
+            if path.stat().st_mtime_ns == mtime_ns:
+                path.unlink()
+                return True
+        return False
 
     def path_of(self, sha256: str) -> Path:
         """Where a file of this digest lies, whether it is there or not.
@@ -165,6 +194,17 @@ def _disk_errors() -> Iterator[None]:
     except OSError as error:
         what = "is full" if error.errno in _FULL else f"fails ({error.strerror})"
         raise Transient(f"the spool's disk {what}; it is tried again when that has passed") from error
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[int]:
+    """Hold a folder's lock, shared by those who add and alone for those who remove; its descriptor."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _own_folder(parent: Path) -> tuple[Path, int]:

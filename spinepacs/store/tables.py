@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0006"
+REVISION = "r0007"
 """The newest migration."""
 
 metadata = MetaData(
@@ -79,7 +79,9 @@ arrivals = Table(
     Column("series_uid", SafeText),
     Column("modality", SafeText, nullable=False, server_default=""),
     Column("body_part", SafeText, nullable=False, server_default=""),
+    Column("file_deleted_at", UtcTime),
     UniqueConstraint("sop_uid", "sha256"),
+    Index("ix_arrivals_sha256", "sha256"),
     # The last line against two files of one SOP UID that are both read.
     Index(
         "uq_arrivals_in_use", "sop_uid", unique=True, sqlite_where=_NOT_IN_USE, postgresql_where=_NOT_IN_USE
@@ -243,8 +245,9 @@ objects = Table(
     Column("sop_class_uid", SafeText, nullable=False),
     Column("series_uid", SafeText, nullable=False),
     Column("transfer_syntax_uid", SafeText, nullable=False),
-    Column("sha256", SafeText, nullable=False),
+    Column("sha256", SafeText, nullable=False, index=True),
     Column("size_bytes", Key, nullable=False),
+    Column("file_deleted_at", UtcTime),
 )
 
 _AWAITED = text("commitment_due_at IS NOT NULL")
