@@ -25,7 +25,7 @@ from spinepacs.intake.listener import Listener
 from spinepacs.settings import Destination, ListenerSettings
 from spinepacs.store import queries
 from spinepacs.store.ledger import Ledger
-from tests import peers
+from tests import daemons, films, peers
 from tests.outboxes import SOP_CLASSES, courier_to, deliveries, destination, fill_outbox, lying, outbox
 
 # pynetdicom does not close its socket where a connection was refused; it goes when its owner is collected.
@@ -421,3 +421,31 @@ def test_without_anyone_to_take_it_no_report_is_negotiated(spool, ledger):
         pacs._report(None, forged("2.25.4711", "1.2.3"))
     plain.stop()
     assert pacs.answers == []
+
+
+# ---- the whole daemon --------------------------------------------------------------------------------------
+
+
+@pytest.mark.peer
+def test_the_daemon_has_its_results_committed_through_its_own_listener(tmp_path):
+    """Orthanc reports to the port that films come in by; what it loses before that is sent again."""
+    with peers.orthanc(tmp_path) as orthanc:
+        to = daemons.destination(
+            orthanc.dicom_port, ae_title="ORTHANC", commitment=True, commitment_delay_s=1.0
+        )
+        with daemons.daemon(tmp_path, [to]) as running:
+            running.start()
+            running.wait_ready()
+            orthanc.add_modality("spinepacs", "SPINEPACS", running.port)
+            film = films.write(daemons.film(1), tmp_path / "film.dcm")
+            instance = orthanc.post("/instances", film.read_bytes())
+            orthanc.post("/modalities/spinepacs/store", instance["ID"])
+            peers.wait_until(lambda: len(orthanc.sop_uids()) == 4, 60, "film, SEG, SR and picture")
+            for entry in orthanc.get("/instances?expand"):
+                if entry["ID"] != instance["ID"]:
+                    orthanc.delete(f"/instances/{entry['ID']}")
+            peers.wait_until(lambda: running.states() == {"delivered": 1}, 60, "the promise")
+            assert len(orthanc.sop_uids()) == 4
+            metrics = running.http("/metrics")[1].splitlines()
+            assert 'spinepacs_outbox{destination="pacs",state="committed"} 3.0' in metrics
+            assert running.terminate() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from spinepacs.errors import Permanent, Transient
 from spinepacs.health import Figures, HealthServer
 from spinepacs.settings import HealthSettings
+from spinepacs.store.records import OutboxState
 from tests.store import makers
 
 
@@ -85,6 +87,13 @@ def test_metrics_count_what_the_ledger_holds(server, ledger):
     assert found["spinepacs_disk_free_bytes",] > 1_000_000
     assert found["spinepacs_disk_reserve_bytes",] == 1_000_000
     assert found["spinepacs_ledger_up",] == 1
+
+
+def test_metrics_count_what_no_destination_has_promised_to_keep_yet(server, ledger):
+    makers.recorded(ledger)
+    item, *_ = ledger.due("pacs")
+    ledger.finish_delivery(item.outbox_id, OutboxState.SENT, 0, commitment_due_at=datetime.now(UTC))
+    assert metrics(server)["spinepacs_uncommitted", "pacs"] == 1
 
 
 def test_seconds_of_each_reading_are_counted_once(server, ledger):

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings import DATABASE_URL_VARIABLE, Settings, load, shipped
+from spinepacs.settings import DATABASE_URL_VARIABLE, Destination, Settings, load, shipped
 
 ROOT = Path(__file__).parents[1]
 DESTINATION = '[[destinations]]\nname = "{name}"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
@@ -24,11 +24,7 @@ def test_the_commented_file_shows_the_defaults():
 def test_the_commented_file_names_every_key():
     text = shipped("config", "spinepacs.toml").read_text()
     for name, section in Settings():
-        keys = (
-            type(section).model_fields
-            if name != "destinations"
-            else ("name", "ae_title", "host", "port", "send")
-        )
+        keys = type(section).model_fields if name != "destinations" else Destination.model_fields
         for key in keys:
             assert key in text, f"{name}.{key} is not explained"
 
@@ -60,6 +56,21 @@ def test_a_mistake_is_refused_with_its_line_and_the_remedy(tmp_path: Path, text:
         load(path)
     assert f"{path}:{line}: " in str(caught.value)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("listener", "more", "said"),
+    [
+        ("enabled = false", "", "set listener.enabled = true"),
+        ('ae_title = "US"', 'calling_ae_title = "THEM"', "remove calling_ae_title"),
+        ('calling_ae_titles = ["CT"]', "", "add 'PACS' to listener.calling_ae_titles"),
+    ],
+)
+def test_a_destination_whose_reports_could_not_come_in_is_refused(tmp_path, listener, more, said):
+    text = f"[listener]\n{listener}\n" + DESTINATION.format(name="a", port=1) + f"commitment = true\n{more}\n"
+    with pytest.raises(BadSettings, match=said):
+        load(write(tmp_path, text))
+    assert load(write(tmp_path, text.replace("commitment = true", ""))).destinations
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path):
