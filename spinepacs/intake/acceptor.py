@@ -28,6 +28,7 @@ from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES
 from spinepacs.intake.connection import LimitedSocket
 from spinepacs.intake.gate import Gate, read_request
 from spinepacs.intake.incoming import StreamingDimse
+from spinepacs.intake.upper import OrderlyAssociation, OrderlyUpperLayer
 from spinepacs.intake.visitors import Turned
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.spool import Spool
@@ -86,6 +87,8 @@ class _RequestHandler(RequestHandler):
         if connection is not None:
             connection.__class__ = LimitedSocket
             cast(LimitedSocket, connection).limit(self.server.settings, self.server.gate, self._first_pdu)
+        association.__class__ = OrderlyAssociation
+        association.dul.__class__ = OrderlyUpperLayer
         association.dimse.__class__ = StreamingDimse
         cast(StreamingDimse, association.dimse).limit(
             self.server.settings.maximum_object_mb * _MB, self.server.spool, self.server.writers

@@ -167,7 +167,12 @@ class Listener:
 
     def _on_store(self, event: evt.Event) -> int | Dataset:
         """Keep one object and give the status; nothing is ever raised into the association."""
-        request = cast(C_STORE, event.request)
+        request = event.request
+        if not isinstance(request, C_STORE):  # pynetdicom asks for no more than the presentation context
+            _log.warning(
+                "no C-STORE where one belongs, answered 0xC000", extra={"calling_ae": _calling_ae(event)}
+            )
+            return CANNOT_UNDERSTAND
         context = {"sop_uid": str(request.AffectedSOPInstanceUID), "calling_ae": _calling_ae(event)}
         try:
             return self._keep(event, request, context)

@@ -34,5 +34,20 @@ def read(minutes: float, seed: int) -> None:
     sys.exit(bool(tally.found))
 
 
+@main.command()
+@_minutes
+@_seed
+def pdu(minutes: float, seed: int) -> None:
+    """Mutated PDUs over real connections against a running listener, with a good sender after each batch."""
+    from tests.fuzz.listening import Listening
+    from tests.fuzz.pdu import fuzz
+
+    click.echo(f"seed {seed}")
+    with Listening(_SAVED / f"pdu-{seed}") as target:
+        tally = fuzz(target, seed, seconds=60 * minutes, tell=click.echo)
+    click.echo(tally)
+    sys.exit(bool(tally.found))
+
+
 if __name__ == "__main__":
     main()

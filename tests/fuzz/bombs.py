@@ -254,7 +254,7 @@ def run_lengths_beyond_the_image(path: Path) -> None:
 def an_unknown_vr_at_the_end(path: Path) -> None:
     """pydicom converts it when it is only asked for."""
     films.write(film(), path)
-    path.write_bytes(path.read_bytes() + element(0x7FE10010, b"??"))
+    path.write_bytes(path.read_bytes() + element(0x7FE10010, b"ZZ"))
 
 
 def _siz(columns: int, rows: int, tile: int, components: int = 1, bits: int = 15) -> bytes:
