@@ -108,8 +108,8 @@ _PARTS = (Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
 
 
 def _lost(heights: Mapping[str, float], full: str) -> float:
-    """Share of a disc's full height that it lacks."""
-    return 1 - heights["mean"] / heights[full]
+    """Share of a disc's full height that it lacks; none where posture alone brings its plates together."""
+    return 1 - heights["mean"] / heights[full] if heights[full] > 0 else 0.0
 
 
 def _points(grades: Sequence[int], policy: Policy) -> int:
