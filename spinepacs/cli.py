@@ -300,6 +300,23 @@ def audit(config: Path, since: datetime | None, until: datetime | None, style: S
 
 @main.command()
 @_config
+@click.argument("uid")
+def discard(config: Path, uid: str) -> None:
+    """Give up what cannot be processed: its files are deleted, the database keeps its rows.
+
+    UID is a Study Instance UID, of a study that was refused or has failed, or the SOP Instance UID of files that are
+    unreadable or in conflict with one that came before.
+    """
+    from spinepacs.store.ledger import Ledger
+
+    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
+        count = ledger.files.discard(uid)
+    click.echo(f"{count} files given up")
+    sys.exit(0 if count else 1)
+
+
+@main.command()
+@_config
 def check(config: Path) -> None:
     """Check settings, model, policy, disk, database, and every destination by C-ECHO and accepted contexts."""
     from spinepacs.check import run_checks

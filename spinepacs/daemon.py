@@ -40,6 +40,7 @@ from spinepacs.processes import READY, Child, Part, stop_event
 from spinepacs.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
+from spinepacs.store.upkeep import Upkeep
 from spinepacs.systemd import ServiceManager
 from spinepacs.tls import server_context
 
@@ -125,6 +126,7 @@ class Daemon:
         manager = ServiceManager(os.environ)
         try:
             self._dispatcher.start()
+            threading.Thread(target=self._upkeep().run, args=(stop,), name="upkeep", daemon=True).start()
             self._tend(stop, manager)
         finally:  # whatever happens: no process may be left behind that nobody looks after
             manager.stopping()
@@ -150,6 +152,14 @@ class Daemon:
                 well_s = time.monotonic()
             if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
                 manager.alive()
+
+    def _upkeep(self) -> Upkeep:
+        def adopt(sha256: str) -> bool:
+            from spinepacs.intake.adopt import adopt as take_in
+
+            return take_in(sha256, self._spool, self._ledger)
+
+        return Upkeep(self._settings.retention, self._spool, self._ledger, adopt)
 
     def _is_receiving(self) -> bool:
         """Whether a listener is up, or there is to be none."""

@@ -174,6 +174,8 @@ class QueueCounts:
         Images by reason code, whether refused at selection or by the reading.
     uncommitted
         Objects by destination that were accepted and whose commitment is awaited.
+    files_deleted
+        Originals and results whose file was deleted, by retention or a person; a file that came again is not counted.
     """
 
     studies: dict[str, int]
@@ -181,3 +183,4 @@ class QueueCounts:
     outbox: dict[tuple[str, str], int]
     refused: dict[str, int]
     uncommitted: dict[str, int]
+    files_deleted: dict[str, int]

@@ -171,7 +171,7 @@ class Upkeep:
             )
             return False
         if self._spool.remove(sha256, look.mtime_ns):
-            _log.info("deleted from the spool: %s", sha256)
+            _log.debug("deleted from the spool: %s", sha256)
         return True
 
     def _say_once(self, what: str, message: str) -> None:

@@ -20,6 +20,7 @@ from pydicom import dcmread
 from sqlalchemy import select
 
 from spinepacs.store import tables
+from spinepacs.store.spool import Spool
 from tests import films, peers
 from tests.daemons import Daemon, daemon, destination, film
 from tests.peers_postgresql import PostgreSQL
@@ -119,6 +120,29 @@ def test_a_full_disk_is_said_before_anything_breaks_and_costs_nothing(
         assert send(running, last) == [SUCCESS]
         until(lambda: running.states() == {"delivered": 5}, "five studies")
         assert delivered(scp) == {"SEG": 5, "SR": 5, "OT": 5}
+
+
+def test_retention_and_strays_in_the_running_daemon(tmp_path: Path) -> None:
+    """A day passes in a second: what was delivered goes, a failed study stays, an unknown image is taken in."""
+    delivered_film, bad, unknown = write_films(tmp_path / "films", *range(3))
+    films.write(film(1, PixelData=b"\0\0"), bad)
+    stray = Spool(tmp_path / "spool").add([unknown.read_bytes()])
+    retention = {"days": 1e-5, "grace_s": 2}
+    with serving(tmp_path, retention=retention) as (running, scp):
+        assert send(running, delivered_film, bad) == [SUCCESS] * 2
+        kept = sorted((tmp_path / "spool" / "files").glob("*/*"))
+        assert stray.path in kept
+        until(lambda: delivered(scp) == {"SEG": 2, "SR": 2, "OT": 2}, "results of both good films")
+        until(lambda: len(sorted((tmp_path / "spool" / "files").glob("*/*"))) == 1, "retention")
+        with running.ledger() as ledger:
+            (wanted,) = ledger.files.wanted("").values()
+        assert wanted == dcmread(bad, stop_before_pixels=True).SOPInstanceUID
+        text = running.log.read_text()
+        assert "was taken in" in text
+        assert "2 originals" in text or text.count("1 originals") == 2
+        metrics = running.http("/metrics")[1].splitlines()
+        assert 'spinepacs_files_deleted{what="original"} 2.0' in metrics
+        assert 'spinepacs_files_deleted{what="result"} 6.0' in metrics
 
 
 # -- the database ------------------------------------------------------------------------------------------
