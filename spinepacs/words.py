@@ -79,6 +79,7 @@ NOTES: dict[str, str] = {
     "POLARITY_INCONSISTENT": "the header contradicts itself on what is bright",
     "MODALITY_LUT_DAMAGED": "the modality lookup table is damaged and was not used",
     "RESCALE_SLOPE_ZERO": "the rescale slope is 0 and was not used",
+    "RESCALE_ABSURD": "the rescale slope or intercept is absurd and was not used",
 }
 """What is to be known about a film, by the code of its note."""
 _UNSAID = frozenset({"VERTEBRAE_MISSING", "DETECTIONS_DROPPED"})

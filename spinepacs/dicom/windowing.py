@@ -147,7 +147,14 @@ def _modality(pixel: Table, header: Dataset) -> tuple[Table, list[str]]:
         lut = lut_of(sequence[0], signed_input=bool(pixel.min() < 0))
         return (apply_lut(lut, pixel), []) if lut else (pixel, ["MODALITY_LUT_DAMAGED"])
     slope, intercept = number(header, "RescaleSlope", 1.0), number(header, "RescaleIntercept", 0.0)
-    return (pixel * slope + intercept, []) if slope else (pixel, ["RESCALE_SLOPE_ZERO"])
+    if not slope:
+        return pixel, ["RESCALE_SLOPE_ZERO"]
+    with np.errstate(over="ignore", invalid="ignore"):
+        modality = pixel * slope + intercept
+        kept = modality.astype(np.float32)
+    # As 32-bit numbers all values must be there, and not all the same.
+    is_sound = np.isfinite(kept).all() and np.ptp(kept) > 0
+    return (modality, []) if is_sound else (pixel, ["RESCALE_ABSURD"])
 
 
 def _shade(modality: Table, counts: NDArray[np.int64], header: Dataset) -> tuple[Table, list[str]]:
@@ -160,6 +167,7 @@ def _shade(modality: Table, counts: NDArray[np.int64], header: Dataset) -> tuple
     return shade, []
 
 
+@np.errstate(over="ignore")  # of an absurdly narrow window, which is black and white
 def _stated_shade(modality: Table, header: Dataset) -> Table | None:
     """First VOI LUT, else first window (PS3.3 C.11.2), as 0 … 1."""
     for item in items(header, "VOILUTSequence")[:1]:

@@ -187,6 +187,8 @@ def test_signed_padding_written_as_unsigned_is_understood() -> None:
         (60000, 1000, "WINDOW_ABSURD"),
         (1500, 1, "WINDOW_ABSURD"),
         (2048, 1e7, "WINDOW_ABSURD"),
+        (2048, b"1e-320", "WINDOW_ABSURD"),
+        (b"1e308 ", 1000, "WINDOW_ABSURD"),
     ],
 )
 def test_no_window_or_an_absurd_one_gives_robust_contrast(centre: Any, width: Any, note: str) -> None:
@@ -249,3 +251,21 @@ def test_a_film_with_wide_collimation_is_not_called_burnt_out() -> None:
     pixels = spine_like(400, 400)
     pixels[:, :150], pixels[:, 250:] = 0, 0
     show(make_cr(pixels))
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "note"),
+    [
+        (b"0 ", b"0 ", "RESCALE_SLOPE_ZERO"),
+        (b"1e308 ", b"0 ", "RESCALE_ABSURD"),
+        (b"1e39", b"0 ", "RESCALE_ABSURD"),
+        (b"-1e308", b"1e308 ", "RESCALE_ABSURD"),
+        (b"1 ", b"1e30", "RESCALE_ABSURD"),
+        (b"1e-320", b"0 ", "RESCALE_ABSURD"),
+    ],
+)
+def test_an_absurd_rescale_is_not_used(slope: bytes, intercept: bytes, note: str) -> None:
+    picture = show(make_cr(RescaleSlope=slope, RescaleIntercept=intercept))
+    assert note in picture.notes
+    assert np.array_equal(picture.values, spine_like())
+    assert np.array_equal(picture.display, show(make_cr()).display)
