@@ -104,6 +104,8 @@ class Figures(Collector):
         yield _gauge("outbox", "Objects by destination and state", outbox, "destination", "state")
         awaited = _labelled(counts.uncommitted)
         yield _gauge("uncommitted", "Objects accepted whose commitment is awaited", awaited, "destination")
+        deleted = _labelled(counts.files_deleted)
+        yield _gauge("files_deleted", "Originals and results that retention has deleted", deleted, "what")
 
 
 def _network(traffic: Traffic) -> Iterable[Metric]:
