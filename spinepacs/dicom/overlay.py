@@ -119,10 +119,10 @@ def _set_pixels(dataset: Dataset, picture: NDArray[np.uint8]) -> None:
 
 def _draw_spine(picture: pen.Picture, reading: Reading, spine: Spine, scale: float, size: int) -> None:
     marks = Marks(reading, spine, size)
-    lines, outlines, legs = marks.lines(), marks.outlines(), marks.legs()
-    pen.areas(picture, marks.areas(), scale)
-    pen.strokes(picture, [*lines, *outlines, *legs], scale)
-    obstacles = np.concatenate([pen.beads(stroke) for stroke in [*lines, *outlines, *legs]]) * scale
+    areas, strokes = marks.areas(), [*marks.lines(), *marks.outlines(), *marks.legs()]
+    pen.areas(picture, areas, scale)
+    pen.strokes(picture, strokes, scale)
+    obstacles = np.concatenate([*map(pen.beads, strokes), *(area.points for area in areas)]) * scale
     pen.labels(picture, [marks.names() + marks.values(), marks.angle_labels()], obstacles, scale)
 
 

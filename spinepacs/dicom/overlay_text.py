@@ -19,11 +19,6 @@ from spinepacs.signs import GRADE_NAMES, Finding, Reason, Sign
 from spinepacs.study import View
 
 _WHITE: Colour = (255, 255, 255)
-_LETTER_WORDS = {
-    Sign.OSTEOPHYTES: "osteophytes",
-    Sign.SUBCHONDRAL_SCLEROSIS: "sclerosis",
-    Sign.VERTEBRAL_DEFORMITY: "deformity (Genant): wedge, biconcave, crush",
-}
 _FEW = 6
 """Places up to which all are named."""
 
@@ -80,11 +75,14 @@ def _legend(reading: Reading) -> Iterator[Row]:
         stages = [Chip(str(n), STAGES[n], name) for n, name in enumerate(names) if n]
         yield Row("Loss of height:", chips=(*stages, Chip("?", UNGRADED, "withheld")))
     graded = {f.sign for f in reading.findings if f.published_grade}
-    if others := [sign for sign in LETTERS if sign in graded]:
-        chips = tuple(Chip(f"{LETTERS[sign]}1", STAGES[1], _LETTER_WORDS[sign]) for sign in others)
-        yield Row("Degrees 1 to 3, slight to severe:", chips=chips)
+    wear = (Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
+    if chips := [Chip(f"{LETTERS[sign]}1", STAGES[1], words.SIGNS[sign]) for sign in wear if sign in graded]:
+        yield Row("Degrees 1 to 3, slight to severe:", chips=tuple(chips))
+    if Sign.VERTEBRAL_DEFORMITY in graded:
+        form = Chip(f"{LETTERS[Sign.VERTEBRAL_DEFORMITY]}1w", STAGES[1])
+        yield Row("Deformity, Genant's grade 1 to 3 and form (wedge, biconcave, crush):", chips=(form,))
     if Sign.SPONDYLOLISTHESIS in graded:
-        yield Row("", chips=(Chip("antero I", ALIGNMENT, "slip, with Meyerding's grade I to V"),))
+        yield Row("Slip with Meyerding's grade I to V:", chips=(Chip("antero I", ALIGNMENT),))
 
 
 def _typical(heights: list[Measure]) -> str:

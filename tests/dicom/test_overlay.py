@@ -19,7 +19,7 @@ from spinepacs.analysis.conclude import conclude
 from spinepacs.analysis.policy import Policy
 from spinepacs.anatomy import DiscLevel, Level
 from spinepacs.dicom.overlay import draw_overlay, encode_overlay, scale_of
-from spinepacs.dicom.overlay_draw import Chip, Colour, Label, labels
+from spinepacs.dicom.overlay_draw import Chip, Colour, Label, labels, panel
 from spinepacs.dicom.overlay_marks import ALIGNMENT, HEIGHTS, STAGES, UNGRADED, Marks, outline_colour
 from spinepacs.dicom.overlay_text import rows_of
 from spinepacs.findings import EncodedObject, Reading, Refusal
@@ -290,6 +290,24 @@ def test_an_arrow_points_at_a_spur_from_outside() -> None:
     assert len(x) > 100
 
 
+def test_no_label_covers_the_arrow_at_a_spur() -> None:
+    reading, disc = reading_of(), DiscLevel.below(Level.C4)
+    assert reading.spine
+    body = next(v for v in reading.spine.vertebrae if v.level is Level.C4)
+    assert body.lower
+    right = np.array(body.lower.right)
+    mark = (right + np.array([[0.0, 0.0], [5.0, 0.0]]),)
+    spur = of_sign(Sign.OSTEOPHYTES, Level.C4, side=Side.LOWER_ANTERIOR, marks_px=mark)
+    picture = draw_overlay(film(), graded(spur, of_sign(Sign.OSTEOPHYTES, disc)))
+    assert near(picture, mark[0][1] + np.array([[8.0, 0.0], [12.0, 0.0], [16.0, 0.0]]), STAGES[2]) == 1
+
+
+def test_every_row_fits_its_panel() -> None:
+    rows = rows_of(graded(*(of_sign(sign, Level.C5) for sign in Sign)))
+    drawn = panel(rows, 500, 23)
+    assert not drawn[:, -10:].any()
+
+
 def test_a_dense_endplate_is_drawn_within_its_body() -> None:
     reading = reading_of()
     assert reading.spine
@@ -311,7 +329,7 @@ def test_a_deformed_body_is_tinted_and_its_form_named() -> None:
     assert changed_by(deformed)[y - 5 : y + 5, x - 5 : x + 5].all()
     marks = Marks(graded(deformed), reading.spine, 20)
     assert [chip.text for label in marks.names() for chip in label.chips] == ["G2w"]
-    assert "deformity (Genant): wedge, biconcave, crush" in words_of(graded(deformed))
+    assert "Genant's grade 1 to 3 and form (wedge, biconcave, crush)" in words_of(graded(deformed))
 
 
 def test_a_slip_is_named_by_its_side_and_not_by_its_sign() -> None:
