@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
+from pydantic import TypeAdapter
+
 from spinepacs.errors import Transient
 from spinepacs.findings import Versions
 from spinepacs.processes import Child
@@ -57,6 +59,9 @@ class StudyJob:
 
 Job = RegistrationJob | StudyJob
 
+JOBS: TypeAdapter[Job] = TypeAdapter(Job)
+"""Jobs as JSON: what goes through a pipe is never unpickled, in neither direction."""
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -83,7 +88,7 @@ Answer = Ready | Done | Failed
 
 
 def pack(answer: Answer) -> bytes:
-    """Encode a worker's answer as JSON: a worker decodes hostile files, so nothing it says is unpickled."""
+    """Encode a worker's answer as JSON."""
     return json.dumps({"answer": type(answer).__name__, **asdict(answer)}).encode()
 
 
@@ -302,7 +307,7 @@ class Bench:
     def _ask(self, job: Job, limit_s: float) -> Answer:
         assert self._worker is not None  # noqa: S101 - work is only done after _hire
         with suppress(OSError):  # a worker that has just died is found out by _wait
-            self._worker.channel.send(job)
+            self._worker.channel.send_bytes(JOBS.dump_json(job))
         return self._wait(limit_s, lambda: time.monotonic() > self._dispatcher.deadline_s)
 
     def _wait(self, limit_s: float, stop: Callable[[], bool]) -> Answer:

@@ -230,8 +230,15 @@ def _handler(checks: Mapping[str, Check], registry: CollectorRegistry) -> type[B
                 case _:
                     self._answer(404, "text/plain; charset=utf-8", b"/healthz /readyz /metrics\n")
 
+        def send_error(self, code: int, *_: object) -> None:
+            """Refuse whatever is no GET (405, where the library says 501), and quote nothing of the request."""
+            self.close_connection = True  # a body may follow, which nobody reads
+            self._answer(405 if code == 501 else code, "text/plain; charset=utf-8", b"only GET\n")
+
         def _answer(self, status: int, content_type: str, body: bytes) -> None:
             self.send_response(status)
+            if status == 405:
+                self.send_header("Allow", "GET")
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

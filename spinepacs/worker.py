@@ -14,7 +14,18 @@ from pathlib import Path
 
 from spinepacs import logs
 from spinepacs.dicom.header import read_header
-from spinepacs.dispatch import MEMORY_LIMIT, Answer, Done, Failed, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.dispatch import (
+    JOBS,
+    MEMORY_LIMIT,
+    Answer,
+    Done,
+    Failed,
+    Job,
+    Ready,
+    RegistrationJob,
+    StudyJob,
+    pack,
+)
 from spinepacs.errors import BadInput, Permanent, Transient
 from spinepacs.findings import Refusal
 from spinepacs.intake.selection import select
@@ -42,7 +53,7 @@ def work(channel: Connection, settings: Settings) -> None:
     answer: Answer = Done()
     while not _ran_out_of_memory(answer):  # its successor begins with a heap that is whole
         try:
-            job: Job = channel.recv()
+            job = JOBS.validate_json(channel.recv_bytes())
         except (EOFError, OSError):
             return
         answer = worker.do(job)

@@ -10,7 +10,18 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from spinepacs.dispatch import MEMORY_LIMIT, Answer, Done, Failed, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.dispatch import (
+    JOBS,
+    MEMORY_LIMIT,
+    Answer,
+    Done,
+    Failed,
+    Job,
+    Ready,
+    RegistrationJob,
+    StudyJob,
+    pack,
+)
 from spinepacs.processes import limit_memory
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
@@ -28,7 +39,7 @@ def work(channel: Connection, url: str) -> None:
     limit_memory(512)
     while True:
         try:
-            job: Job = channel.recv()
+            job = JOBS.validate_json(channel.recv_bytes())
         except (EOFError, OSError):
             return
         channel.send_bytes(_do(ledger, job))

@@ -10,6 +10,7 @@ import http.client
 import os
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -311,6 +312,10 @@ def test_serve_keeps_identities_where_they_belong(tmp_path: Path):
         reasons = [path.read_text() for path in watched.glob("failed/*.reason.txt")]
         assert len(reasons) >= 2
         assert not [reason for reason in reasons if has_mark(reason)]
+        assert modes(tmp_path / "spool", *tmp_path.glob("ledger.sqlite*")) == {
+            ("folder", 0o700),
+            ("file", 0o600),
+        }
         assert columns_with_mark(running.settings["storage"]["database_url"]) == ON_PURPOSE
         assert any(MARK in path.read_bytes().decode("latin-1").lower() for path in scp.received())
 
@@ -338,6 +343,12 @@ def children(pid: int) -> list[int]:
     """Process ids of the children of a process."""
     listed = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in listed.read_text().split()]
+
+
+def modes(*paths: Path) -> set[tuple[str, int]]:
+    """Permissions of these and of everything below them."""
+    found = [inner for path in paths for inner in (path, *path.rglob("*"))]
+    return {("folder" if path.is_dir() else "file", stat.S_IMODE(path.stat().st_mode)) for path in found}
 
 
 def bound(syslog: socket.socket) -> int:
