@@ -89,8 +89,7 @@ def _code_string(value: str) -> str:
 def _grey(data: bytes) -> NDArray[Any]:
     """Decode to (rows, columns) uint8 or uint16; what is neither PNG nor JPEG never gets to OpenCV's decoders."""
     try:
-        is_png = data[:8] == _PNG
-        rows, columns = struct.unpack_from(">LL", data, 16)[::-1] if is_png else _size_of_jpeg(data)
+        rows, columns = _size_of_png(data) if data[:8] == _PNG else _size_of_jpeg(data)
         if rows * columns > MAXIMUM_PIXELS:
             raise BadInput(
                 "IMAGE_TOO_LARGE", f"the picture has more than {MAXIMUM_PIXELS} pixels: scale it down"
@@ -101,6 +100,18 @@ def _grey(data: bytes) -> NDArray[Any]:
     if grey is None or grey.dtype not in (np.uint8, np.uint16):
         raise BadInput("NOT_AN_IMAGE", "no picture that can be decoded: give a PNG or JPEG of 8 or 16 bits")
     return np.asarray(grey)
+
+
+def _size_of_png(data: bytes) -> tuple[int, int]:
+    """Rows and columns of a PNG whose chunks are all there: OpenCV makes room for as long a chunk as is stated."""
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">L4s", data, at)
+        at += length + 12  # length, kind and checksum (ISO 15948 5.3)
+    if at > len(data):
+        raise ValueError("cut off")
+    columns, rows = struct.unpack_from(">LL", data, 16)
+    return rows, columns
 
 
 def _size_of_jpeg(data: bytes) -> tuple[int, int]:

@@ -408,6 +408,13 @@ def picture_png(path: Path) -> None:
     path.write_bytes(_png(30_000, 30_000))
 
 
+@bomb("NOT_AN_IMAGE")
+def picture_of_a_long_chunk_png(path: Path) -> None:
+    """OpenCV made room for four gigabytes."""
+    good = _png(100, 100)
+    path.write_bytes(good[:33] + struct.pack(">L4s", 0xFFFFFFF0, b"tEXt") + good[33:])
+
+
 @bomb("IMAGE_TOO_LARGE")
 def picture_jpg(path: Path) -> None:
     path.write_bytes(_jpeg(_sof(0xFFC0, 65000, 65000, 3)))
