@@ -291,15 +291,16 @@ def test_an_arrow_points_at_a_spur_from_outside() -> None:
 
 
 def test_no_label_covers_the_arrow_at_a_spur() -> None:
-    reading, disc = reading_of(), DiscLevel.below(Level.C4)
-    assert reading.spine
-    body = next(v for v in reading.spine.vertebrae if v.level is Level.C4)
-    assert body.lower
-    right = np.array(body.lower.right)
-    mark = (right + np.array([[0.0, 0.0], [5.0, 0.0]]),)
-    spur = of_sign(Sign.OSTEOPHYTES, Level.C4, side=Side.LOWER_ANTERIOR, marks_px=mark)
+    disc = DiscLevel.below(Level.C4)
+    (middle,) = [m for m in reading_of().measures if m.place == disc and m.quantity is HEIGHTS[1]]
+    (back,) = [m for m in reading_of().measures if m.place == disc and m.quantity is HEIGHTS[2]]
+    tip = np.array([back.lines_px[0][:, 0].max() + 8, middle.lines_px[0][:, 1].mean()])
+    spur = of_sign(
+        Sign.OSTEOPHYTES, Level.C4, side=Side.LOWER_ANTERIOR, marks_px=(np.array([tip - [5, 0], tip]),)
+    )
     picture = draw_overlay(film(), graded(spur, of_sign(Sign.OSTEOPHYTES, disc)))
-    assert near(picture, mark[0][1] + np.array([[8.0, 0.0], [12.0, 0.0], [16.0, 0.0]]), STAGES[2]) == 1
+    along = tip + np.arange(6.0, 26.0)[:, None] * [1, 0]
+    assert near(picture, along, STAGES[2]) == 1
 
 
 def test_every_row_fits_its_panel() -> None:
