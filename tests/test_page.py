@@ -214,6 +214,21 @@ def test_a_refused_film_has_its_reason_and_no_picture(tmp_path: Path) -> None:
     assert not Outline(text).all("img")
 
 
+def test_without_the_picture_the_tables_stand_alone(tmp_path: Path) -> None:
+    text = text_of(replace(result(), objects=()), tmp_path)
+    assert "The picture is switched off in the settings." in text
+    assert not Outline(text).all("img")
+    assert Outline(text).all("table")
+
+
+def test_single_rims_and_forms_are_named(tmp_path: Path) -> None:
+    text = plain(text_of(full_spine(), tmp_path))
+    assert "Single rims and endplates: " in text
+    assert "C6 upper anterior osteophytes 1, lower anterior osteophytes 1, upper sclerosis 1" in text
+    assert "2 biconcave" in text
+    assert "retro III" in text
+
+
 @pytest.mark.parametrize("view", [View.LATERAL, View.AP])
 def test_it_can_be_read_without_eyes(tmp_path: Path, view: View) -> None:
     text = text_of(result(first=Level.T1, count=17, view=view), tmp_path)
