@@ -167,7 +167,9 @@ def _may_pass(error: DBAPIError) -> bool:
 
 
 def _summary(error: DBAPIError) -> str:
-    """First line of the driver's message: PostgreSQL quotes rows in the others."""
+    """First line of the driver's message: PostgreSQL quotes rows in the others, and wrong values (22) here."""
+    if str(getattr(error.orig, "sqlstate", "")).startswith("22"):
+        return type(error.orig).__name__
     lines = str(error.orig).strip().splitlines()
     return lines[0] if lines else type(error.orig).__name__
 

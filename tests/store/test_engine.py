@@ -181,6 +181,15 @@ def test_no_error_repeats_a_patient(ledger: Ledger, ask: Ask) -> None:
     assert ask("studies", "study_uid") == []
 
 
+@pytest.mark.peer
+def test_no_error_repeats_a_value_that_the_database_cannot_read(server: PostgreSQL) -> None:
+    database = Database(server.create_database())
+    with pytest.raises(Permanent, match="InvalidTextRepresentation") as caught, database.read() as connection:
+        connection.execute(text("SELECT CAST(:value AS integer)"), {"value": "Geheim"})
+    database.close()
+    assert "Geheim" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_ledger_is_not_carried_over_a_fork(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(RuntimeError, match="fork"):
