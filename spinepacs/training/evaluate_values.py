@@ -21,13 +21,14 @@ PATIENT_HEIGHT, HEIGHT_SHARE = "disc_height_patient", "disc_height_of_depth"
 """Mean disc height against that drawn into the patient, mm; against that of the labelled corners, both over the depth
 of the labelled upper vertebra."""
 _LEAST_BODIES = 3
+_ANYWHERE = Span(Level.C1, Level.S1)
 Measures = Mapping[tuple[Quantity, Place], Measure]
 
 
 def by_place(measures: Sequence[Measure]) -> dict[tuple[Quantity, Place], Measure]:
-    """Measures by what and where; a film's only main curve, and each region's angle, by its quantity alone."""
+    """Measures by what and where; the largest curve of a film wherever it lies, the others not at all."""
     return {
-        (one.quantity, Span(Level.C1, Level.S1) if isinstance(one.place, Span) else one.place): one
+        (one.quantity, _ANYWHERE if one.quantity is Quantity.COBB_MAIN else one.place): one
         for one in measures
         if one.quantity is not Quantity.COBB_OTHER
     }
