@@ -84,15 +84,18 @@ def fill_outbox(
     kinds: Sequence[ObjectKind] = tuple(ObjectKind),
     size_bytes: int = 1000,
     broken: ObjectKind | None = None,
+    images: int = 1,
 ) -> list[EncodedObject]:
-    """A study of one image is read, and its objects are to be sent; the pixels of the ``broken`` kind are none."""
-    claim = makers.claimed(ledger)
-    sop_uid = claim.arrivals[0].sop_uid
-    objects = tuple(encoded(kind, sop_uid, size_bytes) for kind in kinds)
-    image = replace(makers.image(sop_uid), objects=objects)
-    stored = {item.sop_uid: spool.add((_content(item, item.kind is broken),)).sha256 for item in objects}
-    assert ledger.record(claim, StudyResult(claim.study_uid, (image,)), stored, destinations)
-    return list(objects)
+    """A study is read, and its objects are to be sent; the pixels of the ``broken`` kind are none."""
+    claim = makers.claimed(ledger, *(f"{makers.SOP}{number:02d}" for number in range(images)))
+    results = []
+    for arrival in claim.arrivals:
+        objects = tuple(encoded(kind, arrival.sop_uid, size_bytes) for kind in kinds)
+        results.append(replace(makers.image(arrival.sop_uid), objects=objects))
+    made = [item for image in results for item in image.objects]
+    stored = {item.sop_uid: spool.add((_content(item, item.kind is broken),)).sha256 for item in made}
+    assert ledger.record(claim, StudyResult(claim.study_uid, tuple(results)), stored, destinations)
+    return made
 
 
 def _content(item: EncodedObject, is_broken: bool) -> bytes:
