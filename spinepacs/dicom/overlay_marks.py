@@ -174,10 +174,11 @@ class Marks:
 
     def _chips(self, disc: DiscLevel) -> Iterator[Chip]:
         """Stage; slip, osteophytes and sclerosis where there are any."""
-        if stage := self._stages.get(disc):
-            grade = stage.published_grade
-            if grade is None or grade > 0:
-                yield Chip("?", UNGRADED) if grade is None else Chip(str(grade), STAGES[grade])
+        stage = self._stages.get(disc)
+        if stage and stage.published_grade:
+            yield Chip(str(stage.published_grade), STAGES[stage.published_grade])
+        elif stage and stage.published_grade is None and stage.computed_grade is not None:
+            yield Chip("?", UNGRADED)
         for finding in self._findings:
             grade = finding.published_grade
             if finding.place == disc and grade:

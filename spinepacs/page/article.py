@@ -18,7 +18,7 @@ from spinepacs.dicom.identity import DISCLAIMER
 from spinepacs.dicom.overlay import scale_of
 from spinepacs.findings import ImageResult, ObjectKind, Reading, Spine
 from spinepacs.measures import Measure
-from spinepacs.page.html import Html, image, joined, table, tag
+from spinepacs.page.html import NONE, Html, image, joined, table, tag
 from spinepacs.page.tables import discs, figures, grade_mark, single_signs, vertebrae
 from spinepacs.study import StudyHeader, View
 
@@ -208,7 +208,8 @@ def _foot(reading: Reading) -> Html:
         basis = words.BASES[spacing.basis]
         basis += f", divided by {spacing.magnification:.3g}" if spacing.magnification != 1 else ""
     about = (
-        f"Lengths: {basis}. ±: half-width of the 95 % interval; small ranges beside grades: the grades within it. "
+        f"Lengths: {basis}. ±: half-width of the 95 % interval; small ranges beside grades: the grades within it; "
+        f"{NONE}: not measured or not graded. "
         f"spinepacs {spinepacs.__version__}, model {versions.model_name} {versions.model_version}, grading policy "
         f"{versions.policy_name} {versions.policy_version}."
     )

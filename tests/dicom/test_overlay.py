@@ -341,6 +341,15 @@ def test_a_slip_is_named_by_its_side_and_not_by_its_sign() -> None:
     assert [chip.text for label in marks.values() for chip in label.chips] == ["retro I"]
 
 
+def test_only_what_is_withheld_has_a_question_mark() -> None:
+    reading, disc = reading_of(), DiscLevel.below(Level.C4)
+    assert reading.spine
+    for computed, chips in ((2, ["?"]), (None, [])):
+        lost = of_sign(Sign.DISC_HEIGHT_LOSS, disc, computed_grade=computed, published_grade=None)
+        marks = Marks(graded(lost), reading.spine, 20)
+        assert [chip.text for label in marks.values() for chip in label.chips] == chips
+
+
 def test_what_is_not_published_is_not_drawn() -> None:
     mark = (np.array([[310.0, 500.0], [300.0, 500.0]]),)
     for sign in (Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS, Sign.VERTEBRAL_DEFORMITY):
