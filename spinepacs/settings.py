@@ -210,6 +210,10 @@ class WorkSettings(_Section):
     maximum_attempts: int = Field(default=3, ge=1)
     retry_wait_s: Seconds = 30.0
     """Wait before the second attempt (s); doubled for each one after it."""
+    urgent_priorities: tuple[str, ...] = ("STAT",)
+    """Values of RequestedProcedurePriority (0040,1003) whose studies go before those that have waited up to an hour."""
+    urgent_calling_ae_titles: tuple[AETitle, ...] = ()
+    """Senders whose studies do too, such as the emergency room's."""
     poll_s: Seconds = 1.0
     """How often the ledger is looked at (s): no study waits for a lost event."""
 

@@ -96,6 +96,8 @@ class StudyHeader:
         From PatientAge, else from birth date and study date; years.
     study_date
         ``YYYYMMDD`` or empty.
+    priority
+        RequestedProcedurePriority (0040,1003), upper case: STAT, HIGH, ROUTINE, MEDIUM, LOW, or empty.
     is_ours
         True for SEG, SR and Secondary Capture objects that spinepacs itself wrote.
     """
@@ -116,6 +118,7 @@ class StudyHeader:
     study_description: str
     manufacturer: str
     is_ours: bool
+    priority: str = ""
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,11 @@ class Worker:
             answer = failed(error)
             self._ledger.mark_unreadable(arrival.arrival_id, Refusal(answer.reason_code, answer.reason))
             return
-        self._ledger.register(arrival.arrival_id, header, refusal)
+        urgent = (
+            header.priority in self._settings.work.urgent_priorities
+            or arrival.calling_ae in self._settings.work.urgent_calling_ae_titles
+        )
+        self._ledger.register(arrival.arrival_id, header, refusal, urgent)
 
     def read(self, claim: Claim) -> None:
         """Read one study, keep the objects, then record everything in one transaction."""

@@ -89,7 +89,15 @@ def header_of(dataset: Dataset) -> StudyHeader:
         study_description=text(dataset, "StudyDescription"),
         manufacturer=text(dataset, "Manufacturer"),
         is_ours=text(dataset, "Manufacturer") == text(dataset, "ManufacturerModelName") == MANUFACTURER,
+        priority=_priority(dataset),
     )
+
+
+def _priority(dataset: Dataset) -> str:
+    """Priority of the request, which belongs to the worklist (PS3.4 K.6.1.2.2): some modalities copy it into images."""
+    requests = [dataset, *items(dataset, "RequestAttributesSequence")]
+    stated = (text(request, "RequestedProcedurePriority").upper() for request in requests)
+    return next(filter(None, stated), "")
 
 
 def body_part_of(dataset: Dataset) -> str:

@@ -13,6 +13,7 @@ from spinepacs.findings import Refusal
 from spinepacs.store import audit, events
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
 from spinepacs.store.tables import arrivals, studies
+from spinepacs.store.turns import hurry
 from spinepacs.study import Arrival, Source, StudyHeader, StudyState
 
 _OUT_OF_USE = (ArrivalState.CONFLICT, ArrivalState.UNREADABLE)
@@ -126,7 +127,9 @@ def mark_unreadable(connection: Connection, arrival_id: int, refusal: Refusal) -
         events.add(connection, EventKind.CONFLICT_RELEASED, "", marked)
 
 
-def register(connection: Connection, arrival_id: int, header: StudyHeader, refusal: Refusal | None) -> None:
+def register(
+    connection: Connection, arrival_id: int, header: StudyHeader, refusal: Refusal | None, urgent: bool
+) -> None:
     """See Ledger.register."""
     found = as_arrivals(connection.execute(columns().where(arrivals.c.arrival_id == arrival_id)))
     arrival = found[0] if found else None
@@ -152,6 +155,8 @@ def register(connection: Connection, arrival_id: int, header: StudyHeader, refus
     )
     if attached.rowcount and (refusal is None or state is StudyState.ARRIVING):
         _follow(connection, header, arrival.received_at, state, selected=refusal is None)
+        if urgent:
+            hurry(connection, header.study_uid)
 
 
 def _study_state(connection: Connection, header: StudyHeader, received_at: datetime) -> StudyState:
@@ -163,6 +168,7 @@ def _study_state(connection: Connection, header: StudyHeader, received_at: datet
             study_uid=header.study_uid,
             state=StudyState.ARRIVING,
             due_at=received_at,
+            turn_at=received_at,
             first_arrival_at=received_at,
             last_arrival_at=received_at,
             changed_at=datetime.now(UTC),

@@ -103,7 +103,9 @@ class Ledger:
         """
         return self._database.write(arrivals.begin_registration, arrival_id)
 
-    def register(self, arrival_id: int, header: StudyHeader, refusal: Refusal | None) -> None:
+    def register(
+        self, arrival_id: int, header: StudyHeader, refusal: Refusal | None, urgent: bool = False
+    ) -> None:
         """Attach an arrival to its study, which is made if it is new (state ``arriving``).
 
         Without refusal the image is selected and a study that was recorded, delivered, refused or failed is
@@ -113,8 +115,10 @@ class Ledger:
 
         An arrival that is registered already stays as it is. One whose header holds another SOP UID than the
         sender stated is marked unreadable (``SOP_UID_MISMATCH``).
+
+        One ``urgent`` image makes its study urgent: it is claimed before others, see :meth:`claim`.
         """
-        self._database.write(arrivals.register, arrival_id, header, refusal)
+        self._database.write(arrivals.register, arrival_id, header, refusal, urgent)
 
     def mark_unreadable(self, arrival_id: int, refusal: Refusal) -> None:
         """Keep an arrival without usable header, with its reason; it is listed by ``spinepacs queue``.
@@ -136,6 +140,8 @@ class Ledger:
 
     def claim(self, versions: Versions, maximum_attempts: int, now: datetime | None = None) -> Claim | None:
         """Take the study that has been due longest, or None: ``ready → working``, the attempt counted before the work.
+
+        An urgent study counts as due an hour earlier (:data:`spinepacs.store.turns.HEAD_START`).
 
         Safe with any number of claimers. A study whose attempts are used up (its workers died) becomes
         ``failed`` with reason ``ATTEMPTS_USED_UP``; one that has nothing left to read moves on to where its

@@ -13,6 +13,7 @@ from spinepacs.store import events
 from spinepacs.store.arrivals import as_arrivals, columns, lock
 from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
 from spinepacs.store.tables import arrivals, attempts, outbox, readings, studies
+from spinepacs.store.turns import due
 from spinepacs.study import Arrival, StudyState
 
 ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
@@ -32,7 +33,7 @@ def mark_ready(connection: Connection, study_uid: str) -> None:
         return
     selected = exists().where(arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
     if connection.execute(select(selected)).scalar():
-        move(connection, study_uid, StudyState.READY, due_at=datetime.now(UTC))
+        move(connection, study_uid, StudyState.READY, **due(datetime.now(UTC)))
     else:
         settle(connection, study_uid)
 
@@ -41,8 +42,7 @@ def claim(
     connection: Connection, versions: Versions, maximum_attempts: int, now: datetime | None
 ) -> Claim | None:
     """See Ledger.claim."""
-    due = now or datetime.now(UTC)
-    while (study := _longest_due(connection, due)) is not None:
+    while (study := _next_due(connection, now or datetime.now(UTC))) is not None:
         unread_arrivals = unread(connection, study.study_uid, versions)
         if not unread_arrivals:
             settle(connection, study.study_uid)
@@ -64,15 +64,15 @@ class _Due(NamedTuple):
     reason: str
 
 
-def _longest_due(connection: Connection, now: datetime) -> _Due | None:
-    """Lock and give the ready study that has been due longest and that no other claimer looks at.
+def _next_due(connection: Connection, now: datetime) -> _Due | None:
+    """Lock and give the ready study whose turn it is and that no other claimer looks at.
 
     One that was changed in the future tells that the clock was set back since: nobody knows how long it has waited.
     """
     ready = (
         select(studies.c.study_uid, studies.c.attempts, studies.c.reason)
         .where(studies.c.state == StudyState.READY, or_(studies.c.due_at <= now, studies.c.changed_at > now))
-        .order_by(studies.c.due_at, studies.c.study_uid)
+        .order_by(studies.c.turn_at, studies.c.study_uid)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -177,7 +177,7 @@ def fail(
     end_attempt(connection, claim, "failed", code, reason)
     attempts_made = claim.attempt_number - (not counted)
     if transient and attempts_made < claim.maximum_attempts:
-        again = {"due_at": retry_at or datetime.now(UTC), "attempts": attempts_made}
+        again = {**due(retry_at or datetime.now(UTC)), "attempts": attempts_made}
         move(connection, claim.study_uid, StudyState.READY, **again, reason_code=code, reason=reason)
     else:
         _give_up(connection, claim.study_uid, code, reason)
@@ -200,7 +200,7 @@ def return_orphans(connection: Connection, in_hand: Collection[str]) -> int:
     returned = connection.execute(
         update(studies)
         .where(studies.c.state == StudyState.WORKING, studies.c.study_uid.not_in(in_hand))
-        .values(state=StudyState.READY, due_at=now, changed_at=now)
+        .values(state=StudyState.READY, changed_at=now, **due(now))
         .returning(studies.c.study_uid)
     ).scalars()
     orphans = list(returned)
@@ -215,7 +215,7 @@ def retry(connection: Connection, study_uid: str | None, destination: str | None
     again = (
         update(studies)
         .where(studies.c.state == StudyState.FAILED)
-        .values(state=StudyState.READY, attempts=0, due_at=now, changed_at=now, reason_code="", reason="")
+        .values(state=StudyState.READY, attempts=0, changed_at=now, reason_code="", reason="", **due(now))
         .returning(studies.c.study_uid)
     )
     resend = (

@@ -15,12 +15,13 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    false,
     text,
 )
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0007"
+REVISION = "r0008"
 """The newest migration."""
 
 metadata = MetaData(
@@ -52,7 +53,9 @@ studies = Table(
     Column("study_description", SafeText, nullable=False),
     Column("modality", SafeText, nullable=False),
     Column("body_part", SafeText, nullable=False),
-    Index("ix_studies_state_due_at", "state", "due_at"),
+    Column("urgent", Boolean, nullable=False, server_default=false()),
+    Column("turn_at", UtcTime),
+    Index("ix_studies_state_turn_at", "state", "turn_at", "study_uid"),
 )
 
 _NOT_IN_USE = text("state NOT IN ('conflict', 'unreadable')")

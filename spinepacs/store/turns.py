@@ -1,0 +1,30 @@
+"""Whose turn it is: studies in the order in which they became due, urgent ones with a head start."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, case, literal, select, update
+
+from spinepacs.store.columns import UtcTime
+from spinepacs.store.tables import studies
+from spinepacs.study import StudyState
+
+HEAD_START = timedelta(hours=1)
+"""An urgent study goes before those that became due less than this before it, and after those that have waited longer:
+so nobody starves, however many are urgent."""
+
+
+def due(at: datetime) -> dict[str, object]:
+    """What a study's row says when it is to be worked on from a time on."""
+    turn_at = case((studies.c.urgent, literal(at - HEAD_START, UtcTime)), else_=literal(at, UtcTime))
+    return {"due_at": at, "turn_at": turn_at}
+
+
+def hurry(connection: Connection, study_uid: str) -> None:
+    """Make a study, which the caller has locked, urgent; one that waits already gets its head start at once."""
+    this = studies.c.study_uid == study_uid
+    row = connection.execute(select(studies.c.state, studies.c.urgent, studies.c.turn_at).where(this)).one()
+    if not row.urgent:
+        ahead = {"turn_at": row.turn_at - HEAD_START} if row.state == StudyState.READY else {}
+        connection.execute(update(studies).where(this).values(urgent=True, **ahead))

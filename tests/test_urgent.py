@@ -1,0 +1,73 @@
+"""STAT first: from what a header or a sender says to the order in which real workers read."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+from sqlalchemy import select
+
+from spinepacs.dicom.header import header_of
+from spinepacs.store.tables import attempts
+from tests import films, peers
+from tests.daemons import daemon, film
+from tests.intake.doors import listening
+
+pytestmark = pytest.mark.peer
+
+
+def request(priority: str) -> Dataset:
+    item = Dataset()
+    item.RequestedProcedurePriority = priority
+    return item
+
+
+@pytest.mark.parametrize(
+    ("elements", "priority"),
+    [
+        ({}, ""),
+        ({"RequestedProcedurePriority": "stat "}, "STAT"),
+        ({"RequestAttributesSequence": [request("ROUTINE")]}, "ROUTINE"),
+        ({"RequestAttributesSequence": [Dataset(), request("STAT")]}, "STAT"),
+        ({"RequestedProcedurePriority": "", "RequestAttributesSequence": [request("STAT")]}, "STAT"),
+    ],
+)
+def test_the_header_tells_the_priority_of_the_request(tmp_path, elements, priority):
+    header = header_of(dcmread(films.write(films.make_dx(**elements), tmp_path / "film.dcm")))
+    assert header.priority == priority
+
+
+def store(port: int, path: Path, calling: str) -> None:
+    command = [
+        peers.require("storescu"),
+        "-aet",
+        calling,
+        "-aec",
+        "SPINEPACS",
+        "127.0.0.1",
+        str(port),
+        str(path),
+    ]
+    subprocess.run(command, check=True, timeout=30)
+
+
+def test_what_is_urgent_is_read_first(tmp_path, spool, ledger):
+    """Ten studies have come before the daemon starts; the STAT one and the emergency room's were the last."""
+    everyone = [(f"{number}", "ROOM1", {}) for number in range(8)]
+    everyone += [("8", "ROOM1", {"RequestedProcedurePriority": "STAT"}), ("9", "EMERGENCY", {})]
+    with listening(spool, ledger) as (listener, _):
+        for number, calling, elements in everyone:
+            folder = tmp_path / number
+            folder.mkdir()
+            store(listener.port, films.write(film(number, **elements), folder / "film.dcm"), calling)
+    work = {"workers": 1, "urgent_calling_ae_titles": ["EMERGENCY"]}
+    with daemon(tmp_path, work=work) as running:
+        running.start()
+        peers.wait_until(lambda: running.states() == {"delivered": 10}, 60, "ten studies")
+        with running.ledger() as opened:
+            rows = opened.rows(select(attempts.c.study_uid).order_by(attempts.c.attempt_id))
+    order = [row["study_uid"] for row in rows]
+    urgent = {str(film(number).StudyInstanceUID) for number in ("8", "9")}
+    assert set(order[:2]) == urgent
