@@ -147,6 +147,10 @@ def _slip(film: _Film, disc: DiscLevel) -> Iterator[Finding]:
     if measure is None:
         return
     rules = film.policy.slip
+    if disc not in rules.usual:
+        reason = Reason.NOT_VALIDATED
+        yield _ungraded(Sign.SPONDYLOLISTHESIS, disc, Scheme.MEYERDING, reason, measure.value)
+        return
     usual, within = rules.usual[disc]
     away, deviation = measure.value - usual, measure.uncertainty
     yield film.finding(

@@ -46,7 +46,7 @@ class HeightRules:
 
 @dataclass(frozen=True)
 class SlipRules:
-    """Slips: Meyerding's steps, and by disc the usual step and how far from it a slip begins, shares of depth."""
+    """Slips: Meyerding's steps; by graded disc the usual step and how far from it a slip begins (shares of depth)."""
 
     grade_from: Steps
     usual: Mapping[DiscLevel, tuple[float, float]]
@@ -160,7 +160,8 @@ def _slip(data: Mapping[str, Any]) -> SlipRules:
     usual, at = {}, 0
     for row in data["usual"]:
         last = ALL_DISCS.index(_DISCS[row["to"]]) + 1
-        usual.update(dict.fromkeys(ALL_DISCS[at:last], (float(row["step"]), float(row["within"]))))
+        if row.keys() != {"to"}:
+            usual.update(dict.fromkeys(ALL_DISCS[at:last], (float(row["step"]), float(row["within"]))))
         at = last
     if at < len(ALL_DISCS):
         raise ValueError("spondylolisthesis.usual must reach L5/S1")

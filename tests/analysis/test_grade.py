@@ -56,6 +56,9 @@ def test_a_disc_whose_usual_height_is_not_known_is_measured_and_not_graded():
     finding = graded(_neck()).at(Sign.DISC_HEIGHT_LOSS, "C2/C3")
     assert (finding.computed_grade, finding.published_grade) == (None, None)
     assert finding.reason is Reason.NO_EXPECTED_HEIGHT
+    slip = graded(_neck()).at(Sign.SPONDYLOLISTHESIS, "C2/C3")
+    assert (slip.computed_grade, slip.reason) == (None, Reason.NOT_VALIDATED)
+    assert slip.value == pytest.approx(0, abs=0.02)
 
 
 def test_two_low_discs_do_not_hide_each_other():
