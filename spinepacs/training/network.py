@@ -6,14 +6,19 @@ import copy
 import math
 import time
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import torch
 from torch import nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from spinepacs.errors import BadModel
 from spinepacs.training.dataset import CLASS_NAMES
 
 _MASKED_LOGIT = -30.0
+_NETWORKS = ("torch.nn.modules.", "ultralytics.nn.", "ultralytics.utils.IterableSimpleNamespace")
+"""Where the classes are defined that a checkpoint may be made of."""
 
 
 class MaskedLoss:
@@ -79,8 +84,20 @@ class MovingAverage:
 
 
 def read_checkpoint(path: Path) -> nn.Module:
-    """Network of an ``ema.pt`` (or any Ultralytics checkpoint), float32, ready to be trained further."""
-    content = torch.load(path, map_location="cpu", weights_only=False)
+    """Network of an ``ema.pt`` (or any Ultralytics checkpoint), float32, ready to be trained further.
+
+    Such a file is a pickle, which could call anything: only networks' own classes are let through.
+
+    Raises
+    ------
+    BadModel
+        If it asks for anything else.
+    """
+    named = get_unsafe_globals_in_checkpoint(path)
+    if strange := [name for name in named if not name.startswith(_NETWORKS)]:
+        raise BadModel(f"{path}: asks for {', '.join(strange)}: no checkpoint of a network, not loaded")
+    with safe_globals([locate(name) for name in named]):
+        content = torch.load(path, map_location="cpu", weights_only=True)
     network: nn.Module = (content.get("ema") or content["model"]).float()
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(".dfl" not in name)  # the sum over the box distribution is fixed
