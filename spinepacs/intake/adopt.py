@@ -13,7 +13,7 @@ from pydicom.filereader import read_file_meta_info
 
 from spinepacs.dicom.header import read_header
 from spinepacs.dicom.parse import quiet
-from spinepacs.intake.incoming import IMPLEMENTATION_CLASS_UID
+from spinepacs.intake.part10 import IMPLEMENTATION_CLASS_UID
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
 from spinepacs.store.spool import Spool

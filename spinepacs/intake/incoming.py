@@ -14,17 +14,13 @@ from io import BytesIO
 from queue import Full, Queue
 from typing import Any
 
-from pydicom.uid import UID
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
-from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.pdu_primitives import P_DATA
 
+from spinepacs.intake.part10 import head
 from spinepacs.store.spool import Spool, SpooledFile
-
-IMPLEMENTATION_CLASS_UID = UID("2.25.302043790172249692526321623266752743501")
-"""Ours, in the meta group of received files: pynetdicom's would give the same image other bytes after an upgrade."""
 
 _PIECE_BYTES = 1 << 18
 """Fragments are gathered to this size: handing over each of 16 KiB would cost more than it gains."""
@@ -89,8 +85,8 @@ class Incoming(BytesIO):
         if command != _C_STORE_RQ:
             return super().write(fragment) if self.tell() < _LONGEST_REPORT_BYTES else len(fragment)
         if self._stored is None:
-            head = part10_head(self._message, self._association)
-            self._stored = self._writers.submit(self._spool.add, self._parts(head))
+            first = _head(self._message, self._association)
+            self._stored = self._writers.submit(self._spool.add, self._parts(first))
         self._left_bytes -= len(fragment)
         if self._left_bytes < 0:
             self._put(TooLarge("larger than listener.maximum_object_mb"))
@@ -137,30 +133,22 @@ class Incoming(BytesIO):
             except Full:
                 continue
 
-    def _parts(self, head: bytes) -> Iterator[bytes]:
-        yield head
+    def _parts(self, first: bytes) -> Iterator[bytes]:
+        yield first
         while (piece := self._pieces.get(timeout=_LONGEST_PAUSE_S)) is not None:
             if isinstance(piece, Exception):
                 raise piece
             yield piece
 
 
-def part10_head(message: DIMSEMessage, association: Association) -> bytes:
-    """Preamble, prefix and meta group (PS3.10 7.1) of a received object: the same for the same object, always."""
+def _head(message: DIMSEMessage, association: Association) -> bytes:
     command = message.command_set
     (syntax,) = (
         context.transfer_syntax[0]
         for context in association.accepted_contexts
         if context.context_id == message.context_id
     )
-    meta = create_file_meta(
-        sop_class_uid=UID(command.AffectedSOPClassUID),
-        sop_instance_uid=UID(command.AffectedSOPInstanceUID),
-        transfer_syntax=syntax,
-        implementation_uid=IMPLEMENTATION_CLASS_UID,
-        implementation_version="SPINEPACS",
-    )
-    return b"\x00" * 128 + b"DICM" + encode_file_meta(meta)
+    return head(command.AffectedSOPClassUID, command.AffectedSOPInstanceUID, syntax)
 
 
 class StreamingDimse(DIMSEServiceProvider):

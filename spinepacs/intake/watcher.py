@@ -32,11 +32,12 @@ from spinepacs.dicom.header import header_of
 from spinepacs.dicom.parse import parse
 from spinepacs.dicom.wrap import wrap
 from spinepacs.errors import BadInput, Permanent, Transient
+from spinepacs.intake.part10 import dataset_offset, head
 from spinepacs.settings import WatchSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, NewArrival
 from spinepacs.store.spool import Spool
-from spinepacs.study import Source
+from spinepacs.study import Source, StudyHeader
 
 DONE, FAILED = "done", "failed"
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -61,9 +62,9 @@ class _Look(NamedTuple):
 class Watcher:
     """Takes files out of a folder into the spool, then moves them to ``done/`` or, with a reason, ``failed/``.
 
-    DICOM files go as they are; PNG and JPEG are wrapped as DICOM without spacing. Hidden files, links, ``done/`` and
-    ``failed/`` are left alone. A crash between the ledger's commit and the move costs nothing: the next scan finds
-    the file again, the ledger knows it, and it is moved then.
+    DICOM files go as they are, but for their meta group; PNG and JPEG are wrapped as DICOM without spacing. Hidden
+    files, links, ``done/`` and ``failed/`` are left alone. A crash between the ledger's commit and the move costs
+    nothing: the next scan finds the file again, the ledger knows it, and it is moved then.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ class Watcher:
     def _keep_dicom(self, path: Path, is_unchanged: Callable[[], bool]) -> ArrivalOutcome:
         # With its pixels, though none are decoded: a file that was cut off shows it there.
         header = header_of(parse(path, with_pixels=True))
-        stored = self._spool.add(_chunks(path))
+        stored = self._spool.add(_chunks(path, header))
         if not is_unchanged():
             raise Transient("it changed while it was read")
         new = NewArrival(
@@ -213,8 +214,13 @@ class Watcher:
         self._looks.pop(path, None)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path, header: StudyHeader) -> Iterator[bytes]:
+    """The file, with the meta group that the same image would get had it come over the network."""
     with path.open("rb") as file:
+        offset = dataset_offset(file)
+        if offset is not None:
+            yield head(header.sop_class_uid, header.sop_uid, header.transfer_syntax_uid)
+        file.seek(offset or 0)
         while chunk := file.read(_CHUNK_BYTES):
             yield chunk
 

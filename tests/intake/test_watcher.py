@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 
 import cv2
 import pytest
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from spinepacs.errors import Transient
+from spinepacs.intake.listener import Listener
+from spinepacs.intake.part10 import dataset_offset, head
 from spinepacs.intake.watcher import Watcher
-from spinepacs.settings import WatchSettings
+from spinepacs.settings import ListenerSettings, WatchSettings
 from spinepacs.store.spool import Spool
 from tests import films, peers
 
@@ -51,13 +55,21 @@ def look_until_still(watcher: Watcher, clock: Clock) -> int:
     return first + watcher.scan()
 
 
+def after_meta(path: Path) -> bytes:
+    """A file's bytes after its meta group."""
+    with path.open("rb") as file:
+        offset = dataset_offset(file)
+        assert offset
+    return path.read_bytes()[offset:]
+
+
 def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def test_a_still_file_is_taken_and_moved_to_done(watcher, clock, folder, spool, ledger):
     path = films.write(films.make_dx(), folder / "film.dcm")
-    sent = path.read_bytes()
+    sent, dataset = dcmread(path), after_meta(path)
 
     assert watcher.scan() == 0
     clock.now_s += 4.9
@@ -66,7 +78,10 @@ def test_a_still_file_is_taken_and_moved_to_done(watcher, clock, folder, spool, 
     assert watcher.scan() == 1
 
     (arrival,) = ledger.unregistered(10)
-    assert spool.read(arrival.sha256) == sent
+    kept = dcmread(spool.path_of(arrival.sha256))
+    assert kept == sent
+    assert kept.file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
+    assert after_meta(spool.path_of(arrival.sha256)) == dataset, "byte for byte"
     assert (arrival.source, arrival.sop_uid) == ("folder", films.make_dx().SOPInstanceUID)
     assert names(folder) == ["done/film.dcm"]
 
@@ -179,6 +194,47 @@ def test_the_same_image_again_is_done_and_other_bytes_fail(watcher, clock, folde
     ]
     assert (folder / "failed/other.dcm.reason.txt").read_text().startswith("CONFLICT: ")
     assert ledger.counts().arrivals == {"received": 1, "conflict": 1}
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"]
+)
+def test_the_same_image_by_network_and_by_folder_is_one(watcher, clock, folder, spool, ledger, syntax):
+    """The meta group is the file's, not the image's."""
+    film = films.make_dx()
+    path = films.write(film, folder.parent / "film.dcm", syntax)
+    listener = Listener(ListenerSettings(port=0), spool, ledger)
+    port = listener.start()
+    options = ["-xi"] if syntax == ImplicitVRLittleEndian else []
+    sending = [peers.require("storescu"), *options, "-aec", "SPINEPACS", "127.0.0.1", str(port), path]
+    subprocess.run(sending, check=True, timeout=30)
+    listener.stop()
+    path.rename(folder / "film.dcm")
+
+    look_until_still(watcher, clock)
+
+    assert names(folder) == ["done/film.dcm"]
+    assert ledger.counts().arrivals == {"received": 1}
+
+
+def test_meta_groups_of_all_kinds_are_skipped(tmp_path):
+    """Long VRs, private elements, a wrong group length, none at all."""
+    ours = head("1.2.840.10008.5.1.4.1.1.1.1", "1.2.3", ExplicitVRLittleEndian)
+    private = b"\x02\x00\x02\x01OB\x00\x00\x04\x00\x00\x00abcd"
+    dataset = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"
+    for meta in (
+        ours,
+        ours + private,
+        ours[:132] + ours[144:],
+        ours[:140] + b"\xff\xff\xff\xff" + ours[144:],
+    ):
+        path = tmp_path / "film.dcm"
+        path.write_bytes(meta + dataset)
+        assert after_meta(path) == dataset
+    path.write_bytes(dataset)
+    with path.open("rb") as file:
+        assert dataset_offset(file) is None
 
 
 def test_a_crash_between_ledger_and_move_is_made_good(watcher, clock, folder, spool, ledger, monkeypatch):

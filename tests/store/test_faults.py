@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -216,6 +218,48 @@ def test_postgresql_stopped_or_read_only_is_no_success_and_work_goes_on_after_it
         assert send(running, four) == [SUCCESS]
         until(lambda: running.states() == {"delivered": 4}, "four studies")
         assert delivered(scp) == {"SEG": 4, "SR": 4, "OT": 4}
+
+
+# -- the same SOP UID --------------------------------------------------------------------------------------
+
+
+def test_what_comes_again_late_or_changed_gives_no_result_twice(tmp_path: Path) -> None:
+    """One study: sent, sent again, put into the folder, with a corrected name, and with a late image."""
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    first, late, renamed = (tmp_path / f"{name}.dcm" for name in ("first", "late", "renamed"))
+    films.write(film("first", StudyInstanceUID="1.2.3"), first)
+    films.write(film("late", StudyInstanceUID="1.2.3"), late)
+    films.write(film("first", StudyInstanceUID="1.2.3", PatientName="Corrected^Name"), renamed)
+    with serving(tmp_path, watch={"folder": str(watched)}) as (running, scp):
+        assert send(running, first) == [SUCCESS]
+        until(lambda: running.states() == {"delivered": 1}, "the study")
+        assert send(running, first, renamed) == [SUCCESS] * 2
+        shutil.copy(first, watched / "first.dcm")
+        shutil.copy(renamed, watched / "renamed.dcm")
+        until(lambda: len(list(watched.glob("*/*.dcm"))) == 2, "the folder")
+        assert {path.name for path in watched.glob("done/*")} == {"first.dcm", "renamed.dcm"}
+        assert running.states() == {"delivered": 1}, "it was not opened again"
+
+        assert send(running, late) == [SUCCESS]
+        until(lambda: delivered(scp) == {"SEG": 2, "SR": 2, "OT": 2}, "results of the late image only")
+        until(lambda: running.states() == {"delivered": 1}, "the study again")
+        arguments = [
+            sys.executable,
+            "-m",
+            "spinepacs",
+            "queue",
+            "--config",
+            str(running.config),
+            "--format",
+            "json",
+        ]
+        said = json.loads(subprocess.run(arguments, capture_output=True, check=True).stdout)
+        assert [(row["what"], row["state"]) for row in said] == [("file", "conflict")]
+        assert said[0]["reason"].startswith("CONFLICT: another file of this SOP UID came earlier")
+        uid = dcmread(renamed, stop_before_pixels=True).SOPInstanceUID
+        subprocess.run([*arguments[:3], "discard", "--config", str(running.config), uid], check=True)
+        assert json.loads(subprocess.run(arguments, capture_output=True, check=True).stdout) == []
 
 
 # -- the clock ---------------------------------------------------------------------------------------------

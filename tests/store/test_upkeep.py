@@ -12,7 +12,7 @@ import pytest
 
 from spinepacs.findings import Refusal
 from spinepacs.intake.adopt import adopt
-from spinepacs.intake.incoming import IMPLEMENTATION_CLASS_UID
+from spinepacs.intake.part10 import IMPLEMENTATION_CLASS_UID
 from spinepacs.settings import RetentionSettings
 from spinepacs.store.files import GivenUp
 from spinepacs.store.ledger import Ledger
