@@ -24,7 +24,7 @@ from spinepacs.errors import Transient
 from spinepacs.intake.acceptor import POLL_S, Acceptor
 from spinepacs.intake.connection import LimitedSocket
 from spinepacs.intake.gate import Gate
-from spinepacs.intake.incoming import Incoming, StreamingDimse, TooLarge
+from spinepacs.intake.incoming import Incoming, TooLarge
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import Page, Turned, VisitorsBook
 from spinepacs.settings import ListenerSettings
@@ -120,7 +120,6 @@ class Listener:
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_ABORTED, self._on_aborted),
-            (evt.EVT_CONN_CLOSE, _give_up),
         ]
         if self._on_report is not None:
             handlers.append((evt.EVT_N_EVENT_REPORT, self._on_report))
@@ -163,7 +162,6 @@ class Listener:
         if event.assoc.dul.idle_timer_expired() and isinstance(connection, LimitedSocket):
             connection.too_slow("between PDUs")
         _log.info("association aborted", extra={"calling_ae": _calling_ae(event)})
-        _give_up(event)
 
     def _on_store(self, event: evt.Event) -> int | Dataset:
         """Keep one object and give the status; nothing is ever raised into the association."""
@@ -217,13 +215,6 @@ def _refusal(status: int, comment: str) -> Dataset:
     answer.Status = status
     answer.ErrorComment = comment[:64]
     return answer
-
-
-def _give_up(event: evt.Event) -> None:
-    """Keep nothing of an object that will not come to its end."""
-    dimse = event.assoc.dimse
-    if isinstance(dimse, StreamingDimse):
-        dimse.cancel()
 
 
 def _calling_ae(event: evt.Event) -> str:

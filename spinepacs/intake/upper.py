@@ -12,6 +12,8 @@ import logging
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 
+from spinepacs.intake.incoming import StreamingDimse
+
 _log = logging.getLogger(__name__)
 
 
@@ -19,11 +21,14 @@ class OrderlyAssociation(Association):
     """The thread of one association that negotiates and serves."""
 
     def run(self) -> None:
-        """Negotiate and serve until the association ends, however it ends."""
+        """Negotiate and serve until the association ends, however it ends; half an object does not stay."""
         try:
             super().run()
         except Exception as error:
             _break_off(self, error)
+        finally:
+            if isinstance(self.dimse, StreamingDimse):
+                self.dimse.cancel()
 
 
 class OrderlyUpperLayer(DULServiceProvider):

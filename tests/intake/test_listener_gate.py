@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 
@@ -354,6 +355,34 @@ def test_a_dataset_without_command_ends_the_association_and_leaves_nothing(spool
         peers.wait_until(lambda: association.is_aborted, what="the abort")
         peers.wait_until(lambda: book.inside() == 0, what="the free place")
     assert files_of(tmp_path / "spool") == []
+
+
+@pytest.mark.parametrize(
+    "end",
+    [b"", b"\x02" + bytes(9), b"\x09" + bytes(9), struct.pack(">BBI", 4, 0, 0xFFFFFFFF)],
+    ids=["closed", "an answer where none belongs", "no PDU", "P-DATA of 4 GB"],
+)
+def test_an_object_that_breaks_off_leaves_no_file_and_no_thread(spool, ledger, tmp_path, end):
+    film = films.make_dx()
+    message = C_STORE_RQ()
+    primitive = C_STORE()
+    primitive.MessageID, primitive.Priority, primitive.DataSet = 1, 2, BytesIO(bytes(1000))
+    primitive.AffectedSOPClassUID, primitive.AffectedSOPInstanceUID = film.SOPClassUID, film.SOPInstanceUID
+    message.primitive_to_message(primitive)
+    (command, *_) = (p.presentation_data_value_list[0][1] for p in message.encode_msg(1, 16384))
+    with listening(spool, ledger) as (listener, book):
+        association = associate(listener.port, film)
+        connection = association.dul.socket.socket
+        connection.sendall(pdata(1, command[0], command[1:]) + pdata(1, 0x00, bytes(1000)))
+        peers.wait_until(lambda: len(files_of(tmp_path / "spool")) == 1, what="the object's beginning")
+        if end:
+            connection.sendall(end)
+        else:
+            connection.shutdown(socket.SHUT_RDWR)
+        peers.wait_until(lambda: files_of(tmp_path / "spool") == [], what="a clean spool")
+        peers.wait_until(lambda: book.inside() == 0, what="the free place")
+        connection.close()
+    assert ledger.unregistered(10) == []
 
 
 def test_a_sender_that_does_not_wait_for_answers_is_made_to(spool, ledger):
