@@ -69,13 +69,15 @@ class Courier:
         self._calling_ae = destination.calling_ae_title or calling_ae
         self._spool = spool
         self._ledger = ledger
-        self._failures = 0
+        self._failures = self._refusals = 0
 
     def run(self, stop: threading.Event, poll_s: float) -> None:
         """Deliver until told to stop; a defect is logged and does not end it."""
         while not stop.is_set():
             try:
-                is_well = self.deliver_due(stop) and self.commit_due(stop)
+                is_well = self.deliver_due(stop)
+                if is_well:
+                    self.commit_due(stop)
                 pause_s = poll_s if is_well else self._pause_s()
             except Transient as error:
                 _log.warning("delivery waits: %s", error, extra=self._context())
@@ -153,66 +155,53 @@ class Courier:
         )
         self._tell(item, state, verdict.message or "sent")
 
-    def commit_due(self, stop: threading.Event) -> bool:
-        """Ask for the commitment of one batch of what was sent; False if the destination could not be asked.
+    def commit_due(self, stop: threading.Event) -> None:
+        """Ask for the commitment of one batch of what was sent.
 
         One batch at a time: what is to be sent first comes first.
         """
         items = self._ledger.commitments.due(self._destination.name, limit=BATCH)
         if items and not self._destination.commitment:  # switched off since it was sent
             self._ledger.commitments.waive(self._destination.name)
-            return True
+            return
         to_ask = [item for item in items if not self._was_lost(item)]
-        if not to_ask or stop.is_set() or self._ask(to_ask, stop):
-            return True
-        self._failures += 1
-        return False
+        if not to_ask or stop.is_set():
+            return
+        why = self._ask(to_ask, stop)
+        self._refusals = self._refusals + 1 if why else 0
+        if why:
+            # Nobody has lost anything: it is asked again for as long as it takes, and nothing is sent again.
+            ids = [item.outbox_id for item in to_ask]
+            self._ledger.commitments.postpone(ids, self._in(self._wait_s(self._refusals)), why)
+            _log.warning("%s", why, extra=self._context())
 
     def _was_lost(self, item: OutboxItem) -> bool:
         """Send again, or give up, what the destination has accepted and not kept."""
         decision = commitment.decide(item)
         if decision.state is None:
             return False
-        self._send_again(item, decision.state, decision.message)
+        next_attempt_at = self._in(self._wait_s(item.losses + 1))
+        self._ledger.commitments.send_again(item, decision.state, decision.message, next_attempt_at)
+        self._tell(item, decision.state, decision.message)
         return True
 
-    def _send_again(self, item: OutboxItem, state: OutboxState, message: str) -> None:
-        next_attempt_at = self._in(self._wait_s(item.losses + 1))
-        self._ledger.commitments.send_again(item, state, message, next_attempt_at)
-        self._tell(item, state, message)
-
-    def _ask(self, items: Sequence[OutboxItem], stop: threading.Event) -> bool:
-        """Ask about one batch in one transaction; False if there was no association."""
+    def _ask(self, items: Sequence[OutboxItem], stop: threading.Event) -> str:
+        """Ask about one batch in one transaction; why it could not be asked, empty if it was."""
         commitments, ids = self._ledger.commitments, [item.outbox_id for item in items]
         handlers = [(evt.EVT_N_EVENT_REPORT, commitment.take_report, [self._ledger])]
         with associate(self._destination, self._calling_ae, commitment_contexts(), handlers) as association:
             if not association.is_established:
-                self._not_asked(items, why_not(association, self._destination, ()))
-                return False
+                return f"commitment: {why_not(association, self._destination, ()).message}"
             transaction_uid = new_transaction_uid()
             again_at = self._in(self._destination.commitment_wait_s)
             commitments.begin(transaction_uid, self._destination.name, ids, again_at)
             status = commitment.ask(association, transaction_uid, items)
-            commitments.asked(transaction_uid, status)
+            commitments.asked(transaction_uid, ids, status)
             if status == 0x0000:
                 commitment.linger(association, self._ledger, transaction_uid, stop)
-                return True
+                return ""
         told = "no answer" if status is None else f"status 0x{status:04X}"
-        pause_s = self._wait_s(items[0].commitment_requests + 1)
-        commitments.postpone(ids, self._in(pause_s), f"the request for commitment got {told}")
-        return status is not None
-
-    def _not_asked(self, items: Sequence[OutboxItem], verdict: Verdict) -> None:
-        """Nobody could be asked; if commitment is not offered there at all, this is no use for long."""
-        is_refused = verdict.outcome is Outcome.PERMANENT
-        message = f"commitment: {verdict.message}"
-        _log.warning("%s", message, extra=self._context())
-        for item in items:
-            if is_refused and item.commitment_requests + 1 >= commitment.REQUESTS:
-                self._send_again(item, OutboxState.FAILED, message)
-            else:
-                due_at = self._in(self._wait_s(item.commitment_requests + 1))
-                self._ledger.commitments.postpone([item.outbox_id], due_at, message, counted=is_refused)
+        return f"commitment: the request got {told}; does it know our AE title, host and port?"
 
     def _tell(self, item: OutboxItem, state: OutboxState, message: str) -> None:
         about = {"study_uid": item.study_uid, "sop_uid": item.sop_uid, "state": state.value}

@@ -46,9 +46,9 @@ class Commitments:
         """
         self.database.write(_begin, transaction_uid, destination, outbox_ids, again_at)
 
-    def asked(self, transaction_uid: str, status: int | None) -> None:
-        """Write down how the request itself was answered; None: it was not."""
-        self.database.write(_asked, transaction_uid, status)
+    def asked(self, transaction_uid: str, outbox_ids: Sequence[int], status: int | None) -> None:
+        """Write down how the request itself was answered (None: it was not), and count it if it was accepted."""
+        self.database.write(_asked, transaction_uid, outbox_ids, status)
 
     def is_answered(self, transaction_uid: str) -> bool:
         """Whether its report has come."""
@@ -78,11 +78,9 @@ class Commitments:
         """
         return self.database.write(_answer, transaction_uid, committed, refused, answered_by)
 
-    def postpone(
-        self, outbox_ids: Sequence[int], due_at: datetime, message: str, *, counted: bool = False
-    ) -> None:
-        """Ask not before ``due_at``, since the destination could not be asked now; ``counted``: as a request."""
-        self.database.write(_postpone, outbox_ids, due_at, message, counted)
+    def postpone(self, outbox_ids: Sequence[int], due_at: datetime, message: str) -> None:
+        """Ask not before ``due_at``, since the destination could not be asked now."""
+        self.database.write(_postpone, outbox_ids, due_at, message)
 
     def send_again(
         self, item: OutboxItem, state: OutboxState, message: str, next_attempt_at: datetime
@@ -104,8 +102,7 @@ def _begin(
 ) -> None:
     row = {"transaction_uid": transaction_uid, "destination": destination, "objects": len(outbox_ids)}
     connection.execute(insert(commitments).values(requested_at=datetime.now(UTC), **row))
-    asked = {"commitment_requests": letters.c.commitment_requests + 1, "commitment_due_at": again_at}
-    connection.execute(update(letters).where(*_awaited(outbox_ids)).values(asked))
+    connection.execute(update(letters).where(*_awaited(outbox_ids)).values(commitment_due_at=again_at))
 
 
 def _awaited(outbox_ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
@@ -113,9 +110,14 @@ def _awaited(outbox_ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
     return letters.c.outbox_id.in_(outbox_ids), letters.c.commitment_due_at.is_not(None)
 
 
-def _asked(connection: Connection, transaction_uid: str, status: int | None) -> None:
+def _asked(
+    connection: Connection, transaction_uid: str, outbox_ids: Sequence[int], status: int | None
+) -> None:
     row = commitments.c.transaction_uid == transaction_uid
     connection.execute(update(commitments).where(row).values(status=status))
+    if status == 0x0000:
+        counted = {"commitment_requests": letters.c.commitment_requests + 1, "message": ""}
+        connection.execute(update(letters).where(*_awaited(outbox_ids)).values(counted))
 
 
 def _answer(
@@ -154,14 +156,8 @@ def _answer(
     return True
 
 
-def _postpone(
-    connection: Connection, outbox_ids: Sequence[int], due_at: datetime, message: str, counted: bool
-) -> None:
-    later = {
-        "commitment_due_at": due_at,
-        "message": message,
-        "commitment_requests": letters.c.commitment_requests + int(counted),
-    }
+def _postpone(connection: Connection, outbox_ids: Sequence[int], due_at: datetime, message: str) -> None:
+    later = {"commitment_due_at": due_at, "message": message}
     connection.execute(update(letters).where(*_awaited(outbox_ids)).values(later))
 
 

@@ -277,7 +277,7 @@ class Ledger:
         return Commitments(self._database)
 
     def hurry(self, study_uid: str | None = None, destination: str | None = None) -> int:
-        """Make objects that wait for their next attempt due now, for a PACS that is repaired; how many."""
+        """Let objects that wait be sent, or their commitment be asked for, now; how many. For a PACS that is repaired."""
         return self._database.write(outbox.hurry, study_uid, destination)
 
     def strays(self, destinations: Collection[str]) -> dict[str, int]:

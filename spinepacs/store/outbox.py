@@ -113,12 +113,16 @@ def settle_all(connection: Connection, study_uids: Collection[str]) -> None:
 def hurry(connection: Connection, study_uid: str | None, destination: str | None) -> int:
     """See Ledger.hurry."""
     now = datetime.now(UTC)
-    chosen = [outbox.c.state == OutboxState.PENDING, outbox.c.next_attempt_at > now]
+    chosen = []
     if destination is not None:
         chosen.append(outbox.c.destination == destination)
     if study_uid is not None:
         chosen.append(outbox.c.study_uid == study_uid)
-    return connection.execute(update(outbox).where(*chosen).values(next_attempt_at=now)).rowcount
+    pending = (outbox.c.state == OutboxState.PENDING, outbox.c.next_attempt_at > now)
+    sent = connection.execute(update(outbox).where(*chosen, *pending).values(next_attempt_at=now))
+    awaited = outbox.c.commitment_due_at > now
+    asked = connection.execute(update(outbox).where(*chosen, awaited).values(commitment_due_at=now))
+    return sent.rowcount + asked.rowcount
 
 
 def strays(connection: Connection, destinations: Collection[str]) -> dict[str, int]:

@@ -240,6 +240,8 @@ def test_a_row_says_how_it_came_about(ledger: Ledger) -> None:
     assert (row["policy_name"], row["policy_version"]) == ("disc-height", "1.0")
     vertebra = queries.find(ledger, "vertebrae", level="L4")[0]
     assert (vertebra["raw_level"], vertebra["level_reason"]) == ("L3", "made consistent along the chain")
+    assert vertebra["level_margin"] == 2.5
+    assert queries.find(ledger, "vertebrae", level="L5")[0]["level_margin"] is None
     assert vertebra["area_mm2"] == pytest.approx(8000 * 0.15**2)
 
 
@@ -283,6 +285,7 @@ def sent_to_be_committed(ledger: Ledger) -> OutboxItem:
 
 def asked(ledger: Ledger, item: OutboxItem, transaction_uid: str = "2.25.1") -> None:
     ledger.commitments.begin(transaction_uid, "viewer", [item.outbox_id], datetime.now(UTC) + SOON)
+    ledger.commitments.asked(transaction_uid, [item.outbox_id], 0x0000)
 
 
 def test_a_study_is_delivered_when_its_objects_are_committed(ledger: Ledger, ask: Ask) -> None:
@@ -372,15 +375,18 @@ def test_only_what_was_asked_for_and_by_us_is_taken(ledger: Ledger, ask: Ask) ->
     assert set(ask("outbox", "state", destination="pacs")) == {"sent"}, "the same object elsewhere"
 
 
-def test_a_request_that_could_not_be_made_waits(ledger: Ledger, ask: Ask) -> None:
+def test_a_request_that_was_not_accepted_waits_uncounted(ledger: Ledger, ask: Ask) -> None:
     item = sent_to_be_committed(ledger)
     later = datetime.now(UTC) + SOON
-    ledger.commitments.postpone([item.outbox_id], later, "not reachable")
+    ledger.commitments.begin("2.25.1", "viewer", [item.outbox_id], later)
+    ledger.commitments.asked("2.25.1", [item.outbox_id], 0x0213)
+    ledger.commitments.postpone([item.outbox_id], later, "refused")
     assert ledger.commitments.due("viewer") == []
-    ledger.commitments.postpone([item.outbox_id], later, "does not offer it", counted=True)
     [due] = ledger.commitments.due("viewer", now=later)
-    assert due.commitment_requests == 1
-    assert ask("deliveries", "message") == ["does not offer it"]
+    assert due.commitment_requests == 0
+    assert (ask("deliveries", "message"), ask("commitments", "status")) == (["refused"], [0x0213])
+    assert ledger.hurry(destination="viewer") == 1
+    assert len(ledger.commitments.due("viewer")) == 1
 
 
 def test_commitment_switched_off_ends_the_waiting(ledger: Ledger, ask: Ask) -> None:

@@ -161,7 +161,7 @@ def losing(folder: Path, seed: int) -> Row:
         deleted_s = time.monotonic()
         while not settled(ledger, "pacs", "committed"):
             assert courier.deliver_due(never)
-            assert courier.commit_due(never)
+            courier.commit_due(never)
         seconds = [time.monotonic() - deleted_s]
         missing = len(sop_uids - orthanc.sop_uids())
         again = sum(row["losses"] for row in deliveries(ledger))
