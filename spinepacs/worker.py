@@ -147,8 +147,18 @@ class Worker:
         self._ledger.register(arrival.arrival_id, header, refusal, urgent)
 
     def read(self, claim: Claim) -> None:
-        """Read one study, keep the objects, then record everything in one transaction."""
+        """Read one study, keep the objects, then record everything in one transaction.
+
+        Raises
+        ------
+        Permanent
+            If a film is no longer in the spool: waiting would not bring it back.
+        """
         films = [self._spool.path_of(arrival.sha256) for arrival in claim.arrivals]
+        if gone := sum(not _is_there(film) for film in films):
+            raise Permanent(
+                f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
+            )
         result = self.pipeline.read_study(claim.study_uid, films)
         stored = {
             made.sop_uid: self._spool.add((made.part10,)).sha256

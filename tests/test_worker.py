@@ -136,6 +136,23 @@ def test_a_missing_file_is_said_and_does_not_hold_up_the_others(worker, ledger, 
     assert states(ledger) == {study: ("arriving", "")}
 
 
+def test_a_film_that_is_gone_fails_its_study_and_a_disk_that_is_away_does_not(
+    worker, ledger, spool, tmp_path
+):
+    study = arrive_film(ledger, spool, tmp_path, film(1))
+    assert register_all(worker, ledger) == Done()
+    ledger.mark_ready(study)
+    claim = ledger.claim(worker.pipeline.versions, 3)
+    folder = tmp_path / "spool" / "files"
+    folder.rename(tmp_path / "away")
+    assert worker.do(StudyJob(claim)).transient
+    (tmp_path / "away").rename(folder)
+    spool.path_of(claim.arrivals[0].sha256).unlink()
+    answer = worker.do(StudyJob(claim))
+    assert not answer.transient
+    assert "send the study again" in answer.reason
+
+
 def test_an_altered_model_is_refused(settings, ledger, model, tmp_path):
     altered = tmp_path / "altered"
     altered.mkdir()

@@ -6,6 +6,7 @@ import itertools
 import os
 import sqlite3
 import stat
+import subprocess
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -156,6 +157,21 @@ def test_a_restarted_server_costs_nothing_and_a_stopped_one_is_transient(server:
         assert ledger.add_arrival(arrival("1.3")) is ArrivalOutcome.NEW, (
             "no error when nobody called meanwhile"
         )
+
+
+def test_a_disk_that_becomes_read_only_is_transient(tiny_disk: Path) -> None:
+    """As the kernel does with a disk that fails (errors=remount-ro)."""
+    url = f"sqlite:///{tiny_disk / 'ledger.sqlite'}?timeout=1"
+    with Ledger.open(url) as ledger:
+        ledger.add_arrival(arrival())
+    subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
+    for _ in range(2):
+        with pytest.raises(Transient), Ledger.open(url) as ledger:
+            ledger.add_arrival(arrival("1.2"))
+    subprocess.run(["mount", "-o", "remount,rw", tiny_disk], check=True)
+    with Ledger.open(url) as ledger:
+        assert ledger.add_arrival(arrival()) is ArrivalOutcome.DUPLICATE
+        assert ledger.add_arrival(arrival("1.2")) is ArrivalOutcome.NEW
 
 
 @pytest.mark.peer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, settings
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from spinepacs.findings import Refusal
+from spinepacs.settings import RetentionSettings
 from spinepacs.store import tables
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, Claim, OutboxState
@@ -57,6 +59,9 @@ ARROWS = {
     ("failed", "arriving"),
     ("failed", "ready"),
 }
+
+ENDS = (OutboxState.PENDING, OutboxState.SENT, OutboxState.FAILED)
+"""How an attempt to deliver may end."""
 
 studies = st.sampled_from(["2.0", "2.0", "2.1"])
 images = st.integers(0, 9).map("1.{}".format)
@@ -138,7 +143,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """The daemon is killed and started again."""
         self.ledger.return_orphans()
 
-    @rule(destination=st.sampled_from(["pacs", "viewer"]), state=st.sampled_from(OutboxState))
+    @rule(destination=st.sampled_from(["pacs", "viewer"]), state=st.sampled_from(ENDS))
     def deliver(self, destination: str, state: OutboxState) -> None:
         """A courier tries two objects."""
         for item in self.ledger.due(destination, limit=2):
@@ -149,6 +154,28 @@ class LedgerMachine(RuleBasedStateMachine):
     def retry(self, study: str | None) -> None:
         """A person decides that it shall be tried again."""
         self.ledger.retry(study)
+
+    @rule()
+    def expire(self) -> None:
+        """Retention deletes all that it may, as if a day had passed."""
+        everything = RetentionSettings(days=1, refused=True)
+        self.ledger.files.expire(everything, datetime.now(UTC) + timedelta(days=2))
+
+    @invariant()
+    def nothing_is_deleted_that_is_still_needed(self) -> None:
+        deleted = self.ledger.rows(
+            select(tables.arrivals.c.arrival_id, tables.arrivals.c.state, tables.readings.c.reading_id)
+            .join_from(tables.arrivals, tables.readings, isouter=True)
+            .where(tables.arrivals.c.file_deleted_at.is_not(None))
+        )
+        assert all(row["state"] in ("selected", "refused") for row in deleted)
+        assert all(row["reading_id"] is not None for row in deleted if row["state"] == "selected")
+        unsent = (
+            select(tables.outbox.c.outbox_id)
+            .join_from(tables.outbox, tables.objects)
+            .where(tables.objects.c.file_deleted_at.is_not(None), tables.outbox.c.state != "sent")
+        )
+        assert self.ledger.rows(unsent) == []
 
     @invariant()
     def states_move_along_the_arrows(self) -> None:
