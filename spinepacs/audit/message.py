@@ -6,7 +6,8 @@ action                        event                            code   participan
 started, stopped              Application Activity             110100 we
 selected, refused, unreadable DICOM Instances Transferred, C   110104 sender → we; study, patient
 duplicate                     DICOM Instances Transferred, R   110104 sender → we; study, patient
-read, not-read, made          DICOM Instances Accessed, R or C 110103 we; study, patient
+read, not-read                DICOM Instances Accessed, R      110103 we; study, patient
+made, file-deleted            DICOM Instances Accessed, C or D 110103 we; study, patient
 sent, not-sent                DICOM Instances Transferred, R   110104 we → destination; study, patient
 ============================= ================================ ====== =======================================
 
@@ -59,6 +60,7 @@ _EVENTS = {
     "read": (_ACCESSED, "R"),
     "not-read": (_ACCESSED, "R"),
     "made": (_ACCESSED, "C"),
+    "file-deleted": (_ACCESSED, "D"),
     "sent": (_TRANSFERRED, "R"),
     "not-sent": (_TRANSFERRED, "R"),
 }

@@ -84,6 +84,7 @@ def check(element: Element) -> None:
         ({"action": "read", "sop_class_uid": ""}, "110103", "R", "0"),
         ({"action": "not-read", "detail": "NO_VERTEBRA_FOUND"}, "110103", "R", "4"),
         ({"action": "made"}, "110103", "C", "0"),
+        ({"action": "file-deleted", "detail": "original"}, "110103", "D", "0"),
         ({"action": "sent", **SENT}, "110104", "R", "0"),
         ({"action": "not-sent", **SENT, "detail": "refused, status 0xA900"}, "110104", "R", "4"),
         ({"action": "sent", **SENT, "destination": "gone"}, "110104", "R", "0"),

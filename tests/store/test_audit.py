@@ -95,6 +95,16 @@ def test_what_comes_beside_the_plain_path(ledger: Ledger) -> None:
     assert (rows[4]["detail"], rows[6]["detail"]) == ("NOT_SELECTED", "NOT_DICOM")
 
 
+def test_a_file_that_is_deleted(ledger: Ledger) -> None:
+    take_in(ledger, refusal=NOT_A_SPINE)
+    ledger.mark_ready(STUDY)
+    assert ledger.files.discard(STUDY) == 1
+    assert ledger.files.discard(STUDY) == 0
+    (deleted,) = (row for row in trail(ledger) if row["action"] == "file-deleted")
+    assert (deleted["study_uid"], deleted["sop_uid"], deleted["sha256"]) == (STUDY, SOP, digest(SOP))
+    assert deleted["detail"] == "original"
+
+
 def test_what_is_rolled_back_leaves_no_row(ledger: Ledger) -> None:
     take_in(ledger)
     ledger.mark_ready(STUDY)

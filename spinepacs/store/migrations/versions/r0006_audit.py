@@ -7,6 +7,7 @@ make its triggers anew.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from alembic import op
@@ -43,7 +44,7 @@ Table(
 )
 
 
-class _Watch(NamedTuple):
+class Watch(NamedTuple):
     """What a trigger looks at, when, and the values of the row that it writes."""
 
     name: str
@@ -57,27 +58,27 @@ _IMAGE = {"sop_uid": "NEW.sop_uid", "sop_class_uid": "NEW.sop_class_uid", "sha25
 _OBJECT = "(SELECT {column} FROM objects WHERE sop_uid = NEW.sop_uid)"
 
 WATCHES = (
-    _Watch("received", "INSERT ON arrivals", "", {
+    Watch("received", "INSERT ON arrivals", "", {
         **_IMAGE, **_SENDER, "action": "'received'",
         "detail": "CASE WHEN NEW.state = 'conflict' THEN NEW.source || ', conflict' ELSE NEW.source END"}),
-    _Watch("registered", "UPDATE OF state ON arrivals", "NEW.state <> OLD.state AND NEW.state <> 'received'", {
+    Watch("registered", "UPDATE OF state ON arrivals", "NEW.state <> OLD.state AND NEW.state <> 'received'", {
         **_IMAGE, **_SENDER, "action": "NEW.state", "study_uid": "COALESCE(NEW.study_uid, '')",
         "detail": "NEW.reason_code"}),
-    _Watch("read", "INSERT ON readings", "", {
+    Watch("read", "INSERT ON readings", "", {
         "action": "CASE WHEN NEW.refusal_code = '' THEN 'read' ELSE 'not-read' END",
         "study_uid": "NEW.study_uid", "sop_uid": "NEW.sop_uid",
         "detail": "CASE WHEN NEW.refusal_code = '' THEN NEW.model_name || ' ' || NEW.model_version || ', ' || "
                   "NEW.policy_name || ' ' || NEW.policy_version ELSE NEW.refusal_code END"}),
-    _Watch("made", "INSERT ON objects", "", {
+    Watch("made", "INSERT ON objects", "", {
         **_IMAGE, "action": "'made'", "detail": "NEW.kind",
         "study_uid": "(SELECT study_uid FROM readings WHERE reading_id = NEW.reading_id)"}),
-    _Watch("sent", "UPDATE OF state ON outbox",
+    Watch("sent", "UPDATE OF state ON outbox",
            "NEW.state <> OLD.state AND NEW.state IN ('sent', 'committed', 'failed')", {
         "action": "CASE NEW.state WHEN 'failed' THEN 'not-sent' ELSE NEW.state END",
         "study_uid": "NEW.study_uid", "sop_uid": "NEW.sop_uid", "destination": "NEW.destination",
         "sop_class_uid": _OBJECT.format(column="sop_class_uid"), "sha256": _OBJECT.format(column="sha256"),
         "detail": "NEW.message"}),
-    _Watch("other", "INSERT ON events", "NEW.kind NOT IN ('duplicate', 'unreadable')", {
+    Watch("other", "INSERT ON events", "NEW.kind NOT IN ('duplicate', 'unreadable')", {
         "action": "NEW.kind", "study_uid": "NEW.study_uid", "sop_uid": "NEW.sop_uid", "detail": "NEW.detail"}),
 )  # fmt: skip
 """Duplicates are written by the ledger itself, which knows their sender; ``unreadable`` is the state of an arrival."""
@@ -89,47 +90,54 @@ _ONLY_ADDED = "audit_events: rows are only added, never changed or removed"
 def upgrade() -> None:
     """Make the tables and the triggers; what happened before is in the other tables and stays there."""
     metadata.create_all(op.get_bind(), checkfirst=False)
-    make = _sqlite if op.get_bind().dialect.name == "sqlite" else _postgresql
-    for statement in make():
+    watch(WATCHES)
+    refuse = _refuse_on_sqlite if op.get_bind().dialect.name == "sqlite" else _refuse_on_postgresql
+    for statement in refuse():
         op.get_bind().exec_driver_sql(statement)
 
 
-def _insert(watch: _Watch, now: str) -> str:
+def watch(watches: Sequence[Watch]) -> None:
+    """Make triggers that write the trail; for later migrations too."""
+    make = _sqlite if op.get_bind().dialect.name == "sqlite" else _postgresql
+    for each in watches:
+        for statement in make(each):
+            op.get_bind().exec_driver_sql(statement)
+
+
+def _insert(watch: Watch, now: str) -> str:
     columns = ", ".join(("happened_at", *watch.values))
     return f"INSERT INTO audit_events ({columns}) VALUES ({', '.join((now, *watch.values.values()))})"  # noqa: S608 - fixed text
 
 
-def _sqlite() -> list[str]:
-    statements = [
-        f"CREATE TRIGGER audit_{watch.name} AFTER {watch.on} FOR EACH ROW"
-        f"{f' WHEN {watch.when}' if watch.when else ''} BEGIN {_insert(watch, _SQLITE_NOW)}; END"
-        for watch in WATCHES
+def _sqlite(watch: Watch) -> list[str]:
+    when = f" WHEN {watch.when}" if watch.when else ""
+    body = f"BEGIN {_insert(watch, _SQLITE_NOW)}; END"
+    return [f"CREATE TRIGGER audit_{watch.name} AFTER {watch.on} FOR EACH ROW{when} {body}"]
+
+
+def _postgresql(watch: Watch) -> list[str]:
+    name, when = f"audit_{watch.name}", f" WHEN ({watch.when})" if watch.when else ""
+    return [
+        _function(name, f"BEGIN {_insert(watch, 'clock_timestamp()')}; RETURN NULL; END"),
+        f"CREATE TRIGGER {name} AFTER {watch.on} FOR EACH ROW{when} EXECUTE FUNCTION {name}()",
     ]
-    refusals = {
+
+
+def _refuse_on_sqlite() -> list[str]:
+    refused = {
         "update": "UPDATE ON audit_events",
         "delete": "DELETE ON audit_events",
         # INSERT OR REPLACE removes a row without asking the trigger for DELETE.
         "replace": "INSERT ON audit_events WHEN EXISTS (SELECT 1 FROM audit_events WHERE audit_id = NEW.audit_id)",
     }
-    statements += [
-        f"CREATE TRIGGER audit_no_{name} BEFORE {what} BEGIN SELECT RAISE(ABORT, '{_ONLY_ADDED}'); END"
-        for name, what in refusals.items()
-    ]
-    return statements
-
-
-def _postgresql() -> list[str]:
-    statements = []
-    for watch in WATCHES:
-        body = f"BEGIN {_insert(watch, 'clock_timestamp()')}; RETURN NULL; END"
-        when = f" WHEN ({watch.when})" if watch.when else ""
-        statements += [
-            _function(f"audit_{watch.name}", body),
-            f"CREATE TRIGGER audit_{watch.name} AFTER {watch.on} FOR EACH ROW{when} "
-            f"EXECUTE FUNCTION audit_{watch.name}()",
-        ]
     return [
-        *statements,
+        f"CREATE TRIGGER audit_no_{name} BEFORE {what} BEGIN SELECT RAISE(ABORT, '{_ONLY_ADDED}'); END"
+        for name, what in refused.items()
+    ]
+
+
+def _refuse_on_postgresql() -> list[str]:
+    return [
         _function("audit_only_added", f"BEGIN RAISE EXCEPTION '{_ONLY_ADDED}'; END"),
         "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit_events FOR EACH ROW "
         "EXECUTE FUNCTION audit_only_added()",
