@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import shutil
 import subprocess
@@ -18,9 +19,13 @@ import numpy as np
 from sqlalchemy import select, text
 
 from spinepacs.errors import SpinepacsError
+from spinepacs.intake.adopt import adopt
+from spinepacs.settings import RetentionSettings
+from spinepacs.store.files import Want
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.store.tables import arrivals, objects
+from spinepacs.store.upkeep import Upkeep
 from tests import films, peers
 from tests.store import power
 from tests.store.power import Call
@@ -117,10 +122,24 @@ def _wrong(spool: Spool, ledger: Ledger, acknowledged: Sequence[str]) -> str:
         path = spool.path_of(row["sha256"])
         if not path.exists() or _digest(path) != row["sha256"]:
             return "a row's file is not there, or not whole"
-    files = spool.path_of("0" * 64).parents[1]
-    if any(_digest(path) != path.stem for path in files.rglob("*.dcm")):
+    files = sorted(spool.path_of("0" * 64).parents[1].rglob("*.dcm"))
+    if any(_digest(path) != path.stem for path in files):
         return "a final name holds something else than its bytes"
+    _look_after(spool, ledger, {path.stem[:2] for path in files})
+    if any(path.exists() and ledger.files.want(path.stem) is not Want.WANTED for path in files):
+        return "a file that nobody knows is left"
     return ""
+
+
+def _look_after(spool: Spool, ledger: Ledger, shelves: set[str]) -> None:
+    """What the daemon does in the first hours after its start."""
+    now_s = itertools.count(0, 3600)
+    settings = RetentionSettings()
+    upkeep = Upkeep(
+        settings, spool, ledger, lambda sha256: adopt(sha256, spool, ledger), lambda: float(next(now_s))
+    )
+    for shelf in [*shelves, *shelves]:
+        upkeep.look(shelf)
 
 
 def _digest(path: Path) -> str:

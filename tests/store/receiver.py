@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import sys
+from io import BytesIO
 from pathlib import Path
+
+import numpy as np
 
 from spinepacs.dicom.header import read_header
 from spinepacs.intake.listener import Listener
 from spinepacs.settings import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
+from tests import films
 from tests.store import makers
 
 
@@ -36,8 +40,17 @@ def record(spool: Spool, ledger: Ledger) -> None:
     while claim := ledger.claim(makers.VERSIONS, 3):
         result = makers.result_of(claim)
         objects = [item for image in result.images for item in image.objects]
-        stored = {item.sop_uid: spool.add((item.sop_uid.encode(),)).sha256 for item in objects}
+        stored = {item.sop_uid: spool.add((of_ours(item.sop_uid),)).sha256 for item in objects}
         assert ledger.record(claim, result, stored, (makers.PACS,))
+
+
+def of_ours(sop_uid: str) -> bytes:
+    """A small object that says that we made it."""
+    maker = {"Manufacturer": "spinepacs", "ManufacturerModelName": "spinepacs"}
+    made = films.make_dx(np.zeros((8, 8), np.uint16), seed=sop_uid, **maker)
+    buffer = BytesIO()
+    made.save_as(buffer)
+    return buffer.getvalue()
 
 
 if __name__ == "__main__":
