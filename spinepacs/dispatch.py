@@ -27,6 +27,9 @@ from spinepacs.store.records import Claim, StudyClock
 from spinepacs.study import Arrival
 
 REGISTRATION_BATCH = 50
+LONGEST_WITHOUT_ASSEMBLY_S = 10.0
+"""Studies are assembled when every header has been read, but images that come without a pause must not keep them all
+waiting. A study that was taken too early is reopened by its late image."""
 REGISTRATION_LIMIT_S = 60.0
 """Headers are read in milliseconds: a worker that takes longer for a batch has met a file that spins."""
 START_LIMIT_S = 300.0
@@ -34,7 +37,7 @@ RECONCILE_S = 60.0
 """How often the ledger is searched for claims that nobody has in hand (s)."""
 WORKER_DIED, TIME_LIMIT, STOPPED = "WORKER_DIED", "TIME_LIMIT", "STOPPED"
 MEMORY_LIMIT = "MEMORY_LIMIT"
-"""Said by a worker of itself, before it makes room for its successor."""
+"""Said by a worker of itself; it is replaced, since its successor begins with a heap that is whole."""
 _NOT_ITS_FAULT = (STOPPED, "TRANSIENT")
 """Attempts that the disk, the database or the end of the daemon broke off: they are not counted."""
 _LONGEST_ANSWER = 1 << 16
@@ -144,6 +147,7 @@ class Dispatcher:
         self._intake = threading.Lock()
         self._claiming = threading.Lock()
         self._reconcile_at_s = time.monotonic() + RECONCILE_S
+        self._assembled_s = time.monotonic()
         self._benches = [Bench(self, f"worker-{number}") for number in range(1, settings.workers + 1)]
 
     @property
@@ -178,22 +182,26 @@ class Dispatcher:
 
     def work_once(self, bench: Bench, versions: Versions) -> bool:
         """Do what is next on this bench: headers and assembly (one bench at a time), then a study; False: nothing."""
+        registered = False
         if self._intake.acquire(blocking=False):
             try:
                 arrivals = self.ledger.unregistered(REGISTRATION_BATCH)
-                if arrivals and (bench.register(arrivals) or not bench.is_ready):
+                registered = bool(arrivals) and bench.register(arrivals)
+                if arrivals and not bench.is_ready:
                     return True
-                # Only now: an image whose header has not been read may belong to any study. But one that cannot be
-                # read for the time being holds up nobody.
-                for study_uid in self._assemble(self.ledger.arriving()):
-                    self.ledger.mark_ready(study_uid)
-                self._reconcile()
+                # An image whose header has not been read may belong to any study. But one that cannot be read for the
+                # time being holds up nobody.
+                if not registered or time.monotonic() > self._assembled_s + LONGEST_WITHOUT_ASSEMBLY_S:
+                    self._assembled_s = time.monotonic()
+                    for study_uid in self._assemble(self.ledger.arriving()):
+                        self.ledger.mark_ready(study_uid)
+                    self._reconcile()
             finally:
                 self._intake.release()
         with self._claiming:
             bench.claim = self.ledger.claim(versions, self.settings.maximum_attempts)
         if bench.claim is None:
-            return False
+            return registered
         bench.read(bench.claim)
         return True
 

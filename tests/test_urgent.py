@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
 from sqlalchemy import select
 
+from spinepacs import dispatch
 from spinepacs.dicom.header import header_of
+from spinepacs.intake.assembly import Assembly
+from spinepacs.processes import Child
+from spinepacs.settings import WorkSettings
 from spinepacs.store.tables import attempts
-from tests import films, peers
+from tests import films, peers, scripted_workers
 from tests.daemons import daemon, film
 from tests.intake.doors import listening
+from tests.store import makers
 
 pytestmark = pytest.mark.peer
 
@@ -51,6 +58,36 @@ def store(port: int, path: Path, calling: str) -> None:
         str(path),
     ]
     subprocess.run(command, check=True, timeout=30)
+
+
+def test_images_that_come_without_a_pause_do_not_keep_studies_waiting(ledger, monkeypatch):
+    """There are always headers left to read, and studies are read all the same."""
+    monkeypatch.setattr(dispatch, "LONGEST_WITHOUT_ASSEMBLY_S", 0.2)
+    monkeypatch.setattr(dispatch, "REGISTRATION_BATCH", 2)
+    numbers, stop = itertools.count(), threading.Event()
+
+    def pour() -> None:
+        while not stop.is_set():
+            if len(ledger.unregistered(100)) < 100:
+                ledger.add_arrival(makers.arrival(f"1.1.{next(numbers)}.1"))
+
+    dispatcher = dispatch.Dispatcher(
+        WorkSettings(poll_s=0.05),
+        ledger,
+        hire=lambda: Child("worker", scripted_workers.work, ledger.url),
+        assemble=Assembly(0.1).ready,
+    )
+    pouring = threading.Thread(target=pour)
+    pouring.start()
+    try:
+        peers.wait_until(lambda: len(ledger.unregistered(100)) == 100, 30, "a queue")
+        dispatcher.start()
+        peers.wait_until(lambda: ledger.counts().studies.get("delivered", 0) >= 5, 60, "five studies")
+        assert ledger.unregistered(1)
+    finally:
+        stop.set()
+        pouring.join()
+        dispatcher.stop(5)
 
 
 def test_what_is_urgent_is_read_first(tmp_path, spool, ledger):
