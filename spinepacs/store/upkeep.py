@@ -46,6 +46,8 @@ class Upkeep:
     adopt
         Takes the digest of a file that no row knows: adds a row for an image, or says that it is a result of ours,
         which its study makes again (False). Raises what :class:`~spinepacs.errors.SpinepacsError` it likes.
+    reserve_bytes
+        Free disk below which nothing is received: it is logged when that begins and when it ends.
     clock, wall
         Seconds: monotonic, and of the day.
     """
@@ -56,6 +58,7 @@ class Upkeep:
         spool: Spool,
         ledger: Ledger,
         adopt: Callable[[str], bool],
+        reserve_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -63,6 +66,8 @@ class Upkeep:
         self._spool = spool
         self._ledger = ledger
         self._adopt = adopt
+        self._reserve_bytes = reserve_bytes
+        self._is_short = False
         self._clock = clock
         self._wall = wall
         self._offset_s = wall() - clock()
@@ -77,6 +82,7 @@ class Upkeep:
                 if shelf == _SHELVES[0]:
                     self._safely(self.expire)
                 self._safely(self.look, shelf)
+                self._safely(self.watch_disk)
                 if stop.wait(self._settings.grace_s / len(_SHELVES)):
                     return
 
@@ -87,6 +93,18 @@ class Upkeep:
             _log.warning("upkeep waits: %s", error)
         except Exception:
             _log.exception("defect in the upkeep of the spool")
+
+    def watch_disk(self) -> None:
+        """Say once when the disk falls below its reserve, before anybody sends, and once when it has room again."""
+        free_bytes = self._spool.free_bytes()
+        was_short, self._is_short = self._is_short, free_bytes < self._reserve_bytes
+        if self._is_short and not was_short:
+            _log.warning(
+                "the spool's disk has %.0f MB free, below its reserve of %.0f MB: images are answered with 0xA700",
+                free_bytes / _MB, self._reserve_bytes / _MB,
+            )  # fmt: skip
+        elif was_short and not self._is_short:
+            _log.info("the spool's disk has room again: %.0f MB free", free_bytes / _MB)
 
     # -- retention -----------------------------------------------------------------------------------------
 

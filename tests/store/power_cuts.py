@@ -136,7 +136,7 @@ def _look_after(spool: Spool, ledger: Ledger, shelves: set[str]) -> None:
     now_s = itertools.count(0, 3600)
     settings = RetentionSettings()
     upkeep = Upkeep(
-        settings, spool, ledger, lambda sha256: adopt(sha256, spool, ledger), lambda: float(next(now_s))
+        settings, spool, ledger, lambda sha256: adopt(sha256, spool, ledger), clock=lambda: float(next(now_s))
     )
     for shelf in [*shelves, *shelves]:
         upkeep.look(shelf)

@@ -241,7 +241,9 @@ def clock() -> Clock:
 @pytest.fixture
 def upkeep(spool: Spool, ledger: Ledger, clock: Clock) -> Upkeep:
     settings = RetentionSettings(days=1, grace_s=60)
-    return Upkeep(settings, spool, ledger, lambda sha256: adopt(sha256, spool, ledger), clock, clock)
+    return Upkeep(
+        settings, spool, ledger, lambda sha256: adopt(sha256, spool, ledger), clock=clock, wall=clock
+    )
 
 
 def round_off(upkeep: Upkeep) -> None:
@@ -341,12 +343,29 @@ def test_retention_waits_where_the_clock_has_jumped(
     recorded(ledger)
     send_all(ledger, "pacs")
     wall = Clock()
-    upkeep = Upkeep(RetentionSettings(maximum_gb=1e-9), spool, ledger, lambda _: False, clock, wall)
+    settings = RetentionSettings(maximum_gb=1e-9)
+    upkeep = Upkeep(settings, spool, ledger, lambda _: False, clock=clock, wall=wall)
     wall.now_s += 365 * 86400
     assert upkeep.expire() == GivenUp()
     assert "the clock has jumped" in caplog.text
     clock.now_s += 365 * 86400
     assert upkeep.expire().originals == 1, "a year that has really passed"
+
+
+def test_a_disk_below_its_reserve_is_said_once_and_so_is_its_end(
+    tiny_disk: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    upkeep = Upkeep(RetentionSettings(), Spool(tiny_disk / "spool"), ledger, lambda _: False, 300_000)
+    upkeep.watch_disk()
+    assert caplog.text == ""
+    (tiny_disk / "filler").write_bytes(bytes(800_000))
+    upkeep.watch_disk()
+    upkeep.watch_disk()
+    assert caplog.text.count("below its reserve") == 1
+    (tiny_disk / "filler").unlink()
+    upkeep.watch_disk()
+    assert caplog.text.count("room again") == 1
 
 
 def test_the_listener_marks_what_it_writes(tmp_path: Path, spool: Spool, ledger: Ledger) -> None:
