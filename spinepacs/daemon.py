@@ -159,7 +159,8 @@ class Daemon:
 
             return take_in(sha256, self._spool, self._ledger)
 
-        return Upkeep(self._settings.retention, self._spool, self._ledger, adopt)
+        reserve_bytes = self._settings.storage.reserve_mb * _MB
+        return Upkeep(self._settings.retention, self._spool, self._ledger, adopt, reserve_bytes)
 
     def _is_receiving(self) -> bool:
         """Whether a listener is up, or there is to be none."""
