@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from spinepacs.dicom.header import anterior_left, header_of, view_of
 from spinepacs.dicom.parse import number, parse, text
@@ -44,7 +45,8 @@ def read_film(path: Path) -> LoadedFilm | Refusal:
     Returns
     -------
     LoadedFilm or Refusal
-        Refusal ``MULTI_FRAME``, ``COLOUR``, ``TOO_SMALL``, ``NON_SQUARE_PIXELS``, ``EMPTY_IMAGE`` or ``BURNT_OUT``.
+        Refusal ``MULTI_FRAME``, ``COLOUR``, ``TOO_SMALL``, ``NON_SQUARE_PIXELS``, ``UNKNOWN_SOP_CLASS``, ``EMPTY_IMAGE`` or
+        ``BURNT_OUT``.
 
     Raises
     ------
@@ -72,6 +74,12 @@ def refusal_of(dataset: Dataset) -> Refusal | None:
     if spacing_of(dataset) is None and abs(aspect_ratio_of(dataset) - 1) > 0.01:
         return Refusal(
             "NON_SQUARE_PIXELS", "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
+        )
+    sop_class = UID(text(dataset, "SOPClassUID")).keyword
+    if "Image" not in sop_class or "Storage" not in sop_class:
+        # Results refer to their source by its SOP class, and no reader of them knows a private one.
+        return Refusal(
+            "UNKNOWN_SOP_CLASS", "SOPClassUID is no image of the Standard: export the film as CR or DX"
         )
     return None
 

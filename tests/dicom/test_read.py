@@ -134,6 +134,8 @@ def test_every_syntax_that_the_listener_accepts_has_a_decoder(syntax: str) -> No
         ),
         (spine_like(), {"PhotometricInterpretation": "PALETTE COLOR"}, "COLOUR"),
         (spine_like(), {"PixelAspectRatio": [2, 1]}, "NON_SQUARE_PIXELS"),
+        (spine_like(), {"SOPClassUID": "1.2.392.200036.9125.1.1.2"}, "UNKNOWN_SOP_CLASS"),  # Fuji's own CR
+        (spine_like(), {"SOPClassUID": uids.BasicTextSRStorage}, "UNKNOWN_SOP_CLASS"),
         (spine_like() * 0, {}, "EMPTY_IMAGE"),
         (np.where(spine_like() > 2000, 4095, 0).astype(np.uint16), {}, "BURNT_OUT"),
     ],
