@@ -45,8 +45,8 @@ def read_film(path: Path) -> LoadedFilm | Refusal:
     Returns
     -------
     LoadedFilm or Refusal
-        Refusal ``MULTI_FRAME``, ``COLOUR``, ``TOO_SMALL``, ``NON_SQUARE_PIXELS``, ``UNKNOWN_SOP_CLASS``, ``EMPTY_IMAGE`` or
-        ``BURNT_OUT``.
+        Refusal ``MULTI_FRAME``, ``COLOUR``, ``TOO_SMALL``, ``NON_SQUARE_PIXELS``, ``UNKNOWN_SOP_CLASS``,
+        ``EMPTY_IMAGE`` or ``BURNT_OUT``.
 
     Raises
     ------
