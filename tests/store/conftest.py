@@ -86,7 +86,8 @@ def _disk(folder: Path, size: str) -> Iterator[Path]:
         reason = f"cannot mount a tmpfs: {mount.stderr.decode().strip()}"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    # Lazily: what a test has left open must not leave the mount behind.
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 Ask = Callable[..., Any]

@@ -356,7 +356,8 @@ def test_a_disk_below_its_reserve_is_said_once_and_so_is_its_end(
     tiny_disk: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    upkeep = Upkeep(RetentionSettings(), Spool(tiny_disk / "spool"), ledger, lambda _: False, 300_000)
+    spool = Spool(tiny_disk / "spool")
+    upkeep = Upkeep(RetentionSettings(), spool, ledger, lambda _: False, 300_000)
     upkeep.watch_disk()
     assert caplog.text == ""
     (tiny_disk / "filler").write_bytes(bytes(800_000))
@@ -366,6 +367,7 @@ def test_a_disk_below_its_reserve_is_said_once_and_so_is_its_end(
     (tiny_disk / "filler").unlink()
     upkeep.watch_disk()
     assert caplog.text.count("room again") == 1
+    spool.close()
 
 
 def test_the_listener_marks_what_it_writes(tmp_path: Path, spool: Spool, ledger: Ledger) -> None:
