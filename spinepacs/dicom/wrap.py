@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from spinepacs.dicom.bounded import MAXIMUM_BYTES
 from spinepacs.dicom.codestream import size_of
 from spinepacs.dicom.pixels import MAXIMUM_PIXELS
 from spinepacs.errors import BadInput, Transient
@@ -64,6 +65,10 @@ def wrap(
             "INVALID_SPACING", "the spacing must be between 0.01 and 5 mm: distance of neighbouring pixels"
         )
     try:
+        if image.stat().st_size > MAXIMUM_BYTES:
+            raise BadInput(
+                "IMAGE_TOO_LARGE", f"the file has more than {MAXIMUM_BYTES} bytes: scale the picture down"
+            )
         data = image.read_bytes()
         film = _dataset(_grey(data))
         _identify(film, hashlib.sha256(data).hexdigest(), study, (spacing_mm, body_part, view))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -406,6 +407,13 @@ def _png(columns: int, rows: int) -> bytes:
 @bomb("IMAGE_TOO_LARGE")
 def picture_png(path: Path) -> None:
     path.write_bytes(_png(30_000, 30_000))
+
+
+@bomb("IMAGE_TOO_LARGE")
+def picture_of_many_bytes_png(path: Path) -> None:
+    """Most of it a hole in the file."""
+    path.write_bytes(_png(100, 100))
+    os.truncate(path, 5 << 30)
 
 
 @bomb("NOT_AN_IMAGE")
