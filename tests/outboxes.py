@@ -73,8 +73,8 @@ def _put_jpeg(dataset: Dataset) -> None:
 
 
 def destination(name: str, port: int, **changes: Any) -> Destination:
-    values = {"ae_title": name.upper(), "timeout_s": 2, "retry_first_s": 0.05, "retry_longest_s": 0.2}
-    return Destination(name=name, host="127.0.0.1", port=port, **{**values, **changes})
+    values = {"host": "127.0.0.1", "timeout_s": 2, "retry_first_s": 0.05, "retry_longest_s": 0.2}
+    return Destination(name=name, port=port, **{"ae_title": name.upper(), **values, **changes})
 
 
 def fill_outbox(

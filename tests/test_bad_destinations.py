@@ -309,6 +309,17 @@ def test_a_rejection_says_why_and_uses_up_nothing(spool, ledger, name):
     assert outbox(ledger) == {("pacs", "sent"): 1}
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "label..empty"])
+def test_a_host_that_is_not_found_is_told_and_its_objects_wait(spool, ledger, host):
+    """The name server is away, or the name was mistyped."""
+    target = destination("pacs", 104, host=host)
+    fill_outbox(ledger, spool, target, kinds=[ObjectKind.SR])
+    assert courier_to(target, spool, ledger).deliver_due(NEVER) is False
+    (row,) = deliveries(ledger)
+    assert (row["state"], row["attempts"]) == ("pending", 0)
+    assert row["message"] == f"host '{host}' of pacs is not found"
+
+
 def test_a_destination_that_takes_no_context_is_not_asked_for_ever(spool, ledger):
     with liars.raw(takes_nothing_at_all) as liar:
         target = destination("pacs", liar.port, timeout_s=TIMEOUT_S)

@@ -17,6 +17,7 @@ from pynetdicom import evt
 from spinepacs.delivery import commitment
 from spinepacs.delivery.sending import (
     Outcome,
+    Unreachable,
     Verdict,
     associate,
     commitment_contexts,
@@ -93,11 +94,19 @@ class Courier:
             items = [item for item in self._due() if not self._gave_up(item)]
             if not items:
                 break
-            if not self._deliver(items, stop):
+            if not self._try(items, stop):
                 self._failures += 1
                 return False
             self._failures = 0
         return True
+
+    def _try(self, items: Sequence[OutboxItem], stop: threading.Event) -> bool:
+        """Send one batch; False if the destination is not there."""
+        try:
+            return self._deliver(items, stop)
+        except Unreachable as error:
+            self._not_delivered(items, Verdict(Outcome.TRANSIENT, None, str(error)))
+            return False
 
     def _due(self) -> Sequence[OutboxItem]:
         return self._ledger.due(self._destination.name, limit=BATCH)
@@ -167,7 +176,10 @@ class Courier:
         to_ask = [item for item in items if not self._was_lost(item)]
         if not to_ask or stop.is_set():
             return
-        why = self._ask(to_ask, stop)
+        try:
+            why = self._ask(to_ask, stop)
+        except Unreachable as error:
+            why = f"commitment: {error}"
         self._refusals = self._refusals + 1 if why else 0
         if why:
             # Nobody has lost anything: it is asked again for as long as it takes, and nothing is sent again.

@@ -36,6 +36,10 @@ _log = logging.getLogger(__name__)
 _config.STORE_SEND_CHUNKED_DATASET = True
 
 
+class Unreachable(Transient):
+    """There can be no association now, and the destination has no part in it."""
+
+
 class Outcome(StrEnum):
     """What to do next with an object that was offered to a PACS."""
 
@@ -111,24 +115,27 @@ def associate(
 
     Raises
     ------
-    Transient
-        If it is to be encrypted and our certificates cannot be read: a person can mend that while things wait.
+    Unreachable
+        If its host is not found, or it is to be encrypted and our certificates cannot be read: both can be mended
+        while things wait.
     """
     ae = AE(calling_ae)
     ae.maximum_pdu_size = LONGEST_ANSWER_BYTES
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = destination.timeout_s
-    ae.network_timeout = (
-        None  # nothing here waits without a limit of its own, and who lingers for a report may be idle
-    )
+    # Nothing here waits without a limit of its own, and who lingers for a report may be idle.
+    ae.network_timeout = None
     all_handlers = [(evt.EVT_CONN_OPEN, _take_over, [destination.timeout_s]), *handlers]
-    association = ae.associate(
-        destination.host,
-        destination.port,
-        contexts,
-        ae_title=destination.ae_title,
-        evt_handlers=all_handlers,
-        tls_args=_tls(destination),
-    )
+    try:
+        association = ae.associate(
+            destination.host,
+            destination.port,
+            contexts,
+            ae_title=destination.ae_title,
+            evt_handlers=all_handlers,
+            tls_args=_tls(destination),
+        )
+    except (OSError, UnicodeError) as error:  # of the resolver: not even an address to connect to
+        raise Unreachable(f"host {destination.host!r} of {destination.name} is not found") from error
     try:
         yield association
     finally:
@@ -143,7 +150,7 @@ def _tls(destination: Destination) -> tuple[ssl.SSLContext, str] | None:
     try:
         return client_context(destination), destination.tls_server_name or destination.host
     except BadSettings as error:
-        raise Transient(f"no TLS to {destination.name}: {error}") from error
+        raise Unreachable(f"no TLS to {destination.name}: {error}") from error
 
 
 def _take_over(event: evt.Event, timeout_s: float) -> None:

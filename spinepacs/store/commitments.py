@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, insert, or_, select, update
 
 from spinepacs.store import events, outbox
 from spinepacs.store.engine import Database
@@ -27,13 +27,16 @@ class Commitments:
 
     def due(self, destination: str, now: datetime | None = None, limit: int = 100) -> list[OutboxItem]:
         """Objects that the destination has accepted and whose commitment is to be asked for, longest due first."""
+        at = now or datetime.now(UTC)
         with self.database.read() as connection:
             return outbox.items(
                 connection,
                 letters.c.commitment_due_at,
                 letters.c.destination == destination,
                 letters.c.state == OutboxState.SENT,
-                letters.c.commitment_due_at <= (now or datetime.now(UTC)),
+                letters.c.commitment_due_at.is_not(None),
+                # What was sent in the future tells that the clock was set back since.
+                or_(letters.c.commitment_due_at <= at, letters.c.sent_at > at),
                 limit=limit,
             )
 
@@ -101,8 +104,12 @@ def _begin(
     again_at: datetime,
 ) -> None:
     row = {"transaction_uid": transaction_uid, "destination": destination, "objects": len(outbox_ids)}
-    connection.execute(insert(commitments).values(requested_at=datetime.now(UTC), **row))
-    connection.execute(update(letters).where(*_awaited(outbox_ids)).values(commitment_due_at=again_at))
+    now = datetime.now(UTC)
+    connection.execute(insert(commitments).values(requested_at=now, **row))
+    # Whatever the clock said then, it was sent before this request: see _answer.
+    sent_at = case((letters.c.sent_at > now, now), else_=letters.c.sent_at)
+    later = {"commitment_due_at": again_at, "sent_at": sent_at}
+    connection.execute(update(letters).where(*_awaited(outbox_ids)).values(later))
 
 
 def _awaited(outbox_ids: Sequence[int]) -> tuple[ColumnElement[bool], ...]:

@@ -6,13 +6,16 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from spinepacs.errors import BadSettings
 from spinepacs.findings import ObjectKind, Refusal
 from spinepacs.store import queries
+from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters
 from spinepacs.store.records import OutboxItem, OutboxState
+from spinepacs.store.tables import outbox
 from spinepacs.study import StudyState
 from tests.store.conftest import Ask
 from tests.store.makers import (
@@ -387,6 +390,20 @@ def test_a_request_that_was_not_accepted_waits_uncounted(ledger: Ledger, ask: As
     assert (ask("deliveries", "message"), ask("commitments", "status")) == (["refused"], [0x0213])
     assert ledger.hurry(destination="viewer") == 1
     assert len(ledger.commitments.due("viewer")) == 1
+
+
+def test_a_clock_that_was_set_back_delays_no_commitment(ledger: Ledger, url: str, ask: Ask) -> None:
+    item = sent_to_be_committed(ledger)
+    ahead = datetime.now(UTC) + timedelta(days=400)
+    database = Database(url)
+    with database.transaction() as connection:
+        connection.execute(update(outbox).values(sent_at=ahead, commitment_due_at=ahead))
+    database.close()
+    assert len(ledger.commitments.due("viewer")) == 1
+    asked(ledger, item)
+    assert ledger.commitments.due("viewer") == []
+    assert ledger.commitments.answer("2.25.1", [item.sop_uid], {}, "PACS")
+    assert ask("outbox", "state") == ["committed"]
 
 
 def test_commitment_switched_off_ends_the_waiting(ledger: Ledger, ask: Ask) -> None:
