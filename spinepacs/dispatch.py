@@ -316,7 +316,10 @@ class Bench:
         assert self._worker is not None  # noqa: S101 - work is only done after _hire
         with suppress(OSError):  # a worker that has just died is found out by _wait
             self._worker.channel.send_bytes(JOBS.dump_json(job))
-        return self._wait(limit_s, lambda: time.monotonic() > self._dispatcher.deadline_s)
+        answer = self._wait(limit_s, lambda: time.monotonic() > self._dispatcher.deadline_s)
+        if isinstance(answer, Failed) and answer.reason_code == MEMORY_LIMIT:
+            self._dismiss()
+        return answer
 
     def _wait(self, limit_s: float, stop: Callable[[], bool]) -> Answer:
         """Wait for the worker's word; one that does not come in time, or comes garbled, costs the worker its life."""

@@ -50,18 +50,12 @@ def work(channel: Connection, settings: Settings) -> None:
         return
     channel.send_bytes(pack(Ready(worker.pipeline.versions)))
     limit_memory(settings.work.memory_limit_mb)
-    answer: Answer = Done()
-    while not _ran_out_of_memory(answer):  # its successor begins with a heap that is whole
+    while True:
         try:
             job = JOBS.validate_json(channel.recv_bytes())
         except (EOFError, OSError):
             return
-        answer = worker.do(job)
-        channel.send_bytes(pack(answer))
-
-
-def _ran_out_of_memory(answer: Answer) -> bool:
-    return isinstance(answer, Failed) and answer.reason_code == MEMORY_LIMIT
+        channel.send_bytes(pack(worker.do(job)))
 
 
 class Worker:

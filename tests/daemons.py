@@ -44,6 +44,8 @@ class Daemon:
     config: Path
     settings: Mapping[str, Any]
     log: Path
+    module: str = "spinepacs"
+    """What is run; another one than the product's may put something into its way."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -59,7 +61,7 @@ class Daemon:
     def start(self) -> None:
         """Start it, without waiting."""
         with self.log.open("ab") as log:
-            arguments = [sys.executable, "-m", "spinepacs", "serve", "--config", str(self.config)]
+            arguments = [sys.executable, "-m", self.module, "serve", "--config", str(self.config)]
             self.processes.append(
                 subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             )

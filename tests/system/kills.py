@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -175,7 +175,8 @@ def run(
         running.wait_ready()
         killer = Killer(running, seed)
         load.start(senders)
-        _kill(killer, kills, mean_s, look_at_pacs)
+        with suppress(KeyboardInterrupt):  # enough: what has been done is counted
+            _kill(killer, kills, mean_s, look_at_pacs)
         _let_finish(killer, load, look_at_pacs)
         taken = load.acknowledged | load.dropped
         with running.ledger() as ledger:

@@ -109,14 +109,14 @@ class Load:
         made = {number: small_film(number) for number in numbers}
         waiting = {films.write(film, folder / f"{number}.dcm"): film for number, film in made.items()}
         while waiting:
-            for path in self._store(list(waiting)):
+            for path in self.store(list(waiting)):
                 film = waiting.pop(path)
                 self.acknowledged[str(film.SOPInstanceUID)] = str(film.StudyInstanceUID)
                 path.unlink()
             if waiting:
                 time.sleep(_RETRY_S)
 
-    def _store(self, paths: list[Path]) -> list[Path]:
+    def store(self, paths: list[Path]) -> list[Path]:
         """One association of DCMTK's storescu; those that were answered with 0x0000."""
         limits = ["-to", "10", "-ta", "30", "-td", "30"]
         arguments = [
