@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,16 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path / "spool")
 
 
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file that holds our tables: copying it is quicker than migrating each time."""
+    path = tmp_path_factory.mktemp("template") / "ledger.sqlite"
+    Ledger.open(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path, empty_ledger: Path) -> Iterator[Ledger]:
+    shutil.copy(empty_ledger, tmp_path / "ledger.sqlite")
     with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as opened:
         yield opened
