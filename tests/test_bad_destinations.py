@@ -391,4 +391,4 @@ def test_an_object_whose_sender_dies_of_it_is_given_up_and_the_others_go(spool, 
         assert courier_to(target, spool, ledger).deliver_due(NEVER)
         assert len(liar.datasets) == 2
     (row,) = [row for row in deliveries(ledger) if row["state"] == "failed"]
-    assert row["message"] == "2 attempts did not end"
+    assert row["message"] == "given up after 2 attempts"

@@ -115,7 +115,7 @@ class Courier:
         """Whether its attempts are used up, though none has ended: whoever sends it dies of it."""
         if item.attempts < self._destination.maximum_attempts:
             return False
-        self._finish(item, Verdict(Outcome.PERMANENT, None, f"{item.attempts} attempts did not end"))
+        self._finish(item, Verdict(Outcome.PERMANENT, None, f"given up after {item.attempts} attempts"))
         return True
 
     def _deliver(self, items: Sequence[OutboxItem], stop: threading.Event) -> bool:
