@@ -112,9 +112,16 @@ def _main(folder: Path) -> None:
 
     logs.configure("INFO", "text")
     settings = ListenerSettings(
-        port=0, maximum_associations=60, maximum_associations_per_peer=0, associations_per_minute=0, maximum_object_mb=20, acse_timeout_s=TIMEOUT_S,
-        dimse_timeout_s=TIMEOUT_S, network_timeout_s=TIMEOUT_S, transfer_timeout_s=3 * TIMEOUT_S,
-    )  # fmt: skip
+        port=0,
+        maximum_associations=60,
+        maximum_associations_per_peer=0,
+        associations_per_minute=0,
+        maximum_object_mb=20,
+        acse_timeout_s=TIMEOUT_S,
+        dimse_timeout_s=TIMEOUT_S,
+        network_timeout_s=TIMEOUT_S,
+        transfer_timeout_s=3 * TIMEOUT_S,
+    )
     ledger = Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}")
     listener = Listener(settings, Spool(folder / "spool"), ledger)
     print(listener.start(), flush=True)
