@@ -10,7 +10,6 @@ shown only if it is ours, and those of an exception only if it is one of our own
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ import threading
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -41,7 +41,6 @@ CONTEXT_KEYS = (
 _OURS = "spinepacs"
 _UID = re.compile(r"[0-9.]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_PR_SET_DUMPABLE = 4  # prctl(2)
 _log = logging.getLogger(__name__)
 
 
@@ -65,12 +64,12 @@ def configure(level: str, style: Literal["text", "json"]) -> None:
 def no_core_dumps() -> None:
     """Leave no image of this process's memory behind when it crashes: it holds films and headers.
 
-    The limit holds for core files; a program that core(5) pipes dumps to ignores it, hence prctl(2) besides. The
-    limit is inherited by child processes, the other is not.
+    The limit holds for core files; a program that core(5) pipes dumps to may ignore it, so none of the memory is to be
+    in the dump either. Child processes inherit both.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(AttributeError, OSError):  # Linux only
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    with suppress(OSError):  # Linux only
+        Path("/proc/self/coredump_filter").write_text("0")
 
 
 class _Handler(logging.StreamHandler[Any]):

@@ -279,7 +279,7 @@ def test_serve_keeps_identities_where_they_belong(tmp_path: Path):
         said = requests(running.settings["health"]["port"])
         pids = [running.process.pid, *children(running.process.pid)]
         assert len(pids) > 4
-        assert {core_limit(pid) for pid in pids} == {("0", "0")}
+        assert {core_dump(pid) for pid in pids} == {("0", "0", "00000000")}
         os.kill(running.pids("worker-1")[-1], signal.SIGSEGV)
         peers.wait_until(lambda: len(running.pids("worker-1")) == 2, 30, "another worker")
         listed = cli("queue", "--config", str(running.config))
@@ -360,7 +360,7 @@ def bound(syslog: socket.socket) -> int:
     return int(syslog.getsockname()[1])
 
 
-def core_limit(pid: int) -> tuple[str, ...]:
-    """Soft and hard limit of core files of a process."""
+def core_dump(pid: int) -> tuple[str, ...]:
+    """Soft and hard limit of core files of a process, and which of its memory would be in one."""
     (line,) = (line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if "core file" in line)
-    return tuple(line.split()[4:6])
+    return (*line.split()[4:6], Path(f"/proc/{pid}/coredump_filter").read_text().strip())
