@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -21,7 +22,7 @@ _DISC_MEASURES = tuple(
 COLUMNS = (
     "film", "study_uid", "sop_uid", "state", "reason_code", "reason", "view", "spacing_basis", "row_mm", "column_mm",
     "notes", "missing_levels",
-    "item", "name", "raw_level", "score", "level_reason", "height_index", "wedge_deg", *_DISC_MEASURES,
+    "item", "name", "raw_level", "score", "level_reason", "level_margin", "height_index", "wedge_deg", *_DISC_MEASURES,
     "finding", "grade", "computed_grade", "finding_reason",
     "model", "model_version", "policy", "policy_version",
 )  # fmt: skip
@@ -140,11 +141,17 @@ def _vertebra(vertebra: Vertebra) -> Row:
         "raw_level": vertebra.raw_level.name,
         "raw_score": round(float(vertebra.raw_score), 4),
         "level_reason": vertebra.level_reason,
+        "level_margin": _margin(vertebra),
         "score": round(float(vertebra.score), 4),
         "outline_px": vertebra.outline.points.round(2).tolist(),
         "upper_endplate_px": _endplate(vertebra.upper),
         "lower_endplate_px": _endplate(vertebra.lower),
     }
+
+
+def _margin(vertebra: Vertebra) -> float | None:
+    """Nats; None where no other level fits at all."""
+    return round(vertebra.level_margin, 2) if math.isfinite(vertebra.level_margin) else None
 
 
 def _endplate(endplate: Endplate | None) -> Row | None:
@@ -205,6 +212,7 @@ def _vertebra_row(vertebra: Vertebra) -> Row:
         "raw_level": vertebra.raw_level.name,
         "score": round(float(vertebra.score), 4),
         "level_reason": vertebra.level_reason,
+        "level_margin": _margin(vertebra),
     }
 
 

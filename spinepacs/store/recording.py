@@ -152,6 +152,7 @@ def _vertebra_row(vertebra: Vertebra) -> dict[str, Any]:
         "outline_px": _points(vertebra.outline.points),
         "upper_px": _endplate(vertebra.upper),
         "lower_px": _endplate(vertebra.lower),
+        "level_margin": vertebra.level_margin if math.isfinite(vertebra.level_margin) else None,
     }
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0008"
+REVISION = "r0009"
 """The newest migration."""
 
 metadata = MetaData(
@@ -138,6 +138,7 @@ vertebrae = Table(
     Column("outline_px", PlainJson, nullable=False),
     Column("upper_px", PlainJson),
     Column("lower_px", PlainJson),
+    Column("level_margin", Measure),
     UniqueConstraint("reading_id", "level"),
 )
 

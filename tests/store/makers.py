@@ -96,7 +96,8 @@ def vertebra(level: Level, raw_level: Level | None = None) -> Vertebra:
     seen = Detection(scores, np.float32(0.9), np.array([200, top, 300, top + 80]), Outline(corners))  # type: ignore[arg-type]  # as the network's decoder gives it
     upper = Endplate(PointPx(200, top), PointPx(300, top), corners[:2])
     lower = Endplate(PointPx(200, top + 80), PointPx(300, top + 80), corners[:1:-1])
-    return Vertebra(level, raw, float(scores[raw]), reason, seen.score, seen.outline, upper, lower)
+    margin = 2.5 if reason else float("inf")
+    return Vertebra(level, raw, float(scores[raw]), reason, seen.score, seen.outline, upper, lower, margin)
 
 
 def reading(
