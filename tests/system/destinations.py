@@ -8,8 +8,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -27,13 +30,17 @@ from spinepacs.intake.listener import Listener
 from spinepacs.settings import Destination, ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
-from tests import liars, peers
+from tests import daemons, films, liars, peers
 from tests.liars import Call
 from tests.outboxes import courier_to, deliveries, destination, fill_outbox, outbox
 from tests.test_bad_destinations import BAD
 
 IMAGES = 30
 """Each with three objects."""
+
+_FILMS = 15
+_RESTARTS = 8
+"""The supervisor waits twice as long before each, up to half a minute."""
 
 _PATIENCE_S = 500.0
 
@@ -170,6 +177,36 @@ def losing(folder: Path, seed: int) -> Row:
     return Row(fault, len(lost), len(sop_uids), missing, seconds)
 
 
+def restarted(folder: Path, kills: int, seed: int) -> Row:
+    """A daemon's delivery process is killed with SIGKILL while it sends to Orthanc and asks for commitment."""
+    chance, seconds = random.Random(seed), []
+    with peers.orthanc(folder) as orthanc:
+        to = daemons.destination(
+            orthanc.dicom_port, ae_title="ORTHANC", commitment=True, commitment_delay_s=0.2
+        )
+        with daemons.daemon(folder, [to | {"commitment_wait_s": 3.0}]) as running:
+            running.start()
+            running.wait_ready()
+            orthanc.add_modality("spinepacs", "SPINEPACS", running.port)
+            paths = [films.write(daemons.film(number), folder / f"{number}.dcm") for number in range(_FILMS)]
+            store = [peers.require("storescu"), "-aec", "SPINEPACS", "127.0.0.1", str(running.port)]
+            subprocess.run([*store, *paths], check=True)
+            peers.wait_until(lambda: bool(running.states().get("recorded")), _PATIENCE_S, "the first results")
+            for _ in range(kills):
+                before = running.pids("delivery")
+                os.kill(before[-1], signal.SIGKILL)
+                killed_s = time.monotonic()
+                while running.pids("delivery") == before:
+                    time.sleep(0.02)
+                seconds.append(time.monotonic() - killed_s)
+                time.sleep(chance.uniform(0, 1))
+            peers.wait_until(lambda: running.states() == {"delivered": _FILMS}, _PATIENCE_S, "every promise")
+            with running.ledger() as ledger:
+                kept = {row["sop_uid"] for row in deliveries(ledger) if row["state"] == "committed"}
+            lost = 3 * _FILMS - len(kept & orthanc.sop_uids())
+    return Row("delivery killed while it sends and asks", kills, 3 * _FILMS, lost, seconds)
+
+
 def _listening(spool: Spool, ledger: Ledger) -> Listener:
     made = Listener(
         ListenerSettings(port=0),
@@ -181,6 +218,17 @@ def _listening(spool: Spool, ledger: Ledger) -> Listener:
     return made
 
 
+def experiments(folder: Path, rounds: int, seed: int) -> Iterator[Row]:
+    """All of them, one after the other, each in a folder of its own."""
+    folders = [folder / name for name in ("misbehaving", "killed", "losing", "restarted")]
+    for each in folders:
+        each.mkdir()
+    yield from misbehaving(folders[0], rounds)
+    yield killed(folders[1], rounds, seed)
+    yield losing(folders[2], seed)
+    yield restarted(folders[3], min(rounds, _RESTARTS), seed)
+
+
 def main() -> int:
     """Run all of it from the command line; 0 when nothing was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -190,15 +238,7 @@ def main() -> int:
     lost = 0
     print("| fault | times | lost | seconds, median and longest |\n|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory(prefix="spinepacs-destinations-", dir="/var/tmp") as name:
-        folders = [Path(name, part) for part in ("bad", "killed", "losing")]
-        for folder in folders:
-            folder.mkdir()
-        rows = misbehaving(folders[0], options.rounds)
-        for row in (
-            *rows,
-            killed(folders[1], options.rounds, options.seed),
-            losing(folders[2], options.seed),
-        ):
+        for row in experiments(Path(name), options.rounds, options.seed):
             lost += row.lost
             print(row, flush=True)
     return int(lost > 0)
