@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from socketserver import TCPServer
@@ -163,7 +164,20 @@ class Acceptor(ThreadedAssociationServer):
         if self._take_stock() >= self._places:
             time.sleep(POLL_S)
             raise BlockingIOError
-        return super().get_request()
+        try:
+            return super().get_request()
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            # Out of file descriptors or the like: the connection stays in line, and asking at once would only spin.
+            _log.warning("no connection can be accepted now: %s", error.strerror)
+            time.sleep(POLL_S)
+            raise
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say in one line that a connection found no thread; socketserver would print a traceback."""
+        self._entering.pop(id(request), None)
+        _log.warning("a connection could not be served: %s", type(sys.exc_info()[1]).__name__)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Let a connection in, or turn it away, by its address."""

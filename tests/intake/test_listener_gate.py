@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import struct
 import subprocess
@@ -163,6 +165,26 @@ def test_a_flood_of_connections_costs_nobody_a_place(spool, ledger):
         assert threads < 60
         for connection in flood:
             connection.close()
+
+
+def test_without_file_descriptors_connections_wait_in_line(spool, ledger, caplog):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    with listening(spool, ledger) as (listener, _), socket.socket() as waiting:
+        waiting.settimeout(10)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (waiting.fileno() + 8, hard))
+            with suppress(OSError):
+                while True:
+                    taken.append(os.dup(waiting.fileno()))
+            waiting.connect(("127.0.0.1", listener.port))
+            waiting.sendall(request())
+            peers.wait_until(lambda: "Too many open files" in caplog.text, what="the warning")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in taken:
+                os.close(descriptor)
+        assert answer(waiting)[:1] == b"\x02"
 
 
 def test_pages_of_all_processes_count_together():

@@ -87,9 +87,9 @@ class Outcome:
         return max(rates) / min(rates)
 
 
-def make_films(folder: Path, count: int) -> list[Path]:
-    """Write small films that differ in their UIDs only, three to a study."""
-    pixels = films.spine_like(64, 64).astype(np.uint16)
+def make_films(folder: Path, count: int, side_px: int) -> list[Path]:
+    """Write square films that differ in their UIDs only, three to a study."""
+    pixels = films.spine_like(side_px, side_px).astype(np.uint16)
     template = films.make_dx(pixels, SOPInstanceUID=_PLACES["sop"], StudyInstanceUID=_PLACES["study"])
     data = films.write(template, folder / "template").read_bytes()
     (folder / "template").unlink()
@@ -108,10 +108,10 @@ def sop_uid(number: int) -> str:
     return f"{_PLACES['sop'][:-8]}{90000000 + number}"
 
 
-def overload(folder: Path, senders: int, images: int, **listener: int) -> Outcome:
+def overload(folder: Path, senders: int, images: int, side_px: int = 64, **listener: int) -> Outcome:
     """Run the daemon, with settings of its listener, and the senders, and compare."""
     (folder / "films").mkdir()
-    paths = make_films(folder / "films", images)
+    paths = make_films(folder / "films", images, side_px)
     lots = [paths[number::senders] for number in range(senders)]
     crowd = [Sender([lot[n : n + BATCH] for n in range(0, len(lot), BATCH)]) for lot in lots]
     # All senders of the test share one address: what one address may do is another test's matter.
@@ -205,9 +205,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--senders", type=int, default=50)
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--side-px", type=int, default=64, help="2000: 8 MB an image")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="spinepacs-overload-", dir="/var/tmp") as name:
-        outcome = overload(Path(name), asked.senders, asked.images)
+        outcome = overload(Path(name), asked.senders, asked.images, asked.side_px)
     rates = sorted(sender.rate for sender in outcome.senders)
     print(f"accepted          {outcome.images} images of {len(outcome.senders)} senders, lost {outcome.lost}")
     print(f"sent again        {sum(sender.failures for sender in outcome.senders)} associations")
