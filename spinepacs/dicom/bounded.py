@@ -86,7 +86,7 @@ class BoundedFile:
             return BadInput(
                 "FILE_TOO_LARGE",
                 f"more than {self._maximum_bytes} bytes would have to be read: "
-                "send the image without large private elements",
+                "neither long runs nor large private elements are read",
             )
         if self._reads_left < 0:
             return BadInput(

@@ -163,6 +163,13 @@ class Watcher:
             code = error.reason_code if isinstance(error, BadInput) else type(error).__name__
             self._move(path, FAILED, f"{code}: {error}")
             return
+        except (Transient, OSError, MemoryError):
+            raise
+        except Exception as error:
+            # A defect of ours must not end at this file again and again, and keep all others waiting.
+            _log.exception("defect while a file of the watched folder was taken")
+            self._move(path, FAILED, f"DEFECT: {type(error).__name__}; the log says where")
+            return
         if outcome is ArrivalOutcome.CONFLICT:
             reason = "an image with the same SOP Instance UID and other content came before; this one is kept unread"
             self._move(path, FAILED, f"CONFLICT: {reason}")

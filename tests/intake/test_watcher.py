@@ -270,6 +270,27 @@ def test_a_full_disk_leaves_the_file_until_there_is_room(folder, tmp_path, ledge
     assert names(folder) == ["done/film.dcm"]
 
 
+class BrokenSpool(Spool):
+    """A defect of ours, which one file meets."""
+
+    def add(self, chunks):
+        if b"DEFECT" in (content := b"".join(chunks)):
+            raise RuntimeError("a defect")
+        return super().add([content])
+
+
+def test_a_defect_of_ours_costs_one_file_and_not_those_after_it(folder, tmp_path, ledger, clock):
+    watcher = Watcher(
+        WatchSettings(folder=folder, settle_s=5), BrokenSpool(tmp_path / "spool"), ledger, clock
+    )
+    films.write(films.make_dx(StationName="DEFECT"), folder / "a.dcm")
+    films.write(films.make_dx(seed="good"), folder / "b.dcm")
+    assert look_until_still(watcher, clock) == 2
+    assert (folder / "done" / "b.dcm").exists()
+    assert "DEFECT: RuntimeError" in (folder / "failed" / "a.dcm.reason.txt").read_text()
+    assert len(ledger.unregistered(10)) == 1
+
+
 def test_a_file_that_vanishes_is_forgotten(watcher, clock, folder, monkeypatch):
     path = films.write(films.make_dx(), folder / "film.dcm")
     watcher.scan()
