@@ -119,7 +119,7 @@ def overload(folder: Path, senders: int, images: int, side_px: int = 64, **liste
     listener["port"] = peers.free_port()
     with daemon(folder, listener=listener, assembly={"quiet_period_s": 3600}) as running:
         running.start()
-        running.wait_ready()
+        running.wait_ready(300)
         started, asked = time.monotonic(), _AskHealth(running)
         threads = [threading.Thread(target=sender.run, args=(running.port,)) for sender in crowd]
         for thread in threads:
