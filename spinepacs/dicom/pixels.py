@@ -72,7 +72,8 @@ def decode(dataset: Dataset) -> NDArray[Any]:
             stored = pixel_array(dataset, view_only=not syntax.is_encapsulated, correct_unused_bits=False)
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # every plugin has errors of its own; a panic of pylibjpeg-rle is no Exception
+    # Every plugin has errors of its own; a panic of pylibjpeg-rle, which is Rust, is no Exception.
+    except BaseException as error:
         raise BadInput(
             "UNDECODABLE_PIXELS",
             f"PixelData cannot be decoded as {syntax.name} ({type(error).__name__}): {_REMEDY}",
