@@ -6,7 +6,6 @@ users start from; :func:`load` reads one and names the line and the remedy where
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import sys
@@ -14,53 +13,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spinepacs.errors import BadSettings
+from spinepacs.setting_mistakes import explain
+from spinepacs.setting_types import AETitle, Network, Port, Regex, Seconds, Section
 
 DATABASE_URL_VARIABLE = "SPINEPACS_DATABASE_URL"
 """Environment variable that overrides ``database.url``: the URL may hold a password."""
-
-
-def _ae_title(value: str) -> str:
-    """Check an AE title (PS3.5 6.2, VR AE): 1 to 16 printable ASCII characters, no backslash, trimmed."""
-    if not re.fullmatch(r"(?! )[\x20-\x5b\x5d-\x7e]{1,16}(?<! )", value):
-        raise ValueError(
-            "an AE title has 1 to 16 printable ASCII characters, no backslash, no space at its ends"
-        )
-    return value
-
-
-def _regex(value: str) -> str:
-    """Check that a description rule compiles."""
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return value
-
-
-def _network(value: str) -> str:
-    """Check an IP network: an address, or one with its prefix (CIDR, RFC 4632)."""
-    try:
-        return str(ipaddress.ip_network(value))
-    except ValueError as error:
-        raise ValueError(f"not an IP address or network like 10.1.0.0/16: {error}") from error
-
-
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-Regex = Annotated[str, AfterValidator(_regex)]
-Network = Annotated[str, AfterValidator(_network)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
 
 
 def shipped(*parts: str) -> Path:
@@ -69,13 +29,7 @@ def shipped(*parts: str) -> Path:
     return checkout if checkout.exists() else Path(sys.prefix, "share", "spinepacs", *parts)
 
 
-class _Section(BaseModel):
-    """Common rules: a wrong key is refused, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class StorageSettings(_Section):
+class StorageSettings(Section):
     """Where files and facts are kept."""
 
     spool: Path = Path("/var/lib/spinepacs/spool")
@@ -86,7 +40,7 @@ class StorageSettings(_Section):
     """Free disk (MB) below which the listener answers 0xA700: results need room too."""
 
 
-class ListenerSettings(_Section):
+class ListenerSettings(Section):
     """The C-STORE receiver."""
 
     enabled: bool = True
@@ -140,7 +94,7 @@ class ListenerSettings(_Section):
         return self
 
 
-class WatchSettings(_Section):
+class WatchSettings(Section):
     """The watched folder; off while ``folder`` is not set."""
 
     folder: Path | None = None
@@ -151,14 +105,14 @@ class WatchSettings(_Section):
     """Periodic scan (s): the truth; file-system events only make it sooner."""
 
 
-class AssemblySettings(_Section):
+class AssemblySettings(Section):
     """When a study is taken as complete."""
 
     quiet_period_s: Seconds = 30.0
     """No new image for this long (s): the study is ready. A late image reopens it."""
 
 
-class SelectionSettings(_Section):
+class SelectionSettings(Section):
     """Which images are read. An image must pass modality, SOP class and calling AE, and speak of the spine."""
 
     modalities: tuple[str, ...] = ("CR", "DX", "RF", "XA")
@@ -181,7 +135,7 @@ class SelectionSettings(_Section):
     """Only images from these senders; empty = from any."""
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """The model that reads the films."""
 
     folder: Path = Field(default_factory=lambda: shipped("models", "spine"))
@@ -192,7 +146,7 @@ class ModelSettings(_Section):
     """The grading policy: every threshold with its source."""
 
 
-class WorkSettings(_Section):
+class WorkSettings(Section):
     """The worker processes."""
 
     workers: int = Field(default=1, ge=1)
@@ -218,7 +172,7 @@ class WorkSettings(_Section):
     """How often the ledger is looked at (s): no study waits for a lost event."""
 
 
-class RetentionSettings(_Section):
+class RetentionSettings(Section):
     """When files leave the spool; the database keeps its rows. What is not delivered or has failed stays."""
 
     days: float = Field(default=0, ge=0)
@@ -233,7 +187,7 @@ class RetentionSettings(_Section):
     """A file that no row of the database wants is left alone for so long (s): longer than any receive takes."""
 
 
-class OutputSettings(_Section):
+class OutputSettings(Section):
     """What is written for each radiograph."""
 
     segmentation: Literal["compat", "strict", "labelmap"] = "compat"
@@ -244,7 +198,7 @@ class OutputSettings(_Section):
     device_serial_number: str = "0"
 
 
-class Destination(_Section):
+class Destination(Section):
     """One PACS that gets the results."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
@@ -281,7 +235,7 @@ class Destination(_Section):
     that write to tape first take their time."""
 
 
-class HealthSettings(_Section):
+class HealthSettings(Section):
     """Liveness, readiness and metrics over HTTP, read-only."""
 
     enabled: bool = True
@@ -289,14 +243,14 @@ class HealthSettings(_Section):
     port: Port = 11180
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """Logs go to standard error; they hold UIDs and never a patient's name or ID."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["text", "json"] = "text"
 
 
-class AuditSettings(_Section):
+class AuditSettings(Section):
     """Where the audit trail is sent besides the database; nowhere while ``syslog`` is not set."""
 
     syslog: str = ""
@@ -318,7 +272,7 @@ class AuditSettings(_Section):
         return value
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of one installation."""
 
     storage: StorageSettings = StorageSettings()
@@ -399,7 +353,7 @@ def load(path: Path) -> Settings:
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise BadSettings(_explain(path, text, error)) from error
+        raise BadSettings(explain(path, text, error)) from error
     return _resolve(settings, path.resolve().parent)
 
 
@@ -436,36 +390,3 @@ def _certificates(section: _Tls, folder: Path) -> _Tls:
     """Make the paths of certificates absolute."""
     paths = {key: getattr(section, key) for key in ("tls_certificate", "tls_key", "tls_ca")}
     return section.model_copy(update={key: folder / path for key, path in paths.items() if path})
-
-
-def _explain(path: Path, text: str, error: ValidationError) -> str:
-    """One line for each mistake: file, line, key, what is wrong, what to do."""
-    lines = []
-    for item in error.errors():
-        keys = [str(part) for part in item["loc"]]
-        remedy = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            remedy = "no such key; see config/spinepacs.toml for those that exist, or remove the line"
-        number = _line_of(text, item["loc"])
-        lines.append(f"{path}:{number}: {'.'.join(keys) or 'settings'}: {remedy}")
-    return "\n".join(lines)
-
-
-def _line_of(text: str, location: tuple[int | str, ...]) -> int:
-    """Find the line of a key, since tomllib keeps no positions: walk the tables in the order of the file."""
-    tables = [part for part in location if isinstance(part, str)]
-    index = next((part for part in location if isinstance(part, int)), 0)
-    section, key = (tables[0] if tables else ""), (tables[1] if len(tables) > 1 else "")
-    best, seen, inside = 1, -1, False
-    for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*(\[\[?)\s*([\w.-]+)\s*\]", line)
-        if header:
-            inside = header[2] == section
-            seen += inside
-            inside = inside and (header[1] == "[" or seen == index)
-            best = number if inside else best
-        elif (inside and key and re.match(rf"\s*{re.escape(key)}\s*=", line)) or (
-            not key and re.match(rf"\s*{re.escape(section)}\s*=", line)
-        ):
-            return number
-    return best

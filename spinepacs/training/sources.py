@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from spinepacs.settings import Regex
+from spinepacs.setting_types import Regex
 from spinepacs.training.classmap import ClassMap
 from spinepacs.training.dataset import (
     Film,

@@ -1,0 +1,41 @@
+"""Tells a person what is wrong in a settings file, where, and what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import ValidationError
+
+
+def explain(path: Path, text: str, error: ValidationError) -> str:
+    """Put a validation error into one line for each mistake: file, line, key, what is wrong, what to do."""
+    lines = []
+    for item in error.errors():
+        keys = [str(part) for part in item["loc"]]
+        remedy = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            remedy = "no such key; see config/spinepacs.toml for those that exist, or remove the line"
+        number = _line_of(text, item["loc"])
+        lines.append(f"{path}:{number}: {'.'.join(keys) or 'settings'}: {remedy}")
+    return "\n".join(lines)
+
+
+def _line_of(text: str, location: tuple[int | str, ...]) -> int:
+    """Find the line of a key, since tomllib keeps no positions: walk the tables in the order of the file."""
+    tables = [part for part in location if isinstance(part, str)]
+    index = next((part for part in location if isinstance(part, int)), 0)
+    section, key = (tables[0] if tables else ""), (tables[1] if len(tables) > 1 else "")
+    best, seen, inside = 1, -1, False
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*(\[\[?)\s*([\w.-]+)\s*\]", line)
+        if header:
+            inside = header[2] == section
+            seen += inside
+            inside = inside and (header[1] == "[" or seen == index)
+            best = number if inside else best
+        elif (inside and key and re.match(rf"\s*{re.escape(key)}\s*=", line)) or (
+            not key and re.match(rf"\s*{re.escape(section)}\s*=", line)
+        ):
+            return number
+    return best

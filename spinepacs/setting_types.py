@@ -1,0 +1,48 @@
+"""What values of settings may be, beyond plain numbers and texts."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _ae_title(value: str) -> str:
+    """Check an AE title (PS3.5 6.2, VR AE): 1 to 16 printable ASCII characters, no backslash, trimmed."""
+    if not re.fullmatch(r"(?! )[\x20-\x5b\x5d-\x7e]{1,16}(?<! )", value):
+        raise ValueError(
+            "an AE title has 1 to 16 printable ASCII characters, no backslash, no space at its ends"
+        )
+    return value
+
+
+def _regex(value: str) -> str:
+    """Check that a description rule compiles."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
+def _network(value: str) -> str:
+    """Check an IP network: an address, or one with its prefix (CIDR, RFC 4632)."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"not an IP address or network like 10.1.0.0/16: {error}") from error
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Regex = Annotated[str, AfterValidator(_regex)]
+Network = Annotated[str, AfterValidator(_network)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Common rules: a wrong key is refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
