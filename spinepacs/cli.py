@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.console import Console
@@ -17,6 +17,9 @@ from spinepacs import __version__, logs
 from spinepacs.errors import SpinepacsError
 from spinepacs.listing import SHOWN, as_text
 from spinepacs.settings import Settings, load, shipped
+
+if TYPE_CHECKING:
+    from spinepacs.store.ledger import Ledger
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -47,6 +50,16 @@ _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 Style = Literal["csv", "json", "dicom"]
 _stderr = Console(stderr=True)
 _BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def _changing(settings: Settings, command: str, what: str) -> Ledger:
+    """Open the ledger for a command that changes something, and write into the audit trail who gave it."""
+    from spinepacs.store.audit import operator
+    from spinepacs.store.ledger import Ledger
+
+    ledger = Ledger.open(settings.storage.database_url, migrate=False)
+    ledger.add_event("command", detail=f"{command} {what}, by {operator()}")
+    return ledger
 
 
 class _Group(click.Group):
@@ -238,11 +251,9 @@ def retry(config: Path, study: str | None, failed: bool, destination: str | None
 
     Objects of STUDY, or for --destination, that only wait for their next attempt are sent now.
     """
-    from spinepacs.store.ledger import Ledger
-
     if failed == bool(study or destination):
         raise click.UsageError("give a Study Instance UID or --destination, or --failed")
-    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
+    with _changing(load(config), "retry", study or destination or "--failed") as ledger:
         count = ledger.retry(study, destination)
         count += 0 if failed else ledger.hurry(study, destination)
     click.echo(f"{count} back in the queue")
@@ -255,12 +266,10 @@ def retry(config: Path, study: str | None, failed: bool, destination: str | None
 @click.argument("new")
 def redirect(config: Path, old: str, new: str) -> None:
     """Send what waits for destination OLD, or failed there, to NEW: for one that is renamed, replaced or gone."""
-    from spinepacs.store.ledger import Ledger
-
     settings = load(config)
     if old == new or new not in [destination.name for destination in settings.destinations]:
         raise click.UsageError(f"{new!r} must be the name of another destination in {config}")
-    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+    with _changing(settings, "redirect", f"{old} {new}") as ledger:
         click.echo(f"{ledger.redirect(old, new)} objects go to {new} instead of {old}")
 
 
@@ -270,9 +279,7 @@ def redirect(config: Path, old: str, new: str) -> None:
 @click.confirmation_option(prompt="Their results will not be sent there any more. Go on?")
 def withdraw(config: Path, destination: str) -> None:
     """Give up for good what waits for DESTINATION, or failed there. The results stay in the database and the spool."""
-    from spinepacs.store.ledger import Ledger
-
-    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
+    with _changing(load(config), "withdraw", destination) as ledger:
         click.echo(f"{ledger.withdraw(destination)} objects are not sent to {destination} any more")
 
 
@@ -307,9 +314,7 @@ def discard(config: Path, uid: str) -> None:
     UID is a Study Instance UID, of a study that was refused or has failed, or the SOP Instance UID of files that are
     unreadable or in conflict with one that came before.
     """
-    from spinepacs.store.ledger import Ledger
-
-    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
+    with _changing(load(config), "discard", uid) as ledger:
         count = ledger.files.discard(uid)
     click.echo(f"{count} files given up")
     sys.exit(0 if count else 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,16 @@ def add_duplicate(connection: Connection, new: NewArrival, study_uid: str) -> No
         "detail": new.source.value,
     }
     connection.execute(insert(audit_events).values(happened_at=datetime.now(UTC), **row))
+
+
+def operator() -> str:
+    """Who runs this command: the user of the process, and who became that user by sudo."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container knows no names
+        user = f"uid {os.getuid()}"
+    before = os.environ.get("SUDO_USER", "")
+    return f"{user} (sudo: {before})" if before else user
 
 
 def exported(connection: Connection, target: str) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import pwd
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -57,3 +59,19 @@ def test_times_are_utc_and_until_is_excluded(config):
     assert len(audit(config, "--since", "2020-01-01", "--until", "2099-01-01T00:00:00")) == 4
     assert len(audit(config, "--until", "2020-01-01")) == 1
     assert len(audit(config, "--since", "2099-01-01")) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "detail"),
+    [
+        (["retry", "--failed"], "retry --failed"),
+        (["withdraw", "pacs", "--yes"], "withdraw pacs"),
+        (["discard", "1.2.3.9"], "discard 1.2.3.9"),
+    ],
+)
+def test_who_gave_a_command_is_written_down(config, monkeypatch, command, detail):
+    monkeypatch.setenv("SUDO_USER", "erika")
+    CliRunner().invoke(main, [*command, "--config", str(config)])
+    user = pwd.getpwuid(os.getuid()).pw_name
+    (row,) = (row for row in csv.DictReader(audit(config)) if row["action"] == "command")
+    assert row["detail"] == f"{detail}, by {user} (sudo: erika)"
