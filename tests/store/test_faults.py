@@ -12,13 +12,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 from sqlalchemy import select
 
 from spinepacs.store import tables
@@ -53,12 +54,24 @@ def readiness(running: Daemon) -> dict[str, str]:
 
 
 def delivered(scp: peers.StoreScp) -> Counter[str]:
-    """How often each kind of object came."""
-    return Counter(str(dcmread(path, stop_before_pixels=True).Modality) for path in scp.received())
+    """How often each kind of object came; a file that is just being written does not count yet."""
+    found: Counter[str] = Counter()
+    for path in scp.received():
+        with suppress(InvalidDicomError, AttributeError):
+            found[str(dcmread(path, stop_before_pixels=True).Modality)] += 1
+    return found
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait, and print how long it took: ``pytest -s`` shows the times that docs/reliability.md reports."""
+    begun_s = time.monotonic()
     peers.wait_until(condition, 60, what)
+    print(f"{time.monotonic() - begun_s:.1f} s until {what}")
+
+
+def until_ready(running: Daemon) -> None:
+    """After a fault has ended."""
+    until(lambda: running.http("/readyz")[0] == 200, "ready again")
 
 
 @contextmanager
@@ -104,7 +117,7 @@ def test_a_full_disk_is_said_before_anything_breaks_and_costs_nothing(
         assert "below the reserve" in readiness(running)["disk"]
         assert "below its reserve" in running.log.read_text()
         filler.unlink()
-        running.wait_ready()
+        until_ready(running)
         assert send(running, first) == [SUCCESS]
 
         fill(small_disk, 9 * MB)
@@ -168,14 +181,14 @@ def test_a_locked_sqlite_is_no_success_and_work_goes_on_after_it(tmp_path: Path)
         running.start()
         until(lambda: "waiting for the database" in running.log.read_text(), "a start that waits")
         other.execute("ROLLBACK")
-        running.wait_ready()
+        until_ready(running)
 
         assert send(running, one, two) == [SUCCESS] * 2
         other.execute("BEGIN EXCLUSIVE")  # while they are read
         assert send(running, three) == [NO_RESOURCES]
         assert "locked" in readiness(running)["database"]
         other.execute("ROLLBACK")
-        running.wait_ready()
+        until_ready(running)
         assert send(running, three) == [SUCCESS]
         until(lambda: running.states() == {"delivered": 3}, "three studies")
         assert running.terminate() == 0
@@ -207,14 +220,14 @@ def test_postgresql_stopped_or_read_only_is_no_success_and_work_goes_on_after_it
             assert readiness(running)["database"] != "ok"
         finally:
             server.start()
-        running.wait_ready()
+        until_ready(running)
         assert send(running, three) == [SUCCESS]
 
         set_read_only(server, url, on=True)
         assert send(running, four) == [NO_RESOURCES]
         assert "read-only" in readiness(running)["database"]
         set_read_only(server, url, on=False)
-        running.wait_ready()
+        until_ready(running)
         assert send(running, four) == [SUCCESS]
         until(lambda: running.states() == {"delivered": 4}, "four studies")
         assert delivered(scp) == {"SEG": 4, "SR": 4, "OT": 4}
@@ -310,7 +323,7 @@ def test_a_clock_that_jumps_neither_hurries_nor_holds_anything(
         with shifted_clock(tmp_path, monkeypatch) as set_clock:
             running.start()
         with peers.dcmtk_storescp(tmp_path, "--fork", port=port) as scp:
-            running.wait_ready()
+            until_ready(running)
             assert send(running, halves[0]) == [SUCCESS]
             set_clock(DAY_S)
             time.sleep(1.5)
