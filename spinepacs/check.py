@@ -24,11 +24,12 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # d
 
 from spinepacs.analysis.policy import Policy
 from spinepacs.analysis.segment import Segmenter
+from spinepacs.audit.syslog import probe
 from spinepacs.delivery import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.errors import SpinepacsError
 from spinepacs.intake.gate import why_open
-from spinepacs.settings import Destination, ListenerSettings, Settings
+from spinepacs.settings import AuditSettings, Destination, ListenerSettings, Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.tls import server_context
 
@@ -56,6 +57,8 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     yield _database(settings.storage.database_url)
     if settings.listener.enabled:
         yield _listener(settings.listener)
+    if settings.audit.syslog:
+        yield _audit(settings.audit)
     if not settings.destinations:
         yield CheckResult("destinations", True, "none: results stay in the database and the spool")
     yield from _strays(settings)
@@ -64,6 +67,14 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
             yield _destination(destination, settings)
         except SpinepacsError as error:
             yield CheckResult(f"destination {destination.name}", False, str(error))
+
+
+def _audit(settings: AuditSettings) -> CheckResult:
+    try:
+        return CheckResult("audit", True, f"{settings.syslog}: {probe(settings)}")
+    except (OSError, SpinepacsError) as error:
+        why = error if isinstance(error, SpinepacsError) else error.strerror or type(error).__name__
+        return CheckResult("audit", False, f"{settings.syslog}: {why}")
 
 
 def _model(settings: Settings) -> CheckResult:

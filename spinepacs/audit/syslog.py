@@ -63,6 +63,19 @@ def send_new(settings: AuditSettings, messages: Messages, ledger: Ledger) -> int
     return sent
 
 
+def probe(settings: AuditSettings) -> str:
+    """Say what the server was seen to do: a TLS server shows its certificate, a UDP one only has a name.
+
+    Raises
+    ------
+    OSError, BadSettings
+        If it cannot be reached, or its certificate or ours cannot be used.
+    """
+    _send(settings, ())
+    tls = settings.syslog.startswith("tls")
+    return "its certificate is good" if tls else "its name is known; UDP answers nothing"
+
+
 def messages_for(settings: Settings) -> Messages:
     """Make messages with what the settings say of us and of the destinations."""
     destinations = {item.name: Node(item.ae_title, item.host) for item in settings.destinations}

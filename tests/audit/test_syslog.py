@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from spinepacs import check
 from spinepacs.audit.syslog import export, messages_for, send_new
 from spinepacs.settings import AuditSettings, Settings
 from tests import peers
@@ -112,6 +113,22 @@ def test_tls_sends_each_row_once_and_checks_the_server(ledger, certificate):
         with pytest.raises(ssl.SSLCertVerificationError):
             send_new(wrong_name.audit, messages_for(wrong_name), ledger)
         assert len(frames) == 3
+
+
+def test_check_tells_whether_the_server_can_be_used(tmp_path, certificate):
+    with tls_server(certificate) as (port, _):
+        asked = [
+            audited(f"tls://localhost:{port}", tls_ca=certificate),
+            audited(f"tls://localhost:{port}"),
+            audited(f"tls://localhost:{port}", tls_ca=tmp_path / "none.pem"),
+            audited(f"tls://localhost:{peers.free_port()}", tls_ca=certificate),
+            audited("udp://localhost:514"),
+        ]
+        told = [check._audit(settings.audit) for settings in asked]
+    assert [result.ok for result in told] == [True, False, False, False, True]
+    assert "certificate verify failed" in told[1].detail.lower()
+    assert "none.pem" in told[2].detail
+    assert "refused" in told[3].detail.lower()
 
 
 def test_what_happens_while_the_server_is_away_is_sent_when_it_comes_back(ledger, certificate):
