@@ -126,12 +126,7 @@ def evaluate_film(
     found = (*sure, *_doubtful(segmenter, display, sure))
     if isinstance(segmenter, RememberingSegmenter):
         segmenter.forget()
-    outlines = [np.asarray(detection.outline.points, np.float64) for detection in found]
-    # Labels count from pixel centres, the product from the film's corner.
-    truth = [body.outline_px.astype(np.float64) + 0.5 for body in film.bodies]
-    found_boxes = np.array([detection.box_px for detection in found], np.float64).reshape(-1, 4)
-    box_overlaps = box_iou(found_boxes, _boxes(truth))
-    overlaps = _outline_overlaps(outlines, truth, box_overlaps)
+    box_overlaps, overlaps = _overlaps(found, film)
     scores = np.array([detection.score for detection in found], np.float64)
     # The product publishes what it found in a gap even below its threshold: that stands behind surer ones.
     order = np.argsort(-scores, kind="stable")
@@ -154,6 +149,16 @@ def evaluate_film(
         film.view,
         reading,
     )
+
+
+def _overlaps(found: Sequence[Detection], film: Film) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(d, t) intersections over union of detections and labelled bodies: of boxes, and of outlines."""
+    outlines = [np.asarray(detection.outline.points, np.float64) for detection in found]
+    # Labels count from pixel centres, the product from the film's corner.
+    truth = [body.outline_px.astype(np.float64) + 0.5 for body in film.bodies]
+    found_boxes = np.array([detection.box_px for detection in found], np.float64).reshape(-1, 4)
+    box_overlaps = box_iou(found_boxes, _boxes(truth))
+    return box_overlaps, _outline_overlaps(outlines, truth, box_overlaps)
 
 
 def published(spine: Spine | Refusal, found: Sequence[Detection]) -> list[Detection]:
