@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
+from pydicom.config import IGNORE
+from pydicom.dataelem import DataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
@@ -23,12 +25,16 @@ _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 
 def head(sop_class_uid: str, sop_uid: str, transfer_syntax_uid: str) -> bytes:
     """Preamble, prefix and meta group of a received object: the same for the same object, always."""
+    uids = {
+        "MediaStorageSOPClassUID": sop_class_uid,
+        "MediaStorageSOPInstanceUID": sop_uid,
+        "TransferSyntaxUID": transfer_syntax_uid,
+        "ImplementationClassUID": IMPLEMENTATION_CLASS_UID,
+    }
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(sop_uid)
-    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    for keyword, value in uids.items():  # odd ones too, without a word: real senders make them
+        meta.add(DataElement(keyword, "UI", UID(value, IGNORE), validation_mode=IGNORE))
     meta.ImplementationVersionName = "SPINEPACS"
     encoded = DicomBytesIO()
     encoded.is_little_endian, encoded.is_implicit_VR = True, False

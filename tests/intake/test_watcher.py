@@ -237,6 +237,11 @@ def test_meta_groups_of_all_kinds_are_skipped(tmp_path):
         assert dataset_offset(file) is None
 
 
+@pytest.mark.parametrize("uid", ["1.2.03.04", "1..2", "1" * 64])
+def test_odd_uids_are_taken_as_they_are(uid):
+    assert uid.encode() in head("1.2.840.10008.5.1.4.1.1.1.1", uid, ExplicitVRLittleEndian)
+
+
 def test_a_crash_between_ledger_and_move_is_made_good(watcher, clock, folder, spool, ledger, monkeypatch):
     films.write(films.make_dx(), folder / "film.dcm")
     with monkeypatch.context() as patch:
