@@ -185,7 +185,8 @@ class Dispatcher:
         registered = False
         if self._intake.acquire(blocking=False):
             try:
-                arrivals = self.ledger.unregistered(REGISTRATION_BATCH)
+                urgent_aes = self.settings.urgent_calling_ae_titles
+                arrivals = self.ledger.unregistered(REGISTRATION_BATCH, urgent_aes)
                 registered = bool(arrivals) and bench.register(arrivals)
                 if arrivals and not bench.is_ready:
                     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from spinepacs.findings import Refusal
 from spinepacs.store import audit, events
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
 from spinepacs.store.tables import arrivals, studies
-from spinepacs.store.turns import hurry
+from spinepacs.store.turns import make_urgent
 from spinepacs.study import Arrival, Source, StudyHeader, StudyState
 
 _OUT_OF_USE = (ArrivalState.CONFLICT, ArrivalState.UNREADABLE)
@@ -87,10 +87,13 @@ def _come_again(connection: Connection, row: Any, new: NewArrival, *, may_be_rea
     connection.execute(update(arrivals).where(arrivals.c.arrival_id == row.arrival_id).values(changes))
 
 
-def unregistered(connection: Connection, limit: int) -> list[Arrival]:
+def unregistered(connection: Connection, limit: int, urgent_aes: Collection[str]) -> list[Arrival]:
     """See Ledger.unregistered."""
-    waiting = columns().where(arrivals.c.state == ArrivalState.RECEIVED)
-    return as_arrivals(connection.execute(waiting.order_by(arrivals.c.arrival_id).limit(limit)))
+    waiting = columns().where(arrivals.c.state == ArrivalState.RECEIVED).order_by(arrivals.c.arrival_id)
+    urgent = waiting.where(arrivals.c.calling_ae.in_(urgent_aes)).limit(limit // 2)
+    rows = [*connection.execute(urgent)] if urgent_aes else []
+    rows += connection.execute(waiting.limit(limit))
+    return as_arrivals({row.arrival_id: row for row in rows}.values())[:limit]
 
 
 def begin_registration(connection: Connection, arrival_id: int) -> int:
@@ -156,7 +159,7 @@ def register(
     if attached.rowcount and (refusal is None or state is StudyState.ARRIVING):
         _follow(connection, header, arrival.received_at, state, selected=refusal is None)
         if urgent:
-            hurry(connection, header.study_uid)
+            make_urgent(connection, header.study_uid)
 
 
 def _study_state(connection: Connection, header: StudyHeader, received_at: datetime) -> StudyState:

@@ -91,10 +91,10 @@ class Ledger:
         """
         return self._database.write(arrivals.add, new)
 
-    def unregistered(self, limit: int) -> list[Arrival]:
-        """Arrivals whose header has not been read, oldest first."""
+    def unregistered(self, limit: int, urgent_aes: Collection[str] = ()) -> list[Arrival]:
+        """Arrivals whose header has not been read, oldest first; before them, to half of the limit, urgent senders'."""
         with self._database.read() as connection:
-            return arrivals.unregistered(connection, limit)
+            return arrivals.unregistered(connection, limit, urgent_aes)
 
     def begin_registration(self, arrival_id: int) -> int:
         """Count an attempt to read the header before it is made, and give its number (1 for the first).
@@ -277,7 +277,7 @@ class Ledger:
         return Commitments(self._database)
 
     def hurry(self, study_uid: str | None = None, destination: str | None = None) -> int:
-        """Let objects that wait be sent, or their commitment be asked for, now; how many. For a PACS that is repaired."""
+        """Let what waits be sent, or its commitment be asked for, now (its PACS is repaired); how many objects."""
         return self._database.write(outbox.hurry, study_uid, destination)
 
     def strays(self, destinations: Collection[str]) -> dict[str, int]:

@@ -21,7 +21,7 @@ def due(at: datetime) -> dict[str, object]:
     return {"due_at": at, "turn_at": turn_at}
 
 
-def hurry(connection: Connection, study_uid: str) -> None:
+def make_urgent(connection: Connection, study_uid: str) -> None:
     """Make a study, which the caller has locked, urgent; one that waits already gets its head start at once."""
     this = studies.c.study_uid == study_uid
     row = connection.execute(select(studies.c.state, studies.c.urgent, studies.c.turn_at).where(this)).one()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -88,6 +89,20 @@ def test_an_urgent_study_waits_for_its_retry_like_any_other(ledger: Ledger) -> N
         claim, "DEFECT", "of ours", transient=True, retry_at=datetime.now(UTC) + timedelta(seconds=30)
     )
     assert claimed(ledger, 2) == [routine, ""]
+
+
+def test_headers_of_urgent_senders_are_read_first_and_others_still_get_half(ledger: Ledger) -> None:
+    for number in range(12):
+        sender = "EMERGENCY" if number >= 6 else "ROOM1"
+        ledger.add_arrival(replace(arrival(f"1.{number}"), calling_ae=sender))
+
+    def order(limit: int, *urgent_aes: str) -> list[int]:
+        return [int(waiting.sop_uid[2:]) for waiting in ledger.unregistered(limit, urgent_aes)]
+
+    assert order(4) == [0, 1, 2, 3]
+    assert order(4, "EMERGENCY") == [6, 7, 0, 1]
+    assert order(100, "EMERGENCY", "ELSEWHERE") == [6, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5]
+    assert order(3, "ROOM1") == [0, 1, 2]
 
 
 def test_the_next_study_is_found_by_the_index(ledger: Ledger) -> None:
