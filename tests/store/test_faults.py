@@ -65,7 +65,7 @@ def delivered(scp: peers.StoreScp) -> Counter[str]:
 def until(condition: Callable[[], bool], what: str) -> None:
     """Wait, and print how long it took: ``pytest -s`` shows the times that docs/reliability.md reports."""
     begun_s = time.monotonic()
-    peers.wait_until(condition, 60, what)
+    peers.wait_until(condition, 120, what)
     print(f"{time.monotonic() - begun_s:.1f} s until {what}")
 
 
