@@ -189,7 +189,10 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
     ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names objects
     that wait for another.
     """
-    studies = [_queued("study", row["study_uid"], row) for row in queued_studies(ledger, limit)]
+    studies = [
+        _queued("study", row["study_uid"], row | {"reason": row["reason"] or _undelivered(row)})
+        for row in queued_studies(ledger, limit)
+    ]
     objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
     files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
     for row in objects:
@@ -198,6 +201,13 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
         elif row["state"] == OutboxState.SENT.value:
             row["reason"] = row["reason"] or "its commitment is awaited"
     return studies + objects + files
+
+
+def _undelivered(row: Row) -> str:
+    """What is still to come of a study that was read."""
+    kinds = {"to be sent": "pending", "failed": "failed", "not committed yet": "uncommitted"}
+    numbers = {words: row[f"objects_{kind}"] for words, kind in kinds.items()}
+    return ", ".join(f"{number} objects {words}" for words, number in numbers.items() if number)
 
 
 def _queued(what: str, uid: str, row: Row) -> Row:

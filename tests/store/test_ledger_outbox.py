@@ -318,8 +318,9 @@ def test_a_study_is_delivered_when_its_objects_are_committed(ledger: Ledger, ask
 
 def test_what_is_not_committed_yet_is_in_the_queue(ledger: Ledger) -> None:
     item = sent_to_be_committed(ledger)
-    rows = [row for row in queries.queue(ledger) if row["what"] == "object"]
-    assert [(row["uid"], row["state"]) for row in rows] == [(item.sop_uid, "sent")]
+    study, row = queries.queue(ledger)
+    assert (study["state"], study["reason"]) == ("recorded", "1 objects not committed yet")
+    assert (row["uid"], row["state"], row["reason"]) == (item.sop_uid, "sent", "its commitment is awaited")
 
 
 def test_without_an_answer_it_is_due_again(ledger: Ledger) -> None:
