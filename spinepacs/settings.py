@@ -224,8 +224,8 @@ class Destination(Section):
     tls_server_name: str = ""
     """Name that its certificate must hold; empty: ``host``."""
     maximum_attempts: int = Field(default=50, ge=1)
-    """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``. A destination that is down
-    or rejects the association uses up none: it is looked for every 5 minutes at least, for as long as it takes."""
+    """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``. A destination that is
+    down or rejects the association uses up none: it is looked for every 5 minutes at least, as long as it takes."""
     commitment: bool = False
     """Ask whether it keeps what it has accepted (storage commitment, PS3.4 Annex J), and send again what it does not.
     Off: not every PACS offers it, and one that does must know where our listener is."""
