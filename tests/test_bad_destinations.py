@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import socket
+import sqlite3
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -17,8 +18,10 @@ from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 
 from spinepacs.delivery.courier import deliver
+from spinepacs.errors import Transient
 from spinepacs.findings import ObjectKind
 from spinepacs.settings import Destination
+from spinepacs.store import engine
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests import liars, peers
@@ -347,6 +350,34 @@ def test_after_a_lost_answer_the_same_bytes_come_again(spool, ledger, kinds):
         assert sent.sop_uid.encode() in liar.datasets[0]
     (row,) = deliveries(ledger)
     assert (row["state"], row["attempts"]) == ("sent", 3)
+
+
+def test_an_answer_that_cannot_be_written_down_is_asked_for_again(tmp_path, spool, ledger, monkeypatch):
+    """The database is locked when the PACS says yes: it gets the same object once more, and sees one."""
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.3)
+    path = tmp_path / "ledger.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+
+        def locks_us_out(call: Call) -> None:
+            call.say(call.acceptance())
+            request = call.request()
+            other.execute("BEGIN IMMEDIATE")
+            call.say(call.response(request))
+            call.released.wait()
+
+        with liars.raw(locks_us_out, Call.serve) as liar, Ledger.open(f"sqlite:///{path}") as impatient:
+            target = destination("pacs", liar.port)
+            fill_outbox(ledger, spool, target, kinds=[ObjectKind.SR])
+            courier = courier_to(target, spool, impatient)
+            with pytest.raises(Transient):
+                courier.deliver_due(NEVER)
+            assert outbox(ledger) == {("pacs", "pending"): 1}
+            other.execute("ROLLBACK")
+            deliver_until_settled(courier, ledger, "pacs")
+            assert len(liar.datasets) == 2
+            assert len(set(liar.datasets)) == 1
+    (row,) = deliveries(ledger)
+    assert (row["state"], row["attempts"]) == ("sent", 2)
 
 
 # ---- objects that cannot be sent ---------------------------------------------------------------------------
