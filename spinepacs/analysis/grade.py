@@ -25,6 +25,8 @@ from spinepacs.study import View
 
 _MARGIN = 1.96
 """Half-width of a 95 % interval, in standard deviations."""
+_LOW_CONTRAST = "LOW_CONTRAST"
+"""Note of a film on which densities say nothing."""
 _RIMS = (Side.UPPER_ANTERIOR, Side.LOWER_ANTERIOR)
 _PLATES = (Side.UPPER, Side.LOWER)
 _FORMS = {
@@ -123,8 +125,8 @@ def _height_loss(film: _Film, disc: DiscLevel, indices: Mapping[DiscLevel, float
     rules = film.policy.height
     measure = film.measures.get((Quantity.DISC_HEIGHT_INDEX, disc))
     expected = expected_index(disc, indices, rules)
-    if measure is None or expected is None:
-        reason = Reason.NOT_MEASURABLE if measure is None else Reason.NO_EXPECTED_HEIGHT
+    if measure is None or expected is None or measure.value < rules.least_index:
+        reason = Reason.NO_EXPECTED_HEIGHT if measure and expected is None else Reason.NOT_MEASURABLE
         return _ungraded(Sign.DISC_HEIGHT_LOSS, disc, Scheme.SPINEPACS, reason)
     left = measure.value / expected.index
     deviation = None
@@ -197,7 +199,7 @@ def _sclerosis(film: _Film, disc: DiscLevel) -> Finding:
         reason = Reason.NOT_VALIDATED
     elif not known.size:
         reason = Reason.NOT_MEASURABLE
-    elif "LOW_CONTRAST" in film.quality.notes:
+    elif _LOW_CONTRAST in film.quality.notes:
         reason = Reason.FILM_QUALITY
     density = float(known.max()) if known.size else None
     if steps is None or density is None or reason:
@@ -242,7 +244,7 @@ def _vertebrae(film: _Film) -> Iterator[Finding]:
         level = vertebra.level
         if measure := film.measures.get((Quantity.VERTEBRA_HEIGHT_LOSS, level)):
             yield _deformity(film, level, measure)
-        steps = film.policy.sclerosis_from.get(level.region)
+        steps = None if _LOW_CONTRAST in film.quality.notes else film.policy.sclerosis_from.get(level.region)
         for side in (UPPER, LOWER):
             share = _spur_share(film, level, side)
             if grade_of(share, film.policy.spur.grade_from) and np.isfinite(share):

@@ -39,6 +39,7 @@ class HeightRules:
     disc_spread: float
     spine_spread: float
     narrowed: float
+    least_index: float
     certain: Mapping[Region, float]
     stage_from: Steps
     reference_from: Steps
@@ -147,6 +148,7 @@ def _height(data: Mapping[str, Any]) -> HeightRules:
         disc_spread=float(rules["disc_spread"]),
         spine_spread=float(rules["spine_spread"]),
         narrowed=float(rules["narrowed"]),
+        least_index=float(rules["least_index"]),
         certain={region: float(rules["certain"][region]) for region in _WITH_DISCS},
         stage_from=_steps(rules["stage_from"], 4),
         reference_from=_steps(rules["reference_from"], 3),

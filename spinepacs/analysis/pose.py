@@ -25,9 +25,14 @@ _SHAPES = {
 _LEAST_BODIES = 3
 _LEAST_CURVE_DEG = 12.0
 """Sum of lordoses minus kyphosis from which facing is believed: less is within a straight or reclined spine."""
+_NECK = range(Level.C2, Level.T3)
+_LEAST_NECK_BODIES = 4
+_LEAST_NECK_TILT_DEG = 4.0
+"""Mean tilt of the neck's endplates from which it is believed: with it none of 56 synthetic necks, 15 full-spine and 10
+cervical films was turned round."""
 _CURVES = {
-    # Region: first and last level that bend its own way, and the sign of the bend (lordosis +1, kyphosis −1).
-    Region.CERVICAL: (Level.C2, Level.C7, 1.0),
+    # Region: first and last level that bend its own way, and the sign of the bend (lordosis +1, kyphosis −1). Not the
+    # neck's: of 56 synthetic necks a quarter bends the other way.
     Region.THORACIC: (Level.T2, Level.T11, -1.0),
     Region.LUMBAR: (Level.L1, Level.S1, 1.0),
 }
@@ -53,17 +58,32 @@ def _view_of(vertebra: Vertebra, shape: float) -> View:
 
 
 def anterior_left_from_picture(vertebrae: Sequence[Vertebra]) -> bool | None:
-    """Facing of a lateral film by its curves: necks and loins open their discs to the front, the chest to the back.
+    """Facing of a lateral film by its curves: loins open their discs to the front, the chest to the back.
+
+    Where neither shows, by the neck: upright, its endplates slope down to the front.
 
     Returns
     -------
-    True if anterior is at the image's left, False if at the right, None if the curves are too flat to tell.
+    True if anterior is at the image's left, False if at the right, None if curves and slopes are too flat to tell.
     """
     bend = 0.0
     for first, last, sign in _CURVES.values():
         chosen = [vertebra for vertebra in vertebrae if first <= vertebra.level <= last]
         bend += sign * _opening_to_left_deg(chosen)
-    return None if abs(bend) < _LEAST_CURVE_DEG else bend > 0
+    if abs(bend) >= _LEAST_CURVE_DEG:
+        return bend > 0
+    tilt = _neck_tilt_deg(vertebrae)
+    return None if abs(tilt) < _LEAST_NECK_TILT_DEG else tilt < 0
+
+
+def _neck_tilt_deg(vertebrae: Sequence[Vertebra]) -> float:
+    """Mean tilt of C2 to T2 (°), positive where the right is lower; 0 where too little of a neck shows, or it lies."""
+    neck = [vertebra for vertebra in vertebrae if vertebra.level in _NECK]
+    tilts = [tilt for vertebra in neck if (tilt := _tilt_deg(vertebra)) is not None]
+    if len(tilts) < _LEAST_NECK_BODIES:
+        return 0.0
+    across, down = np.subtract(neck[-1].outline.centroid, neck[0].outline.centroid)
+    return float(np.mean(tilts)) if down > abs(across) else 0.0
 
 
 def _opening_to_left_deg(vertebrae: Sequence[Vertebra]) -> float:

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinepacs.analysis.expected import expected_index
+from spinepacs.analysis.grade import grade
+from spinepacs.analysis.measure import measure
 from spinepacs.analysis.policy import Policy, grade_of
+from spinepacs.analysis.quality import Quality
 from spinepacs.analysis.texture import texture
 from spinepacs.analysis.uncertainty import MODES, Localisation
 from spinepacs.anatomy import ALL_DISCS, DiscLevel, Level
@@ -191,6 +194,22 @@ def test_a_dense_band_under_an_endplate_is_sclerosis():
     assert finding.value == pytest.approx(65 / 110, abs=0.2)
     plates = [f for f in found.findings if f.sign is Sign.SUBCHONDRAL_SCLEROSIS and f.level is not None]
     assert all((f.place, f.side) == (Level.L4, Side.LOWER) for f in plates)
+
+
+def test_densities_of_a_film_without_contrast_are_graded_nowhere():
+    film = graded(_lumbar())
+    dense = dataclasses.replace(film.texture, densities=np.full((25, 2), 1.5))
+    measures = measure(film.spine, None)
+    for notes, expected in (((), {None}), (("LOW_CONTRAST",), {Reason.FILM_QUALITY})):
+        findings = grade(film.spine, measures, dense, Quality(notes), POLICY)
+        found = [f for f in findings if f.sign is Sign.SUBCHONDRAL_SCLEROSIS]
+        assert {f.reason for f in found} == expected
+        assert any(f.level for f in found) is not bool(notes)
+
+
+def test_outlines_that_touch_are_no_disc_that_has_vanished():
+    finding = graded(_lumbar(L3=0.03)).at(Sign.DISC_HEIGHT_LOSS, "L3/L4")
+    assert (finding.published_grade, finding.reason) == (None, Reason.NOT_MEASURABLE)
 
 
 @pytest.mark.parametrize("scale", [16.0, -3.0])

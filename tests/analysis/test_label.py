@@ -301,6 +301,18 @@ def test_a_lordotic_loin_tells_which_side_is_the_front(opens_left):
     assert (spine.anterior_left, spine.anterior_basis) == (opens_left, "picture")
 
 
+@pytest.mark.parametrize("lean_deg", [-12.0, 12.0, 0.0])
+def test_a_neck_slopes_down_to_the_front(lean_deg):
+    phantom = phantoms.spine(
+        phantoms.CERVICAL, width_px=100, height_px=85, left_px=30, right_px=30, lean_deg=lean_deg
+    )
+    expected = {-12.0: (True, "picture"), 12.0: (False, "picture"), 0.0: (None, "")}
+    spine = _spine(phantom)
+    assert (spine.anterior_left, spine.anterior_basis) == expected[lean_deg]
+    lying = _spine(phantom.moved(phantoms.rotation(90, 1500, 900), 1500, 1500))
+    assert lying.anterior_left is None
+
+
 def test_a_straight_spine_does_not_tell_which_side_is_the_front():
     spine = _spine(phantoms.spine(left_px=35.0, right_px=35.0))
     assert (spine.anterior_left, spine.anterior_basis) == (None, "")
