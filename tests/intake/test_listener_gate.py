@@ -19,9 +19,10 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 
+from spinepacs.check import run_checks
 from spinepacs.intake.gate import Gate, why_open
 from spinepacs.intake.visitors import REMEMBERED, Turned, VisitorsBook
-from spinepacs.settings import ListenerSettings
+from spinepacs.settings import ListenerSettings, Settings, StorageSettings
 from tests import films, peers
 from tests.intake.doors import REJECTED_FOR_NOW, answer, associate, counted, listening, request
 
@@ -445,3 +446,17 @@ def test_an_open_listener_is_warned_of_until_it_asks_who_comes(bind, tmp_path):
     files = {"tls_certificate": tmp_path / "c", "tls_ca": tmp_path / "ca"}
     assert why_open(ListenerSettings(bind=bind, tls=True, **files)) == ""
     assert "anyone" in why_open(ListenerSettings(bind=bind, tls=True, tls_client="none", **files))
+
+
+def test_check_tells_of_an_open_listener_and_of_a_certificate_that_is_not_there(tmp_path):
+    def detail(**listener: object) -> tuple[bool, str]:
+        storage = StorageSettings(spool=tmp_path / "spool", database_url=f"sqlite:///{tmp_path / 'l.sqlite'}")
+        settings = Settings(storage=storage, listener=ListenerSettings(**listener))
+        (found,) = (check for check in run_checks(settings) if check.name == "listener")
+        return found.ok, found.detail
+
+    assert detail() == (True, "127.0.0.1, no TLS")
+    assert "anyone" in detail(bind="192.0.2.1")[1]
+    ok, why = detail(tls=True, tls_certificate=tmp_path / "absent.pem", tls_client="none")
+    assert not ok
+    assert "absent.pem" in why
