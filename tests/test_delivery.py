@@ -225,8 +225,7 @@ def test_objects_of_one_destination_share_an_association(spool, ledger):
 
 def test_out_of_resources_is_tried_again(spool, ledger):
     with lying(0xA700, 0xA700) as liar:
-        # Longer than three objects take on a busy machine, or the first is due again while the third is sent.
-        target = destination("pacs", liar.port, retry_first_s=3.0)
+        target = destination("pacs", liar.port, retry_first_s=60, retry_longest_s=60, timeout_s=30)
         fill_outbox(ledger, spool, target)
         courier = courier_to(target, spool, ledger)
         courier.deliver_due(threading.Event())
@@ -234,6 +233,7 @@ def test_out_of_resources_is_tried_again(spool, ledger):
         assert ledger.counts().studies == {"recorded": 1}
         pending = [row for row in deliveries(ledger) if row["state"] == "pending"]
         assert {(row["status"], row["attempts"]) for row in pending} == {(0xA700, 1)}
+        assert ledger.hurry() == 2
         deliver_until_settled(courier, ledger, "pacs")
     assert ledger.counts().studies == {"delivered": 1}
 
