@@ -148,9 +148,10 @@ def _slip(film: _Film, disc: DiscLevel) -> Iterator[Finding]:
     measure = film.measures.get((Quantity.SLIP_SHARE, disc))
     if measure is None:
         return
-    rules = film.policy.slip
-    if disc not in rules.usual:
-        reason = Reason.NOT_VALIDATED
+    rules, index = film.policy.slip, film.measures.get((Quantity.DISC_HEIGHT_INDEX, disc))
+    touching = index is not None and index.value < film.policy.height.least_index
+    if touching or disc not in rules.usual:
+        reason = Reason.NOT_MEASURABLE if touching else Reason.NOT_VALIDATED
         yield _ungraded(Sign.SPONDYLOLISTHESIS, disc, Scheme.MEYERDING, reason, measure.value)
         return
     usual, within = rules.usual[disc]
