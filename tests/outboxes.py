@@ -73,7 +73,7 @@ def _put_jpeg(dataset: Dataset) -> None:
 
 
 def destination(name: str, port: int, **changes: Any) -> Destination:
-    values = {"host": "127.0.0.1", "timeout_s": 2, "retry_first_s": 0.05, "retry_longest_s": 0.2}
+    values = {"host": "127.0.0.1", "timeout_s": 10, "retry_first_s": 0.05, "retry_longest_s": 0.2}
     return Destination(name=name, port=port, **{"ae_title": name.upper(), **values, **changes})
 
 

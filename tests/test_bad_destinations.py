@@ -363,7 +363,7 @@ def test_an_answer_that_cannot_be_written_down_is_asked_for_again(tmp_path, spoo
             request = call.request()
             other.execute("BEGIN IMMEDIATE")
             call.say(call.response(request))
-            call.released.wait()
+            call.read_pdu()
 
         with liars.raw(locks_us_out, Call.serve) as liar, Ledger.open(f"sqlite:///{path}") as impatient:
             target = destination("pacs", liar.port)
