@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -75,7 +76,7 @@ def refusal_of(dataset: Dataset) -> Refusal | None:
         return Refusal(
             "NON_SQUARE_PIXELS", "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
         )
-    sop_class = UID(text(dataset, "SOPClassUID")).keyword
+    sop_class = UID(text(dataset, "SOPClassUID"), config.IGNORE).keyword
     if "Image" not in sop_class or "Storage" not in sop_class:
         # Results refer to their source by its SOP class, and no reader of them knows a private one.
         return Refusal(

@@ -227,6 +227,23 @@ def test_damage_that_hinders_nobody_ends_in_a_film(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("good", "odd", "code"),
+    [
+        (b"1.2.840.10008.5.1.4.1.1.1.1", b"1.2.840..0008.5.1.4.1.1.1.1", "UNKNOWN_SOP_CLASS"),
+        (b"1.2.840.10008.1.2.1\0", b"1.2.840..0008.1.2.1\0", "UNSUPPORTED_TRANSFER_SYNTAX"),
+    ],
+)
+def test_odd_components_of_other_uids_are_not_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, good: bytes, odd: bytes, code: str
+) -> None:
+    path = write(make_dx(), tmp_path / "film")
+    path.write_bytes(path.read_bytes().replace(good, odd))
+    caplog.clear()
+    assert outcome(path) == code
+    assert not caplog.records
+
+
 def test_reading_in_many_threads_leaves_warnings_and_logs_as_they_were(tmp_path: Path) -> None:
     path = write(make_dx(PatientSex="X", StudyDate=b"nonsense"), tmp_path / "film")
     before = (list(warnings.filters), warnings.showwarning, logging.getLogger("pydicom").level)
