@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -157,6 +158,26 @@ def test_a_restarted_server_costs_nothing_and_a_stopped_one_is_transient(server:
         assert ledger.add_arrival(arrival("1.3")) is ArrivalOutcome.NEW, (
             "no error when nobody called meanwhile"
         )
+
+
+@pytest.mark.peer
+def test_a_server_that_is_frozen_is_waited_for(server: PostgreSQL) -> None:
+    """Nobody can tell it from a slow one: the senders' own time limits end the wait."""
+    with Ledger.open(server.create_database(server.template)) as ledger, ThreadPoolExecutor(1) as pool:
+        ledger.add_arrival(arrival())
+        assert server.process
+        postmaster = server.process.pid
+        backends = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in (postmaster, *map(int, backends)):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            waiting = pool.submit(ledger.add_arrival, arrival("1.2"))
+            with pytest.raises(TimeoutError):
+                waiting.result(1)
+        finally:
+            for pid in (postmaster, *map(int, backends)):
+                os.kill(pid, signal.SIGCONT)
+        assert waiting.result(30) is ArrivalOutcome.NEW
 
 
 def test_a_disk_that_becomes_read_only_is_transient(tiny_disk: Path) -> None:
