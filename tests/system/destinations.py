@@ -92,7 +92,7 @@ def misbehaving(folder: Path, rounds: int) -> Iterator[Row]:
     with ExitStack() as stack:
         scripts = {script.__name__.replace("_", "-"): script for script in BAD}
         there: dict[str, liars.Liar] = {}
-        good_since: dict[str, float] = {}
+        good_since: dict[str, tuple[float, int]] = {}
         for name, script in scripts.items():
             good = _noting(good_since, name, Call.serve)
             there[name] = stack.enter_context(liars.raw(*[script] * rounds, good))
@@ -113,13 +113,20 @@ def misbehaving(folder: Path, rounds: int) -> Iterator[Row]:
 
             peers.wait_until(all_done, _PATIENCE_S, "every destination")
         for name, liar in there.items():
-            wrong = abs(3 - len(set(liar.datasets)))  # the same object in other bytes would be wrong too
-            yield Row(name, rounds, 3, wrong, [done[name] - good_since[name]])
+            since_s, before = good_since[name]
+            # All three must have come while it was good, and nothing in other bytes than before.
+            lost = 3 - len(set(liar.datasets[before:]))
+            changed = len(set(liar.datasets)) - 3
+            yield Row(name, rounds, 3, lost + changed, [done[name] - since_s])
 
 
-def _noting(times: dict[str, float], name: str, script: Callable[[Call], None]) -> Callable[[Call], None]:
+def _noting(
+    began: dict[str, tuple[float, int]], name: str, script: Callable[[Call], None]
+) -> Callable[[Call], None]:
+    """Write down when a destination becomes good, and how many objects it had been sent by then."""
+
     def noted(call: Call) -> None:
-        times.setdefault(name, time.monotonic())
+        began.setdefault(name, (time.monotonic(), len(call.datasets)))
         script(call)
 
     return noted
