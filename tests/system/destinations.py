@@ -113,7 +113,9 @@ def misbehaving(folder: Path, rounds: int) -> Iterator[Row]:
 
             peers.wait_until(all_done, _PATIENCE_S, "every destination")
         for name, liar in there.items():
-            since_s, before = good_since[name]
+            since_s, before = good_since.get(
+                name, (done[name], len(liar.datasets))
+            )  # not there: it was believed
             # All three must have come while it was good, and nothing in other bytes than before.
             lost = 3 - len(set(liar.datasets[before:]))
             changed = len(set(liar.datasets)) - 3
