@@ -53,11 +53,10 @@ def _value(values: Sequence[tuple[int, ComparedValue]], weights: Floats) -> Told
     def counted(part: Sequence[tuple[int, ComparedValue]]) -> Told:
         return {"count": len(part), "figures": _figures(value_figures(weights, part))}
 
-    by_place = _parts(sorted(values, key=lambda row: row[1].level), lambda one: one.place)
     told = {"unit": values[0][1].unit, **counted(values)}
-    return told | (
-        {"by_level": {place: counted(part) for place, part in by_place.items()}} if len(by_place) > 1 else {}
-    )
+    places = [row for row in values if "-" not in row[1].place]  # discs and bodies, no spans
+    by_place = _parts(sorted(places, key=lambda row: row[1].level), lambda one: one.place)
+    return told | ({"by_level": {name: counted(part) for name, part in by_place.items()}} if places else {})
 
 
 def _grade(grades: Sequence[tuple[int, GradedSign]], weights: Floats) -> Told:
