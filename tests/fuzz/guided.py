@@ -1,4 +1,4 @@
-"""Fuzzing of the DICOM reader guided by coverage (atheris, libFuzzer): ``python -m tests.fuzz guided --minutes 20``.
+"""Fuzzing of the DICOM reader guided by coverage (atheris, libFuzzer): ``python -m tests.fuzz.guided FOLDER SECONDS``.
 
 atheris is no dependency of the tests (it has wheels for Linux on x86 alone): ``pip install atheris`` first. What ends
 in an exception that is not ours is written to a file ``crash-…`` in the folder that is told, and ends the run.
