@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 from sqlalchemy import select
 
@@ -41,3 +46,32 @@ def test_a_study_that_is_not_finished_in_time_is_given_back_and_read_at_the_next
         with running.ledger() as ledger:
             ended = ledger.rows(select(attempts.c.reason_code).order_by(attempts.c.attempt_id))
         assert [attempt["reason_code"] for attempt in ended] == ["STOPPED", ""]
+
+
+BROKEN = (
+    "import sys\n"
+    "from spinepacs import cli, daemon\n"
+    "daemon.Daemon._is_receiving = lambda self: 1 / 0\n"
+    "sys.exit(cli.main())\n"
+)
+
+
+def group(leader: int) -> set[int]:
+    """Living processes of a process group."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == leader and state != "Z":
+                found.add(int(path.parent.name))
+    return found
+
+
+def test_a_supervisor_with_a_defect_ends_and_leaves_no_process_behind(tmp_path):
+    with daemon(tmp_path) as made, made.log.open("wb") as log:
+        arguments = [sys.executable, "-c", BROKEN, "serve", "--config", str(made.config)]
+        with subprocess.Popen(arguments, stdout=log, stderr=log, start_new_session=True) as process:
+            peers.wait_until(lambda: len(group(process.pid)) > 3, 60, "its children")
+            assert process.wait(60) != 0
+        peers.wait_until(lambda: not group(process.pid), 10, "the end of its children")
+        assert "ZeroDivisionError" in made.log.read_text()
