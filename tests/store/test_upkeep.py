@@ -41,7 +41,7 @@ from tests.store.makers import (
 )
 
 A_DAY = RetentionSettings(days=1)
-TOMORROW = datetime.now(UTC) + timedelta(days=1, minutes=1)
+TOMORROW = datetime.now(UTC) + timedelta(days=1, hours=6)
 
 
 def send_all(ledger: Ledger, *destinations: str) -> None:
