@@ -79,12 +79,12 @@ class Upkeep:
         """Go round until told to stop; a defect is logged and does not end it."""
         while not stop.is_set():
             for shelf in _SHELVES:
-                if shelf == _SHELVES[0]:
-                    self._safely(self.expire)
                 self._safely(self.look, shelf)
                 self._safely(self.watch_disk)
                 if stop.wait(self._settings.grace_s / len(_SHELVES)):
                     return
+            # Not before the first round is over: by then a clock that was wrong when the machine came up has been set.
+            self._safely(self.expire)
 
     def _safely(self, work: Callable[..., object], *arguments: str) -> None:
         try:

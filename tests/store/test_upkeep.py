@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from spinepacs.findings import Refusal
 from spinepacs.intake.adopt import adopt
@@ -20,7 +22,7 @@ from spinepacs.store.records import ArrivalOutcome, OutboxState
 from spinepacs.store.spool import Spool
 from spinepacs.store.upkeep import Upkeep
 from spinepacs.study import Source
-from tests import films
+from tests import films, peers
 from tests.store.conftest import Ask
 from tests.store.makers import (
     NEWER,
@@ -368,6 +370,29 @@ def test_a_disk_below_its_reserve_is_said_once_and_so_is_its_end(
     upkeep.watch_disk()
     assert caplog.text.count("room again") == 1
     spool.close()
+
+
+def test_it_runs_by_itself_and_deletes_nothing_in_its_first_round(spool: Spool, ledger: Ledger) -> None:
+    recorded(ledger)
+    send_all(ledger, "pacs")
+    stop = threading.Event()
+    upkeep = Upkeep(RetentionSettings(maximum_gb=1e-9, grace_s=2), spool, ledger, lambda _: False)
+    thread = threading.Thread(target=upkeep.run, args=(stop,))
+    thread.start()
+    try:
+        stop.wait(1)
+        assert digest(SOP) in ledger.files.wanted("")
+        peers.wait_until(lambda: ledger.files.wanted("") == {}, 60, "the second round")
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("wrong", [{"days": -1}, {"maximum_gb": -1}, {"delete": ["rows"]}, {"grace_s": 0}])
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        RetentionSettings.model_validate(wrong)
 
 
 def test_the_listener_marks_what_it_writes(tmp_path: Path, spool: Spool, ledger: Ledger) -> None:
