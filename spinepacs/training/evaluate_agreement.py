@@ -84,10 +84,15 @@ def _grade(grades: Sequence[tuple[int, GradedSign]], weights: Floats) -> Told:
 
 
 def _cobb(values: Sequence[tuple[int, ComparedValue]], weights: Floats) -> Told:
-    """AASCE's figure, and the mean error of its three angles together."""
+    """AASCE's figure and the same of the main angle alone, and the mean error of the three angles together."""
     if not values:
         return {}
-    figures = {"smape_percent": smape(weights, values), **value_figures(weights, values)}
+    main = [row for row in values if row[1].quantity == ANGLES[0]]
+    figures = {
+        "smape_percent": smape(weights, values),
+        "smape_main_percent": smape(weights, main),
+        **value_figures(weights, values),
+    }
     return {"films": len({film for film, _ in values}), "figures": _figures(figures)}
 
 

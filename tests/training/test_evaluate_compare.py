@@ -271,8 +271,8 @@ def reading(film: Film) -> FilmReading:
     display = np.full(SIZE, 90, np.uint8)
     values, grades = compare(spine, display, film, film_truth(film), bodies, RULES)
     cobb = tuple(
-        ComparedValue(f"cobb_aasce_{name}", "deg", "T1-L5", 7, 40.0, 44.0)
-        for name in ("main", "upper", "lower")
+        ComparedValue(f"cobb_aasce_{name}", "deg", "T1-L5", 7, 40.0, found)
+        for name, found in (("main", 40.0), ("upper", 44.0), ("lower", 48.0))
     )
     return FilmReading("f.png", "g", "lateral", "lateral", (), (), None, (), 0.1, values + cobb, grades)
 
@@ -285,7 +285,8 @@ def test_figures_tables_and_files_hold_what_was_compared(
     told = agreement_figures([reading, reading], np.ones((3, 2)))
     assert told["values"]["disc_height_patient"]["count"] == 12
     assert told["values"]["disc_height_patient"]["by_level"]["L4/L5"]["figures"]["mean_error"]["value"] == 0
-    assert told["cobb"]["figures"]["smape_percent"]["value"] == pytest.approx(100 * 4 / 84, abs=1e-4)
+    assert told["cobb"]["figures"]["smape_percent"]["value"] == pytest.approx(100 * 12 / 252, abs=1e-4)
+    assert told["cobb"]["figures"]["smape_main_percent"]["value"] == 0
     stages = told["grades"]["disc_height_loss"]
     assert stages["drawn"] == [10, 0, 0, 2, 0]
     assert np.array(stages["confusion"]["computed"]).sum(axis=1).tolist() == stages["drawn"]
@@ -293,7 +294,7 @@ def test_figures_tables_and_files_hold_what_was_compared(
     json.dumps(told, allow_nan=False)
     show(tables("films", told))
     printed = capsys.readouterr().out
-    assert "SMAPE 4.76" in printed
+    assert "4.762" in printed
     assert "L4/L5" in printed
     write_agreement(tmp_path, {"films": [reading]})
     with (tmp_path / "grades.csv").open(newline="") as file:
