@@ -37,7 +37,7 @@ from spinepacs.intake.gate import why_open
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import VisitorsBook
 from spinepacs.processes import READY, Child, Part, stop_event
-from spinepacs.settings import Settings
+from spinepacs.settings import ListenerSettings, Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.store.upkeep import Upkeep
@@ -51,6 +51,7 @@ PATIENCE_S = 300.0
 """With no part up for so long (s) the watchdog is fed no more: a new start is the last thing that may help."""
 
 _LOOK_S = 0.2
+_PORT_WAIT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _MB = 1_000_000
 T = TypeVar("T")
@@ -100,9 +101,7 @@ class Daemon:
         self._ledger = ledger
         if settings.listener.enabled and settings.listener.tls:
             server_context(settings.listener)  # else its processes would fail one after the other
-        self._door = (
-            open_port(settings.listener.bind, settings.listener.port) if settings.listener.enabled else None
-        )
+        self._door = _door(settings.listener) if settings.listener.enabled else None
         self._book = VisitorsBook(_listeners(settings))
         self._parts = _parts(settings, self._door, self._book)
         if self._door and (warning := why_open(settings.listener)):
@@ -220,6 +219,18 @@ class Daemon:
             checks["listener"] = listener
         others = [part for part in self._parts if not part.name.startswith("listener")]
         return {**checks, **{part.name: part.why_not_ready for part in others}}
+
+
+def _door(settings: ListenerSettings) -> socket.socket:
+    """Open the listener's port; a child of a supervisor that was killed may hold it until it has started."""
+    until = time.monotonic() + _PORT_WAIT_S
+    while True:
+        try:
+            return open_port(settings.bind, settings.port)
+        except Permanent:
+            if time.monotonic() > until:
+                raise
+        time.sleep(_LOOK_S)
 
 
 def _listeners(settings: Settings) -> int:

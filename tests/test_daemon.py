@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -174,3 +175,14 @@ def test_kill_of_the_whole_daemon_loses_nothing_that_was_acknowledged(tmp_path):
             str(dcmread(path).StudyInstanceUID) for path in sent
         }
         assert Counter(modality for _, modality in delivered(scp)) == {"SEG": 6, "SR": 6, "OT": 6}
+
+
+def test_a_port_that_an_orphan_holds_for_a_moment_is_waited_for(tmp_path):
+    """As a child that was just being started when its supervisor was killed."""
+    with daemon(tmp_path) as running:
+        with socket.create_server(("127.0.0.1", running.port)):
+            running.start()
+            time.sleep(5)
+            assert running.process.poll() is None
+        running.wait_ready()
+        assert running.terminate() == 0
