@@ -65,11 +65,7 @@ def wrap(
             "INVALID_SPACING", "the spacing must be between 0.01 and 5 mm: distance of neighbouring pixels"
         )
     try:
-        if image.stat().st_size > MAXIMUM_BYTES:
-            raise BadInput(
-                "IMAGE_TOO_LARGE", f"the file has more than {MAXIMUM_BYTES} bytes: scale the picture down"
-            )
-        data = image.read_bytes()
+        data = _read(image)
         film = _dataset(_grey(data))
         _identify(film, hashlib.sha256(data).hexdigest(), study, (spacing_mm, body_part, view))
         _describe(film, spacing_mm, body_part, view)
@@ -78,6 +74,14 @@ def wrap(
         film.save_as(out, enforce_file_format=True)
     except OSError as error:
         raise Transient(f"cannot read the picture or write the DICOM file: {error.strerror}") from None
+
+
+def _read(image: Path) -> bytes:
+    if image.stat().st_size > MAXIMUM_BYTES:
+        raise BadInput(
+            "IMAGE_TOO_LARGE", f"the file has more than {MAXIMUM_BYTES} bytes: scale the picture down"
+        )
+    return image.read_bytes()
 
 
 def _code_string(value: str) -> str:
