@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -94,10 +95,20 @@ def fill(disk: Path, leave_bytes: int = 0) -> Path:
     """Fill a disk with one file, but for so many bytes."""
     filler = disk / "filler"
     with filler.open("ab") as file:
-        free = os.statvfs(disk)
-        rest = free.f_bavail * free.f_frsize - leave_bytes
-        os.posix_fallocate(file.fileno(), 0, rest)
+        peers.wait_until(lambda: _took_the_rest(disk, file.fileno(), leave_bytes), what="a disk to be filled")
     return filler
+
+
+def _took_the_rest(disk: Path, file: int, leave_bytes: int) -> bool:
+    """False where somebody else took of it in between."""
+    free = os.statvfs(disk)
+    try:
+        os.posix_fallocate(file, 0, free.f_bavail * free.f_frsize - leave_bytes)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 def test_a_full_disk_is_said_before_anything_breaks_and_costs_nothing(
