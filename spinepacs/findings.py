@@ -90,7 +90,8 @@ class Vertebra:
     upper, lower
         Endplates; None where the outline does not show one (C1; C2 has no upper, S1 no lower).
     level_margin
-        How much better the chain fits than the best one that gives this vertebra another level, nats.
+        How much better the chain fits than the best one that gives this vertebra another level, nats; None where none
+        does.
     """
 
     level: Level
@@ -101,12 +102,12 @@ class Vertebra:
     outline: Outline
     upper: Endplate | None
     lower: Endplate | None
-    level_margin: float = float("inf")
+    level_margin: float | None = None
 
     @property
     def level_is_ambiguous(self) -> bool:
         """Whether another level fits almost as well."""
-        return self.level_margin < SURE_MARGIN
+        return self.level_margin is not None and self.level_margin < SURE_MARGIN
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,7 @@ class Reading:
     findings: tuple[Finding, ...]
     refusal: Refusal | None
     notes: tuple[str, ...] = ()
+    """Codes, each once: of the film's header and pixels, of its spine, and of its quality."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds by step: read, normalise, infer, segment, label, measure, grade, segmentation, report, overlay."""
     measures: tuple[Measure, ...] = ()

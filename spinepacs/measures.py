@@ -12,6 +12,8 @@ from enum import StrEnum
 from spinepacs.anatomy import DiscLevel, Level, Span
 from spinepacs.geometry import Points, SpacingBasis
 
+HALF_95 = 1.96
+"""Half-width of a 95 % interval, in standard deviations."""
 Place = Level | DiscLevel | Span
 """Where something was measured: at a vertebra, at a disc with its two neighbours, or from one level to another."""
 
@@ -137,7 +139,7 @@ class Measure:
     @property
     def margin(self) -> float | None:
         """Half-width of the 95 % interval, same unit; None where the uncertainty is not known."""
-        return None if self.uncertainty is None else 1.96 * self.uncertainty
+        return None if self.uncertainty is None else HALF_95 * self.uncertainty
 
     @property
     def levels(self) -> tuple[Level, Level]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -64,7 +63,7 @@ def reading_to_json(film: str, reading: Reading) -> Row:
         "anterior_left": spine.anterior_left if spine else None,
         "anterior_basis": spine.anterior_basis if spine else None,
         "missing_levels": [level.name for level in spine.missing] if spine else [],
-        "notes": _notes(reading),
+        "notes": list(reading.notes),
         "vertebrae": [_vertebra(vertebra) for vertebra in (spine.vertebrae if spine else ())],
         "discs": [_disc(disc) for disc in reading.discs],
         "measures": [_measure(measure) | _lines(measure.lines_px) for measure in reading.measures],
@@ -121,18 +120,13 @@ def _common(film: str, reading: Reading) -> Row:
         "spacing_basis": str(spacing.basis) if spacing else "",
         "row_mm": spacing.row_mm if spacing else None,
         "column_mm": spacing.column_mm if spacing else None,
-        "notes": " ".join(_notes(reading)),
+        "notes": " ".join(reading.notes),
         "missing_levels": " ".join(level.name for level in reading.spine.missing) if reading.spine else "",
         "model": versions.model_name,
         "model_version": versions.model_version,
         "policy": versions.policy_name,
         "policy_version": versions.policy_version,
     }
-
-
-def _notes(reading: Reading) -> list[str]:
-    """Codes, each once."""
-    return list(dict.fromkeys(reading.notes + (reading.spine.notes if reading.spine else ())))
 
 
 def _vertebra(vertebra: Vertebra) -> Row:
@@ -150,8 +144,7 @@ def _vertebra(vertebra: Vertebra) -> Row:
 
 
 def _margin(vertebra: Vertebra) -> float | None:
-    """Nats; None where no other level fits at all."""
-    return round(vertebra.level_margin, 2) if math.isfinite(vertebra.level_margin) else None
+    return None if vertebra.level_margin is None else round(vertebra.level_margin, 2)
 
 
 def _endplate(endplate: Endplate | None) -> Row | None:

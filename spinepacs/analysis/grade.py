@@ -19,12 +19,10 @@ from spinepacs.analysis.quality import Quality
 from spinepacs.analysis.texture import LOWER, UPPER, Texture, plate_mark, spur_mark
 from spinepacs.anatomy import ALL_DISCS, DiscLevel, Level, Region
 from spinepacs.findings import Spine
-from spinepacs.measures import Measure, Place, Quantity, Unit
+from spinepacs.measures import HALF_95, Measure, Place, Quantity, Unit
 from spinepacs.signs import Deformity, Finding, Reason, Scheme, Side, Sign
 from spinepacs.study import View
 
-_MARGIN = 1.96
-"""Half-width of a 95 % interval, in standard deviations."""
 _LOW_CONTRAST = "LOW_CONTRAST"
 """Note of a film on which densities say nothing."""
 _RIMS = (Side.UPPER_ANTERIOR, Side.LOWER_ANTERIOR)
@@ -88,7 +86,7 @@ class _Film:
         published: int | None = None if reason else computed
         if published and is_none:
             published, reason = 0, Reason.WITHIN_ERROR
-        reach = _MARGIN * (deviation or 0.0)
+        reach = HALF_95 * (deviation or 0.0)
         within = [value - reach, value, value + reach, *([none_at] if abs(value - none_at) <= reach else [])]
         ends = () if deviation is None else [grading(one) for one in within]
         return Finding(

@@ -103,7 +103,7 @@ def _vertebrae(chain: Chain) -> tuple[Vertebra, ...]:
             # C1 is a ring, C2 carries the dens on top, and the sacrum goes on below S1.
             upper=upper if level > Level.C2 else None,
             lower=lower if Level.C1 < level < Level.S1 else None,
-            level_margin=float(margin),
+            level_margin=float(margin) if np.isfinite(margin) else None,
         )
         for detection, level, margin, upper, lower in zip(
             chain.detections, chain.levels, chain.margins, uppers, lowers, strict=True

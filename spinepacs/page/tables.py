@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from spinepacs import words
 from spinepacs.anatomy import DiscLevel, Level
 from spinepacs.findings import Reading
-from spinepacs.measures import Measure, Place, Quantity, Unit
+from spinepacs.measures import HALF_95, Measure, Place, Quantity, Unit
 from spinepacs.page.html import NONE, Html, joined, tag
 from spinepacs.signs import Finding, Reason, Sign
 from spinepacs.study import View
@@ -168,7 +168,7 @@ class _Film:
         finding = self.findings.get((place, sign))
         if finding is None or finding.value is None:
             return NONE
-        margin = None if finding.uncertainty is None else 196 * finding.uncertainty
+        margin = None if finding.uncertainty is None else 100 * HALF_95 * finding.uncertainty
         return figures(100 * finding.value, margin, 0, " %")
 
     def percent(self, quantity: Quantity, place: Place) -> str:

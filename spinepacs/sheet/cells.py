@@ -9,7 +9,7 @@ from typing import Any
 
 from spinepacs import words
 from spinepacs.anatomy import ALL_DISCS
-from spinepacs.measures import Quantity
+from spinepacs.measures import HALF_95, Quantity
 from spinepacs.signs import Reason, Sign
 
 Row = dict[str, Any]
@@ -56,7 +56,7 @@ class Film:
         if not known:
             return NONE
         shown = (value({**row, "uncertainty": None}, unit=False) if row else NONE for row in found)
-        margins = [1.96 * row["uncertainty"] for row in known if row["uncertainty"] is not None]
+        margins = [HALF_95 * row["uncertainty"] for row in known if row["uncertainty"] is not None]
         digits = _DIGITS.get(known[0]["unit"], 2)
         return " / ".join(shown) + (f" ± {max(margins):.{digits}f}" if margins else "")
 
@@ -115,7 +115,7 @@ def percent(row: Row) -> str:
     """A ratio with its interval in percent."""
     if row["value"] is None:
         return NONE
-    margin = f" ± {196 * row['uncertainty']:.0f}" if row["uncertainty"] is not None else ""
+    margin = f" ± {100 * HALF_95 * row['uncertainty']:.0f}" if row["uncertainty"] is not None else ""
     return f"{words.number(100 * row['value'], 0)}{margin} %"
 
 
@@ -124,7 +124,7 @@ def value(row: Row, *, unit: bool = True) -> str:
     if row["value"] is None:
         return NONE
     digits = _DIGITS.get(row["unit"], 2)
-    margin = f" ± {1.96 * row['uncertainty']:.{digits}f}" if row["uncertainty"] is not None else ""
+    margin = f" ± {HALF_95 * row['uncertainty']:.{digits}f}" if row["uncertainty"] is not None else ""
     return words.number(row["value"], digits) + margin + (_SUFFIX.get(row["unit"], "") if unit else "")
 
 

@@ -99,7 +99,7 @@ def _add_reading(connection: Connection, arrival_id: int, reading: Reading) -> i
     _insert_all(connection, findings, reading_id, [_finding_row(finding) for finding in reading.findings])
     _insert_all(connection, measures, reading_id, [_measure_row(measure) for measure in reading.measures])
     _insert_all(connection, conclusions, reading_id, [_conclusion_row(item) for item in reading.conclusions])
-    _insert_all(connection, notes, reading_id, [{"code": code} for code in _notes(reading)])
+    _insert_all(connection, notes, reading_id, [{"code": code} for code in reading.notes])
     return reading_id
 
 
@@ -125,16 +125,11 @@ def _reading_row(reading: Reading) -> dict[str, Any]:
         "anterior_left": spine and spine.anterior_left,
         "anterior_basis": spine.anterior_basis if spine else "",
         "missing_levels": " ".join(level.name for level in spine.missing) if spine else "",
-        "notes": " ".join(_notes(reading)),
+        "notes": " ".join(reading.notes),
         "refusal_code": refusal.code if refusal else "",
         "refusal_reason": refusal.reason if refusal else "",
         "seconds": {step: _number(seconds, 6) for step, seconds in reading.seconds.items()},
     }
-
-
-def _notes(reading: Reading) -> list[str]:
-    """Codes of the film and of the spine on it, each once."""
-    return list(dict.fromkeys(reading.notes + (reading.spine.notes if reading.spine else ())))
 
 
 def _vertebra_row(vertebra: Vertebra) -> dict[str, Any]:
@@ -152,7 +147,7 @@ def _vertebra_row(vertebra: Vertebra) -> dict[str, Any]:
         "outline_px": _points(vertebra.outline.points),
         "upper_px": _endplate(vertebra.upper),
         "lower_px": _endplate(vertebra.lower),
-        "level_margin": vertebra.level_margin if math.isfinite(vertebra.level_margin) else None,
+        "level_margin": vertebra.level_margin,
     }
 
 

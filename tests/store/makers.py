@@ -96,7 +96,7 @@ def vertebra(level: Level, raw_level: Level | None = None) -> Vertebra:
     seen = Detection(scores, np.float32(0.9), np.array([200, top, 300, top + 80]), Outline(corners))  # type: ignore[arg-type]  # as the network's decoder gives it
     upper = Endplate(PointPx(200, top), PointPx(300, top), corners[:2])
     lower = Endplate(PointPx(200, top + 80), PointPx(300, top + 80), corners[:1:-1])
-    margin = 2.5 if reason else float("inf")
+    margin = 2.5 if reason else None
     return Vertebra(level, raw, float(scores[raw]), reason, seen.score, seen.outline, upper, lower, margin)
 
 
@@ -125,7 +125,7 @@ def reading(
         discs=(disc(Level.L4, 60, spacing), disc(Level.L5, 30, spacing)) if found else (),
         findings=(graded(Level.L4, 0.6, 0), graded(Level.L5, 0.3, 2)) if found else (),
         refusal=refusal,
-        notes=("WINDOW_ABSURD",),
+        notes=("WINDOW_ABSURD", "LEVELS_SHIFTED"),
         seconds={"read": 0.5, "segment": 0.25},
     )
 
