@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,3 +32,12 @@ def ledger(tmp_path: Path, empty_ledger: Path) -> Iterator[Ledger]:
     shutil.copy(empty_ledger, tmp_path / "ledger.sqlite")
     with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as opened:
         yield opened
+
+
+@pytest.fixture
+def collected_sockets() -> Iterator[None]:
+    """Collect after the test what pynetdicom leaves open, so that no later test is blamed for it."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

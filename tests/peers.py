@@ -19,6 +19,12 @@ from typing import IO, Any
 
 import pytest
 
+UNCLOSED_SOCKETS = [
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("collected_sockets"),
+]
+"""For tests in which connections are refused: pynetdicom leaves such a socket to the garbage collector."""
+
 _SYSTEM_PATH = "/usr/bin:/usr/sbin:/bin:/sbin:/usr/local/bin:/usr/lib/postgresql/bin"
 _ORTHANC_PLUGINS = Path("/usr/share/orthanc/plugins")
 

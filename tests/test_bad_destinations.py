@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import sqlite3
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
@@ -36,20 +34,11 @@ from tests.outboxes import (
     outbox,
 )
 
-# pynetdicom does not close its socket where a connection was refused; it goes when its owner is collected.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = peers.UNCLOSED_SOCKETS
 NEVER = threading.Event()
 TIMEOUT_S = 0.5
 LARGE_BYTES = 8_000_000
 """More than the buffers of a socket hold."""
-
-
-@pytest.fixture(autouse=True)
-def _collect_sockets() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 # ---- scripts: what is wrong before the association ---------------------------------------------------------

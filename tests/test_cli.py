@@ -1,7 +1,4 @@
-import gc
 import json
-import warnings
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,23 +12,14 @@ from spinepacs.cli import main
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
 from tests.films import spine_like
-from tests.peers import dcmtk_storescp, free_port
+from tests.peers import UNCLOSED_SOCKETS, dcmtk_storescp, free_port
 from tests.store import makers
 
 DEMO_FILMS = sorted((Path(__file__).parents[1] / "demo" / "films").glob("*.dcm"))
-# pynetdicom does not close its socket where a connection was refused; it goes when its owner is collected.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = UNCLOSED_SOCKETS
 COMMANDS = (
     "serve", "process", "wrap", "findings", "queue", "retry", "redirect", "withdraw", "check", "synthesise", "version",
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _collect_sockets() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def spinepacs(*arguments: object) -> Result:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,17 +26,8 @@ from spinepacs.store.ledger import Ledger
 from tests import daemons, films, peers
 from tests.outboxes import SOP_CLASSES, courier_to, deliveries, destination, fill_outbox, lying, outbox
 
-# pynetdicom does not close its socket where a connection was refused; it goes when its owner is collected.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = peers.UNCLOSED_SOCKETS
 NEVER = threading.Event()
-
-
-@pytest.fixture(autouse=True)
-def _collect_sockets() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import threading
-import warnings
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -35,16 +32,7 @@ from tests.outboxes import (
     outbox,
 )
 
-# pynetdicom does not close its socket where a connection was refused; it goes when its owner is collected.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def _collect_sockets() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+pytestmark = peers.UNCLOSED_SOCKETS
 
 
 # ---- what a status means -----------------------------------------------------------------------------------
