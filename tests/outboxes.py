@@ -24,7 +24,7 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from sqlalchemy import text
 
-from spinepacs.delivery.courier import Courier
+from spinepacs.delivery.courier import Courier, deliver
 from spinepacs.findings import EncodedObject, ObjectKind, StudyResult
 from spinepacs.settings import Destination
 from spinepacs.store.ledger import Ledger
@@ -159,3 +159,21 @@ def lying(
         yield liar
     finally:
         ae.shutdown()
+
+
+@contextmanager
+def delivering(*targets: Destination, spool: Spool, ledger: Ledger) -> Iterator[None]:
+    """Couriers at work, as the daemon runs them."""
+    stop = threading.Event()
+    working = threading.Thread(
+        target=deliver,
+        args=(targets, "SPINEPACS", spool, ledger),
+        kwargs={"stop": stop, "poll_s": 0.05},
+    )
+    working.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        working.join(60)
+    assert not working.is_alive()

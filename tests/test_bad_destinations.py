@@ -6,8 +6,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 import pytest
@@ -15,19 +14,17 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 
-from spinepacs.delivery.courier import deliver
 from spinepacs.errors import Transient
 from spinepacs.findings import ObjectKind
-from spinepacs.settings import Destination
 from spinepacs.store import engine
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.spool import Spool
 from tests import liars, peers
 from tests.liars import Call
 from tests.outboxes import (
     courier_to,
     deliver_until_settled,
     deliveries,
+    delivering,
     destination,
     fill_outbox,
     lying,
@@ -151,24 +148,6 @@ BAD = (
     answers_byte_by_byte, aborts, closes, releases, answers_another_request, answers_an_echo, answers_without_status,
     answers_other_things_for_ever, is_only_pending,
 )  # fmt: skip
-
-
-@contextmanager
-def delivering(*targets: Destination, spool: Spool, ledger: Ledger) -> Iterator[None]:
-    """Couriers at work, as the daemon runs them."""
-    stop = threading.Event()
-    working = threading.Thread(
-        target=deliver,
-        args=(targets, "SPINEPACS", spool, ledger),
-        kwargs={"stop": stop, "poll_s": 0.05},
-    )
-    working.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        working.join(60)
-    assert not working.is_alive()
 
 
 def test_nothing_bad_counts_as_sent_and_when_they_behave_everything_goes(spool, ledger):

@@ -25,14 +25,13 @@ from pathlib import Path
 from pydicom import dcmread
 
 from spinepacs.delivery import commitment
-from spinepacs.delivery.courier import deliver
 from spinepacs.intake.listener import Listener
 from spinepacs.settings import Destination, ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests import daemons, films, liars, peers
 from tests.liars import Call
-from tests.outboxes import courier_to, deliveries, destination, fill_outbox, outbox
+from tests.outboxes import courier_to, deliveries, delivering, destination, fill_outbox, outbox
 from tests.test_bad_destinations import BAD
 
 IMAGES = 30
@@ -65,21 +64,11 @@ class Row:
 @contextmanager
 def at_work(folder: Path, *targets: Destination, images: int) -> Iterator[tuple[Ledger, set[str]]]:
     """Couriers to these destinations, with a study of so many images to deliver; gives the SOP UIDs of its objects."""
-    stop = threading.Event()
     spool = Spool(folder / "spool")
     with Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
         made = fill_outbox(ledger, spool, *targets, images=images)
-        working = threading.Thread(
-            target=deliver,
-            args=(targets, "SPINEPACS", spool, ledger),
-            kwargs={"stop": stop, "poll_s": 0.05},
-        )
-        working.start()
-        try:
+        with delivering(*targets, spool=spool, ledger=ledger):
             yield ledger, {item.sop_uid for item in made}
-        finally:
-            stop.set()
-            working.join()
 
 
 def settled(ledger: Ledger, name: str, state: str) -> bool:
