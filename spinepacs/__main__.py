@@ -1,5 +1,5 @@
 """``python -m spinepacs`` is the command ``spinepacs``."""
 
-from spinepacs.cli import main
+from spinepacs.cli.main import main
 
 main()

@@ -15,16 +15,15 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.encaps import generate_frames
 
-from spinepacs import tables
-from spinepacs.dicom.header import read_header
+from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.wrap import wrap
-from spinepacs.errors import BadInput, SpinepacsError
-from spinepacs.findings import ImageResult, ObjectKind, Reading, Refusal
+from spinepacs.domain.findings import ImageResult, ObjectKind, Reading, Refusal
+from spinepacs.errors import BadInput, SpinepacsError, failed
 from spinepacs.intake.selection import select
-from spinepacs.page import Pages
 from spinepacs.pipeline import Pipeline
-from spinepacs.settings import SelectionSettings
-from spinepacs.worker import failed
+from spinepacs.settings.sections import SelectionSettings
+from spinepacs.show import tables
+from spinepacs.show.page.pages import Pages
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 _RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RF", "XA", "RG", "OT", "SC", ""})

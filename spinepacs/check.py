@@ -22,14 +22,15 @@ from pydicom.uid import (
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # defined at run time by pynetdicom
 
-from spinepacs.analysis.policy import Policy
-from spinepacs.analysis.segment import Segmenter
+from spinepacs.analysis.judging.policy import Policy
+from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.audit.syslog import probe
-from spinepacs.delivery import associate
+from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.errors import SpinepacsError
 from spinepacs.intake.gate import why_open
-from spinepacs.settings import AuditSettings, Destination, ListenerSettings, Settings
+from spinepacs.settings.sections import AuditSettings, Destination, ListenerSettings
+from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.tls import server_context
 

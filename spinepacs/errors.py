@@ -10,10 +10,22 @@
         └── BadModel         a model folder that is incomplete, altered or does not fit
 
 What is clinically to be expected (not a spine, no vertebra found) is no error: it is a
-:class:`spinepacs.findings.Refusal`, a value.
+:class:`spinepacs.domain.findings.Refusal`, a value.
 
 Messages name what is wrong and what to do; they never hold a patient's name, ID or birth date.
 """
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from dataclasses import dataclass
+
+MEMORY_LIMIT = "MEMORY_LIMIT"
+"""Reason of what asked for more memory than it may have; a worker that says so of itself is replaced, since its
+successor begins with a heap that is whole."""
+_log = logging.getLogger(__name__)
 
 
 class SpinepacsError(Exception):
@@ -43,7 +55,7 @@ class BadInput(Permanent):
         super().__init__(message)
         self.reason_code = reason_code
 
-    def __reduce__(self) -> tuple[type["BadInput"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[BadInput], tuple[str, str]]:
         """Keep both parts when the error crosses from a worker process to its parent."""
         return type(self), (self.reason_code, str(self))
 
@@ -54,3 +66,30 @@ class BadSettings(Permanent):
 
 class BadModel(Permanent):
     """A model folder is incomplete, altered or does not fit this version."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What an error comes to: a reason that is free of patient identity, and whether to try again."""
+
+    reason_code: str
+    reason: str
+    transient: bool
+
+
+def failed(error: Exception) -> Failed:
+    """Put an error into words that hold no patient identity.
+
+    Only our own errors promise that of their messages. Any other may quote the dataset, so only its type and place are
+    told, in the log too.
+    """
+    if isinstance(error, BadInput):
+        return Failed(error.reason_code, str(error), False)
+    if isinstance(error, (Transient, Permanent)):
+        return Failed(type(error).__name__.upper(), str(error), isinstance(error, Transient))
+    frames = traceback.extract_tb(error.__traceback__)
+    place = " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
+    if isinstance(error, MemoryError):
+        return Failed(MEMORY_LIMIT, f"it asked for more memory than work.memory_limit_mb, at {place}", True)
+    _log.error("defect: %s at %s", type(error).__name__, place)
+    return Failed("DEFECT", f"{type(error).__name__} at {place}", False)

@@ -16,30 +16,23 @@ from typing import Self
 
 from pydicom.dataset import Dataset
 
-from spinepacs.analysis.conclude import conclude
-from spinepacs.analysis.grade import grade
-from spinepacs.analysis.measure import disc_heights, measure
-from spinepacs.analysis.policy import Policy
-from spinepacs.analysis.quality import quality
-from spinepacs.analysis.segment import Segmenter
-from spinepacs.analysis.spine import find_spine
-from spinepacs.analysis.texture import texture
-from spinepacs.dicom.header import read_header
-from spinepacs.dicom.overlay import draw_overlay, encode_overlay
-from spinepacs.dicom.read import LoadedFilm, read_film
-from spinepacs.dicom.report import encode_report
+from spinepacs.analysis.judging.conclude import conclude
+from spinepacs.analysis.judging.grade import grade
+from spinepacs.analysis.judging.policy import Policy
+from spinepacs.analysis.judging.quality import quality
+from spinepacs.analysis.judging.texture import texture
+from spinepacs.analysis.measuring.measure import disc_heights, measure
+from spinepacs.analysis.naming.spine import find_spine
+from spinepacs.analysis.seeing.segment import Segmenter
+from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.reading.film import LoadedFilm, read_film
+from spinepacs.dicom.reading.header import read_header
+from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
+from spinepacs.domain.findings import EncodedObject, ImageResult, Reading, Refusal, StudyResult, Versions
+from spinepacs.domain.study import Radiograph
 from spinepacs.errors import BadInput
-from spinepacs.findings import (
-    EncodedObject,
-    ImageResult,
-    Reading,
-    Refusal,
-    StudyResult,
-    Versions,
-)
-from spinepacs.settings import ModelSettings, OutputSettings
-from spinepacs.study import Radiograph
+from spinepacs.settings.sections import ModelSettings, OutputSettings
 
 _log = logging.getLogger(__name__)
 

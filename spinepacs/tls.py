@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings import AuditSettings, Destination, ListenerSettings
+from spinepacs.settings.sections import AuditSettings, Destination, ListenerSettings
 
 CIPHERS_1_2 = ":".join(
     f"ECDHE-{certificate}-{cipher}"

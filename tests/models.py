@@ -15,9 +15,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from spinepacs.analysis.normalise import input_shape, to_input
-from spinepacs.anatomy import Level
-from spinepacs.geometry import Points
+from spinepacs.analysis.seeing.normalise import input_shape, to_input
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.geometry import Points
 from tests.phantoms import Phantom, scores_of
 
 GATE = 0.7

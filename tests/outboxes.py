@@ -25,8 +25,8 @@ from pynetdicom import AE, evt
 from sqlalchemy import text
 
 from spinepacs.delivery.courier import Courier, deliver
-from spinepacs.findings import EncodedObject, ObjectKind, StudyResult
-from spinepacs.settings import Destination
+from spinepacs.domain.findings import EncodedObject, ObjectKind, StudyResult
+from spinepacs.settings.sections import Destination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests import films, peers

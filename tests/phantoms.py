@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.anatomy import DiscLevel, Level
-from spinepacs.findings import Detection
-from spinepacs.geometry import Outline, Points
+from spinepacs.domain.anatomy import DiscLevel, Level
+from spinepacs.domain.findings import Detection
+from spinepacs.domain.geometry import Outline, Points
 
 LUMBAR = (Level.L1, Level.L2, Level.L3, Level.L4, Level.L5, Level.S1)
 CERVICAL = (Level.C2, Level.C3, Level.C4, Level.C5, Level.C6, Level.C7)

@@ -8,7 +8,8 @@ from pydicom import dcmread
 
 from spinepacs.batch import Batch, Summary, find_films
 from spinepacs.pipeline import Pipeline
-from spinepacs.settings import SelectionSettings, Settings
+from spinepacs.settings.sections import SelectionSettings
+from spinepacs.settings.settings import Settings
 from tests.films import SECRETS, make_dx, truncate, write
 
 DEMO_FILMS = sorted((Path(__file__).parents[1] / "demo" / "films").glob("*.dcm"))

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from spinepacs import pipeline as pipeline_module
-from spinepacs.anatomy import DiscLevel, Level
+from spinepacs.domain.anatomy import DiscLevel, Level
+from spinepacs.domain.findings import ObjectKind
+from spinepacs.domain.geometry import SpacingBasis
+from spinepacs.domain.signs import Area, ForAge, Sign, Statement
+from spinepacs.domain.study import View
 from spinepacs.errors import Transient
-from spinepacs.findings import ObjectKind
-from spinepacs.geometry import SpacingBasis
 from spinepacs.pipeline import Pipeline
-from spinepacs.settings import ModelSettings, OutputSettings
-from spinepacs.signs import Area, ForAge, Sign, Statement
-from spinepacs.study import View
+from spinepacs.settings.sections import ModelSettings, OutputSettings
 from tests import films, models, phantoms
 
 PHANTOM = phantoms.spine(left_px=[44, 44, 20, 44, 44], right_px=[34, 34, 14, 34, 34])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spinepacs.settings import load
+from spinepacs.settings.settings import load
 from spinepacs.store.ledger import Ledger
 from tests.peers import require
 

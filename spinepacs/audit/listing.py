@@ -9,8 +9,8 @@ from datetime import datetime
 from io import StringIO
 from typing import Any, Literal
 
+from spinepacs.audit import trail
 from spinepacs.audit.message import Messages
-from spinepacs.store import audit
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.tables import audit_events
 
@@ -34,7 +34,7 @@ def lines(
     """
     if style == "csv":
         yield _csv(dict(zip(COLUMNS, COLUMNS, strict=True)))
-    for page in audit.pages(ledger, since=since, until=until):
+    for page in trail.pages(ledger, since=since, until=until):
         for row in page:
             if style == "dicom":
                 message = messages.of(row)

@@ -86,7 +86,7 @@ class Messages:
         self._destinations = destinations
 
     def of(self, row: Mapping[str, Any]) -> bytes | None:
-        """Write one row of :func:`spinepacs.store.audit.pages` as XML in UTF-8; None where there is no message."""
+        """Write one row of :func:`spinepacs.audit.trail.pages` as XML in UTF-8; None where there is no message."""
         action = str(row["action"])
         if action not in _EVENTS:
             return None

@@ -16,10 +16,11 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from spinepacs.audit import trail
 from spinepacs.audit.message import Messages, Node
 from spinepacs.errors import Transient
-from spinepacs.settings import AuditSettings, Settings
-from spinepacs.store import audit
+from spinepacs.settings.sections import AuditSettings
+from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.tls import client_context
 
@@ -54,7 +55,7 @@ def send_new(settings: AuditSettings, messages: Messages, ledger: Ledger) -> int
         If the server or the database is away; what was sent by then is written down, page by page.
     """
     sent = 0
-    for rows in audit.pages(ledger, after=ledger.audit_exported(settings.syslog)):
+    for rows in trail.pages(ledger, after=ledger.audit_exported(settings.syslog)):
         made = [(row["happened_at"], messages.of(row)) for row in rows]
         frames = [_frame(when, message) for when, message in made if message is not None]
         _send(settings, frames)

@@ -1,6 +1,7 @@
-"""Outbox to PACS, and the PACS's promise to keep what it got."""
+"""Outbox to PACS, and the PACS's promise to keep what it got.
 
-from spinepacs.delivery.courier import Courier, deliver
-from spinepacs.delivery.sending import associate
+One ``courier`` for each destination takes what is due; ``sending`` does it and says how it went; ``commitment`` asks
+for the promise. Whether and when to try again is decided in the courier and nowhere else.
 
-__all__ = ["Courier", "associate", "deliver"]
+May import: ``dicom``, ``store``. Begin with ``courier.py``.
+"""

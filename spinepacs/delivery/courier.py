@@ -27,7 +27,7 @@ from spinepacs.delivery.sending import (
 )
 from spinepacs.dicom.commitment import new_transaction_uid
 from spinepacs.errors import Transient
-from spinepacs.settings import Destination
+from spinepacs.settings.sections import Destination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxItem, OutboxState
 from spinepacs.store.spool import Spool

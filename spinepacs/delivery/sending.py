@@ -22,7 +22,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line
 from spinepacs.dicom.commitment import SOP_CLASS
 from spinepacs.errors import BadInput, BadSettings, Transient
-from spinepacs.settings import Destination
+from spinepacs.settings.sections import Destination
 from spinepacs.store.records import OutboxItem
 from spinepacs.tls import client_context
 

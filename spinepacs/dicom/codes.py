@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from spinepacs.anatomy import ALL_DISCS, DiscLevel, Level, Region
-from spinepacs.geometry import SpacingBasis
+from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level, Region
+from spinepacs.domain.geometry import SpacingBasis
 
 PRIVATE_SCHEME = "99SPINEPACS"
 """Private coding scheme for what neither SNOMED CT nor DICOM codes; listed in docs/output.md."""

@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
 import spinepacs
-from spinepacs.findings import EncodedObject, ObjectKind, Reading, Versions
-from spinepacs.settings import OutputSettings
+from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Versions
+from spinepacs.settings.sections import OutputSettings
 
 MANUFACTURER = "spinepacs"
 """Manufacturer and ManufacturerModelName of all that we write: what our own results are known by."""
@@ -57,7 +57,7 @@ def derived_uid(source_sop_uid: str, kind: str, versions: Versions, part: str = 
     source_sop_uid
         SOP Instance UID of the radiograph.
     kind
-        What it names: an :class:`~spinepacs.findings.ObjectKind`, or another word for things inside objects.
+        What it names: an :class:`~spinepacs.domain.findings.ObjectKind`, or another word for things inside objects.
     versions
         Model and policy.
     part

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.geometry import Outline
+from spinepacs.domain.geometry import Outline
 
 
 def label_map(outlines: Sequence[Outline], rows: int, columns: int) -> NDArray[np.uint8]:

@@ -16,10 +16,10 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 import spinepacs
 from spinepacs.dicom import codes, identity
-from spinepacs.dicom.parse import quiet
 from spinepacs.dicom.raster import label_map, packed_frames
-from spinepacs.findings import EncodedObject, ObjectKind, Reading, Vertebra
-from spinepacs.settings import OutputSettings
+from spinepacs.dicom.reading.parse import quiet
+from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Vertebra
+from spinepacs.settings.sections import OutputSettings
 
 
 @quiet()  # the source was checked when it was read; its UIDs are kept, be they odd

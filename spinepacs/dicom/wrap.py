@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from spinepacs.dicom.bounded import MAXIMUM_BYTES
-from spinepacs.dicom.codestream import size_of
-from spinepacs.dicom.pixels import MAXIMUM_PIXELS
+from spinepacs.dicom.reading.bounded import MAXIMUM_BYTES
+from spinepacs.dicom.reading.codestream import size_of
+from spinepacs.dicom.reading.pixels import MAXIMUM_PIXELS
 from spinepacs.errors import BadInput, Transient
 
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -25,13 +25,13 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a mo
 )
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES
+from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES
 from spinepacs.intake.connection import LimitedSocket
 from spinepacs.intake.gate import Gate, read_request
 from spinepacs.intake.incoming import StreamingDimse
 from spinepacs.intake.upper import OrderlyAssociation, OrderlyUpperLayer
 from spinepacs.intake.visitors import Turned
-from spinepacs.settings import ListenerSettings
+from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.spool import Spool
 from spinepacs.tls import ServerTls
 

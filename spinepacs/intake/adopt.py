@@ -11,13 +11,13 @@ from pathlib import Path
 
 from pydicom.filereader import read_file_meta_info
 
-from spinepacs.dicom.header import read_header
-from spinepacs.dicom.parse import quiet
+from spinepacs.dicom.reading.header import read_header
+from spinepacs.dicom.reading.parse import quiet
+from spinepacs.domain.study import Source
 from spinepacs.intake.part10 import IMPLEMENTATION_CLASS_UID
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
 from spinepacs.store.spool import Spool
-from spinepacs.study import Source
 
 
 def adopt(sha256: str, spool: Spool, ledger: Ledger) -> bool:

@@ -11,7 +11,7 @@ from pynetdicom.transport import AssociationSocket
 from spinepacs.intake.gate import Gate, read_exactly
 from spinepacs.intake.incoming import StreamingDimse
 from spinepacs.intake.visitors import Turned
-from spinepacs.settings import ListenerSettings
+from spinepacs.settings.sections import ListenerSettings
 
 _MORE_THAN_AGREED = 2
 """Some senders count the PDU's head and some do not; nobody may send much more than was agreed."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from spinepacs.intake.visitors import Page, Turned
-from spinepacs.settings import ListenerSettings
+from spinepacs.settings.sections import ListenerSettings
 
 LONGEST_REQUEST_BYTES = 1 << 19
 """128 presentation contexts of 40 transfer syntaxes each are less (PS3.8 9.3.2)."""

@@ -1,6 +1,6 @@
 """The C-STORE receiver: writes what comes as it comes, and answers success only for what is durable.
 
-It decodes nothing: the study is found out later by a worker (see :mod:`spinepacs.dispatch`), so no damaged
+It decodes nothing: the study is found out later by a worker (see :mod:`spinepacs.serve.dispatch`), so no damaged
 dataset can hurt it.
 """
 
@@ -20,6 +20,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
+from spinepacs.domain.study import Source
 from spinepacs.errors import Transient
 from spinepacs.intake.acceptor import POLL_S, Acceptor
 from spinepacs.intake.connection import LimitedSocket
@@ -27,11 +28,10 @@ from spinepacs.intake.gate import Gate
 from spinepacs.intake.incoming import Incoming, TooLarge
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import Page, Turned, VisitorsBook
-from spinepacs.settings import ListenerSettings
+from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
 from spinepacs.store.spool import Spool
-from spinepacs.study import Source
 from spinepacs.tls import ServerTls
 
 SUCCESS = 0x0000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from spinepacs.findings import Refusal
-from spinepacs.settings import SelectionSettings
-from spinepacs.study import StudyHeader
+from spinepacs.domain.findings import Refusal
+from spinepacs.domain.study import StudyHeader
+from spinepacs.settings.sections import SelectionSettings
 
 
 def select(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> Refusal | None:

@@ -28,16 +28,16 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from spinepacs.dicom.header import header_of
-from spinepacs.dicom.parse import parse
+from spinepacs.dicom.reading.header import header_of
+from spinepacs.dicom.reading.parse import parse
 from spinepacs.dicom.wrap import wrap
+from spinepacs.domain.study import Source, StudyHeader
 from spinepacs.errors import BadInput, Permanent, Transient
 from spinepacs.intake.part10 import dataset_offset, head
-from spinepacs.settings import WatchSettings
+from spinepacs.settings.sections import WatchSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, NewArrival
 from spinepacs.store.spool import Spool
-from spinepacs.study import Source, StudyHeader
 
 DONE, FAILED = "done", "failed"
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")

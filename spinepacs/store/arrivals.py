@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from spinepacs.findings import Refusal
-from spinepacs.store import audit, events
+from spinepacs.domain.findings import Refusal
+from spinepacs.domain.study import Arrival, Source, StudyHeader, StudyState
+from spinepacs.store import events
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
+from spinepacs.store.rows import as_arrivals, columns
+from spinepacs.store.states import SETTLED, lock
 from spinepacs.store.tables import arrivals, studies
 from spinepacs.store.turns import make_urgent
-from spinepacs.study import Arrival, Source, StudyHeader, StudyState
 
 _OUT_OF_USE = (ArrivalState.CONFLICT, ArrivalState.UNREADABLE)
-_FIELDS = (
-    "arrival_id", "sop_uid", "sop_class_uid", "transfer_syntax_uid", "sha256", "size_bytes", "source", "calling_ae",
-    "received_at", "study_uid", "series_uid",
-)  # fmt: skip
 
 FILE_MISSING = "FILE_MISSING"
 """Reason of files that are no longer in the spool: the same image is welcome again."""
-
-SETTLED = (StudyState.RECORDED, StudyState.DELIVERED, StudyState.REFUSED, StudyState.FAILED)
-"""States in which nothing is going to happen to a study by itself, except deliveries."""
-
-
-def columns() -> Select[Any]:
-    """Select what an Arrival holds."""
-    return select(*(arrivals.c[name] for name in _FIELDS))
-
-
-def as_arrivals(rows: Iterable[Row[Any]]) -> list[Arrival]:
-    """Rows of :func:`columns` as Arrivals."""
-    return [Arrival(**{**row._mapping, "source": Source(row.source)}) for row in rows]
 
 
 def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
@@ -56,7 +41,7 @@ def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
         events.add(
             connection, EventKind.DUPLICATE, study_uid, new.sop_uid, f"from {new.calling_ae or new.source}"
         )
-        audit.add_duplicate(connection, new, study_uid)
+        events.add_duplicate(connection, new, study_uid)
         return ArrivalOutcome.DUPLICATE
     in_use = any(row.state not in _OUT_OF_USE for row in known)
     row = {**vars(new), "source": new.source.value}
@@ -180,12 +165,6 @@ def _study_state(connection: Connection, header: StudyHeader, received_at: datet
         .on_conflict_do_nothing()
     )
     return lock(connection, header.study_uid)
-
-
-def lock(connection: Connection, study_uid: str) -> StudyState:
-    """State of a study, locked against other transactions until the commit (on SQLite all are)."""
-    row = select(studies.c.state).where(studies.c.study_uid == study_uid).with_for_update()
-    return StudyState(connection.execute(row).scalar_one())
 
 
 def _about(header: StudyHeader) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Connection, case, insert, or_, select, update
 
-from spinepacs.store import events, outbox
+from spinepacs.store import events
 from spinepacs.store.engine import Database
 from spinepacs.store.records import EventKind, OutboxItem, OutboxState
+from spinepacs.store.rows import items
+from spinepacs.store.states import settle_all, waive
 from spinepacs.store.tables import commitments
 from spinepacs.store.tables import outbox as letters
 
@@ -29,7 +31,7 @@ class Commitments:
         """Objects that the destination has accepted and whose commitment is to be asked for, longest due first."""
         at = now or datetime.now(UTC)
         with self.database.read() as connection:
-            return outbox.items(
+            return items(
                 connection,
                 letters.c.commitment_due_at,
                 letters.c.destination == destination,
@@ -93,7 +95,7 @@ class Commitments:
 
     def waive(self, destination: str) -> int:
         """No longer wait for a destination that is not asked any more; the number of objects it was about."""
-        return self.database.write(outbox.waive, destination)
+        return self.database.write(waive, destination)
 
 
 def _begin(
@@ -159,7 +161,7 @@ def _answer(
     connection.execute(
         update(commitments).where(known).values(answered_at=now, answered_by=answered_by, **numbers)
     )
-    outbox.settle_all(connection, study_uids)
+    settle_all(connection, study_uids)
     return True
 
 

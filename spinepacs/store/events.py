@@ -1,4 +1,4 @@
-"""Events: an append-only record of what happened beside the plain path."""
+"""What is only ever appended: events beside the plain path, and rows of the audit trail that no trigger writes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,27 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert
 
-from spinepacs.store.tables import events
+from spinepacs.store.records import NewArrival
+from spinepacs.store.tables import audit_events, events
 
 
 def add(connection: Connection, kind: str, study_uid: str = "", sop_uid: str = "", detail: str = "") -> None:
     """Append one event, now."""
     row = {"kind": kind, "study_uid": study_uid, "sop_uid": sop_uid, "detail": detail}
     connection.execute(insert(events).values(happened_at=datetime.now(UTC), **row))
+
+
+def add_duplicate(connection: Connection, new: NewArrival, study_uid: str) -> None:
+    """Write that a file came once more, from whom."""
+    row = {
+        "action": "duplicate",
+        "study_uid": study_uid,
+        "sop_uid": new.sop_uid,
+        "sop_class_uid": new.sop_class_uid,
+        "sha256": new.sha256,
+        "calling_ae": new.calling_ae,
+        "called_ae": new.called_ae,
+        "peer": new.peer,
+        "detail": new.source.value,
+    }
+    connection.execute(insert(audit_events).values(happened_at=datetime.now(UTC), **row))

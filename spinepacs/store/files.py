@@ -25,14 +25,13 @@ from sqlalchemy import (
     update,
 )
 
-from spinepacs.settings import RetentionSettings
+from spinepacs.domain.study import StudyState
+from spinepacs.settings.sections import RetentionSettings
 from spinepacs.store import events
-from spinepacs.store.arrivals import lock
 from spinepacs.store.engine import Database
 from spinepacs.store.records import ArrivalState, EventKind, OutboxState
-from spinepacs.store.studies import move
+from spinepacs.store.states import lock, move
 from spinepacs.store.tables import arrivals, objects, outbox, readings, studies
-from spinepacs.study import StudyState
 
 BATCH = 500
 """Files given up in one transaction: senders wait for it on SQLite."""

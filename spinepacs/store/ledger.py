@@ -15,8 +15,9 @@ from typing import Any, Self
 
 from sqlalchemy import Select
 
-from spinepacs.findings import Refusal, StudyResult, Versions
-from spinepacs.settings import Destination
+from spinepacs.domain.findings import Refusal, StudyResult, Versions
+from spinepacs.domain.study import Arrival, StudyHeader
+from spinepacs.settings.sections import Destination
 from spinepacs.store import arrivals, audit, counts, events, outbox, recording, studies
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Database
@@ -32,7 +33,6 @@ from spinepacs.store.records import (
     QueueCounts,
     StudyClock,
 )
-from spinepacs.study import Arrival, StudyHeader
 
 
 class Ledger:
@@ -296,7 +296,7 @@ class Ledger:
         """Send no more of what waits for a destination, or failed there; returns how many objects."""
         return self._database.write(outbox.withdraw, destination)
 
-    # -- audit (see also spinepacs.store.audit) ------------------------------------------------------------
+    # -- audit (see also spinepacs.audit.trail) ------------------------------------------------------------
 
     def audit_exported(self, target: str) -> int:
         """Key of the last row of the audit trail that this target has; 0: none."""

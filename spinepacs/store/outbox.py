@@ -6,36 +6,16 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
 
-from spinepacs.findings import ObjectKind
+from spinepacs.domain.study import StudyState
 from spinepacs.store import events
-from spinepacs.store.arrivals import lock
 from spinepacs.store.records import EventKind, OutboxItem, OutboxState
-from spinepacs.store.studies import settle
-from spinepacs.store.tables import objects, outbox
-from spinepacs.study import StudyState
+from spinepacs.store.rows import items
+from spinepacs.store.states import lock, settle, settle_all, waive
+from spinepacs.store.tables import outbox
 
 _WAITING = (OutboxState.PENDING, OutboxState.FAILED)
-
-
-def items(
-    connection: Connection, time: Column[Any], *conditions: ColumnElement[bool], limit: int
-) -> list[OutboxItem]:
-    """Rows of the outbox with what is known of their objects, by the ``time`` that makes them due."""
-    found = (
-        select(
-            outbox.c.outbox_id, outbox.c.study_uid, outbox.c.sop_uid, objects.c.sop_class_uid,
-            objects.c.transfer_syntax_uid, objects.c.kind, objects.c.sha256, outbox.c.destination, outbox.c.attempts,
-            outbox.c.losses, outbox.c.commitment_requests, outbox.c.commitment_failure,
-        )
-        .join(objects, objects.c.sop_uid == outbox.c.sop_uid)
-        .where(*conditions)
-        .order_by(time, outbox.c.outbox_id)
-        .limit(limit)
-    )  # fmt: skip
-    rows = connection.execute(found)
-    return [OutboxItem(**{**row._mapping, "kind": ObjectKind(row.kind)}) for row in rows]
 
 
 def due(connection: Connection, destination: str, now: datetime | None, limit: int) -> list[OutboxItem]:
@@ -103,13 +83,6 @@ def finish(
         settle(connection, study_uid)
 
 
-def settle_all(connection: Connection, study_uids: Collection[str]) -> None:
-    """Move on those of the studies that wait for their deliveries only."""
-    for study_uid in sorted(set(study_uids)):  # in one order, so that two of us cannot lock each other out
-        if lock(connection, study_uid) is StudyState.RECORDED:
-            settle(connection, study_uid)
-
-
 def hurry(connection: Connection, study_uid: str | None, destination: str | None) -> int:
     """See Ledger.hurry."""
     now = datetime.now(UTC)
@@ -160,15 +133,6 @@ def withdraw(connection: Connection, destination: str) -> int:
     _say(connection, EventKind.WITHDRAWN, study_uids, destination)
     settle_all(connection, study_uids)
     return len(study_uids) + waive(connection, destination)
-
-
-def waive(connection: Connection, destination: str) -> int:
-    """No longer wait for the commitment of what this destination has accepted; how many objects."""
-    awaited = (outbox.c.destination == destination, outbox.c.commitment_due_at.is_not(None))
-    waived = update(outbox).where(*awaited).values(commitment_due_at=None).returning(outbox.c.study_uid)
-    study_uids = list(connection.execute(waived).scalars())
-    settle_all(connection, study_uids)
-    return len(study_uids)
 
 
 def _say(connection: Connection, kind: EventKind, study_uids: Collection[str], detail: str) -> None:

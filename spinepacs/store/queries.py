@@ -13,13 +13,13 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Boolean, ColumnElement, Date, Select, Table, column, literal_column, select, text
 
-from spinepacs.anatomy import ALL_DISCS, Level
+from spinepacs.domain.anatomy import ALL_DISCS, Level
+from spinepacs.domain.study import StudyState
 from spinepacs.errors import BadSettings
 from spinepacs.store.columns import PlainJson
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalState, OutboxState
 from spinepacs.store.tables import arrivals, conclusions, discs, findings, measures, readings, vertebrae
-from spinepacs.study import StudyState
 
 QUEUED = (
     StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,

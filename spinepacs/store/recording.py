@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Table, exists, insert, select
 
-from spinepacs.anatomy import Level
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import DiscHeight, EncodedObject, ImageResult, Reading, StudyResult, Vertebra
+from spinepacs.domain.geometry import Endplate, Points
+from spinepacs.domain.measures import Measure, Place
+from spinepacs.domain.signs import Conclusion, Finding
+from spinepacs.domain.study import Arrival, StudyState
 from spinepacs.errors import Permanent
-from spinepacs.findings import DiscHeight, EncodedObject, ImageResult, Reading, StudyResult, Vertebra
-from spinepacs.geometry import Endplate, Points
-from spinepacs.measures import Measure, Place
-from spinepacs.settings import Destination
-from spinepacs.signs import Conclusion, Finding
+from spinepacs.settings.sections import Destination
 from spinepacs.store.records import Claim, OutboxState
-from spinepacs.store.studies import end_attempt, is_open, move, settle, under, unread
+from spinepacs.store.rows import under, unread
+from spinepacs.store.states import end_attempt, is_open, move, settle
 from spinepacs.store.tables import (
     conclusions,
     discs,
@@ -32,7 +34,6 @@ from spinepacs.store.tables import (
     readings,
     vertebrae,
 )
-from spinepacs.study import Arrival, StudyState
 
 _WHERES = ("anterior", "middle", "posterior", "left", "right")
 

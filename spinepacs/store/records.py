@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from spinepacs.findings import ObjectKind, Versions
-from spinepacs.study import Arrival, Source
+from spinepacs.domain.findings import ObjectKind, Versions
+from spinepacs.domain.study import Arrival, Source
 
 
 class ArrivalState(StrEnum):

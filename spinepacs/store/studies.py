@@ -6,15 +6,16 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, exists, func, insert, or_, select, update
 
-from spinepacs.findings import Versions
+from spinepacs.domain.findings import Versions
+from spinepacs.domain.study import StudyState
 from spinepacs.store import events
-from spinepacs.store.arrivals import as_arrivals, columns, lock
 from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
-from spinepacs.store.tables import arrivals, attempts, outbox, readings, studies
+from spinepacs.store.rows import unread
+from spinepacs.store.states import end_attempt, is_open, lock, move, settle
+from spinepacs.store.tables import arrivals, attempts, outbox, studies
 from spinepacs.store.turns import due
-from spinepacs.study import Arrival, StudyState
 
 ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
 """Reason of studies whose workers died as often as is allowed."""
@@ -85,80 +86,6 @@ def _begin(connection: Connection, study_uid: str, number: int) -> int:
     move(connection, study_uid, StudyState.WORKING, attempts=number)
     row = {"study_uid": study_uid, "number": number, "started_at": datetime.now(UTC)}
     return int(connection.execute(insert(attempts).values(row).returning(attempts.c.attempt_id)).scalar_one())
-
-
-def unread(connection: Connection, study_uid: str, versions: Versions) -> list[Arrival]:
-    """Selected arrivals of a study that have no reading under ``versions``, in the order in which they came."""
-    read = exists().where(readings.c.arrival_id == arrivals.c.arrival_id, under(versions))
-    selected = columns().where(
-        arrivals.c.study_uid == study_uid,
-        arrivals.c.state == ArrivalState.SELECTED,
-        arrivals.c.file_deleted_at.is_(None),
-        ~read,
-    )
-    return as_arrivals(connection.execute(selected.order_by(arrivals.c.arrival_id)))
-
-
-def under(versions: Versions) -> ColumnElement[bool]:
-    """Readings made with this model and policy."""
-    return and_(*(readings.c[name] == value for name, value in vars(versions).items()))
-
-
-def move(connection: Connection, study_uid: str, state: StudyState, **values: object) -> None:
-    """Put a study, which the caller has locked, into a state."""
-    changes = {"state": state, "changed_at": datetime.now(UTC), **values}
-    connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(changes))
-
-
-def settle(connection: Connection, study_uid: str) -> None:
-    """Put a study that has nothing left to read where its readings and its outbox say."""
-    awaited = outbox.c.commitment_due_at.is_not(None)
-    rows = connection.execute(
-        select(outbox.c.state, awaited).where(outbox.c.study_uid == study_uid).distinct()
-    )
-    sending = {(OutboxState(state), bool(is_awaited)) for state, is_awaited in rows}
-    read = exists().where(readings.c.study_uid == study_uid, readings.c.refusal_code == "")
-    if any(state in (OutboxState.PENDING, OutboxState.FAILED) or awaits for state, awaits in sending):
-        move(connection, study_uid, StudyState.RECORDED, reason_code="", reason="")
-    elif sending or connection.execute(select(read)).scalar():
-        move(connection, study_uid, StudyState.DELIVERED, reason_code="", reason="")
-    else:
-        code, reason = _first_refusal(connection, study_uid)
-        move(connection, study_uid, StudyState.REFUSED, reason_code=code, reason=reason)
-
-
-def _first_refusal(connection: Connection, study_uid: str) -> tuple[str, str]:
-    """Why a study was refused: what its first reading says, else its first arrival."""
-    by_reading = (
-        select(readings.c.refusal_code, readings.c.refusal_reason)
-        .where(readings.c.study_uid == study_uid)
-        .order_by(readings.c.reading_id)
-    )
-    by_arrival = (
-        select(arrivals.c.reason_code, arrivals.c.reason)
-        .where(arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.REFUSED)
-        .order_by(arrivals.c.arrival_id)
-    )
-    for question in (by_reading, by_arrival):
-        if row := connection.execute(question.limit(1)).first():
-            return str(row[0]), str(row[1])
-    return "", ""
-
-
-def is_open(connection: Connection, claim: Claim) -> bool:
-    """Whether a claim is still good; the study stays locked until the commit."""
-    lock(connection, claim.study_uid)
-    attempt = select(attempts.c.ended_at).where(attempts.c.attempt_id == claim.attempt_id)
-    return connection.execute(attempt).scalar_one() is None
-
-
-def end_attempt(connection: Connection, claim: Claim, outcome: str, code: str = "", reason: str = "") -> None:
-    """Close the row of an attempt."""
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.attempt_id == claim.attempt_id)
-        .values(ended_at=datetime.now(UTC), outcome=outcome, reason_code=code, reason=reason)
-    )
 
 
 def fail(

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, case, literal, select, update
 
+from spinepacs.domain.study import StudyState
 from spinepacs.store.columns import UtcTime
 from spinepacs.store.tables import studies
-from spinepacs.study import StudyState
 
 HEAD_START = timedelta(hours=1)
 """An urgent study goes before those that became due less than this before it, and after those that have waited longer:

@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.analysis.conclude import conclude
-from spinepacs.analysis.grade import grade
-from spinepacs.analysis.label import label
-from spinepacs.analysis.measure import measure
-from spinepacs.analysis.policy import Policy
-from spinepacs.analysis.quality import Quality, quality
-from spinepacs.analysis.texture import Texture, texture
-from spinepacs.findings import Spine
-from spinepacs.geometry import Points
-from spinepacs.settings import shipped
-from spinepacs.signs import Conclusion, Finding, Sign
-from spinepacs.study import Radiograph, View
+from spinepacs.analysis.judging.conclude import conclude
+from spinepacs.analysis.judging.grade import grade
+from spinepacs.analysis.judging.policy import Policy
+from spinepacs.analysis.judging.quality import Quality, quality
+from spinepacs.analysis.judging.texture import Texture, texture
+from spinepacs.analysis.measuring.measure import measure
+from spinepacs.analysis.naming.label import label
+from spinepacs.domain.findings import Spine
+from spinepacs.domain.geometry import Points
+from spinepacs.domain.signs import Conclusion, Finding, Sign
+from spinepacs.domain.study import Radiograph, View
+from spinepacs.settings.shipped import shipped
 
 POLICY = Policy.load(shipped("config", "grading.toml"))
 

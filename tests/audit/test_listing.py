@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from spinepacs.cli import main
+from spinepacs.cli.main import main
 from spinepacs.store.ledger import Ledger
 from tests.store.makers import take_in
 

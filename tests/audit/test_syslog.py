@@ -16,7 +16,8 @@ import pytest
 
 from spinepacs import check
 from spinepacs.audit.syslog import export, messages_for, send_new
-from spinepacs.settings import AuditSettings, Settings
+from spinepacs.settings.sections import AuditSettings
+from spinepacs.settings.settings import Settings
 from tests import peers
 
 HEADER = re.compile(

@@ -9,15 +9,15 @@ from typing import Any
 
 import cv2
 
-from spinepacs.anatomy import Level
-from spinepacs.dicom.overlay import draw_overlay, encode_overlay
-from spinepacs.dicom.report import encode_report
+from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
-from spinepacs.findings import ImageResult
-from spinepacs.page.article import article
-from spinepacs.settings import OutputSettings
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import ImageResult
+from spinepacs.settings.sections import OutputSettings
+from spinepacs.show.page.article import article
 from tests.dicom import readings
-from tests.test_page import HEADER
+from tests.show.test_page import HEADER
 
 ROWS, COLUMNS, ROUNDS = 3000, 2500, 15
 

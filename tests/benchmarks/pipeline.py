@@ -10,9 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from spinepacs.dicom.read import LoadedFilm, read_film
+from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.pipeline import Pipeline
-from spinepacs.settings import Destination, OutputSettings, Settings
+from spinepacs.settings.sections import Destination, OutputSettings
+from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests.benchmarks.work import ingest

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from spinepacs.settings import Settings
+from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from tests.benchmarks.model import Way, rate
 from tests.benchmarks.pipeline import large_film

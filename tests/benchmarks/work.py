@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spinepacs.dicom.header import read_header
-from spinepacs.findings import Versions
+from spinepacs.dicom.reading.header import read_header
+from spinepacs.domain.findings import Versions
+from spinepacs.domain.study import Source
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, NewArrival
 from spinepacs.store.spool import Spool
-from spinepacs.study import Source
 from tests.peers import free_port, listens
 
 

@@ -10,15 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from spinepacs.analysis.measure import measure
-from spinepacs.analysis.uncertainty import Localisation
-from spinepacs.anatomy import DiscLevel, Level, Region, Span
-from spinepacs.dicom.source import source_header
-from spinepacs.findings import DiscHeight, Reading, Spine, Versions, Vertebra
-from spinepacs.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
-from spinepacs.measures import Unit
-from spinepacs.signs import Area, Conclusion, ExpectedFrom, Finding, Reason, Scheme, Side, Sign, Statement
-from spinepacs.study import View
+from spinepacs.analysis.measuring.measure import measure
+from spinepacs.analysis.seeing.localisation import Localisation
+from spinepacs.dicom.reading.source import source_header
+from spinepacs.domain.anatomy import DiscLevel, Level, Region, Span
+from spinepacs.domain.findings import DiscHeight, Reading, Spine, Versions, Vertebra
+from spinepacs.domain.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
+from spinepacs.domain.measures import Unit
+from spinepacs.domain.signs import (
+    Area,
+    Conclusion,
+    ExpectedFrom,
+    Finding,
+    Reason,
+    Scheme,
+    Side,
+    Sign,
+    Statement,
+)
+from spinepacs.domain.study import View
 from tests.films import make_dx
 
 VERSIONS = Versions("spine-v0", "0.1", "default", "1")

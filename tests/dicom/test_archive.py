@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 
 from spinepacs.dicom.identity import MANUFACTURER
-from spinepacs.dicom.overlay import draw_overlay, encode_overlay
-from spinepacs.dicom.report import encode_report
+from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
-from spinepacs.findings import EncodedObject
-from spinepacs.settings import OutputSettings
+from spinepacs.domain.findings import EncodedObject
+from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
 from tests.dicom.tools import dcentvfy_errors, dciodvfy_errors
 from tests.films import make_dx, write

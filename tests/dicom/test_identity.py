@@ -10,7 +10,6 @@ import pydicom
 import pytest
 from pydicom.uid import UID
 
-from spinepacs.anatomy import Level
 from spinepacs.dicom.identity import (
     derived_uid,
     made_at,
@@ -18,8 +17,9 @@ from spinepacs.dicom.identity import (
     series_description,
     series_number,
 )
-from spinepacs.findings import ObjectKind, Versions
-from spinepacs.settings import OutputSettings
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import ObjectKind, Versions
+from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
 
 SOURCE = "1.2.840.113619.2.5.1762583153.215519.978957063.78"

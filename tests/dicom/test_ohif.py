@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from spinepacs.dicom.codes import colour_of
-from spinepacs.dicom.overlay import draw_overlay, encode_overlay
-from spinepacs.dicom.report import encode_report
+from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
-from spinepacs.findings import Reading
-from spinepacs.measures import Quantity
-from spinepacs.settings import OutputSettings
+from spinepacs.domain.findings import Reading
+from spinepacs.domain.measures import Quantity
+from spinepacs.settings.sections import OutputSettings
 from tests.dicom.ohif import ohif
 from tests.dicom.truth import FILMS, true_reading
 from tests.peers import orthanc, require

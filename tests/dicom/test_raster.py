@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spinepacs.dicom.raster import label_map
-from spinepacs.geometry import Outline
+from spinepacs.domain.geometry import Outline
 
 
 def outline(*points: tuple[float, float]) -> Outline:

@@ -15,12 +15,12 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from spinepacs.anatomy import Level
 from spinepacs.dicom.raster import label_map
 from spinepacs.dicom.segmentation import encode_segmentation
-from spinepacs.findings import EncodedObject, Reading
-from spinepacs.geometry import Outline, Spacing, SpacingBasis
-from spinepacs.settings import OutputSettings
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import EncodedObject, Reading
+from spinepacs.domain.geometry import Outline, Spacing, SpacingBasis
+from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
 from tests.dicom.tools import dciodvfy_complaints, dcmqi_label_map
 

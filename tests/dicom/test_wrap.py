@@ -12,14 +12,14 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from spinepacs.dicom.header import read_header
-from spinepacs.dicom.read import LoadedFilm, read_film
+from spinepacs.dicom.reading.film import LoadedFilm, read_film
+from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.wrap import wrap
+from spinepacs.domain.geometry import SpacingBasis
+from spinepacs.domain.study import Radiograph, View
 from spinepacs.errors import BadInput, Transient
-from spinepacs.geometry import SpacingBasis
 from spinepacs.intake.selection import select
-from spinepacs.settings import SelectionSettings
-from spinepacs.study import Radiograph, View
+from spinepacs.settings.sections import SelectionSettings
 from tests.films import spine_like
 from tests.peers import require
 

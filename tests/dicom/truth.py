@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from spinepacs.analysis.label import label
-from spinepacs.analysis.measure import disc_heights, measure
-from spinepacs.anatomy import Level
-from spinepacs.dicom.read import LoadedFilm, read_film
-from spinepacs.findings import Detection, Reading, Spine
-from spinepacs.geometry import Outline
+from spinepacs.analysis.measuring.measure import disc_heights, measure
+from spinepacs.analysis.naming.label import label
+from spinepacs.dicom.reading.film import LoadedFilm, read_film
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import Detection, Reading, Spine
+from spinepacs.domain.geometry import Outline
 from tests.dicom.readings import VERSIONS
 from tests.phantoms import scores_of
 

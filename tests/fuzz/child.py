@@ -111,7 +111,7 @@ class Reader:
 
 def _serve(folder: Path) -> None:
     from spinepacs.pipeline import Pipeline
-    from spinepacs.settings import ModelSettings, OutputSettings
+    from spinepacs.settings.sections import ModelSettings, OutputSettings
     from tests import models
     from tests.daemons import PHANTOM
 

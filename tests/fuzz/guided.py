@@ -14,8 +14,8 @@ from pathlib import Path
 import atheris  # type: ignore[import-not-found]  # installed by hand, see above
 
 with atheris.instrument_imports(include=["pydicom", "spinepacs.dicom"]):
-    from spinepacs.dicom.header import read_header
-    from spinepacs.dicom.read import read_film
+    from spinepacs.dicom.reading.film import read_film
+    from spinepacs.dicom.reading.header import read_header
     from spinepacs.errors import BadInput
 
 _LONGEST_SEED_BYTES = 60_000

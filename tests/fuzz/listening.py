@@ -108,7 +108,7 @@ class Listening:
 
 def _main(folder: Path) -> None:
     from spinepacs.intake.listener import Listener
-    from spinepacs.settings import ListenerSettings
+    from spinepacs.settings.sections import ListenerSettings
 
     logs.configure("INFO", "text")
     settings = ListenerSettings(

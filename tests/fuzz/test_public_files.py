@@ -16,8 +16,8 @@ import pytest
 from pydicom.filereader import read_preamble
 from sqlalchemy import select
 
-from spinepacs.dicom.parse import uid
-from spinepacs.dicom.pixels import DECODABLE_TRANSFER_SYNTAXES
+from spinepacs.dicom.reading.parse import uid
+from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES
 from spinepacs.store.records import ArrivalState
 from spinepacs.store.tables import arrivals, readings, studies
 from tests import daemons, films, models, peers

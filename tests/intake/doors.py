@@ -13,7 +13,7 @@ from pynetdicom.association import Association
 
 from spinepacs.intake.listener import Listener
 from spinepacs.intake.visitors import VisitorsBook
-from spinepacs.settings import ListenerSettings
+from spinepacs.settings.sections import ListenerSettings
 
 REJECTED_FOR_NOW = b"\x03\x00\x00\x00\x00\x04\x00\x02\x03"
 """A-ASSOCIATE-RJ, transient, by the presentation-related service provider; the reason follows (PS3.8 9.3.4)."""

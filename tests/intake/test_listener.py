@@ -17,7 +17,7 @@ from pynetdicom import AE
 from spinepacs.errors import Permanent, Transient
 from spinepacs.intake.listener import Listener
 from spinepacs.intake.port import open_port
-from spinepacs.settings import ListenerSettings
+from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.spool import Spool
 from tests import films, peers
 

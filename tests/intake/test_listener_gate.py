@@ -22,7 +22,8 @@ from pynetdicom.dsutils import encode
 from spinepacs.check import run_checks
 from spinepacs.intake.gate import Gate, why_open
 from spinepacs.intake.visitors import REMEMBERED, Turned, VisitorsBook
-from spinepacs.settings import ListenerSettings, Settings, StorageSettings
+from spinepacs.settings.sections import ListenerSettings, StorageSettings
+from spinepacs.settings.settings import Settings
 from tests import films, peers
 from tests.intake.doors import REJECTED_FOR_NOW, answer, associate, counted, listening, request
 

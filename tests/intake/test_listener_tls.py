@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from spinepacs.errors import BadSettings
 from spinepacs.intake.listener import Listener
-from spinepacs.settings import ListenerSettings, load
+from spinepacs.settings.sections import ListenerSettings
+from spinepacs.settings.settings import load
 from spinepacs.tls import server_context
 from tests import films, peers
 from tests.certificates import Authority, Identity, authority

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from spinepacs.dicom.header import header_of, read_header
+from spinepacs.dicom.reading.header import header_of, read_header
+from spinepacs.domain.study import StudyHeader
 from spinepacs.intake.selection import select
-from spinepacs.settings import SelectionSettings
-from spinepacs.study import StudyHeader
+from spinepacs.settings.sections import SelectionSettings
 from tests.films import SECRETS, make_cr, make_dx, pydicom_data
 
 RULES = SelectionSettings()

@@ -16,7 +16,7 @@ from spinepacs.errors import Transient
 from spinepacs.intake.listener import Listener
 from spinepacs.intake.part10 import dataset_offset, head
 from spinepacs.intake.watcher import Watcher
-from spinepacs.settings import ListenerSettings, WatchSettings
+from spinepacs.settings.sections import ListenerSettings, WatchSettings
 from spinepacs.store.spool import Spool
 from tests import films, peers
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from spinepacs.anatomy import DiscLevel, Level, Span
-from spinepacs.findings import (
+from spinepacs.domain.anatomy import DiscLevel, Level, Span
+from spinepacs.domain.findings import (
     Detection,
     DiscHeight,
     EncodedObject,
@@ -23,13 +23,13 @@ from spinepacs.findings import (
     Versions,
     Vertebra,
 )
-from spinepacs.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
-from spinepacs.measures import Measure, Quantity, Unit
-from spinepacs.settings import Destination
-from spinepacs.signs import Area, Conclusion, Deformity, Finding, Reason, Scheme, Side, Sign, Statement
+from spinepacs.domain.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
+from spinepacs.domain.measures import Measure, Quantity, Unit
+from spinepacs.domain.signs import Area, Conclusion, Deformity, Finding, Reason, Scheme, Side, Sign, Statement
+from spinepacs.domain.study import Source, StudyHeader, View
+from spinepacs.settings.sections import Destination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, Claim, NewArrival
-from spinepacs.study import Source, StudyHeader, View
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 """When the first image of each test comes in."""

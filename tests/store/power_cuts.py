@@ -20,12 +20,12 @@ from sqlalchemy import select, text
 
 from spinepacs.errors import SpinepacsError
 from spinepacs.intake.adopt import adopt
-from spinepacs.settings import RetentionSettings
+from spinepacs.serve.upkeep import Upkeep
+from spinepacs.settings.sections import RetentionSettings
 from spinepacs.store.files import Want
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.store.tables import arrivals, objects
-from spinepacs.store.upkeep import Upkeep
 from tests import films, peers
 from tests.store import power
 from tests.store.power import Call

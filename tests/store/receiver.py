@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from spinepacs.dicom.header import read_header
+from spinepacs.dicom.reading.header import read_header
 from spinepacs.intake.listener import Listener
-from spinepacs.settings import ListenerSettings
+from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests import films

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from spinepacs.audit import trail
+from spinepacs.domain.findings import Refusal
 from spinepacs.errors import Permanent, SpinepacsError
-from spinepacs.findings import Refusal
-from spinepacs.store import audit
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
@@ -30,12 +30,12 @@ from tests.store.makers import (
 )
 
 
-def trail(ledger: Ledger, **where: Any) -> list[dict[str, Any]]:
-    return [row for page in audit.pages(ledger, **where) for row in page]
+def rows_of(ledger: Ledger, **where: Any) -> list[dict[str, Any]]:
+    return [row for page in trail.pages(ledger, **where) for row in page]
 
 
 def actions(ledger: Ledger) -> list[str]:
-    return [row["action"] for row in trail(ledger)]
+    return [row["action"] for row in rows_of(ledger)]
 
 
 def test_a_study_from_its_sender_to_its_destination(ledger: Ledger) -> None:
@@ -49,7 +49,7 @@ def test_a_study_from_its_sender_to_its_destination(ledger: Ledger) -> None:
     ledger.finish_delivery(items[0].outbox_id, OutboxState.SENT, 0)
     ledger.finish_delivery(items[1].outbox_id, OutboxState.FAILED, 0xA900, "refused, status 0xA900")
 
-    rows = trail(ledger)
+    rows = rows_of(ledger)
     made = len(items)
     assert [row["action"] for row in rows] == [
         "received", "selected", "read", *["made"] * made, "sent", "not-sent",
@@ -82,7 +82,7 @@ def test_what_comes_beside_the_plain_path(ledger: Ledger) -> None:
     ledger.add_arrival(arrival("1.2.3.1.9"))
     ledger.mark_unreadable(3, Refusal("NOT_DICOM", "no DICOM file"))
     ledger.add_event("started")
-    rows = trail(ledger)
+    rows = rows_of(ledger)
     assert [row["action"] for row in rows] == [
         "received", "duplicate", "received", "conflict", "refused", "received", "unreadable", "started",
     ]  # fmt: skip
@@ -100,7 +100,7 @@ def test_a_file_that_is_deleted(ledger: Ledger) -> None:
     ledger.mark_ready(STUDY)
     assert ledger.files.discard(STUDY) == 1
     assert ledger.files.discard(STUDY) == 0
-    (deleted,) = (row for row in trail(ledger) if row["action"] == "file-deleted")
+    (deleted,) = (row for row in rows_of(ledger) if row["action"] == "file-deleted")
     assert (deleted["study_uid"], deleted["sop_uid"], deleted["sha256"]) == (STUDY, SOP, digest(SOP))
     assert deleted["detail"] == "original"
 
@@ -136,25 +136,25 @@ def test_no_row_is_replaced_or_truncated(ledger: Ledger, url: str) -> None:
 
 def _is_refused(ledger: Ledger, url: str, statement: str) -> None:
     ledger.add_arrival(arrival())
-    before = trail(ledger)
+    before = rows_of(ledger)
     database = Database(url)
     refused = pytest.raises((SpinepacsError, IntegrityError), match="audit_events: rows are only added")
     with refused, database.transaction() as connection:
         connection.execute(text(statement))
     database.close()
-    assert trail(ledger) == before
+    assert rows_of(ledger) == before
 
 
 def test_the_trail_is_given_from_a_time_on_and_page_by_page(ledger: Ledger, monkeypatch) -> None:
     for number in range(5):
         ledger.add_event("started", detail=str(number))
-    rows = trail(ledger)
+    rows = rows_of(ledger)
     middle = rows[2]["happened_at"]
-    assert [row["detail"] for row in trail(ledger, since=middle)][-3:] == ["2", "3", "4"]
-    assert all(row["happened_at"] < middle for row in trail(ledger, until=middle))
-    assert [row["detail"] for row in trail(ledger, after=rows[3]["audit_id"])] == ["4"]
-    monkeypatch.setattr(audit, "PAGE_ROWS", 2)
-    assert [len(page) for page in audit.pages(ledger)] == [2, 2, 1]
+    assert [row["detail"] for row in rows_of(ledger, since=middle)][-3:] == ["2", "3", "4"]
+    assert all(row["happened_at"] < middle for row in rows_of(ledger, until=middle))
+    assert [row["detail"] for row in rows_of(ledger, after=rows[3]["audit_id"])] == ["4"]
+    monkeypatch.setattr(trail, "PAGE_ROWS", 2)
+    assert [len(page) for page in trail.pages(ledger)] == [2, 2, 1]
 
 
 def test_how_far_it_was_exported_is_kept_for_each_target(ledger: Ledger) -> None:

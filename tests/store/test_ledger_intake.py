@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from spinepacs.findings import Refusal
+from spinepacs.domain.findings import Refusal
+from spinepacs.domain.study import Source
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, EventKind, StudyClock
 from spinepacs.store.tables import studies
-from spinepacs.study import Source
 from tests.store.conftest import Ask
 from tests.store.makers import (
     NOT_A_SPINE,

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select
 
-from spinepacs.findings import Refusal
-from spinepacs.settings import RetentionSettings
+from spinepacs.domain.findings import Refusal
+from spinepacs.settings.sections import RetentionSettings
 from spinepacs.store import tables
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, Claim, OutboxState

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
+from spinepacs.domain.findings import ObjectKind, Refusal
+from spinepacs.domain.study import StudyState
 from spinepacs.errors import BadSettings
-from spinepacs.findings import ObjectKind, Refusal
 from spinepacs.store import queries
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters
 from spinepacs.store.records import OutboxItem, OutboxState
 from spinepacs.store.tables import outbox
-from spinepacs.study import StudyState
 from tests.store.conftest import Ask
 from tests.store.makers import (
     NEWER,

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from spinepacs.domain.findings import Refusal, StudyResult
 from spinepacs.errors import Permanent
-from spinepacs.findings import Refusal, StudyResult
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
 from tests.store.conftest import Ask

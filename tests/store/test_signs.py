@@ -12,9 +12,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import insert, text
 
-from spinepacs import sheet
 from spinepacs.errors import BadSettings
-from spinepacs.listing import as_text, write_parquet
+from spinepacs.show.listing import as_text, write_parquet
+from spinepacs.show.sheet import draw as sheet
 from spinepacs.store import migration, queries
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from spinepacs.findings import Refusal
+from spinepacs.domain.findings import Refusal
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState

@@ -26,13 +26,13 @@ from pydicom import dcmread
 
 from spinepacs.delivery import commitment
 from spinepacs.intake.listener import Listener
-from spinepacs.settings import Destination, ListenerSettings
+from spinepacs.settings.sections import Destination, ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests import daemons, films, liars, peers
+from tests.delivery.test_bad_destinations import BAD
 from tests.liars import Call
 from tests.outboxes import courier_to, deliveries, delivering, destination, fill_outbox, outbox
-from tests.test_bad_destinations import BAD
 
 IMAGES = 30
 """Each with three objects."""

@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 from pydicom import dcmread
 
-from spinepacs import cli, daemon
-from spinepacs.settings import Settings
+from spinepacs.cli.main import main as cli
+from spinepacs.serve import daemon
+from spinepacs.settings.settings import Settings
 
 SPIN, CRASH, EAT, HEADER = "spin", "crash", "eat", "header"
 
 
 def read(channel: Connection, settings: Settings) -> None:
     """Be a worker process with a faulty decoder."""
-    from spinepacs import pipeline, worker
+    from spinepacs import pipeline
+    from spinepacs.serve import worker
 
     _poison(pipeline, "read_film", (SPIN, CRASH, EAT))
     _poison(worker, "read_header", (HEADER,))

@@ -12,13 +12,13 @@ from alembic import command
 from alembic.config import Config
 from pydicom import dcmread
 
-from spinepacs.dicom.header import read_header
+from spinepacs.dicom.reading.header import read_header
+from spinepacs.domain.study import Source
 from spinepacs.store import migration
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
 from spinepacs.store.spool import Spool
-from spinepacs.study import Source
 from tests import films, peers
 from tests.daemons import daemon, destination
 from tests.store import makers

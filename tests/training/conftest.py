@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from spinepacs.anatomy import Level
+from spinepacs.domain.anatomy import Level
 
 if TYPE_CHECKING:
-    from spinepacs.training.film_anatomy import Anatomy
+    from spinepacs.training.films.anatomy import Anatomy
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ MESHES = Path(os.environ.get("SPINEPACS_MESHES", data_folder() / "meshes" / "bod
 def anatomy() -> Anatomy:
     """The donor, loaded once."""
     pytest.importorskip("numba", reason="numba is not installed (extra: train)")
-    from spinepacs.training.film_anatomy import load_anatomy
+    from spinepacs.training.films.anatomy import load_anatomy
 
     if not (MESHES / "index.csv").is_file():
         pytest.skip(f"no BodyParts3D surfaces at {MESHES}; set SPINEPACS_MESHES")

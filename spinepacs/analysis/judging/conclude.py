@@ -1,0 +1,188 @@
+"""Findings → a conclusion for each region of a film: a finding for a physician, never a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from spinepacs.analysis.judging.policy import Policy
+from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level, Span
+from spinepacs.domain.findings import Spine
+from spinepacs.domain.signs import (
+    GRADE_NAMES,
+    Area,
+    Conclusion,
+    Finding,
+    ForAge,
+    Reason,
+    Scheme,
+    Sign,
+    Statement,
+)
+from spinepacs.domain.study import View
+
+_DISCS = {
+    Area.CERVICAL: (Level.C2, Level.C7),
+    Area.THORACIC: (Level.T1, Level.T11),
+    Area.LUMBAR: (Level.T12, Level.L4),
+    Area.LUMBOSACRAL: (Level.L5, Level.L5),
+}
+"""Upper levels of the first and the last disc of a region."""
+_BY_DEGREE = (
+    Statement.NO_SIGNS, Statement.SLIGHT_SIGNS, Statement.MODERATE_SIGNS, Statement.SEVERE_SIGNS,
+)  # fmt: skip
+_LUMBAR = tuple(disc for disc in ALL_DISCS if Level.L1 <= disc.upper <= Level.L5)
+_SEVERE_STAGE = 3
+"""Stage of height loss from which a disc alone shows osteochondrosis: half of it is gone."""
+_PARTS = (Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
+_WORDS = {
+    Sign.DISC_HEIGHT_LOSS: "loss of disc height, stage",
+    Sign.OSTEOPHYTES: "anterior osteophytes, grade",
+    Sign.SUBCHONDRAL_SCLEROSIS: "subchondral sclerosis, degree",
+}
+_WHY = {
+    Reason.NOT_LATERAL: "the film is not a lateral one",
+    Reason.LEVEL_AMBIGUOUS: "the levels may be shifted by one",
+    Reason.TOO_FEW_DISCS: "too few of its discs could be graded",
+}
+_AGE = {
+    ForAge.LESS: " L1-S1 together: fewer changes than are usual at this age.",
+    ForAge.USUAL: " L1-S1 together: usual at this age.",
+    ForAge.MORE: " L1-S1 together: more changes than are usual at this age.",
+}
+_TO_PHYSICIAN = " To be judged by a physician."
+
+
+class _Region(NamedTuple):
+    """The discs of one region that a film shows, with their findings."""
+
+    area: Area
+    discs: tuple[DiscLevel, ...]
+    findings: tuple[Finding, ...]
+
+
+def conclude(
+    spine: Spine, findings: Sequence[Finding], policy: Policy, age_years: float | None = None
+) -> tuple[Conclusion, ...]:
+    """State what the findings of each region add up to, from head to foot; all regions together where there are more.
+
+    Parameters
+    ----------
+    age_years
+        Of the patient; None where it is not known: then nothing is compared with what is usual.
+    """
+    if spine.view is not View.LATERAL:
+        return (_withheld(Area.COMBINED, _span(_shown(spine)), Reason.NOT_LATERAL),)
+    regions = list(_regions(spine, findings))
+    if len(regions) > 1:
+        discs = tuple(disc for region in regions for disc in region.discs)
+        regions.append(_Region(Area.COMBINED, discs, tuple(findings)))
+    for_age = _for_age(findings, policy, age_years)
+    return tuple(
+        _concluded(region, policy, for_age if region.area is Area.LUMBAR else None) for region in regions
+    )
+
+
+def _shown(spine: Spine) -> tuple[DiscLevel, ...]:
+    found = {vertebra.level for vertebra in spine.vertebrae}
+    return tuple(disc for disc in ALL_DISCS if found.issuperset(disc))
+
+
+def _regions(spine: Spine, findings: Sequence[Finding]) -> Iterator[_Region]:
+    shown = _shown(spine)
+    for area, (first, last) in _DISCS.items():
+        discs = tuple(disc for disc in shown if first <= disc.upper <= last)
+        if discs:
+            yield _Region(area, discs, tuple(finding for finding in findings if finding.disc in discs))
+
+
+def _concluded(region: _Region, policy: Policy, for_age: ForAge | None) -> Conclusion:
+    span = _span(region.discs)
+    overall = [f for f in region.findings if f.sign is Sign.DISC_DEGENERATION]
+    published = [f.published_grade for f in overall if f.published_grade is not None]
+    computed = max((f.computed_grade for f in overall if f.computed_grade is not None), default=None)
+    if not published or len(published) < policy.least_share * len(region.discs):
+        ambiguous = sum(f.reason is Reason.LEVEL_AMBIGUOUS for f in overall) * 2 > len(region.discs)
+        reason = Reason.LEVEL_AMBIGUOUS if ambiguous else Reason.TOO_FEW_DISCS
+        return _withheld(region.area, span, reason, computed)
+    degree = max(published)
+    support = _support(region.findings)
+    statement = _BY_DEGREE[degree] if _is_combined(support) or not degree else Statement.ISOLATED_SIGNS
+    sentence = _sentence(region.area, span, statement, degree, support)
+    sentence += (_AGE[for_age] if for_age else "") + _TO_PHYSICIAN
+    return Conclusion(
+        region.area, span, Scheme.WALRAEVENS, computed, degree, statement, sentence, support, None, for_age
+    )
+
+
+def _withheld(area: Area, span: Span | None, reason: Reason, computed: int | None = None) -> Conclusion:
+    sentence = f"{_name(area, span)}: no statement, since {_WHY[reason]}."
+    return Conclusion(
+        area, span, Scheme.WALRAEVENS, computed, None, Statement.WITHHELD, sentence, reason=reason
+    )
+
+
+def _support(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Published signs of discs, worst first."""
+    found = [f for f in findings if f.sign in _PARTS and f.disc is not None and f.published_grade]
+    return tuple(
+        sorted(
+            found,
+            key=lambda f: (-(f.published_grade or 0), f.sign is not Sign.DISC_HEIGHT_LOSS, -(f.value or 0)),
+        )
+    )
+
+
+def _is_combined(support: Sequence[Finding]) -> bool:
+    """Whether at one disc a loss of height goes with changes of its rims or endplates, or is severe in itself."""
+    lost = {f.disc: f.published_grade or 0 for f in support if f.sign is Sign.DISC_HEIGHT_LOSS}
+    beside = {f.disc for f in support if f.sign is not Sign.DISC_HEIGHT_LOSS}
+    return bool(lost.keys() & beside) or max(lost.values(), default=0) >= _SEVERE_STAGE
+
+
+def _for_age(findings: Sequence[Finding], policy: Policy, age_years: float | None) -> ForAge | None:
+    """Compare all lumbar discs together, since so much is known of people without symptoms; None if one is not graded.
+
+    A first degree is usual where half of the people of that age have lost disc height; higher ones never are.
+    """
+    degrees = [
+        f.published_grade
+        for f in findings
+        if f.sign is Sign.DISC_DEGENERATION and f.disc in _LUMBAR and f.published_grade is not None
+    ]
+    ages, shares = np.array(policy.height_loss_by_age).T
+    if age_years is None or len(degrees) < len(_LUMBAR) or not ages[0] - 5 <= age_years <= ages[-1] + 15:
+        return None
+    common, degree = float(np.interp(age_years, ages, shares)) >= 0.5, max(degrees)
+    if degree == 0:
+        return ForAge.LESS if common else ForAge.USUAL
+    return ForAge.USUAL if degree == 1 and common else ForAge.MORE
+
+
+def _sentence(
+    area: Area, span: Span | None, statement: Statement, degree: int, support: Sequence[Finding]
+) -> str:
+    name = _name(area, span)
+    if statement is Statement.NO_SIGNS:
+        return f"{name}: no radiographic signs of osteochondrosis at the discs that could be graded."
+    worst = support[0] if support else None
+    at = [f for f in support if worst and f.disc == worst.disc]
+    what = "; ".join(
+        f"{_WORDS[f.sign]} {f.published_grade} ({GRADE_NAMES[f.sign][f.published_grade or 0]})" for f in at
+    )
+    where = f", most marked at {worst.disc.name}: {what}" if worst and worst.disc else ""
+    if statement is Statement.ISOLATED_SIGNS:
+        return f"{name}: single radiographic signs of wear{where}."
+    word = GRADE_NAMES[Sign.DISC_DEGENERATION][degree]
+    return f"{name}: {word} radiographic signs of osteochondrosis (overall degree {degree} of 3){where}."
+
+
+def _name(area: Area, span: Span | None) -> str:
+    name = "Whole film" if area is Area.COMBINED else f"{area.value.capitalize()} spine"
+    return f"{name} ({span.name})" if span else name
+
+
+def _span(discs: Sequence[DiscLevel]) -> Span | None:
+    return Span(discs[0].upper, discs[-1].lower) if discs else None

@@ -1,0 +1,82 @@
+"""A film → its named spine: detect, name, and look again where the chain misses a vertebra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinepacs.analysis.naming.label import label
+from spinepacs.analysis.seeing.gaps import find_gaps
+from spinepacs.analysis.seeing.normalise import with_square_pixels
+from spinepacs.analysis.seeing.segment import Segmenter, Step, scaled, untimed
+from spinepacs.analysis.seeing.windows import join
+from spinepacs.domain.findings import Detection, Refusal, Spine
+from spinepacs.domain.study import Radiograph, View
+
+
+def find_spine(
+    segmenter: Segmenter, film: Radiograph, step: Step = untimed
+) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
+    """Find and name the vertebrae of a film.
+
+    Parameters
+    ----------
+    step
+        Called with ``normalise``, ``infer``, ``segment`` and ``label``, each more than once.
+
+    Returns
+    -------
+    spine
+        The named spine, or why there is none.
+    found
+        All detections, native px: those of the spine and those that it has no place for.
+    """
+    display, factor = with_square_pixels(film.display, film.spacing)
+    found = _native(detect(segmenter, display, film.view, step), factor)
+    with step("label"):
+        spine = label(found, film.view, film.anterior_left, film.body_part)
+    if isinstance(spine, Refusal) or not spine.missing:
+        return spine, found
+    found += _native(segmenter.detect_missing(display, find_gaps(spine, factor), step), factor)
+    with step("label"):
+        return label(found, film.view, film.anterior_left, film.body_part), found
+
+
+def detect(
+    segmenter: Segmenter, display: NDArray[np.uint8], view: View = View.UNKNOWN, step: Step = untimed
+) -> tuple[Detection, ...]:
+    """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
+
+    AP films are read as a whole only: windows were measured to find nothing more on them
+    (docs/decisions/0004-a-closer-look.md).
+
+    Parameters
+    ----------
+    display
+        (rows, columns) uint8, bright bone on dark ground, square pixels.
+    view
+        As the header states it; if it does not, the first look tells.
+    step
+        Called with ``normalise``, ``infer`` and ``segment``, once for each look.
+
+    Returns
+    -------
+    Detections in native px, best first; empty where there is no vertebra.
+    """
+    found = segmenter.detect_whole(display, step)
+    if _is_ap(view, found):
+        return found
+    return join(found, segmenter.detect_closer(display, found, step))
+
+
+def _is_ap(view: View, found: Sequence[Detection]) -> bool:
+    if view is View.UNKNOWN:
+        spine = label(found, view, None)
+        return isinstance(spine, Spine) and spine.view is View.AP
+    return view is View.AP
+
+
+def _native(found: Sequence[Detection], factor: NDArray[np.float64]) -> tuple[Detection, ...]:
+    return tuple(scaled(detection, factor) for detection in found)

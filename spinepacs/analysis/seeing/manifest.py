@@ -1,0 +1,157 @@
+"""The manifest of a model folder: what ``model.onnx`` expects and answers, checked before it is run.
+
+A model is a folder ``<name>/`` with ``model.onnx``, ``manifest.toml``, ``README.md`` (card) and ``reference.json``. The
+keys of the manifest that are read here::
+
+    name, version, licence      identify the model; name and version are part of every output UID
+    classes                     the level names in the order of the class scores
+    input_px, pad_value         longer side of the input
+    score_threshold, iou_threshold, mask_threshold
+    sha256                      of model.onnx, hexadecimal
+    int8                        table, if there is a model-int8.onnx: its sha256
+    localisation.LATERAL, .AP   tables, if known: the error of the endplates (``analysis.uncertainty.Localisation``)
+
+Any other key (training data, metrics) is for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spinepacs.analysis.seeing.localisation import Localisation
+from spinepacs.analysis.seeing.normalise import STRIDE_PX
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.study import View
+from spinepacs.errors import BadModel
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model is called and how its heads are to be read.
+
+    Parameters
+    ----------
+    name, version
+        Identity of the model; part of every output UID.
+    classes
+        Level of each class score, in the network's order.
+    input_px
+        Longer side of the input, a multiple of 32; the shorter one is as long as the picture needs.
+    pad_value
+        Grey (0–255) beside the letterboxed film.
+    score_threshold
+        Least confidence that something is a vertebra, 0–1 (noisy-OR over the classes).
+    iou_threshold
+        Two boxes that overlap by more are one vertebra.
+    mask_threshold
+        Probability at which the outline runs, 0–1.
+    window_body_px
+        Height of a body in the input at the second, closer look (``analysis.seeing.windows``); 0: no second look.
+    sha256
+        Of ``model.onnx``, lower-case hexadecimal.
+    int8_sha256
+        Of ``model-int8.onnx``; empty where the model has none.
+    int8_loss
+        What it loses beside ``model.onnx``: points (of 100) of the outlines' mAP50-95; infinite where not measured.
+    localisation
+        Error of the endplates by view; measures on other views have no uncertainty.
+    """
+
+    name: str
+    version: str
+    licence: str
+    classes: tuple[Level, ...]
+    input_px: int
+    pad_value: int
+    score_threshold: float
+    iou_threshold: float
+    mask_threshold: float
+    sha256: str
+    window_body_px: float = 0.0
+    int8_sha256: str = ""
+    int8_loss: float = math.inf
+    localisation: Mapping[View, Localisation] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read ``manifest.toml`` of a model folder.
+
+        Raises
+        ------
+        BadModel
+            If it is missing, not TOML, lacks a key or holds a value that cannot be meant.
+        """
+        path = folder / "manifest.toml"
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadModel(f"{path}: cannot be read ({error.strerror}); is model.folder right?") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadModel(f"{path}: not valid TOML: {error}") from error
+        try:
+            manifest = cls._from(data)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadModel(f"{path}: missing or unusable key: {error}") from error
+        manifest._check(path)
+        return manifest
+
+    @classmethod
+    def _from(cls, data: dict[str, Any]) -> Manifest:
+        return cls(
+            name=str(data["name"]),
+            version=str(data["version"]),
+            licence=str(data["licence"]),
+            classes=tuple(Level[name] for name in data["classes"]),
+            input_px=int(data["input_px"]),
+            pad_value=int(data["pad_value"]),
+            score_threshold=float(data["score_threshold"]),
+            iou_threshold=float(data["iou_threshold"]),
+            mask_threshold=float(data["mask_threshold"]),
+            sha256=str(data["sha256"]).lower(),
+            window_body_px=float(data.get("window_body_px", 0)),
+            int8_sha256=str(data.get("int8", {}).get("sha256", "")).lower(),
+            int8_loss=float(data.get("int8", {}).get("loss_map50_95", math.inf)),
+            localisation={
+                View(view): Localisation.from_table(table)
+                for view, table in data.get("localisation", {}).items()
+            },
+        )
+
+    def _check(self, path: Path) -> None:
+        thresholds = (self.score_threshold, self.iou_threshold, self.mask_threshold)
+        sound = {
+            "classes (each level once)": 0 < len(self.classes) == len(set(self.classes)),
+            "input_px (a multiple of 32)": self.input_px > 0 and self.input_px % STRIDE_PX == 0,
+            "thresholds (between 0 and 1)": all(0 < threshold < 1 for threshold in thresholds),
+            "window_body_px (0, or 8 and more)": self.window_body_px == 0 or self.window_body_px >= 8,
+            "pad_value (0 to 255)": 0 <= self.pad_value <= 255,
+            "name and version (not empty)": bool(self.name and self.version),
+        }
+        if wrong := [what for what, right in sound.items() if not right]:
+            raise BadModel(f"{path}: unusable: {', '.join(wrong)}")
+
+
+def checked_weights(folder: Path, manifest: Manifest, *, int8: bool = False) -> bytes:
+    """Bytes of ``model.onnx`` or ``model-int8.onnx``, only if they are the ones that the manifest names.
+
+    Raises
+    ------
+    BadModel
+        If the file is missing or its SHA-256 differs.
+    """
+    path = folder / ("model-int8.onnx" if int8 else "model.onnx")
+    named = manifest.int8_sha256 if int8 else manifest.sha256
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read ({error.strerror})") from error
+    found = hashlib.sha256(weights).hexdigest()
+    if found != named:
+        raise BadModel(f"{path}: sha256 is {found}, the manifest says {named}: altered or half-copied")
+    return weights

@@ -1,0 +1,94 @@
+"""Commands on files, without daemon and database: ``process``, ``wrap``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.progress import Progress
+
+from spinepacs import logs
+from spinepacs.cli.options import BAR, FILE, FOLDER, STDERR, body_part_option, view_option
+from spinepacs.settings.settings import Settings, load
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--out", required=True, type=FOLDER, help="Folder of the results.")
+@click.option("--config", type=FILE, help="Take model, policy and output from this settings file.")
+@click.option("--model", type=FOLDER, help="Model folder to use instead.")
+@click.option(
+    "--select", is_flag=True, help="Apply the selection rules of the settings; else every film is read."
+)
+@click.option("--page", is_flag=True, help="Write a page to look at and print for each study, too.")
+@click.option(
+    "--page-identity", is_flag=True, help="The same, with patient ID, sex, age and accession number on it."
+)
+@body_part_option
+@view_option
+@click.option(
+    "--threads", type=click.IntRange(min=0), default=0, help="Threads of the network; 0 = all cores."
+)
+def process(
+    paths: Sequence[Path],
+    out: Path,
+    config: Path | None,
+    model: Path | None,
+    select: bool,
+    page: bool,
+    page_identity: bool,
+    body_part: str,
+    view: str,
+    threads: int,
+) -> None:
+    """Process DICOM, PNG and JPEG films and folders of them, without a daemon.
+
+    Writes for each film FILM.seg.dcm, FILM.sr.dcm, FILM.overlay.dcm and FILM.overlay.jpg, and for all of them
+    readings.json, readings.csv, measures.csv, findings.csv and conclusions.csv. With --page also for each study
+    FILM.page.html, called after its first film: one printed page for each of its films, which names nobody.
+
+    \b
+    Exit status: 0 all done (a refusal, such as "no vertebra found", is an outcome)
+                 1 some files failed
+                 2 bad usage
+    """
+    from spinepacs.batch import Batch, find_films
+    from spinepacs.pipeline import Pipeline
+    from spinepacs.show.page.pages import Pages
+
+    logs.configure("WARNING", "text")  # libraries would quote headers
+    settings = load(config) if config else Settings()
+    chosen = settings.model.model_copy(update={"folder": model}) if model else settings.model
+    pipeline = Pipeline.open(chosen, settings.output, threads)
+    films = find_films(paths)
+    rules = settings.selection if select else None
+    pages = Pages(out, with_identity=page_identity) if page or page_identity else None
+    batch = Batch(pipeline, out, rules, body_part=body_part, view=view, pages=pages)
+    with Progress(*BAR, console=STDERR) as progress:
+        task = progress.add_task("reading films", total=len(films))
+        summary = batch.run(films, lambda path, outcome: progress.advance(task))
+    for path, code, reason in summary.problems:
+        click.echo(f"{path}: {code}: {reason}", err=True)
+    click.echo(
+        f"{summary.read} read, {summary.refused} refused, {summary.failed} failed, {summary.skipped} skipped; {out}"
+    )
+    sys.exit(summary.exit_code)
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--out", type=FILE, help="DICOM file to write; IMAGE with the suffix .dcm where not given.")
+@click.option(
+    "--spacing", type=click.FloatRange(min=0, min_open=True), help="Size of a pixel (mm), if it is known."
+)
+@body_part_option
+@view_option
+def wrap(image: Path, out: Path | None, spacing: float | None, body_part: str, view: str) -> None:
+    """Wrap a PNG or JPEG film as a DICOM file that any PACS takes."""
+    from spinepacs.dicom.wrap import wrap as wrap_image
+
+    target = out or image.with_suffix(".dcm")
+    wrap_image(image, target, spacing_mm=spacing, body_part=body_part, view=view)
+    click.echo(str(target))

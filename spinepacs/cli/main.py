@@ -1,0 +1,40 @@
+"""The command ``spinepacs``: its commands are in the other modules of this package, and hold no logic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from spinepacs.cli import daemon, decisions, films, questions, training
+from spinepacs.errors import SpinepacsError
+
+
+class _Group(click.Group):
+    """Shows our own errors as one clear message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; exit 2 when settings or input are wrong."""
+        try:
+            return super().invoke(ctx)
+        except SpinepacsError as error:
+            click.echo(f"spinepacs: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Segment, name and measure the vertebrae of spine radiographs.
+
+    Not a medical device: results are for research and a physician's own judgement.
+    """
+
+
+for _command in (
+    daemon.serve, daemon.check, daemon.version,
+    films.process, films.wrap,
+    questions.findings, questions.queue, questions.audit,
+    decisions.retry, decisions.redirect, decisions.withdraw, decisions.discard,
+    training.synthesise, training.train, training.evaluate, training.export,
+):  # fmt: skip
+    main.add_command(_command)

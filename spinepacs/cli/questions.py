@@ -1,0 +1,104 @@
+"""Commands that ask the database and change nothing: ``findings``, ``queue``, ``audit``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from spinepacs.cli.options import FILE, config_option, format_option
+from spinepacs.settings.settings import load
+from spinepacs.show.listing import SHOWN, as_text
+
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+Style = Literal["csv", "json", "dicom"]
+
+
+@click.command()
+@config_option
+@click.option("--study", help="Study Instance UID.")
+@click.option("--patient", help="Patient ID.")
+@click.option("--level", help="Vertebra or disc, for instance L4 or L4/L5.")
+@click.option(
+    "--kind", help="Sign, for instance osteophytes; with --rows measures a quantity, for instance slip."
+)
+@click.option("--from", "date_from", help="Study date from, YYYY-MM-DD.")
+@click.option("--to", "date_to", help="Study date up to, YYYY-MM-DD.")
+@click.option("--grade", type=click.IntRange(0, 5), help="Only findings of at least this grade.")
+@click.option(
+    "--rows", "what", type=click.Choice(list(SHOWN)), help="A flat list of these instead of whole films."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Most films or rows."
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--csv", "style", flag_value="csv", help="The same as --format csv.")
+@click.option("--json", "style", flag_value="json", help="The same as --format json.")
+@click.option("--out", type=FILE, help="File to write instead of the screen; Parquet needs one.")
+def findings(config: Path, what: str | None, style: str, out: Path | None, **filters: Any) -> None:
+    """Ask the database what was found, newest study first: whole films for people, or rows for statistics.
+
+    As a table or JSON: films with levels, discs, signs, angles and conclusions. As CSV or Parquet: one row for each
+    disc, or what --rows says. The same rows are in views for plain SQL: see docs/sql.md.
+    """
+    from spinepacs.show import listing
+    from spinepacs.show.sheet import draw as sheet
+    from spinepacs.store import queries
+    from spinepacs.store.ledger import Ledger
+
+    if style == "parquet" and out is None:
+        raise click.UsageError("--format parquet needs --out FILE")
+    whole = what is None and style in ("table", "json")
+    what = what or "discs"
+    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
+        rows = queries.find_films(ledger, **filters) if whole else queries.find(ledger, what, **filters)
+    if style == "parquet" and out:
+        listing.write_parquet(rows, out)
+        return
+    sheets = whole and style == "table"
+    text = sheet.draw(rows) if sheets else listing.as_text(rows, style, listing.SHOWN[what])
+    click.echo(text) if out is None else out.write_text(text + "\n", encoding="utf-8")
+
+
+@click.command()
+@config_option
+@format_option
+def queue(config: Path, style: str) -> None:
+    """Show what is not done: studies on their way or failed, objects not delivered or committed, files not readable."""
+    from spinepacs.store import queries
+    from spinepacs.store.ledger import Ledger
+
+    settings = load(config)
+    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+        rows = queries.queue(ledger, [destination.name for destination in settings.destinations])
+        click.echo(as_text(rows, style))
+
+
+@click.command()
+@config_option
+@click.option("--since", type=click.DateTime(TIMES), help="From this time on (UTC).")
+@click.option("--until", type=click.DateTime(TIMES), help="Before this time (UTC).")
+@click.option("--csv", "style", flag_value="csv", default="csv", help="As a table (the default).")
+@click.option("--json", "style", flag_value="json", help="As JSON, one object a line.")
+@click.option(
+    "--dicom", "style", flag_value="dicom", help="As DICOM audit messages, one a line, with patient IDs."
+)
+def audit(config: Path, since: datetime | None, until: datetime | None, style: Style) -> None:
+    """Export the audit trail: who sent what, what was done with it, what was sent where; oldest first."""
+    from spinepacs.audit.listing import lines
+    from spinepacs.audit.syslog import messages_for
+    from spinepacs.store.ledger import Ledger
+
+    settings = load(config)
+    times = {name: at.replace(tzinfo=UTC) for name, at in (("since", since), ("until", until)) if at}
+    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+        for line in lines(ledger, style, messages_for(settings), **times):
+            click.echo(line)

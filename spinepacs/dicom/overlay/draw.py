@@ -1,0 +1,294 @@
+"""Drawing primitives of the picture: anti-aliased lines, text with a dark halo, labels that keep apart, a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from spinepacs.domain.geometry import Points
+
+Colour = tuple[int, int, int]
+"""RGB, 0-255."""
+
+Picture = NDArray[np.uint8]
+"""(height, width, 3) uint8, RGB."""
+
+_SHIFT = 4
+"""Fractional bits of cv2's coordinates: lines are placed to 1/16 px."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A short text on a coloured field, with a word of explanation after it in a legend."""
+
+    text: str
+    colour: Colour
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text beside the spine.
+
+    Parameters
+    ----------
+    text
+        One line.
+    at_y
+        Where its middle should be, native px.
+    colour
+        RGB.
+    size_px
+        Height of the text, px of the picture.
+    left
+        At the left of the spine, else at its right.
+    chips
+        Behind the text.
+    """
+
+    text: str
+    at_y: float
+    colour: Colour
+    size_px: int
+    left: bool
+    chips: tuple[Chip, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A line: (N, 2) points in native px, RGB, width in px of the picture."""
+
+    points: Points
+    colour: Colour
+    width_px: int
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Area:
+    """A filled polygon: (N, 2) points in native px, RGB, and how much of the film it hides (0-1)."""
+
+    points: Points
+    colour: Colour
+    opacity: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A paragraph beside the film, with chips behind it; an empty one is a gap."""
+
+    text: str
+    colour: Colour = (225, 225, 225)
+    chips: tuple[Chip, ...] = ()
+
+
+def strokes(picture: Picture, many: Sequence[Stroke], scale: float) -> None:
+    """Draw lines with a half-transparent dark rim; ``scale`` takes native px to the picture, which is changed."""
+    placed = [_placed(stroke.points, scale) for stroke in many]
+    if not placed:
+        return
+    inside = _box(np.concatenate(placed), picture, 4)
+    rims = picture[inside].copy()
+    corner = np.array([inside[1].start, inside[0].start]) << _SHIFT
+    for stroke, points in zip(many, placed, strict=True):
+        shifted = [points - corner]
+        cv2.polylines(rims, shifted, stroke.closed, (0, 0, 0), stroke.width_px + 2, cv2.LINE_AA, _SHIFT)
+    picture[inside] = cv2.addWeighted(rims, 0.5, picture[inside], 0.5, 0)
+    for stroke, points in zip(many, placed, strict=True):
+        cv2.polylines(picture, [points], stroke.closed, stroke.colour, stroke.width_px, cv2.LINE_AA, _SHIFT)
+
+
+def areas(picture: Picture, many: Sequence[Area], scale: float) -> None:
+    """Tint polygons; changes ``picture``."""
+    for area in many:
+        points = _placed(area.points, scale)
+        inside = _box(points, picture, 2)
+        tinted = picture[inside].copy()
+        corner = np.array([inside[1].start, inside[0].start]) << _SHIFT
+        cv2.fillPoly(tinted, [points - corner], area.colour, cv2.LINE_AA, _SHIFT)
+        picture[inside] = cv2.addWeighted(tinted, area.opacity, picture[inside], 1 - area.opacity, 0)
+
+
+def canvas_with(display: NDArray[np.uint8], scale: float, height_px: int, width_px: int) -> Picture:
+    """Return a black picture with the film at its top left; reduced by area averaging, enlarged by interpolation."""
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    film = (
+        display
+        if scale == 1
+        else cv2.resize(
+            display, (round(display.shape[1] * scale), round(display.shape[0] * scale)), interpolation=way
+        )
+    )
+    picture: Picture = np.zeros((height_px, width_px, 3), np.uint8)
+    picture[: film.shape[0], : film.shape[1]] = cv2.cvtColor(film, cv2.COLOR_GRAY2RGB)
+    return picture
+
+
+def labels(picture: Picture, columns: Sequence[Sequence[Label]], obstacles: Points, scale: float) -> None:
+    """Write columns of labels beside the obstacles, each column outside the one before it; changes ``picture``.
+
+    Parameters
+    ----------
+    columns
+        Labels of one column keep apart from each other.
+    obstacles
+        (N, 2) points of the picture (px) that text should not cover.
+    """
+    for column in columns:
+        free_y, taken = {True: 0.0, False: 0.0}, [obstacles]
+        for label in sorted(column, key=lambda label: label.at_y):
+            half = label.size_px * 0.6
+            for left in (True, False) if label.left else (False,):
+                y = min(max(label.at_y * scale, free_y[left] + half), picture.shape[0] - half)
+                x, width = _beside(obstacles, y, label, left)
+                if x >= 2:
+                    break
+            free_y[left] = y + half
+            x = float(np.clip(x, 2, max(2, picture.shape[1] - width - 2)))
+            _write(picture, x, y, width, label)
+            taken.append(np.array([[x + dx, y + dy] for dx in (0, width) for dy in (-half, 0, half)]))
+        obstacles = np.concatenate(taken)
+
+
+def beads(stroke: Stroke, step_px: float = 4.0) -> Points:
+    """(N, 2) points along a line, at most ``step_px`` apart: corners alone do not say where a side is."""
+    points = np.concatenate([stroke.points, stroke.points[:1]]) if stroke.closed else stroke.points
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    at = np.linspace(0, length[-1], int(length[-1] / step_px) + 2)
+    return np.stack([np.interp(at, length, points[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def panel(rows: Sequence[Row], width_px: int, size_px: int) -> Picture:
+    """Return a black field with wrapped paragraphs, to stand beside or below the film."""
+    face, margin = font(size_px), size_px
+    lines = [line for row in rows for line in _wrapped(row, face, width_px - 2 * margin)]
+    heights = [size_px * (1.45 if tokens else 0.6) for _, tokens in lines]
+    canvas = Image.new("RGB", (width_px, round(sum(heights)) + 2 * margin))
+    draw = ImageDraw.Draw(canvas)
+    y = margin + size_px / 2
+    for (colour, tokens), step in zip(lines, heights, strict=True):
+        x = float(margin)
+        for token in tokens:
+            _draw_token(draw, (x, y), token, face, colour)
+            x += _token_px(token, face)
+        y += step
+    return np.array(canvas)
+
+
+def scale_bar(picture: Picture, length_px: float, text: str, size_px: int) -> None:
+    """Draw a bar with ticks and its length at the bottom left; changes ``picture``."""
+    x, y = size_px, picture.shape[0] - size_px
+    tick = size_px / 3
+    bar = np.array([[x, y - tick], [x, y], [x + length_px, y], [x + length_px, y - tick]])
+    strokes(picture, [Stroke(bar + 0.5, (255, 255, 255), max(1, size_px // 10), False)], 1.0)
+    labels(picture, [[Label(text, y - size_px * 0.8, (255, 255, 255), size_px, False)]], bar[:2], 1.0)
+
+
+@lru_cache(maxsize=16)
+def font(size_px: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own scalable font: no font has to be installed."""
+    face = ImageFont.load_default(size_px)
+    if not isinstance(face, ImageFont.FreeTypeFont):
+        raise RuntimeError("this Pillow was built without FreeType; install the one from PyPI")
+    return face
+
+
+def _placed(points: Points, scale: float) -> NDArray[np.int32]:
+    """Native px to cv2's fixed-point px; it counts from pixel centres, SCOORD from pixel corners."""
+    return np.round((points * scale - 0.5) * (1 << _SHIFT)).astype(np.int32)
+
+
+def _box(placed: NDArray[np.int32], picture: Picture, margin_px: int) -> tuple[slice, slice]:
+    """Part of the picture that holds the points: blending all of it would take most of the time."""
+    low = np.clip((placed.min(axis=0) >> _SHIFT) - margin_px, 0, None)
+    high = (placed.max(axis=0) >> _SHIFT) + margin_px + 1
+    return slice(int(low[1]), max(int(high[1]), 1)), slice(int(low[0]), max(int(high[0]), 1))
+
+
+def _write(picture: Picture, x: float, y: float, width: float, label: Label) -> None:
+    """Write a label with its chips; only its own place is handed to Pillow, since that copies."""
+    face, halo = font(label.size_px), max(1, round(label.size_px / 9))
+    x0, y0 = max(int(x) - halo, 0), max(int(y - label.size_px), 0)
+    place = picture[y0 : int(y + label.size_px) + 1, x0 : int(x + width) + 2 * halo]
+    canvas = Image.fromarray(place)
+    draw, at_y = ImageDraw.Draw(canvas), y - y0
+    x -= x0
+    draw.text((x, at_y), label.text, label.colour, face, "lm", stroke_width=halo, stroke_fill=(0, 0, 0))
+    x += face.getlength(label.text) + label.size_px * 0.4 * bool(label.text)
+    for chip in label.chips:
+        _draw_token(draw, (x, at_y), chip, face, label.colour)
+        x += _token_px(chip, face)
+    place[:] = np.asarray(canvas)
+
+
+def _draw_token(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    token: str | Chip,
+    face: ImageFont.FreeTypeFont,
+    colour: Colour,
+) -> None:
+    """Write a word, or a chip: black on its colour, its explanation behind it."""
+    x, y = at
+    if isinstance(token, str):
+        draw.text((x, y), token, colour, face, "lm")
+        return
+    half, wide = face.size * 0.55, face.getlength(token.text) + face.size * 0.5
+    draw.rounded_rectangle((x, y - half, x + wide, y + half), half * 0.5, token.colour, (0, 0, 0))
+    draw.text((x + wide / 2, y), token.text, (0, 0, 0), face, "mm")
+    if token.word:
+        draw.text((x + wide + face.size * 0.3, y), token.word, colour, face, "lm")
+
+
+def _token_px(token: str | Chip, face: ImageFont.FreeTypeFont) -> float:
+    """Width of a word or a chip with the space behind it."""
+    if isinstance(token, str):
+        return face.getlength(f"{token} ")
+    word = face.getlength(token.word) + face.size * 0.6 if token.word else 0.0
+    return face.getlength(token.text) + face.size * 0.8 + word
+
+
+def _beside(obstacles: Points, y: float, label: Label, left: bool) -> tuple[float, float]:
+    """Left edge and width of a label, a gap away from what stands at its height; below 0 where it has no room."""
+    face = font(label.size_px)
+    text_px = face.getlength(label.text) + sum(_token_px(chip, face) for chip in label.chips)
+    text_px += label.size_px * 0.4 * bool(label.chips)
+    away = np.abs(obstacles[:, 1] - y)
+    near = obstacles[away < max(label.size_px, away.min() + 1), 0]
+    gap = label.size_px * 0.6
+    return float(near.min() - gap - text_px if left else near.max() + gap), text_px
+
+
+def _wrapped(
+    row: Row, face: ImageFont.FreeTypeFont, width_px: float
+) -> list[tuple[Colour, list[str | Chip]]]:
+    """Break a row between words and chips so that each line fits."""
+    lines: list[list[str | Chip]] = [[]]
+    used = 0.0
+    tokens: tuple[str | Chip, ...] = (*row.text.split(), *row.chips)
+    for token in tokens:
+        wide = _token_px(token, face)
+        if lines[-1] and used + wide > width_px:
+            lines.append([])
+            used = 0.0
+        lines[-1].append(token)
+        used += wide
+    return [(row.colour, _joined(line)) for line in lines]
+
+
+def _joined(tokens: list[str | Chip]) -> list[str | Chip]:
+    """Words that follow each other as one text: each text that is drawn costs."""
+    joined: list[str | Chip] = []
+    for token in tokens:
+        last = joined[-1] if joined else None
+        if isinstance(token, str) and isinstance(last, str):
+            joined[-1] = f"{last} {token}"
+        else:
+            joined.append(token)
+    return joined

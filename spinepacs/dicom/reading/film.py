@@ -1,0 +1,109 @@
+"""A file to a radiograph: parse, refuse what is no single greyscale film, decode, window, take the spacing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import config
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from spinepacs.dicom.reading.header import anterior_left, header_of, view_of
+from spinepacs.dicom.reading.parse import number, parse, text
+from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
+from spinepacs.dicom.reading.source import source_header
+from spinepacs.dicom.reading.spacing import aspect_ratio_of, spacing_of
+from spinepacs.dicom.reading.windowing import Picture, window
+from spinepacs.domain.findings import Refusal
+from spinepacs.domain.study import Radiograph, StudyHeader
+
+__all__ = ["DECODABLE_TRANSFER_SYNTAXES", "LEAST_SIDE_PX", "LoadedFilm", "read_film"]
+
+LEAST_SIDE_PX = 64
+"""Rows or columns below which nothing can be measured."""
+
+
+@dataclass(frozen=True)
+class LoadedFilm:
+    """A radiograph with the header that its results are made from.
+
+    Parameters
+    ----------
+    radiograph
+        Pixels and what the analysis needs; no patient identity.
+    header
+        Sanitised copy of the source's header, see :func:`spinepacs.dicom.reading.source.source_header`.
+    """
+
+    radiograph: Radiograph
+    header: Dataset
+
+
+def read_film(path: Path) -> LoadedFilm | Refusal:
+    """Read one radiograph.
+
+    Returns
+    -------
+    LoadedFilm or Refusal
+        Refusal ``MULTI_FRAME``, ``COLOUR``, ``TOO_SMALL``, ``NON_SQUARE_PIXELS``, ``UNKNOWN_SOP_CLASS``,
+        ``EMPTY_IMAGE`` or ``BURNT_OUT``.
+
+    Raises
+    ------
+    BadInput
+        The codes of ``header.read_header`` and ``pixels.decode``.
+    Transient
+        The file cannot be opened or the disk fails.
+    """
+    header = parse(path, with_pixels=False)
+    stated = header_of(header)
+    # Parsed twice (2 ms), so that a long multi-frame run is refused without being read into memory.
+    return refusal_of(header) or _load(parse(path, with_pixels=True), stated)
+
+
+def refusal_of(dataset: Dataset) -> Refusal | None:
+    """Tell from the header alone why an image is not read; None where it may be."""
+    if number(dataset, "NumberOfFrames", 1) > 1:
+        return Refusal("MULTI_FRAME", "NumberOfFrames is more than 1: only single radiographs are read")
+    photometric = text(dataset, "PhotometricInterpretation").upper()
+    if number(dataset, "SamplesPerPixel", 1) > 1 or photometric not in ("", "MONOCHROME1", "MONOCHROME2"):
+        return Refusal("COLOUR", "PhotometricInterpretation is not greyscale: send the original radiograph")
+    sides = number(dataset, "Rows", 0), number(dataset, "Columns", 0)
+    if 0 < min(sides) < LEAST_SIDE_PX:
+        return Refusal("TOO_SMALL", f"Rows or Columns is below {LEAST_SIDE_PX}: nothing can be measured")
+    if spacing_of(dataset) is None and abs(aspect_ratio_of(dataset) - 1) > 0.01:
+        return Refusal(
+            "NON_SQUARE_PIXELS", "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
+        )
+    sop_class = UID(text(dataset, "SOPClassUID"), config.IGNORE).keyword
+    if "Image" not in sop_class or "Storage" not in sop_class:
+        # Results refer to their source by its SOP class, and no reader of them knows a private one.
+        return Refusal(
+            "UNKNOWN_SOP_CLASS", "SOPClassUID is no image of the Standard: export the film as CR or DX"
+        )
+    return None
+
+
+def _load(dataset: Dataset, stated: StudyHeader) -> LoadedFilm | Refusal:
+    picture = window(decode(dataset), dataset)
+    if isinstance(picture, Refusal):
+        return picture
+    return LoadedFilm(_radiograph(dataset, stated, picture), source_header(dataset))
+
+
+def _radiograph(dataset: Dataset, stated: StudyHeader, picture: Picture) -> Radiograph:
+    view = view_of(dataset)
+    return Radiograph(
+        study_uid=stated.study_uid,
+        series_uid=stated.series_uid,
+        sop_uid=stated.sop_uid,
+        values=picture.values,
+        display=picture.display,
+        spacing=spacing_of(dataset),
+        view=view,
+        anterior_left=anterior_left(dataset, view),
+        body_part=stated.body_part,
+        notes=picture.notes,
+        age_years=stated.patient_age_years,
+    )

@@ -1,0 +1,227 @@
+"""Bytes to a dataset: every damage ends in :class:`BadInput`, and nothing that pydicom says gets out.
+
+pydicom's warnings and log lines quote the values of elements, patient names among them: here they are held back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pydicom
+from pydicom import config
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from spinepacs.dicom.reading.bounded import (
+    MAXIMUM_ITEMS,
+    MAXIMUM_LUT_BYTES,
+    MAXIMUM_META_BYTES,
+    MAXIMUM_VALUE_BYTES,
+    BoundedFile,
+    inflate,
+)
+from spinepacs.errors import BadInput, Transient
+
+_ITEM = b"\xfe\xff\x00\xe0"
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_ONE_AT_A_TIME = threading.RLock()
+_UID = re.compile(r"[0-9.]{1,64}")
+_PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+
+
+@contextmanager
+def quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Read and write values unvalidated; yield the warnings instead of showing them.
+
+    The settings of pydicom and of ``warnings`` belong to the process, so other threads wait meanwhile.
+    """
+    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg")]
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught, config.disable_value_validation():
+        warnings.simplefilter("always")
+        levels = [logger.level for logger in loggers]
+        try:
+            for logger in loggers:  # the level, since it holds for their children too
+                logger.setLevel(logging.CRITICAL + 1)
+            yield caught
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def parse(path: Path, *, with_pixels: bool) -> Dataset:
+    """Read a Part 10 file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    with_pixels : bool
+        False stops before the pixel data.
+
+    Raises
+    ------
+    BadInput
+        ``NOT_DICOM``, ``TRUNCATED``, ``DAMAGED_DATASET``; ``FILE_TOO_LARGE``, ``TOO_MANY_ELEMENTS``,
+        ``ELEMENT_TOO_LARGE``, ``NESTED_TOO_DEEP`` beyond the limits of :mod:`spinepacs.dicom.reading.bounded`.
+    Transient
+        The file cannot be opened or the disk fails.
+    """
+    try:
+        with path.open("rb") as file, quiet() as caught:
+            dataset, cut_off = _read(file, with_pixels)
+    except InvalidDicomError:
+        raise BadInput(
+            "NOT_DICOM", "no DICOM file (PS3.10): the prefix DICM is missing; send the original file"
+        ) from None
+    except IsADirectoryError:
+        raise BadInput("NOT_DICOM", "this is a folder: name the files in it") from None
+    except OSError as error:
+        raise Transient(f"cannot read the file: {error.strerror}") from None
+    if cut_off or any("end of file" in str(item.message).lower() for item in caught):
+        raise BadInput("TRUNCATED", "the file ends inside an element: send the image again")
+    return dataset
+
+
+def _read(file: BinaryIO, with_pixels: bool) -> tuple[Dataset, bool]:
+    """Let pydicom read under limits, and tell whether the file is cut off.
+
+    Its errors of any kind become BadInput; those of the disk stay OSError.
+    """
+    bounded = BoundedFile(file, MAXIMUM_META_BYTES)
+    try:
+        preamble = read_preamble(_as_file(bounded), force=False)
+        meta = read_dataset(_as_file(bounded), False, True, stop_when=_after_meta)
+        if text(meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            bounded = BoundedFile(inflate(BoundedFile(file).read()))
+            stop_when = None if with_pixels else _at_pixels
+            body = read_dataset(_as_file(bounded), False, True, stop_when=stop_when)
+            dataset = FileDataset(bounded, body, preamble, FileMetaDataset(meta), False, True)
+        else:
+            file.seek(0)
+            bounded = BoundedFile(file)
+            dataset = pydicom.dcmread(bounded, stop_before_pixels=not with_pixels)
+        return dataset, _ends_inside_its_last_element(dataset)
+    except (InvalidDicomError, BadInput, MemoryError):
+        raise
+    except RecursionError:
+        raise BadInput(
+            "NESTED_TOO_DEEP", "sequences are nested deeper than any reader follows: correct the sender"
+        ) from None
+    except Exception as error:  # pydicom raises whatever its converters raise on damaged bytes
+        if bounded.refusal:
+            raise bounded.refusal from None
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise BadInput(
+            "DAMAGED_DATASET", f"the dataset cannot be parsed ({type(error).__name__}); send the image again"
+        ) from None
+
+
+def _as_file(bounded: BoundedFile) -> BinaryIO:
+    return cast(BinaryIO, bounded)  # pydicom reads, seeks and tells, and asks no more of a file
+
+
+def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag.group != 2
+
+
+def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag in _PIXEL_TAGS
+
+
+def _ends_inside_its_last_element(dataset: Dataset) -> bool:
+    last = max(dataset.keys(), default=None)
+    element: object = None if last is None else dataset.get_item(last)
+    return (
+        isinstance(element, RawDataElement)
+        and element.length != _UNDEFINED_LENGTH
+        and len(element.value or b"") < element.length
+    )
+
+
+def uid(dataset: Dataset, keyword: str) -> str:
+    """Value of a UID element; odd components are let through, since real senders make them.
+
+    Raises
+    ------
+    BadInput
+        ``MISSING_UID``; ``INVALID_UID`` where it holds anything but digits and dots or is longer than 64.
+    """
+    value = text(dataset, keyword)
+    if not value:
+        raise BadInput("MISSING_UID", f"{keyword} is missing or empty: the sender must supply it")
+    if not _UID.fullmatch(value):
+        raise BadInput(
+            "INVALID_UID", f"{keyword} is no UID (digits and dots, at most 64): correct the sender"
+        )
+    return value
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """First value as stripped text; empty where it is missing or cannot be read."""
+    values = texts(dataset, keyword)
+    return values[0] if values else ""
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values as stripped text; none where the element is missing or cannot be read."""
+    return tuple(str(value).strip(" \0\t\r\n") for value in _values(dataset, keyword))
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """All values as finite numbers; none where one of them is no such number."""
+    try:
+        values = tuple(float(value) for value in _values(dataset, keyword))
+    except (TypeError, ValueError):
+        return ()
+    return values if all(math.isfinite(value) for value in values) else ()
+
+
+def number(dataset: Dataset, keyword: str, default: float) -> float:
+    """First value as a finite number, else the default."""
+    return next(iter(numbers(dataset, keyword)), default)
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a sequence; none where it is missing or cannot be read."""
+    return [value for value in _values(dataset, keyword) if isinstance(value, Dataset)]
+
+
+def _values(dataset: Dataset, keyword: str) -> list[Any]:
+    """Values of an element as a list: an element that cannot be converted counts as missing."""
+    try:
+        with quiet():
+            _check_size(dataset, keyword)
+            value = dataset.get(keyword)
+    except (BadInput, MemoryError):
+        raise
+    except Exception:  # pydicom raises whatever its converters raise on damaged bytes
+        return []
+    if value is None or value == "":
+        return []
+    is_many = isinstance(value, (list, pydicom.multival.MultiValue, pydicom.sequence.Sequence))
+    return list(value) if is_many else [value]
+
+
+def _check_size(dataset: Dataset, keyword: str) -> None:
+    """Refuse what is absurdly long while it is still bytes: split into values it takes a hundred times as much."""
+    raw: object = dataset.get_item(keyword) if keyword in dataset else None
+    value = (raw.value or b"") if isinstance(raw, RawDataElement) else b""
+    most = MAXIMUM_LUT_BYTES if keyword.endswith("LUTSequence") else MAXIMUM_VALUE_BYTES
+    if len(value) > most or value.count(_ITEM) > MAXIMUM_ITEMS:
+        raise BadInput(
+            "ELEMENT_TOO_LARGE",
+            f"{keyword} has more than {most} bytes or {MAXIMUM_ITEMS} items: correct the sender",
+        )

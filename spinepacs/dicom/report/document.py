@@ -1,0 +1,166 @@
+"""The structured report of one radiograph: Comprehensive SR, TID 1500 Measurement Report (PS3.16)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes as standard
+from pydicom.sr.coding import Code
+from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
+
+import spinepacs
+from spinepacs.dicom import codes, identity
+from spinepacs.dicom.reading.parse import quiet
+from spinepacs.dicom.report import content as sr
+from spinepacs.dicom.report import sign_codes as by_sign
+from spinepacs.dicom.report.groups import Groups, conclusion_item
+from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading
+from spinepacs.domain.signs import Reason
+from spinepacs.domain.words import SIGNS
+from spinepacs.settings.sections import OutputSettings
+
+DCM = standard.DCM
+_QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+_ENGLISH = Code("en", "RFC5646", "English")
+_MODALITIES = {
+    "CR": "Computed Radiography",
+    "DX": "Digital Radiography",
+    "RF": "Radiofluoroscopy",
+    "XA": "X-Ray Angiography",
+}
+
+
+@quiet()  # the source was checked when it was read; its UIDs are kept, be they odd
+def encode_report(
+    header: Dataset, reading: Reading, segmentation: EncodedObject | None, output: OutputSettings
+) -> EncodedObject:
+    """Encode a reading as a report that anyone can parse without us.
+
+    Parameters
+    ----------
+    header
+        Sanitised header of the source image, without pixels.
+    reading
+        A reading with vertebrae.
+    segmentation
+        Its SEG, whose segments are then referenced; without it each vertebra carries its outline.
+    output
+        Device serial number and encoding.
+
+    Raises
+    ------
+    ValueError
+        If the reading has no spine: there is nothing to report.
+    """
+    if reading.spine is None:
+        raise ValueError("a reading without a spine has no report")
+    dataset = _root()
+    identity.stamp(dataset, header, reading, ObjectKind.SR, output)
+    dataset.SOPClassUID, dataset.Modality = ComprehensiveSRStorage, "SR"
+    dataset.CompletionFlag, dataset.VerificationFlag = "COMPLETE", "UNVERIFIED"
+    dataset.ReferencedPerformedProcedureStepSequence = []
+    dataset.PerformedProcedureCodeSequence = []
+    dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, segmentation)]
+    dataset.CodingSchemeIdentificationSequence = [_private_scheme()]
+    sr.set_content(dataset, _tree(header, reading, segmentation))
+    return identity.encoded(ObjectKind.SR, reading.sop_uid, dataset, ExplicitVRLittleEndian)
+
+
+def _root() -> Dataset:
+    """Attributes of the root content item: a container that follows TID 1500."""
+    root, title = Dataset(), DCM.ImagingMeasurementReport
+    root.ValueType, root.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    root.ConceptNameCodeSequence = [identity.code_item(title.value, title.scheme_designator, title.meaning)]
+    template = Dataset()
+    template.MappingResource, template.TemplateIdentifier = "DCMR", "1500"
+    root.ContentTemplateSequence = [template]
+    return root
+
+
+def _tree(header: Dataset, reading: Reading, segmentation: EncodedObject | None) -> Iterator[sr.Item]:
+    """Rows of TID 1500."""
+    groups = Groups(header, reading, segmentation)
+    yield sr.code(sr.MODIFIER, DCM.LanguageOfContentItemAndDescendants, _ENGLISH)
+    yield from _observer(header, reading)
+    yield sr.code(sr.MODIFIER, DCM.ProcedureReported, codes.PLAIN_RADIOGRAPHY)
+    entry = sr.container(sr.CONTAINS, DCM.ImageLibraryGroup, [_library_entry(header, reading)])
+    yield sr.container(sr.CONTAINS, DCM.ImageLibrary, [entry], "1600")
+    # Discs first: OHIF opens a report at its first group, and fails at one that has no SCOORD at all.
+    measured = [*groups.discs(), *groups.spans(), *groups.vertebrae()]
+    yield sr.container(sr.CONTAINS, DCM.ImagingMeasurements, measured)
+    conclusions = map(conclusion_item, reading.conclusions)
+    notes = (sr.code(sr.CONTAINS, by_sign.NOTE, by_sign.note_code(n)) for n in dict.fromkeys(reading.notes))
+    remarks = (sr.text(sr.CONTAINS, DCM.Comment, remark) for remark in _remarks(reading))
+    evaluated = [*conclusions, *groups.elsewhere(), *notes, *remarks]
+    yield sr.container(sr.CONTAINS, _QUALITATIVE_EVALUATIONS, evaluated)
+
+
+def _observer(header: Dataset, reading: Reading) -> Iterator[sr.Item]:
+    """TID 1002 and 1004: a device made these observations."""
+    device = identity.derived_uid(identity.MANUFACTURER, "DEVICE", reading.versions)
+    yield sr.code(sr.CONTEXT, DCM.ObserverType, DCM.Device)
+    yield sr.uid(sr.CONTEXT, DCM.DeviceObserverUID, device)
+    yield sr.text(sr.CONTEXT, DCM.DeviceObserverName, identity.MANUFACTURER)
+    yield sr.text(sr.CONTEXT, DCM.DeviceObserverManufacturer, identity.MANUFACTURER)
+    yield sr.text(sr.CONTEXT, DCM.DeviceObserverModelName, identity.MANUFACTURER)
+
+
+def _library_entry(header: Dataset, reading: Reading) -> sr.Item:
+    """TID 1601 and 1602: the source image and what is needed to interpret coordinates on it."""
+    about = [
+        sr.number(sr.ACQUISITION, DCM.PixelDataRows, str(reading.rows), codes.PIXELS),
+        sr.number(sr.ACQUISITION, DCM.PixelDataColumns, str(reading.columns), codes.PIXELS),
+    ]
+    modality = str(header.get("Modality", ""))
+    if modality in _MODALITIES:
+        value = Code(modality, "DCM", _MODALITIES[modality])
+        about.insert(0, sr.code(sr.ACQUISITION, DCM.Modality, value))
+    return sr.image(sr.CONTAINS, None, header.SOPClassUID, header.SOPInstanceUID, children=about)
+
+
+def _remarks(reading: Reading) -> Iterator[str]:
+    """What a reader must know before using a number."""
+    versions = reading.versions
+    yield f"{identity.DISCLAIMER}. Made by software, not verified by a physician."
+    yield f"Lengths: {codes.SPACING[reading.spacing.basis if reading.spacing else None].meaning}."
+    yield (
+        f"Software {identity.MANUFACTURER} {spinepacs.__version__}, model {versions.model_name} "
+        f"{versions.model_version}, grading policy {versions.policy_name} {versions.policy_version}."
+    )
+    missing = reading.spine.missing if reading.spine else ()
+    if missing:
+        yield f"Not found between the levels reported: {', '.join(level.name for level in missing)}."
+    left_out = Counter(f.sign for f in reading.findings if f.reason is Reason.NOT_VALIDATED)
+    if left_out:
+        signs = ", ".join(f"{SIGNS[sign]} at {count} discs" for sign, count in left_out.items())
+        yield f"Not graded where this policy has no tested rule: {signs}."
+
+
+def _evidence(header: Dataset, segmentation: EncodedObject | None) -> Dataset:
+    """Everything that the report refers to, by study and series (PS3.3 C.17.2.3)."""
+    study = Dataset()
+    study.StudyInstanceUID = header.StudyInstanceUID
+    study.ReferencedSeriesSequence = [_series(header.SeriesInstanceUID, identity.image_reference(header))]
+    if segmentation is not None:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = segmentation.sop_class_uid
+        reference.ReferencedSOPInstanceUID = segmentation.sop_uid
+        study.ReferencedSeriesSequence.append(_series(segmentation.series_uid, reference))
+    return study
+
+
+def _series(series_uid: str, reference: Dataset) -> Dataset:
+    series = Dataset()
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = series_uid, [reference]
+    return series
+
+
+def _private_scheme() -> Dataset:
+    """Declare 99SPINEPACS (PS3.3 C.12.1.1.17)."""
+    item = Dataset()
+    item.CodingSchemeDesignator = codes.PRIVATE_SCHEME
+    item.CodingSchemeName = "spinepacs private codes"
+    item.CodingSchemeResponsibleOrganization = "spinepacs"
+    return item

@@ -1,0 +1,6 @@
+"""What is spoken of: levels, outlines, films, measures, signs, findings, and the words for them.
+
+Values without behaviour beyond their own consistency; every other part speaks in them.
+
+May import: numpy, and nothing of spinepacs above ``errors``. Begin with ``findings.py``: a ``Reading`` holds the rest.
+"""

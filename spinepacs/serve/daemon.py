@@ -1,0 +1,269 @@
+"""The composition root of ``serve``: one supervisor, and a child process for each part that the network can reach.
+
+::
+
+    supervisor ┬─ listener-1…n (processes) C-STORE → spool, ledger; they share the listening socket
+               ├─ watcher      (process)   folder  → spool, ledger, where a folder is set
+               ├─ delivery     (process)   outbox  → PACS, a thread for each destination
+               ├─ worker-1…n   (processes) headers and studies, handed out by the dispatcher's threads
+               └─ health       (threads)   /healthz /readyz /metrics
+
+They share nothing but spool and ledger, so each may die at any moment; the supervisor starts it again. What only one
+of them needs is imported there and not above: the listener need not hold the libraries of the workers in memory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from spinepacs import __version__, logs
+from spinepacs.errors import Permanent, Transient
+from spinepacs.intake.assembly import Assembly
+from spinepacs.intake.gate import why_open
+from spinepacs.intake.port import open_port
+from spinepacs.intake.visitors import VisitorsBook
+from spinepacs.serve.dispatch import Dispatcher
+from spinepacs.serve.health import Check, Figures, HealthServer, Traffic
+from spinepacs.serve.parts import listeners, parts, read
+from spinepacs.serve.processes import Child
+from spinepacs.serve.systemd import ServiceManager
+from spinepacs.serve.upkeep import Upkeep
+from spinepacs.settings.sections import ListenerSettings
+from spinepacs.settings.settings import Settings
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.spool import Spool
+from spinepacs.tls import server_context
+
+PATIENCE_S = 300.0
+"""With no part up for so long (s) the watchdog is fed no more: a new start is the last thing that may help."""
+
+_LOOK_S = 0.2
+_PORT_WAIT_S = 10.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_MB = 1_000_000
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Returns
+    -------
+    int
+        Exit code: 0 after a stop in order.
+
+    Raises
+    ------
+    Permanent
+        If another daemon works on the same spool, or a port of ours is taken, or the database does not fit.
+    """
+    logs.configure(settings.log.level, settings.log.format)
+    os.umask(0o077)
+    stop = threading.Event()
+    with _signals(stop), ExitStack() as stack:
+        spool = Spool(settings.storage.spool)
+        stack.enter_context(_only_daemon(settings.storage.spool / "lock"))
+        ledger = _when_it_answers(lambda: Ledger.open(settings.storage.database_url), stop)
+        if ledger is not None:
+            stack.callback(ledger.close)
+            Daemon(settings, spool, ledger).run(stop)
+    return 0
+
+
+class Daemon:
+    """The supervisor's own parts: children, dispatcher, health.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    spool, ledger
+        Opened by this process.
+    """
+
+    def __init__(self, settings: Settings, spool: Spool, ledger: Ledger) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._ledger = ledger
+        if settings.listener.enabled and settings.listener.tls:
+            server_context(settings.listener)  # else its processes would fail one after the other
+        self._door = _door(settings.listener) if settings.listener.enabled else None
+        self._book = VisitorsBook(listeners(settings))
+        self._parts = parts(settings, self._door, self._book)
+        if self._door and (warning := why_open(settings.listener)):
+            _log.warning("%s", warning)
+        self._dispatcher = Dispatcher(
+            settings.work,
+            ledger,
+            hire=lambda: Child("worker", read, settings),
+            assemble=Assembly(settings.assembly.quiet_period_s).ready,
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Run everything until ``stop`` is set, then stop everything in order."""
+        health = self._health()
+        self._warn_of_strays()
+        _when_it_answers(lambda: self._ledger.add_event("started", detail=f"spinepacs {__version__}"), stop)
+        returned = _when_it_answers(self._ledger.return_orphans, stop)
+        _log.info("started; %d studies were in work when the last daemon ended", returned or 0)
+        if health:
+            health.start()
+        manager = ServiceManager(os.environ)
+        try:
+            self._dispatcher.start()
+            threading.Thread(target=self._upkeep().run, args=(stop,), name="upkeep", daemon=True).start()
+            self._tend(stop, manager)
+        finally:  # whatever happens: no process may be left behind that nobody looks after
+            manager.stopping()
+            self._stop()
+            if self._door:
+                self._door.close()
+            if health:
+                health.stop()
+        with suppress(Transient):
+            self._ledger.add_event("stopped")
+        _log.info("stopped")
+
+    def _tend(self, stop: threading.Event, manager: ServiceManager) -> None:
+        """Keep the parts alive until told to stop, and tell the service manager how it goes."""
+        is_started, well_s = False, time.monotonic()
+        while not stop.wait(_LOOK_S):
+            for part in self._parts:
+                part.keep_alive()
+            if not is_started and self._is_receiving():
+                manager.ready()
+                is_started = True
+            if not self._parts or not all(part.why_not_ready() for part in self._parts):
+                well_s = time.monotonic()
+            if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
+                manager.alive()
+
+    def _upkeep(self) -> Upkeep:
+        def adopt(sha256: str) -> bool:
+            from spinepacs.intake.adopt import adopt as take_in
+
+            return take_in(sha256, self._spool, self._ledger)
+
+        reserve_bytes = self._settings.storage.reserve_mb * _MB
+        return Upkeep(self._settings.retention, self._spool, self._ledger, adopt, reserve_bytes)
+
+    def _is_receiving(self) -> bool:
+        """Whether a listener is up, or there is to be none."""
+        listeners = [part for part in self._parts if part.name.startswith("listener")]
+        return not listeners or not all(part.why_not_ready() for part in listeners)
+
+    def _warn_of_strays(self) -> None:
+        for name, count in self._ledger.strays([item.name for item in self._settings.destinations]).items():
+            _log.warning(
+                "%d objects wait for destination %r, which is not in the settings: put it back, or "
+                "`spinepacs redirect %s NEW`, or `spinepacs withdraw %s`", count, name, name, name
+            )  # fmt: skip
+
+    def _stop(self) -> None:
+        grace_s = self._settings.work.stop_grace_s
+        _log.info("stopping; work in hand has %g s to finish", grace_s)
+        until = time.monotonic() + grace_s
+        for part in self._parts:
+            part.ask_to_stop()
+        self._dispatcher.stop(grace_s)
+        for part in self._parts:
+            part.end(max(1.0, until - time.monotonic()))
+
+    def _health(self) -> HealthServer | None:
+        settings = self._settings.health
+        if not settings.enabled:
+            return None
+        reserve_bytes = self._settings.storage.reserve_mb * _MB
+        figures = Figures(self._ledger, self._spool, reserve_bytes, self._processes, self._traffic)
+        return HealthServer(settings, self._checks(reserve_bytes), figures)
+
+    def _processes(self) -> Mapping[str, tuple[bool, int]]:
+        parts = {part.name: (part.is_alive, part.restarts) for part in self._parts}
+        return {**parts, **self._dispatcher.workers()}
+
+    def _traffic(self) -> Traffic:
+        return Traffic(self._book.inside(), self._book.let_in(), self._book.turned_away())
+
+    def _checks(self, reserve_bytes: int) -> dict[str, Check]:
+        def database() -> str:
+            self._ledger.check_writable()
+            return ""
+
+        def disk() -> str:
+            free_bytes = self._spool.free_bytes()
+            return "" if free_bytes > reserve_bytes else f"{free_bytes // _MB} MB free, below the reserve"
+
+        def model() -> str:
+            return "" if self._dispatcher.models_loaded else "no worker has a model loaded"
+
+        def listener() -> str:
+            """One of them is enough to receive."""
+            return "" if self._is_receiving() else "no listener process is up"
+
+        checks: dict[str, Check] = {"database": database, "disk": disk, "model": model}
+        if self._door:
+            checks["listener"] = listener
+        others = [part for part in self._parts if not part.name.startswith("listener")]
+        return {**checks, **{part.name: part.why_not_ready for part in others}}
+
+
+def _door(settings: ListenerSettings) -> socket.socket:
+    """Open the listener's port; a child of a supervisor that was killed may hold it until it has started."""
+    until = time.monotonic() + _PORT_WAIT_S
+    while True:
+        try:
+            return open_port(settings.bind, settings.port)
+        except Permanent:
+            if time.monotonic() > until:
+                raise
+        time.sleep(_LOOK_S)
+
+
+def _when_it_answers(call: Callable[[], T], stop: threading.Event) -> T | None:
+    """Call the database, waiting while it is away, locked or full; None: stopped meanwhile."""
+    pause_s = _FIRST_PAUSE_S
+    while not stop.is_set():
+        try:
+            return call()
+        except Transient as error:
+            _log.warning("waiting for the database: %s", error)
+        stop.wait(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+    return None
+
+
+@contextmanager
+def _only_daemon(path: Path) -> Iterator[None]:
+    """Hold the spool's lock; the system lets go of it when the process ends, however it ends."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Permanent(f"another spinepacs daemon works on {path.parent}: stop it first") from error
+        yield
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` on SIGTERM and SIGINT."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,261 @@
+"""Liveness, readiness and metrics over HTTP: read-only, and of the kind that holds no patient identity.
+
+``/healthz``: the daemon's own process answers. ``/readyz``: it can take and read images now (200), or why not (503).
+``/metrics``: Prometheus. The parts of the daemon are separate processes, so the figures are taken from the ledger
+when they are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+
+from spinepacs.errors import Permanent, SpinepacsError
+from spinepacs.settings.sections import HealthSettings
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.spool import Spool
+from spinepacs.store.tables import readings
+
+Check = Callable[[], str]
+"""Returns why something is not ready, or an empty string."""
+
+_Values = Mapping[tuple[str, ...], float]
+_READINGS_A_SCRAPE = 10_000
+_REQUEST_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the listeners have counted: connections now, associations accepted, and turned away by reason."""
+
+    connections: int
+    accepted: int
+    turned_away: Mapping[str, int]
+
+
+class Figures(Collector):
+    """Everything that ``/metrics`` shows.
+
+    Parameters
+    ----------
+    ledger, spool
+        Opened by this process.
+    reserve_bytes
+        Free disk below which nothing is received.
+    processes
+        Gives for each part of the daemon whether it lives and how often it has been restarted.
+    traffic
+        Gives what the listeners have counted; None: there are none.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        reserve_bytes: int,
+        processes: Callable[[], Mapping[str, tuple[bool, int]]],
+        traffic: Callable[[], Traffic] | None = None,
+    ) -> None:
+        self._traffic = traffic
+        self._ledger = ledger
+        self._spool = spool
+        self._reserve_bytes = reserve_bytes
+        self._processes = processes
+        self._steps = _StepSeconds(ledger)
+
+    def collect(self) -> Iterable[Metric]:
+        """Take the figures now; the ledger's are left out, and said to be, while it is away."""
+        yield _gauge("disk_free_bytes", "Free disk of the spool", {(): self._spool.free_bytes()})
+        yield _gauge("disk_reserve_bytes", "Free disk that is kept", {(): self._reserve_bytes})
+        processes = self._processes()
+        up: _Values = {(name,): float(alive) for name, (alive, _) in processes.items()}
+        yield _gauge("process_up", "1 while this part of the daemon lives", up, "process")
+        restarts: _Values = {(name,): float(count) for name, (_, count) in processes.items()}
+        yield _counter("process_restarts", "Restarts of a part since the start", restarts, "process")
+        if self._traffic:
+            yield from _network(self._traffic())
+        try:
+            metrics = [*self._counts(), self._steps.metric()]
+        except SpinepacsError:
+            metrics = []
+        yield _gauge("ledger_up", "1 while the database answers", {(): float(bool(metrics))})
+        yield from metrics
+
+    def _counts(self) -> Iterable[Metric]:
+        counts = self._ledger.counts()
+        arrivals = _labelled(counts.arrivals)
+        yield _counter("received", "Images received and kept", {(): sum(arrivals.values())})
+        yield _gauge("arrivals", "Images by state", arrivals, "state")
+        yield _gauge("studies", "Studies by state", _labelled(counts.studies), "state")
+        yield _counter("refused", "Images not read, by reason", _labelled(counts.refused), "reason_code")
+        outbox: _Values = {key: float(number) for key, number in counts.outbox.items()}
+        yield _gauge("outbox", "Objects by destination and state", outbox, "destination", "state")
+        awaited = _labelled(counts.uncommitted)
+        yield _gauge("uncommitted", "Objects accepted whose commitment is awaited", awaited, "destination")
+        deleted = _labelled(counts.files_deleted)
+        yield _gauge("files_deleted", "Originals and results that retention has deleted", deleted, "what")
+
+
+def _network(traffic: Traffic) -> Iterable[Metric]:
+    """What came over the network before it was an image in the ledger."""
+    yield _gauge("connections", "Connections to the listeners", {(): float(traffic.connections)})
+    yield _counter("associations", "Associations accepted", {(): float(traffic.accepted)})
+    refused = _labelled(traffic.turned_away)
+    yield _counter("turned_away", "Connections, associations and objects not taken", refused, "reason")
+
+
+def _labelled(numbers: Mapping[str, int]) -> _Values:
+    return {(str(label),): float(number) for label, number in numbers.items()}
+
+
+def _gauge(name: str, text: str, values: _Values, *labels: str) -> Metric:
+    metric = GaugeMetricFamily(f"spinepacs_{name}", text, labels=labels)
+    for key, value in values.items():
+        metric.add_metric(key, value)
+    return metric
+
+
+def _counter(name: str, text: str, values: _Values, *labels: str) -> Metric:
+    metric = CounterMetricFamily(f"spinepacs_{name}", text, labels=labels)
+    for key, value in values.items():
+        metric.add_metric(key, value)
+    return metric
+
+
+class _StepSeconds:
+    """Seconds by step of the pipeline over the readings since the start, each read from the ledger once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        newest = ledger.rows(select(func.max(readings.c.reading_id).label("newest")))
+        self._last_id = int(newest[0]["newest"] or 0)
+        self._sums: dict[str, float] = defaultdict(float)
+        self._counts: dict[str, int] = defaultdict(int)
+
+    def metric(self) -> Metric:
+        """Take in new readings and give the sums."""
+        with self._lock:
+            self._take_new()
+            metric = SummaryMetricFamily("spinepacs_step_seconds", "Seconds by step", labels=("step",))
+            for step, total in sorted(self._sums.items()):
+                metric.add_metric((step,), count_value=self._counts[step], sum_value=total)
+            return metric
+
+    def _take_new(self) -> None:
+        new = select(readings.c.reading_id, readings.c.seconds).where(readings.c.reading_id > self._last_id)
+        for row in self._ledger.rows(new.order_by(readings.c.reading_id).limit(_READINGS_A_SCRAPE)):
+            self._last_id = int(row["reading_id"])
+            for step, seconds in row["seconds"].items():
+                self._sums[step] += float(seconds)
+                self._counts[step] += 1
+
+
+class HealthServer:
+    """Serves the three paths in a thread.
+
+    Parameters
+    ----------
+    settings
+        Address and port.
+    checks
+        What must be well for readiness, by name.
+    figures
+        The metrics.
+
+    Raises
+    ------
+    Permanent
+        If the address cannot be listened on.
+    """
+
+    def __init__(self, settings: HealthSettings, checks: Mapping[str, Check], figures: Figures) -> None:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(figures)
+        handler = _handler(checks, registry)
+        try:
+            self._server = ThreadingHTTPServer((settings.bind, settings.port), handler)
+        except OSError as error:
+            raise Permanent(
+                f"health: cannot listen on {settings.bind} port {settings.port}: {error.strerror}"
+            ) from error
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="health", daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _handler(checks: Mapping[str, Check], registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _REQUEST_TIMEOUT_S
+        server_version = "spinepacs"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            match self.path.partition("?")[0]:
+                case "/healthz":
+                    self._answer(200, "text/plain; charset=utf-8", b"ok\n")
+                case "/readyz":
+                    status, reasons = _readiness(checks)
+                    self._answer(status, "application/json", json.dumps(reasons).encode() + b"\n")
+                case "/metrics":
+                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
+                case _:
+                    self._answer(404, "text/plain; charset=utf-8", b"/healthz /readyz /metrics\n")
+
+        def send_error(self, code: int, *_: object) -> None:
+            """Refuse whatever is no GET (405, where the library says 501), and quote nothing of the request."""
+            self.close_connection = True  # a body may follow, which nobody reads
+            self._answer(405 if code == 501 else code, "text/plain; charset=utf-8", b"only GET\n")
+
+        def _answer(self, status: int, content_type: str, body: bytes) -> None:
+            self.send_response(status)
+            if status == 405:
+                self.send_header("Allow", "GET")
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing: whoever asks could write into our log."""
+
+    return Handler
+
+
+def _readiness(checks: Mapping[str, Check]) -> tuple[int, dict[str, str]]:
+    """Status and, for each check, ``ok`` or why not; a check that fails to answer is not ok."""
+    reasons = {}
+    for name, check in checks.items():
+        try:
+            reasons[name] = check() or "ok"
+        except SpinepacsError as error:
+            reasons[name] = str(error)
+    return (200 if set(reasons.values()) <= {"ok"} else 503), reasons

@@ -1,0 +1,159 @@
+"""What a worker process does: reads headers, and reads studies with one pipeline that it builds once.
+
+All of it may crash, spin or run out of memory: the dispatcher limits its time and replaces it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from spinepacs import logs
+from spinepacs.dicom.reading.header import read_header
+from spinepacs.domain.findings import Refusal
+from spinepacs.domain.study import Arrival
+from spinepacs.errors import Permanent, Transient, failed
+from spinepacs.intake.selection import select
+from spinepacs.pipeline import Pipeline
+from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.serve.processes import limit_memory
+from spinepacs.settings.settings import Settings
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.records import Claim
+from spinepacs.store.spool import Spool
+
+
+def work(channel: Connection, settings: Settings) -> None:
+    """Say ``Ready`` or ``Failed``, then answer jobs until the dispatcher closes the pipe."""
+    logs.configure(settings.log.level, settings.log.format)
+    try:
+        worker = Worker(settings)
+    except Exception as error:
+        channel.send_bytes(pack(failed(error)))
+        return
+    channel.send_bytes(pack(Ready(worker.pipeline.versions)))
+    limit_memory(settings.work.memory_limit_mb)
+    while True:
+        try:
+            job = JOBS.validate_json(channel.recv_bytes())
+        except (EOFError, OSError):
+            return
+        channel.send_bytes(pack(worker.do(job)))
+
+
+class Worker:
+    """One pipeline, one spool, one ledger.
+
+    Parameters
+    ----------
+    settings
+        All of them: it needs storage, model, selection, output, work and the destinations.
+
+    Raises
+    ------
+    BadModel
+        If the model folder or the policy cannot be used.
+    Transient
+        If the ledger is away.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        threads = settings.work.threads_per_worker or max(1, (os.cpu_count() or 1) // settings.work.workers)
+        self.pipeline = Pipeline.open(settings.model, settings.output, threads)
+        self._settings = settings
+        self._spool = Spool(settings.storage.spool)
+        self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
+
+    def do(self, job: Job) -> Answer:
+        """Do one job; every error becomes an answer."""
+        try:
+            match job:
+                case RegistrationJob(arrivals):
+                    self.register_all(arrivals)
+                case StudyJob(claim):
+                    self.read(claim)
+        except Exception as error:
+            return failed(error)
+        return Done()
+
+    def register_all(self, arrivals: Sequence[Arrival]) -> None:
+        """Register each; one that has to wait does not hold up the others.
+
+        Raises
+        ------
+        Transient
+            At the end, if any has to wait.
+        """
+        waiting = None
+        for arrival in arrivals:
+            try:
+                self.register(arrival)
+            except Transient as error:
+                waiting = error
+        if waiting:
+            raise waiting
+
+    def register(self, arrival: Arrival) -> None:
+        """Read one header and attach the image to its study, or say why it is not read.
+
+        The attempt is counted first: a header that has killed its reader too often is given up.
+        """
+        path = self._spool.path_of(arrival.sha256)
+        if not _is_there(path):
+            gone = Refusal("FILE_MISSING", "its file is no longer in the spool: send the image again")
+            self._ledger.mark_unreadable(arrival.arrival_id, gone)
+            return
+        attempt = self._ledger.begin_registration(arrival.arrival_id)
+        if attempt > self._settings.work.maximum_attempts:
+            why = Refusal("HEADER_KILLS_READER", "reading its header ended the worker process each time")
+            self._ledger.mark_unreadable(arrival.arrival_id, why)
+            return
+        try:
+            header = read_header(path)
+            refusal = select(header, self._settings.selection, arrival.calling_ae)
+        except Transient:
+            raise
+        except Exception as error:
+            answer = failed(error)
+            self._ledger.mark_unreadable(arrival.arrival_id, Refusal(answer.reason_code, answer.reason))
+            return
+        urgent = (
+            header.priority in self._settings.work.urgent_priorities
+            or arrival.calling_ae in self._settings.work.urgent_calling_ae_titles
+        )
+        self._ledger.register(arrival.arrival_id, header, refusal, urgent)
+
+    def read(self, claim: Claim) -> None:
+        """Read one study, keep the objects, then record everything in one transaction.
+
+        Raises
+        ------
+        Permanent
+            If a film is no longer in the spool: waiting would not bring it back.
+        """
+        films = [self._spool.path_of(arrival.sha256) for arrival in claim.arrivals]
+        if gone := sum(not _is_there(film) for film in films):
+            raise Permanent(
+                f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
+            )
+        result = self.pipeline.read_study(claim.study_uid, films)
+        stored = {
+            made.sop_uid: self._spool.add((made.part10,)).sha256
+            for image in result.images
+            for made in image.objects
+        }
+        self._ledger.record(claim, result, stored, self._settings.destinations)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether the spool gives the file; raises Transient if the disk itself does not answer, or is not mounted."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+            return False
+        raise Transient(f"the spool does not give a file: {error.strerror}") from error
+    return True

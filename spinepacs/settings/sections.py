@@ -1,0 +1,256 @@
+"""The tables of the settings file: every field gives its unit, its default and the reason for it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from spinepacs.settings.shipped import shipped
+from spinepacs.settings.types import AETitle, Network, Port, Regex, Seconds, Section
+
+
+class StorageSettings(Section):
+    """Where files and facts are kept."""
+
+    spool: Path = Path("/var/lib/spinepacs/spool")
+    """Folder of received files and results; on one file system, since files are moved into place by rename."""
+    database_url: str = "sqlite:////var/lib/spinepacs/ledger.sqlite"
+    """SQLAlchemy URL, SQLite or PostgreSQL (``postgresql+psycopg://user:password@host/name``)."""
+    reserve_mb: int = Field(default=1024, ge=0)
+    """Free disk (MB) below which the listener answers 0xA700: results need room too."""
+
+
+class ListenerSettings(Section):
+    """The C-STORE receiver."""
+
+    enabled: bool = True
+    ae_title: AETitle = "SPINEPACS"
+    bind: str = "127.0.0.1"
+    """Address to listen on: loopback until an administrator decides otherwise."""
+    port: Port = 11112
+    """11112 is the registered port that needs no privilege; 0 takes a free one."""
+    check_called_ae: bool = True
+    """Only associations that call us by ``ae_title``: a sender that means somebody else is told so at once."""
+    calling_ae_titles: tuple[AETitle, ...] = ()
+    """Only associations from these senders; empty = from any. An AE title is a name and no proof: see ``tls``."""
+    networks: tuple[Network, ...] = ()
+    """IP addresses and networks (CIDR) that may connect; empty = any. Others are cut off before any PDU."""
+    maximum_associations: int = Field(default=64, ge=1, le=256)
+    """Beyond it senders wait in line, in the kernel."""
+    maximum_associations_per_peer: int = Field(default=32, ge=0)
+    """From one IP address; beyond it rejected for now, so that no sender takes every place. 0 = no limit."""
+    associations_per_minute: int = Field(default=600, ge=0, le=1000)
+    """From one IP address; beyond it rejected for now. Ten a second are more than any modality needs. 0 = no limit."""
+    maximum_object_mb: int = Field(default=512, ge=1)
+    """A larger object is answered 0xC001 and not kept (MB): ten times a large radiograph."""
+    maximum_pdu_bytes: int = Field(default=1 << 20, ge=0)
+    """A PDU is held in memory whole. Much smaller ones cost speed: 16382 halves it. 0 = no limit."""
+    processes: int = Field(default=0, ge=0, le=32)
+    """Processes that receive: one of them reads one stream at a time. 0 = as many as cores, at most 4."""
+    acse_timeout_s: Seconds = 30.0
+    """From the connection to the whole association request (s), the TLS handshake included."""
+    dimse_timeout_s: Seconds = 60.0
+    network_timeout_s: Seconds = 60.0
+    """An association over which nothing has come for so long (s) is ended."""
+    transfer_timeout_s: Seconds = 600.0
+    """An object must be whole so long (s) after its first byte, however its bytes trickle in."""
+    tls: bool = False
+    """Encrypt (PS3.15 B.12, BCP 195: TLS 1.2 or 1.3); nothing else is taken on this port then."""
+    tls_certificate: Path | None = None
+    """Our certificate with its chain, PEM; loaded again when it changes."""
+    tls_key: Path | None = None
+    """Its key, PEM without passphrase; not set: in the same file."""
+    tls_ca: Path | None = None
+    """Certificates of the authorities that vouch for senders, PEM."""
+    tls_client: Literal["required", "optional", "none"] = "required"
+    """Whether senders must prove who they are with a certificate."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if self.tls and self.tls_certificate is None:
+            raise ValueError("tls needs tls_certificate (and tls_key): name the PEM files")
+        if self.tls and self.tls_client != "none" and self.tls_ca is None:
+            raise ValueError('tls needs tls_ca to check senders; or set tls_client = "none" to let in any')
+        return self
+
+
+class WatchSettings(Section):
+    """The watched folder; off while ``folder`` is not set."""
+
+    folder: Path | None = None
+    """Drop files or folders here; ``done/`` and ``failed/`` are made inside it."""
+    settle_s: Seconds = 5.0
+    """A file is taken when its size and mtime have been still for this long (s)."""
+    scan_interval_s: Seconds = 10.0
+    """Periodic scan (s): the truth; file-system events only make it sooner."""
+
+
+class AssemblySettings(Section):
+    """When a study is taken as complete."""
+
+    quiet_period_s: Seconds = 30.0
+    """No new image for this long (s): the study is ready. A late image reopens it."""
+
+
+class SelectionSettings(Section):
+    """Which images are read. An image must pass modality, SOP class and calling AE, and speak of the spine."""
+
+    modalities: tuple[str, ...] = ("CR", "DX", "RF", "XA")
+    sop_classes: tuple[str, ...] = ()
+    """SOP Class UIDs; empty = any that the listener takes."""
+    body_parts: tuple[str, ...] = (
+        "SPINE", "CSPINE", "TSPINE", "LSPINE", "SSPINE", "CTSPINE", "TLSPINE", "LSSPINE", "WHOLESPINE",
+        "CERVICALSPINE", "THORACICSPINE", "LUMBARSPINE", "DORSALSPINE", "LUMBOSACRALSPINE", "SCOLIOSIS",
+    )  # fmt: skip
+    """BodyPartExamined, compared in upper case without spaces, hyphens and underscores."""
+    descriptions: tuple[Regex, ...] = (
+        r"\b[ctls]{1,2}[\s_-]?spine\b",
+        r"\bspin(e|al)\b",
+        r"\b(cervical|thoracic|dorsal|lumbar|lumbo-?sacral)\b",
+        r"\bscolio",
+        r"\b(hws|bws|lws|wirbels)",
+    )
+    """Regular expressions, case ignored, tried on the study, series, protocol and acquisition descriptions."""
+    calling_ae_titles: tuple[AETitle, ...] = ()
+    """Only images from these senders; empty = from any."""
+
+
+class ModelSettings(Section):
+    """The model that reads the films."""
+
+    folder: Path = Field(default_factory=lambda: shipped("models", "spine"))
+    """Folder with model.onnx and manifest.toml."""
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+    """Which of the folder's models is run: auto takes the int8 one where the processor is made for it."""
+    policy: Path = Field(default_factory=lambda: shipped("config", "grading.toml"))
+    """The grading policy: every threshold with its source."""
+
+
+class WorkSettings(Section):
+    """The worker processes."""
+
+    workers: int = Field(default=1, ge=1)
+    """Processes that read studies; each holds one model session."""
+    threads_per_worker: int = Field(default=0, ge=0)
+    """Threads of one session; 0 = cores ÷ workers."""
+    time_limit_s: Seconds = 300.0
+    """A study that takes longer (s) is stopped and its attempt counted as failed."""
+    memory_limit_mb: int = Field(default=4096, ge=256)
+    """Memory (MB) that a worker may take for a study, beyond what it holds idle: a film of 32 million pixels, more than
+    any detector has, was measured to take 1400. A study that asks for more has failed its attempt."""
+    stop_grace_s: Seconds = 20.0
+    """What is in work at SIGTERM gets so long (s) to finish; else it is given back, no attempt counted, and done again
+    at the next start. A film takes seconds; the units in ``deploy/`` wait longer than this before they kill."""
+    maximum_attempts: int = Field(default=3, ge=1)
+    retry_wait_s: Seconds = 30.0
+    """Wait before the second attempt (s); doubled for each one after it."""
+    urgent_priorities: tuple[str, ...] = ("STAT",)
+    """Values of RequestedProcedurePriority (0040,1003) whose studies go before those that have waited up to an hour."""
+    urgent_calling_ae_titles: tuple[AETitle, ...] = ()
+    """Senders whose studies do too, such as the emergency room's."""
+    poll_s: Seconds = 1.0
+    """How often the ledger is looked at (s): no study waits for a lost event."""
+
+
+class RetentionSettings(Section):
+    """When files leave the spool; the database keeps its rows. What is not delivered or has failed stays."""
+
+    days: float = Field(default=0, ge=0)
+    """Files of studies that were delivered so many days ago are deleted; 0 = never: an administrator decides."""
+    maximum_gb: float = Field(default=0, ge=0)
+    """Above this size (GB) of the spool's files the oldest delivered ones are deleted; 0 = no limit."""
+    delete: tuple[Literal["originals", "results"], ...] = ("originals", "results")
+    """Results that went to no destination are never deleted: they are nowhere else."""
+    refused: bool = False
+    """Films that were not read (not a spine, no vertebra found) may go too; else they wait for `spinepacs discard`."""
+    grace_s: Seconds = 3600.0
+    """A file that no row of the database wants is left alone for so long (s): longer than any receive takes."""
+
+
+class OutputSettings(Section):
+    """What is written for each radiograph."""
+
+    segmentation: Literal["compat", "strict", "labelmap"] = "compat"
+    """``compat``: BINARY with plane geometry made up, since neither OHIF nor 3D Slicer opens it without."""
+    segmentation_enabled: bool = True
+    report_enabled: bool = True
+    overlay_enabled: bool = True
+    device_serial_number: str = "0"
+
+
+class Destination(Section):
+    """One PACS that gets the results."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    """Short name for the database and the logs: lower case, digits, ``_`` and ``-``."""
+    ae_title: AETitle
+    host: str = Field(min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)]
+    calling_ae_title: AETitle | None = None
+    """Our AE title towards it; the listener's where not set."""
+    send: tuple[Literal["SEG", "SR", "OVERLAY"], ...] = ("SEG", "SR", "OVERLAY")
+    timeout_s: Seconds = 60.0
+    retry_first_s: Seconds = 10.0
+    """Wait after the first failure (s); doubled after each one up to ``retry_longest_s``."""
+    retry_longest_s: Seconds = 3600.0
+    tls: bool = False
+    """Encrypt (PS3.15 B.12, BCP 195); the destination must prove who it is."""
+    tls_ca: Path | None = None
+    """Certificates of the authorities that vouch for it, PEM; not set: those of this machine."""
+    tls_certificate: Path | None = None
+    """Our certificate, PEM, where it asks for one; read anew for each association."""
+    tls_key: Path | None = None
+    """Its key, PEM without passphrase; not set: in the same file."""
+    tls_server_name: str = ""
+    """Name that its certificate must hold; empty: ``host``."""
+    maximum_attempts: int = Field(default=50, ge=1)
+    """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``. A destination that is
+    down or rejects the association uses up none: it is looked for every 5 minutes at least, as long as it takes."""
+    commitment: bool = False
+    """Ask whether it keeps what it has accepted (storage commitment, PS3.4 Annex J), and send again what it does not.
+    Off: not every PACS offers it, and one that does must know where our listener is."""
+    commitment_delay_s: float = Field(default=5.0, ge=0)
+    """Wait between sending and asking (s): archives may file what they have taken a moment later."""
+    commitment_wait_s: Seconds = 3600.0
+    """Without a report for so long (s) it is asked again; after three requests the objects are sent again. Archives
+    that write to tape first take their time."""
+
+
+class HealthSettings(Section):
+    """Liveness, readiness and metrics over HTTP, read-only."""
+
+    enabled: bool = True
+    bind: str = "127.0.0.1"
+    port: Port = 11180
+
+
+class LogSettings(Section):
+    """Logs go to standard error; they hold UIDs and never a patient's name or ID."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+
+
+class AuditSettings(Section):
+    """Where the audit trail is sent besides the database; nowhere while ``syslog`` is not set."""
+
+    syslog: str = ""
+    """``tls://host:6514`` (RFC 5425) or ``udp://host:514`` (RFC 5426): DICOM audit messages, with patient IDs."""
+    source_id: str = Field(default="SPINEPACS", min_length=1)
+    """AuditSourceID in the messages: which installation this is."""
+    tls_ca: Path | None = None
+    """PEM file of the authorities that sign the server's certificate; this machine's own where not set."""
+    tls_certificate: Path | None = None
+    """PEM file of our certificate, where the server asks for one."""
+    tls_key: Path | None = None
+    """PEM file of its key; not needed where the certificate's file holds it."""
+
+    @field_validator("syslog")
+    @classmethod
+    def _is_syslog(cls, value: str) -> str:
+        if value and not re.fullmatch(r"(tls|udp)://([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}", value):
+            raise ValueError("give tls://host:6514 or udp://host:514")
+        return value

@@ -1,0 +1,156 @@
+"""The settings: one TOML file, validated once, frozen, passed, never ambient.
+
+``config/spinepacs.toml`` is the commented file that users start from; :func:`load` reads one and names the line and the
+remedy where it cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from spinepacs.errors import BadSettings
+from spinepacs.settings.mistakes import explain
+from spinepacs.settings.sections import (
+    AssemblySettings,
+    AuditSettings,
+    Destination,
+    HealthSettings,
+    ListenerSettings,
+    LogSettings,
+    ModelSettings,
+    OutputSettings,
+    RetentionSettings,
+    SelectionSettings,
+    StorageSettings,
+    WatchSettings,
+    WorkSettings,
+)
+from spinepacs.settings.types import Section
+
+DATABASE_URL_VARIABLE = "SPINEPACS_DATABASE_URL"
+"""Environment variable that overrides ``database.url``: the URL may hold a password."""
+
+
+class Settings(Section):
+    """All settings of one installation."""
+
+    storage: StorageSettings = StorageSettings()
+    listener: ListenerSettings = ListenerSettings()
+    watch: WatchSettings = WatchSettings()
+    assembly: AssemblySettings = AssemblySettings()
+    selection: SelectionSettings = SelectionSettings()
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    work: WorkSettings = WorkSettings()
+    retention: RetentionSettings = RetentionSettings()
+    output: OutputSettings = OutputSettings()
+    destinations: tuple[Destination, ...] = ()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
+
+    @field_validator("destinations")
+    @classmethod
+    def _names_differ(cls, value: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        names = [destination.name for destination in value]
+        if len(set(names)) != len(names):
+            raise ValueError("every destination needs a name of its own")
+        return value
+
+    @model_validator(mode="after")
+    def _reports_can_come(self) -> Settings:
+        for destination in self.destinations:
+            if destination.commitment and (why := self._why_no_report(destination)):
+                raise ValueError(f"destination {destination.name!r} has commitment = true, but {why}")
+        return self
+
+    def _why_no_report(self, destination: Destination) -> str:
+        """Why a destination could not tell the listener what it keeps; empty: it can."""
+        listener, called = self.listener, destination.calling_ae_title
+        if not listener.enabled:
+            return "it reports to the listener, which is off: set listener.enabled = true"
+        if listener.check_called_ae and called not in (None, listener.ae_title):
+            return (
+                f"it reports to {called!r}, which the listener is not called: remove calling_ae_title, or set "
+                "listener.check_called_ae = false"
+            )
+        if listener.calling_ae_titles and destination.ae_title not in listener.calling_ae_titles:
+            return f"the listener turns it away: add {destination.ae_title!r} to listener.calling_ae_titles"
+        return ""
+
+    @model_validator(mode="after")
+    def _not_to_ourselves(self) -> Settings:
+        for destination in self.destinations:
+            if self.listener.enabled and (destination.host, destination.port) == (
+                self.listener.bind,
+                self.listener.port,
+            ):
+                raise ValueError(f"destination {destination.name!r} is this daemon's own listener")
+        return self
+
+
+def load(path: Path) -> Settings:
+    """Read and validate a settings file.
+
+    Relative paths in it are taken from the file's own folder.
+
+    Raises
+    ------
+    BadSettings
+        If the file cannot be read or anything in it is wrong; the message gives the line and the remedy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except OSError as error:
+        raise BadSettings(
+            f"{path}: cannot be read ({error.strerror}); give an existing file with --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path}: not valid TOML: {error}") from error
+    if url := os.environ.get(DATABASE_URL_VARIABLE):
+        data.setdefault("storage", {})["database_url"] = url
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise BadSettings(explain(path, text, error)) from error
+    return _resolve(settings, path.resolve().parent)
+
+
+def _resolve(settings: Settings, folder: Path) -> Settings:
+    """Make relative paths absolute, seen from the settings file."""
+    storage = settings.storage.model_copy(update={"spool": folder / settings.storage.spool})
+    url = storage.database_url
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////") and ":memory:" not in url:
+        storage = storage.model_copy(
+            update={"database_url": f"sqlite:///{folder / url.removeprefix('sqlite:///')}"}
+        )
+    watch = settings.watch
+    if watch.folder is not None:
+        watch = watch.model_copy(update={"folder": folder / watch.folder})
+    model = settings.model.model_copy(
+        update={"folder": folder / settings.model.folder, "policy": folder / settings.model.policy}
+    )
+    return settings.model_copy(
+        update={
+            "storage": storage,
+            "watch": watch,
+            "model": model,
+            "listener": _certificates(settings.listener, folder),
+            "audit": _certificates(settings.audit, folder),
+            "destinations": tuple(_certificates(each, folder) for each in settings.destinations),
+        }
+    )
+
+
+_Tls = TypeVar("_Tls", ListenerSettings, Destination, AuditSettings)
+
+
+def _certificates(section: _Tls, folder: Path) -> _Tls:
+    """Make the paths of certificates absolute."""
+    paths = {key: getattr(section, key) for key in ("tls_certificate", "tls_key", "tls_ca")}
+    return section.model_copy(update={key: folder / path for key, path in paths.items() if path})

@@ -1,0 +1,215 @@
+"""Tables of a film's page: its discs and its vertebrae, each cell with what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from spinepacs.domain import words
+from spinepacs.domain.anatomy import DiscLevel, Level
+from spinepacs.domain.findings import Reading
+from spinepacs.domain.measures import HALF_95, Measure, Place, Quantity, Unit
+from spinepacs.domain.signs import Finding, Reason, Sign
+from spinepacs.domain.study import View
+from spinepacs.show.page.html import NONE, Html, joined, tag
+
+_LENGTHS = {
+    "Anterior": Quantity.DISC_HEIGHT_ANTERIOR,
+    "Middle": Quantity.DISC_HEIGHT_MIDDLE,
+    "Posterior": Quantity.DISC_HEIGHT_POSTERIOR,
+}
+_AP_LENGTHS = {
+    "Image left": Quantity.AP_DISC_HEIGHT_LEFT,
+    "Middle": Quantity.AP_DISC_HEIGHT_MIDDLE,
+    "Image right": Quantity.AP_DISC_HEIGHT_RIGHT,
+}
+_BODIES = {
+    "Ant.": Quantity.VERTEBRA_HEIGHT_ANTERIOR,
+    "Mid.": Quantity.VERTEBRA_HEIGHT_MIDDLE,
+    "Post.": Quantity.VERTEBRA_HEIGHT_POSTERIOR,
+}
+# Heads of columns may be broken at soft hyphens (U+00AD): fifteen columns stand beside each other on A4.
+_DIGITS = {Unit.MM: 1, Unit.PX: 0, Unit.DEGREE: 1, Unit.RATIO: 2}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table by its heads, without rows where there is nothing, and what its letters mean."""
+
+    table: dict[str, list[str]]
+    notes: str
+
+
+def discs(reading: Reading) -> Columns:
+    """Every disc with its heights and signs; of AP films their AP measures."""
+    film = _Film.of(reading)
+    places = sorted({place for place, _ in [*film.measures, *film.findings] if isinstance(place, DiscLevel)})
+    lateral = reading.spine is not None and reading.spine.view is not View.AP
+    cells = _lateral_disc if lateral else _ap_disc
+    return film.columns("Disc", places, [cells(film, place) for place in places])
+
+
+def vertebrae(reading: Reading) -> Columns:
+    """Vertebrae with their heights and forms; those without any are left out."""
+    film = _Film.of(reading)
+    rows = {}
+    for vertebra in reading.spine.vertebrae if reading.spine else ():
+        level, raw = vertebra.level, vertebra.raw_level
+        row = film.lengths(level, _BODIES)
+        row["Wedge"] = film.value(Quantity.AP_VERTEBRA_WEDGE, level)
+        row["Loss"] = film.share(level, Sign.VERTEBRAL_DEFORMITY)
+        row["Genant"] = film.grade(level, Sign.VERTEBRAL_DEFORMITY)
+        row["Network says"] = NONE if raw is level else raw.name
+        if set(row.values()) != {NONE}:
+            rows[level] = row
+    return film.columns("Level", list(rows), list(rows.values()))
+
+
+def single_signs(reading: Reading) -> str:
+    """The rims and endplates of single vertebrae that show a sign, in words; empty where none does."""
+    said: dict[str, list[str]] = {}
+    for finding in reading.findings:
+        if finding.level is not None and finding.side and finding.published_grade:
+            what = f"{finding.side.replace('_', ' ')} {words.SIGNS[finding.sign]} {finding.published_grade}"
+            said.setdefault(finding.place.name, []).append(what)
+    listed = "; ".join(f"{place} {', '.join(signs)}" for place, signs in said.items())
+    return f"Single rims and endplates: {listed}" if said else ""
+
+
+def figures(value: float, margin: float | None, digits: int, unit: str = "") -> Html:
+    """A value with its interval; what rounds to nothing has no sign."""
+    shown = words.number(value, digits).replace("-", "−")
+    beside = [" ", tag("small", f"± {margin:.{digits}f}")] if margin is not None else []
+    return joined([shown, *beside, unit])
+
+
+def grade_mark(grade: int, text: str) -> Html:
+    """A grade on its colour; the text says it as well."""
+    return tag("span", text, class_=f"grade g{min(grade, 4)}" if grade else None)
+
+
+def _lateral_disc(film: _Film, disc: DiscLevel) -> dict[str, str]:
+    lost = film.findings.get((disc, Sign.DISC_HEIGHT_LOSS))
+    row = film.lengths(disc, _LENGTHS)
+    row["Height index"] = film.value(Quantity.DISC_HEIGHT_INDEX, disc)
+    row["Expec\u00adted"] = NONE if lost is None or lost.expected is None else f"{lost.expected:.2f}"
+    row["Loss"] = film.share(disc, Sign.DISC_HEIGHT_LOSS)
+    row["Stage"] = film.grade(disc, Sign.DISC_HEIGHT_LOSS)
+    row["Refer\u00adence"] = _reference(lost)
+    row[f"Slip ({film.length})"] = film.value(Quantity.SLIP, disc)
+    row["% of depth"] = film.percent(Quantity.SLIP_SHARE, disc)
+    row["Meyer\u00adding"] = film.grade(disc, Sign.SPONDYLOLISTHESIS)
+    row["Osteo\u00adphytes"] = film.grade(disc, Sign.OSTEOPHYTES)
+    row["Scle\u00adrosis"] = film.grade(disc, Sign.SUBCHONDRAL_SCLEROSIS)
+    row["Overall"] = film.grade(disc, Sign.DISC_DEGENERATION)
+    return row
+
+
+def _ap_disc(film: _Film, disc: DiscLevel) -> dict[str, str]:
+    row = film.lengths(disc, _AP_LENGTHS)
+    row["Height index"] = film.value(Quantity.AP_DISC_HEIGHT_INDEX, disc)
+    row["Wedge"] = film.value(Quantity.AP_DISC_WEDGE, disc)
+    row[f"Side slip ({film.length})"] = film.value(Quantity.LATERAL_LISTHESIS, disc)
+    row["% of width"] = film.percent(Quantity.LATERAL_LISTHESIS_SHARE, disc)
+    return row
+
+
+def _reference(finding: Finding | None) -> str:
+    """The published scheme's grade, only where our own is published as it was computed."""
+    if finding is None or finding.reference_grade is None or finding.reason:
+        return NONE
+    scheme = words.SCHEMES[finding.reference_scheme] if finding.reference_scheme else ""
+    return f"{scheme} {finding.reference_grade}".strip()
+
+
+@dataclass(frozen=True)
+class _Film:
+    """A reading by what its cells ask for; ``reasons`` gathers those that got a letter."""
+
+    measures: Mapping[tuple[Place, Quantity], Measure]
+    findings: Mapping[tuple[Place, Sign], Finding]
+    length: str
+    reasons: dict[Reason, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, reading: Reading) -> _Film:
+        parts = [f for f in reading.findings if f.level is not None and f.side]
+        whole = {(f.place, f.sign): f for f in reading.findings if f not in parts}
+        measures = {(m.place, m.quantity): m for m in reading.measures}
+        return cls(measures, whole, "mm" if reading.spacing else "px")
+
+    def columns(self, name: str, places: Sequence[Level | DiscLevel], rows: list[dict[str, str]]) -> Columns:
+        heads = rows[0] if rows else {}
+        table = {name: [place.name for place in places]} | {
+            head: [row[head] for row in rows] for head in heads
+        }
+        said = [f"{letter}: {words.REASONS[reason]}" for reason, letter in self.reasons.items()]
+        return Columns(table if rows else {}, "; ".join(said))
+
+    def lengths(self, place: Place, quantities: Mapping[str, Quantity]) -> dict[str, str]:
+        """Three lengths, and once the greatest of their intervals."""
+        found = [self.measures.get((place, quantity)) for quantity in quantities.values()]
+        row: dict[str, str] = {
+            f"{head} ({self.length})": figures(m.value, None, _DIGITS[m.unit]) if m else NONE
+            for head, m in zip(quantities, found, strict=True)
+        }
+        widest = max(
+            (m for m in found if m and m.margin is not None), key=lambda m: m.margin or 0, default=None
+        )
+        return row | {"±": f"{widest.margin:.{_DIGITS[widest.unit]}f}" if widest else NONE}
+
+    def value(self, quantity: Quantity, place: Place) -> str:
+        m = self.measures.get((place, quantity))
+        unit = "°" if m and m.unit is Unit.DEGREE else ""
+        return figures(m.value, m.margin, _DIGITS[m.unit], unit) if m else NONE
+
+    def share(self, place: Place, sign: Sign) -> str:
+        """The value of a finding in percent."""
+        finding = self.findings.get((place, sign))
+        if finding is None or finding.value is None:
+            return NONE
+        margin = None if finding.uncertainty is None else 100 * HALF_95 * finding.uncertainty
+        return figures(100 * finding.value, margin, 0, " %")
+
+    def percent(self, quantity: Quantity, place: Place) -> str:
+        m = self.measures.get((place, quantity))
+        return figures(100 * m.value, None, 0) if m else NONE
+
+    def grade(self, place: Place, sign: Sign) -> str:
+        """A published grade with the range that its value leaves; of one that is not published a letter for why."""
+        finding = self.findings.get((place, sign))
+        if finding is None or finding.computed_grade is None:
+            return NONE
+        if finding.published_grade is None:
+            return joined(["withheld", self._letter(finding)])
+        way = (
+            f"{words.SLIPS[finding.side]} " if finding.side in words.SLIPS and finding.published_grade else ""
+        )
+        text = f"{way}{words.grade_words(sign, finding.published_grade)}" if finding.published_grade else "0"
+        if finding.form and finding.published_grade:
+            text = f"{finding.published_grade} {words.FORMS[finding.form]}"
+        return joined([grade_mark(finding.published_grade, text), self._letter(finding), _range(finding)])
+
+    def _letter(self, finding: Finding) -> Html:
+        if finding.reason is None:
+            return Html("")
+        letter = self.reasons.setdefault(finding.reason, chr(ord("a") + len(self.reasons)))
+        return tag("sup", letter)
+
+
+def _named(finding: Finding, grade: int) -> str:
+    """A grade above 0 in words: with the way of a slip, or the form of a body."""
+    if not grade:
+        return "0"
+    if finding.form:
+        return f"{grade} {words.FORMS[finding.form]}"
+    slipped = finding.sign is Sign.SPONDYLOLISTHESIS and finding.side
+    way = f"{words.SLIPS[finding.side]} " if slipped and finding.side else ""
+    return way + words.grade_words(finding.sign, grade)
+
+
+def _range(finding: Finding) -> Html:
+    if not finding.grade_range or not finding.is_borderline:
+        return Html("")
+    low, high = finding.grade_range
+    return joined([" ", tag("small", f"{low}–{high}")])

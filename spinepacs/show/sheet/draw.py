@@ -1,0 +1,195 @@
+"""A study as a table for a radiologist: per film and region the levels, the discs, their signs, and the conclusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from spinepacs.domain import words
+from spinepacs.domain.anatomy import ALL_DISCS, Level
+from spinepacs.domain.measures import Quantity
+from spinepacs.domain.signs import Area, Sign
+from spinepacs.show.listing import rendered
+from spinepacs.show.sheet.cells import (
+    AP_HEIGHTS,
+    HEIGHTS,
+    NONE,
+    Film,
+    Row,
+    expected,
+    footnotes,
+    grade,
+    percent,
+    reference,
+    shown,
+    slip,
+    value,
+    words_of,
+)
+
+_REGIONS = (
+    ("Cervical", Level.C1, Level.C7, (Area.CERVICAL,)),
+    ("Thoracic", Level.T1, Level.T11, (Area.THORACIC,)),
+    ("Lumbar", Level.T12, Level.S1, (Area.LUMBAR, Area.LUMBOSACRAL)),
+)
+"""Title, first and last level whose discs (below them) belong to it, and the areas that conclude about it."""
+
+
+def draw(films: Sequence[Row]) -> str:
+    """Films as :func:`spinepacs.store.queries.find_films` gives them, as text; ± is the 95 % interval."""
+    if not films:
+        return "nothing"
+    return rendered(*(part for film in films for part in _film(Film.of(film))))
+
+
+def _film(film: Film) -> Iterator[RenderableType]:
+    yield from _head(film.row)
+    if film.row["refusal_code"]:
+        yield Text(f"not read: {film.row['refusal_code']}: {film.row['refusal_reason']}\n")
+        return
+    for title, first, last, areas in _REGIONS:
+        yield from _region(film, title, first, last, areas)
+    said = film.row["conclusions"]
+    overall = list(_conclusions(said, (Area.COMBINED,)))
+    if any(conclusion["published_degree"] is not None for conclusion in said):
+        overall.append(words.TO_PHYSICIAN.strip())
+    for title, lines in (
+        ("Angles", list(_angles(film))),
+        ("Withheld, changed or not graded", list(footnotes(film.row["findings"]))),
+        ("Overall", overall),
+    ):
+        if lines:
+            yield Text(title, style="bold")
+            yield Padding(Group(*map(Text, lines)), (0, 2))
+    yield Text("")
+
+
+def _head(row: Row) -> Iterator[Text]:
+    age = row["patient_age_years"]
+    about = [row["patient_id"], row["patient_sex"], f"{age:.0f} years" if age is not None else ""]
+    study = [
+        f"Study {row['study_date'] or 'without date'}",
+        row["accession_number"],
+        row["study_description"],
+        *about,
+    ]
+    yield Text(" · ".join(word for word in study if word), style="bold")
+    yield Text(f"Film {row['sop_uid']}")
+    if row["refusal_code"]:
+        return
+    front = {True: "front at the image's left", False: "front at the image's right", None: ""}[
+        row["anterior_left"]
+    ]
+    view = [
+        f"{row['view_position'] if row['view_position'] == 'AP' else str(row['view_position']).lower()} view",
+        f"{front} (by {row['anterior_basis']})" if front else "",
+        _basis(row),
+    ]
+    yield Text(" · ".join(word for word in view if word))
+    yield Text(
+        f"{row['model_name']} {row['model_version']} · policy {row['policy_name']} {row['policy_version']}"
+        f" · read {row['read_at'][:16]} UTC"
+    )
+    codes = (row["notes"] or "").split()
+    if whole := words.whole_regions(codes):
+        yield Text(f"Shown from end to end: {', '.join(whole)} spine")
+    if notes := words.notes_of(codes):
+        yield Text("Notes: " + "; ".join(notes), style="yellow")
+
+
+def _basis(row: Row) -> str:
+    if not row["spacing_basis"]:
+        return "lengths in px: the film has no spacing"
+    factor = row["magnification"] or 1
+    return f"mm: {row['spacing_basis']}" + (f", ÷ {factor:.2f}" if factor != 1 else "")
+
+
+def _region(
+    film: Film, title: str, first: Level, last: Level, areas: Sequence[Area]
+) -> Iterator[RenderableType]:
+    names = {level.name for level in Level if first <= level <= last}
+    found = [row["level"] for row in film.row["vertebrae"] if row["level"] in names]
+    missing = [name for name in film.row["missing_levels"].split() if name in names]
+    if not found and not missing:
+        return
+    levels = f"{title}  found {' '.join(found) or 'none'}" + (
+        f" · missing {' '.join(missing)}" if missing else ""
+    )
+    yield Text(levels, style="bold")
+    discs = [disc.name for disc in ALL_DISCS if first <= disc.upper <= last and _has(film, disc.name)]
+    if discs:
+        yield Padding(_discs(film, discs), (0, 2))
+    said = [*_bodies(film.row["findings"], names), *_conclusions(film.row["conclusions"], areas)]
+    if said:
+        yield Padding(Group(*map(Text, said)), (0, 2))
+
+
+def _has(film: Film, disc: str) -> bool:
+    return any(place == disc for _, place in (*film.measures, *film.findings))
+
+
+def _discs(film: Film, discs: Sequence[str]) -> Table:
+    """One line for each disc; columns that would stay empty are left out."""
+    columns = {"": list(discs)} | (_ap if film.row["view_position"] == "AP" else _lateral)(film, discs)
+    kept = {name: cells for name, cells in columns.items() if set(cells) != {NONE}}
+    table = Table(*kept, box=None, header_style="dim", pad_edge=False)
+    for cells in zip(*kept.values(), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _lateral(film: Film, discs: Sequence[str]) -> dict[str, list[str]]:
+    graded = {sign: [film.findings.get((sign.value, disc)) for disc in discs] for sign in Sign}
+    lost = graded[Sign.DISC_HEIGHT_LOSS]
+    return {
+        f"ant. / mid. / post. ({film.length_unit})": [film.lengths(HEIGHTS.values(), disc) for disc in discs],
+        "height index": [film.value(Quantity.DISC_HEIGHT_INDEX, disc) for disc in discs],
+        "expected": [expected(row) for row in lost],
+        "loss": [percent(row) if row else NONE for row in lost],
+        "stage": list(map(grade, lost)),
+        "reference": list(map(reference, lost)),
+        "slip": [slip(film, disc, Quantity.SLIP, Quantity.SLIP_SHARE) for disc in discs],
+        "Meyerding": list(map(grade, graded[Sign.SPONDYLOLISTHESIS])),
+        "osteophytes": list(map(grade, graded[Sign.OSTEOPHYTES])),
+        "sclerosis": list(map(grade, graded[Sign.SUBCHONDRAL_SCLEROSIS])),
+        "overall": list(map(grade, graded[Sign.DISC_DEGENERATION])),
+    }
+
+
+def _ap(film: Film, discs: Sequence[str]) -> dict[str, list[str]]:
+    lengths = (Quantity.LATERAL_LISTHESIS, Quantity.LATERAL_LISTHESIS_SHARE)
+    return {
+        f"left / mid. / right ({film.length_unit})": [
+            film.lengths(AP_HEIGHTS.values(), disc) for disc in discs
+        ],
+        "height index": [film.value(Quantity.AP_DISC_HEIGHT_INDEX, disc) for disc in discs],
+        "wedge": [film.value(Quantity.AP_DISC_WEDGE, disc) for disc in discs],
+        "side slip": [slip(film, disc, *lengths) for disc in discs],
+    }
+
+
+def _bodies(findings: Sequence[Row], names: set[str]) -> Iterator[str]:
+    """Deformed vertebrae, and the single rims and endplates that show a sign."""
+    for finding in findings:
+        if finding["level"] in names and finding["published_grade"]:
+            what = words_of(finding["form"] or finding["side"]) + " " + words_of(finding["kind"])
+            yield f"{finding['level']}: {what.strip()}, {grade(finding)}, {shown(finding)}".rstrip(", ")
+
+
+def _angles(film: Film) -> Iterator[str]:
+    for measure in film.row["measures"]:
+        if measure["quantity"] in words.ANGLES:
+            apex = f", apex {measure['apex']}" if measure["apex"] else ""
+            side = {None: "", True: ", convex to the image's left", False: ", convex to the image's right"}
+            name = words.ANGLES[measure["quantity"]]
+            yield f"{name} {measure['place']}: {value(measure)}{apex}{side[measure['convex_left']]}"
+
+
+def _conclusions(conclusions: Sequence[Row], areas: Sequence[Area]) -> Iterator[str]:
+    for conclusion in conclusions:
+        if conclusion["area"] in areas:
+            yield f"→ {conclusion['sentence'].removesuffix(words.TO_PHYSICIAN)}"

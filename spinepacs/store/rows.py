@@ -1,0 +1,64 @@
+"""Rows as the parts of the ledger hand them on: arrivals, those that are still to be read, objects in the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, exists, select
+
+from spinepacs.domain.findings import ObjectKind, Versions
+from spinepacs.domain.study import Arrival, Source
+from spinepacs.store.records import ArrivalState, OutboxItem
+from spinepacs.store.tables import arrivals, objects, outbox, readings
+
+_FIELDS = (
+    "arrival_id", "sop_uid", "sop_class_uid", "transfer_syntax_uid", "sha256", "size_bytes", "source", "calling_ae",
+    "received_at", "study_uid", "series_uid",
+)  # fmt: skip
+
+
+def columns() -> Select[Any]:
+    """Select what an Arrival holds."""
+    return select(*(arrivals.c[name] for name in _FIELDS))
+
+
+def as_arrivals(rows: Iterable[Row[Any]]) -> list[Arrival]:
+    """Rows of :func:`columns` as Arrivals."""
+    return [Arrival(**{**row._mapping, "source": Source(row.source)}) for row in rows]
+
+
+def unread(connection: Connection, study_uid: str, versions: Versions) -> list[Arrival]:
+    """Selected arrivals of a study that have no reading under ``versions``, in the order in which they came."""
+    read = exists().where(readings.c.arrival_id == arrivals.c.arrival_id, under(versions))
+    selected = columns().where(
+        arrivals.c.study_uid == study_uid,
+        arrivals.c.state == ArrivalState.SELECTED,
+        arrivals.c.file_deleted_at.is_(None),
+        ~read,
+    )
+    return as_arrivals(connection.execute(selected.order_by(arrivals.c.arrival_id)))
+
+
+def under(versions: Versions) -> ColumnElement[bool]:
+    """Readings made with this model and policy."""
+    return and_(*(readings.c[name] == value for name, value in vars(versions).items()))
+
+
+def items(
+    connection: Connection, time: Column[Any], *conditions: ColumnElement[bool], limit: int
+) -> list[OutboxItem]:
+    """Rows of the outbox with what is known of their objects, by the ``time`` that makes them due."""
+    found = (
+        select(
+            outbox.c.outbox_id, outbox.c.study_uid, outbox.c.sop_uid, objects.c.sop_class_uid,
+            objects.c.transfer_syntax_uid, objects.c.kind, objects.c.sha256, outbox.c.destination, outbox.c.attempts,
+            outbox.c.losses, outbox.c.commitment_requests, outbox.c.commitment_failure,
+        )
+        .join(objects, objects.c.sop_uid == outbox.c.sop_uid)
+        .where(*conditions)
+        .order_by(time, outbox.c.outbox_id)
+        .limit(limit)
+    )  # fmt: skip
+    rows = connection.execute(found)
+    return [OutboxItem(**{**row._mapping, "kind": ObjectKind(row.kind)}) for row in rows]

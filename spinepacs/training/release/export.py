@@ -1,0 +1,250 @@
+"""Write a model folder from a checkpoint: ``model.onnx`` with manifest and reference answers, on request int8 too.
+
+Run as ``spinepacs export --model FILE --out DIR --version V``.  The card (``README.md``) is written by hand.  The
+exported network is compared with the torch one, in several shapes, before anything is put in place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinepacs.training.data.dataset import CLASS_NAMES
+from spinepacs.training.learning.checkpoint import INPUT_SIDE_PX, ModelFacts, open_torch
+from spinepacs.training.release.quantise import add_int8
+from spinepacs.training.release.reference import (
+    COMPARED,
+    REPLAYED,
+    SQUARES,
+    TOLERANCE,
+    ReferenceInput,
+    answers,
+    open_onnx,
+)
+
+_OPSET = 17
+_TOLERANCE = {"output0": 0.05, "output1": 0.002}
+"""Largest difference allowed between torch and ONNX Runtime; output0 holds boxes in px."""
+_WRITTEN = ("model.onnx", "model-int8.onnx", "manifest.toml", "reference.json")
+
+
+class ExportError(RuntimeError):
+    """The exported network does not answer as the torch network does."""
+
+
+def onnx_from_checkpoint(checkpoint: Path, target: Path, *, static: bool = False) -> None:
+    """Export with Ultralytics' own exporter, so that Ultralytics can load it as well.
+
+    Batch, height and width (multiples of 32) are left open; ``static`` fixes them to 1 × 640 × 640.
+    """
+    from ultralytics import YOLO
+
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / "model.pt"
+        shutil.copyfile(checkpoint, copied)
+        model: Any = YOLO(str(copied), task="segment")
+        written = model.export(
+            format="onnx",
+            imgsz=INPUT_SIDE_PX,
+            opset=_OPSET,
+            simplify=True,
+            dynamic=not static,
+            device="cpu",
+            verbose=False,
+        )
+        _tidy(Path(written), target)
+
+
+def _tidy(written: Path, target: Path) -> None:
+    """Copy without the date and without intermediate shapes, listed several times: the same weights give one file."""
+    import onnx
+
+    network: Any = onnx.load(str(written))
+    del network.graph.value_info[:]
+    kept = [entry for entry in network.metadata_props if entry.key != "date"]
+    del network.metadata_props[:]
+    network.metadata_props.extend(kept)
+    onnx.save(network, str(target))
+
+
+def check_same(
+    checkpoint: Path, onnx_path: Path, inputs: Sequence[ReferenceInput] = COMPARED
+) -> dict[str, float]:
+    """Compare torch and ONNX Runtime on the reference inputs.
+
+    Returns
+    -------
+    dict
+        Largest absolute difference by output.
+
+    Raises
+    ------
+    ExportError
+        A difference exceeds the tolerance.
+    """
+    ours, theirs = open_torch(checkpoint), open_onnx(onnx_path)
+    worst = dict.fromkeys(_TOLERANCE, 0.0)
+    for tensor in (given.tensor() for given in inputs):
+        for name, left, right in zip(_TOLERANCE, ours(tensor), theirs(tensor), strict=True):
+            worst[name] = max(worst[name], float(np.abs(left - right).max()))
+    if any(worst[name] > limit for name, limit in _TOLERANCE.items()):
+        raise ExportError(f"ONNX Runtime and torch differ by {worst}")
+    return worst
+
+
+def manifest_text(onnx_path: Path, facts: ModelFacts) -> str:
+    """TOML text of the manifest for an exported model."""
+    import ultralytics
+
+    lines = [
+        f'name = "{facts.name}"',
+        f'version = "{facts.version}"',
+        f'licence = "{facts.licence}"',
+        f'sha256 = "{hashlib.sha256(onnx_path.read_bytes()).hexdigest()}"',
+        f"classes = {json.dumps(CLASS_NAMES)}",
+        "",
+        "# Longer side of a film, and of a window of it, in the input; the shorter side is padded to a multiple of 32.",
+        "# Grey is repeated in 3 channels.",
+        f"input_px = {INPUT_SIDE_PX}",
+        "pad_value = 114",
+        f"scale = {1 / 255!r}  # of grey levels 0 … 255",
+        "# output0 (n, 4 + 25 + 32, anchors): boxes, class scores, mask weights;",
+        "# output1 (n, 32, height / 4, width / 4): prototypes.",
+        'outputs = ["output0", "output1"]',
+        "",
+        f"score_threshold = {facts.score_threshold}",
+        f"iou_threshold = {facts.iou_threshold}",
+        f"mask_threshold = {facts.mask_threshold}",
+        "# Height of a body in the input at the second, closer look (analysis.seeing.windows); 0: none.",
+        f"window_body_px = {facts.window_body_px:g}",
+        "",
+        f"training_data = {json.dumps(facts.training_data, ensure_ascii=False)}",
+        f'ultralytics_version = "{ultralytics.__version__}"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def export(
+    checkpoint: Path,
+    folder: Path,
+    facts: ModelFacts,
+    *,
+    static: bool = False,
+    calibrate: Sequence[Path] = (),
+    measure: Sequence[Path] = (),
+) -> dict[str, float]:
+    """Write ``model.onnx``, ``manifest.toml``, ``reference.json`` and perhaps ``model-int8.onnx`` into ``folder``.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        Ultralytics checkpoint, as :func:`spinepacs.training.learning.train.train` writes it.
+    folder : Path
+        Made when missing; an older model in it is replaced only after the new one has been checked.
+    facts : ModelFacts
+        Goes into the manifest.
+    static : bool
+        Fix the input to 1 × 3 × 640 × 640, for other runtimes: the product does not read such a model.
+    calibrate, measure : sequence of Path
+        Data sets for the int8 form, see ``quantise.add_int8``; no ``calibrate``, no int8.
+
+    Returns
+    -------
+    dict
+        Largest difference between torch and ONNX Runtime by output, and what ``add_int8`` measured.
+
+    Raises
+    ------
+    ExportError
+        The exported network answers differently; ``folder`` is left as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        fresh, scratch = Path(name) / "model.onnx", Path(name)
+        onnx_from_checkpoint(checkpoint, fresh, static=static)
+        figures = check_same(checkpoint, fresh, SQUARES if static else COMPARED)
+        (scratch / "manifest.toml").write_text(manifest_text(fresh, facts), encoding="utf-8")
+        _write_reference(fresh, facts, SQUARES if static else REPLAYED)
+        if calibrate:
+            figures |= add_int8(scratch, calibrate, measure)
+        for file in _WRITTEN:
+            (folder / file).unlink(missing_ok=True)
+            if (scratch / file).exists():
+                (scratch / file).replace(folder / file)
+    return figures
+
+
+def _write_reference(onnx_path: Path, facts: ModelFacts, inputs: Sequence[ReferenceInput]) -> None:
+    """``reference.json`` beside the network, with its answers under its name."""
+    replies = answers(open_onnx(onnx_path), facts.score_threshold / 2, facts.iou_threshold, TOLERANCE, inputs)
+    text = json.dumps({"files": {onnx_path.name: replies}}, indent=1)
+    onnx_path.with_name("reference.json").write_text(text + "\n", encoding="utf-8")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of ``spinepacs export``."""
+    options = argparse.ArgumentParser(
+        prog="spinepacs export", description="Write a model folder from a checkpoint."
+    )
+    options.add_argument("--model", type=Path, required=True, help="checkpoint (.pt)")
+    options.add_argument("--out", type=Path, required=True, help="model folder, for instance models/spine")
+    options.add_argument("--name", help="default: the folder's name")
+    options.add_argument("--version", required=True)
+    options.add_argument("--training-data", default="", help="one sentence for the manifest")
+    options.add_argument("--score-threshold", type=float, default=ModelFacts.score_threshold)
+    options.add_argument("--window-body-px", type=float, default=ModelFacts.window_body_px)
+    options.add_argument(
+        "--static",
+        action="store_true",
+        help="fix the input to 1 × 640 × 640, for other runtimes than spinepacs",
+    )
+    options.add_argument(
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="data sets: write model-int8.onnx too",
+    )
+    options.add_argument(
+        "--measure",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="labelled data sets: measure int8's loss",
+    )
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; prints how far torch and ONNX Runtime differ, and the accuracy of fp32 and int8."""
+    options = parser()
+    given = options.parse_args(arguments)
+    if given.static and given.calibrate:
+        options.error("--static with --calibrate: the product, which makes the inputs, reads no static model")
+    facts = ModelFacts(
+        given.name or given.out.resolve().name,
+        given.version,
+        given.training_data,
+        score_threshold=given.score_threshold,
+        window_body_px=given.window_body_px,
+    )
+    figures = export(
+        given.model, given.out, facts, static=given.static, calibrate=given.calibrate, measure=given.measure
+    )
+    sys.stdout.write(f"largest difference between torch and ONNX Runtime, and accuracy: {figures}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,136 @@
+"""Supervised child processes that hang, cannot start, hold the interpreter, or eat memory: real ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from spinepacs.serve import processes
+from spinepacs.serve.processes import READY, Part, limit_memory, stop_event
+from tests import peers
+
+HOLDS_THE_INTERPRETER = "(a+)+$", "a" * 64 + "b"
+"""A regular expression and a text on which it works for years, without letting any other thread run."""
+
+
+def live(channel) -> None:
+    """Be a part that is well."""
+    stop = stop_event(channel, beat_s=0.1)
+    channel.send_bytes(READY)
+    stop.wait()
+
+
+def spin(channel) -> None:
+    """Be a child that holds the interpreter for ever, as a decoder may."""
+    channel.send_bytes(READY)
+    re.match(*HOLDS_THE_INTERPRETER)
+
+
+def eat(channel, more_mb: int) -> None:
+    """Allocate until that fails, and say what happened."""
+    limit_memory(more_mb)
+    eaten = []
+    try:
+        while len(eaten) < 100:
+            eaten.append(np.empty(100_000_000, np.uint8))
+    except MemoryError:
+        channel.send_bytes(str(len(eaten)).encode())
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Look after parts; they are ended at the end."""
+    monkeypatch.setattr(processes, "_FIRST_PAUSE_S", 0.01)
+    parts: list[Part] = []
+
+    def tend(part: Part, until, what: str) -> None:
+        parts.append(part)
+
+        def holds() -> bool:
+            part.keep_alive()
+            return until()
+
+        peers.wait_until(holds, 30, what)
+
+    yield tend
+    for part in parts:
+        part.end(0)
+
+
+def test_a_part_that_hangs_is_killed_and_started_again(watched):
+    part = Part("part", live, silence_s=2)
+    watched(part, lambda: part.why_not_ready() == "", "the part")
+    first = part._child.pid
+    beats_until = time.monotonic() + 2.5
+    watched(part, lambda: time.monotonic() > beats_until, "some beats")
+    assert part.restarts == 0, "it was well and was killed"
+    os.kill(first, signal.SIGSTOP)
+    watched(part, lambda: part.restarts == 1 and part.why_not_ready() == "", "its successor")
+    assert part._child.pid != first
+
+
+def test_a_supervisor_that_was_suspended_kills_nobody(watched):
+    part = Part("part", live, silence_s=10)
+    watched(part, lambda: part.why_not_ready() == "", "the part")
+    part._looked_s -= 3600
+    part.keep_alive()
+    time.sleep(0.1)
+    part.keep_alive()
+    assert part.why_not_ready() == ""
+
+
+def test_a_part_that_cannot_be_started_is_tried_again(watched, monkeypatch):
+    part = Part("part", live)
+    real, tries = processes.Child, []
+
+    def no_processes_left(*arguments):
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real(*arguments)
+
+    monkeypatch.setattr(processes, "Child", no_processes_left)
+    watched(part, lambda: part.why_not_ready() == "", "the third try")
+    assert len(tries) == 3
+
+
+def test_a_child_that_holds_the_interpreter_dies_with_its_parent_all_the_same():
+    script = (
+        "import time\n"
+        "from spinepacs.serve.processes import Child\n"
+        "from tests.serve.test_processes import spin\n"
+        "if __name__ == '__main__':\n"
+        "    child = Child('spinner', spin)\n"
+        "    child.channel.poll(20)\n"
+        "    print(child.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        child_pid = int(parent.stdout.readline())
+        time.sleep(0.5)
+        parent.kill()
+    peers.wait_until(lambda: not _runs(child_pid), what="the end of the child")
+
+
+def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():
+    child = processes.Child("eater", eat, 1050)
+    try:
+        assert child.channel.poll(30)
+        assert child.channel.recv_bytes() == b"10"
+    finally:
+        child.end(5)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as status:
+            return status.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

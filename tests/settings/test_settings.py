@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from spinepacs.errors import BadSettings
+from spinepacs.settings.sections import Destination
+from spinepacs.settings.settings import DATABASE_URL_VARIABLE, Settings, load
+from spinepacs.settings.shipped import shipped
+
+ROOT = Path(__file__).parents[2]
+DESTINATION = '[[destinations]]\nname = "{name}"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "spinepacs.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_commented_file_shows_the_defaults():
+    from_file, defaults = load(shipped("config", "spinepacs.toml")), Settings()
+    assert from_file == defaults
+
+
+def test_the_commented_file_names_every_key():
+    text = shipped("config", "spinepacs.toml").read_text()
+    for name, section in Settings():
+        keys = type(section).model_fields if name != "destinations" else Destination.model_fields
+        for key in keys:
+            assert key in text, f"{name}.{key} is not explained"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("[listener]\nport = 11112\nprot = 1\n", 3, "no such key"),
+        ("[listner]\nport = 1\n", 1, "no such key"),
+        ('[listener]\n\nae_title = "SEVENTEEN LETTERS"\n', 3, "1 to 16 printable"),
+        ('[listener]\nae_title = "BACK\\\\SLASH"\n', 2, "no backslash"),
+        ("[listener]\nport = 70000\n", 2, "less than or equal to 65535"),
+        ('[assembly]\nquiet_period_s = "soon"\n', 2, "valid number"),
+        ("[assembly]\nquiet_period_s = 0\n", 2, "greater than 0"),
+        ('[selection]\ndescriptions = ["ok", "(not"]\n', 2, "regular expression"),
+        ('[output]\nsegmentation = "nice"\n', 2, "'compat', 'strict' or 'labelmap'"),
+        (
+            DESTINATION.format(name="a", port=1) + DESTINATION.format(name="b", port='"x"'),
+            10,
+            "valid integer",
+        ),
+        (DESTINATION.format(name="a", port=1) * 2, 1, "name of its own"),
+        (DESTINATION.format(name="a", port=11112), 1, "own listener"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_line_and_the_remedy(tmp_path: Path, text: str, line: int, said: str):
+    path = write(tmp_path, text)
+    with pytest.raises(BadSettings) as caught:
+        load(path)
+    assert f"{path}:{line}: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("listener", "more", "said"),
+    [
+        ("enabled = false", "", "set listener.enabled = true"),
+        ('ae_title = "US"', 'calling_ae_title = "THEM"', "remove calling_ae_title"),
+        ('calling_ae_titles = ["CT"]', "", "add 'PACS' to listener.calling_ae_titles"),
+    ],
+)
+def test_a_destination_whose_reports_could_not_come_in_is_refused(tmp_path, listener, more, said):
+    text = f"[listener]\n{listener}\n" + DESTINATION.format(name="a", port=1) + f"commitment = true\n{more}\n"
+    with pytest.raises(BadSettings, match=said):
+        load(write(tmp_path, text))
+    assert load(write(tmp_path, text.replace("commitment = true", ""))).destinations
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path):
+    with pytest.raises(BadSettings) as caught:
+        load(write(tmp_path, "[listener]\nport = -1\nprot = 1\n"))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_missing_file_and_broken_toml_are_told(tmp_path: Path):
+    with pytest.raises(BadSettings, match="cannot be read"):
+        load(tmp_path / "absent.toml")
+    with pytest.raises(BadSettings, match="not valid TOML"):
+        load(write(tmp_path, "[listener\n"))
+
+
+def test_relative_paths_are_seen_from_the_settings_file(tmp_path: Path):
+    settings = load(
+        write(
+            tmp_path, '[storage]\nspool = "s"\ndatabase_url = "sqlite:///l.sqlite"\n[watch]\nfolder = "w"\n'
+        )
+    )
+    assert settings.storage.spool == tmp_path / "s"
+    assert settings.storage.database_url == f"sqlite:///{tmp_path / 'l.sqlite'}"
+    assert settings.watch.folder == tmp_path / "w"
+
+
+def test_the_database_url_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(DATABASE_URL_VARIABLE, "postgresql+psycopg://u:secret@h/d")
+    assert load(write(tmp_path, "")).storage.database_url == "postgresql+psycopg://u:secret@h/d"
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError):
+        Settings().listener.port = 1  # type: ignore[misc]  # that it is refused is the test
+
+
+def test_what_is_shipped_is_there():
+    assert shipped("config", "grading.toml").is_file()
+    assert shipped("models", "spine", "manifest.toml").is_file()
