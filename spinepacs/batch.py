@@ -16,7 +16,7 @@ from pydicom import dcmread
 from pydicom.encaps import generate_frames
 
 from spinepacs.dicom.reading.header import read_header
-from spinepacs.dicom.wrap import wrap
+from spinepacs.dicom.wrap import is_picture, wrap
 from spinepacs.domain.findings import ImageResult, ObjectKind, Reading, Refusal
 from spinepacs.errors import BadInput, SpinepacsError, failed
 from spinepacs.intake.selection import select
@@ -25,7 +25,6 @@ from spinepacs.settings.sections import SelectionSettings
 from spinepacs.show import tables
 from spinepacs.show.page.pages import Pages
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 _RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RF", "XA", "RG", "OT", "SC", ""})
 _TABLES: dict[str, tuple[Sequence[str], Callable[[str, Reading], list[tables.Row]]]] = {
     "readings": (tables.COLUMNS, tables.reading_to_rows),
@@ -144,7 +143,7 @@ class Batch:
     @contextmanager
     def _as_dicom(self, path: Path) -> Iterator[Path]:
         """The file itself, or a picture wrapped as DICOM for as long as it is needed."""
-        if path.suffix.lower() not in PICTURE_SUFFIXES:
+        if not is_picture(path):
             yield path
             return
         with tempfile.TemporaryDirectory(prefix="spinepacs-") as folder:

@@ -48,6 +48,13 @@ def test_a_film_becomes_objects_pictures_and_tables(tmp_path: Path, pipeline: Pi
     assert {finding["sign"] for finding in reading["findings"]} >= {"disc_height_loss"}
 
 
+def test_what_a_file_is_is_told_by_its_content(tmp_path: Path, pipeline: Pipeline):
+    (tmp_path / "film.jpg").write_bytes(DEMO_FILMS[0].read_bytes())
+    (tmp_path / "letter.png").write_text("Dear colleague")
+    summary = run(pipeline, [tmp_path], tmp_path / "out")
+    assert (summary.read, summary.skipped, summary.failed) == (1, 1, 0)
+
+
 def test_a_picture_is_read_without_millimetres(tmp_path: Path, pipeline: Pipeline):
     pixels = dcmread(DEMO_FILMS[0]).pixel_array
     cv2.imwrite(

@@ -19,11 +19,23 @@ from spinepacs.dicom.reading.codestream import size_of
 from spinepacs.dicom.reading.pixels import MAXIMUM_PIXELS
 from spinepacs.errors import BadInput, Transient
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _EMPTY = (
     "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber "
     "ReferringPhysicianName PatientOrientation"
 )
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a file is a PNG or JPEG, by its first bytes: names lie.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with file.open("rb") as opened:
+        return opened.read(len(_PNG)).startswith((_PNG, _JPEG))
 
 
 def wrap(

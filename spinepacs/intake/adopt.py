@@ -36,19 +36,13 @@ def adopt(sha256: str, spool: Spool, ledger: Ledger) -> bool:
     identity = _received(path) or _header(path)
     if identity is None:
         return False
-    sop_uid, sop_class_uid, transfer_syntax_uid = identity
     status = path.stat()
     ledger.add_arrival(
         NewArrival(
-            sop_uid=sop_uid,
-            sop_class_uid=sop_class_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-            sha256=sha256,
-            size_bytes=status.st_size,
-            source=Source.SPOOL,
-            calling_ae="",
-            called_ae="",
-            peer="",
+            *identity,
+            sha256,
+            status.st_size,
+            Source.SPOOL,
             received_at=datetime.fromtimestamp(status.st_mtime, UTC),
         )
     )

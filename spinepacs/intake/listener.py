@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from pydicom import Dataset
@@ -192,16 +191,15 @@ class Listener:
             return CANNOT_UNDERSTAND
         outcome = self._ledger.add_arrival(
             NewArrival(
-                sop_uid=context["sop_uid"],
-                sop_class_uid=str(request.AffectedSOPClassUID),
-                transfer_syntax_uid=str(event.context.transfer_syntax),
-                sha256=stored.sha256,
-                size_bytes=stored.size_bytes,
-                source=Source.NETWORK,
+                context["sop_uid"],
+                str(request.AffectedSOPClassUID),
+                str(event.context.transfer_syntax),
+                stored.sha256,
+                stored.size_bytes,
+                Source.NETWORK,
                 calling_ae=context["calling_ae"],
                 called_ae=_called_ae(event),
                 peer=str(event.assoc.requestor.address),
-                received_at=datetime.now(UTC),
             )
         )
         seconds = round(time.monotonic() - started, 4)

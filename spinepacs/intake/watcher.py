@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +29,7 @@ from watchdog.observers import Observer
 
 from spinepacs.dicom.reading.header import header_of
 from spinepacs.dicom.reading.parse import parse
-from spinepacs.dicom.wrap import wrap
+from spinepacs.dicom.wrap import is_picture, wrap
 from spinepacs.domain.study import Source, StudyHeader
 from spinepacs.errors import BadInput, Permanent, Transient
 from spinepacs.intake.part10 import dataset_offset, head
@@ -40,7 +39,6 @@ from spinepacs.store.records import ArrivalOutcome, NewArrival
 from spinepacs.store.spool import Spool
 
 DONE, FAILED = "done", "failed"
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _CHUNK_BYTES = 1 << 20
 _PENDING_S = 0.1
 _STUCK_S = 60.0
@@ -177,9 +175,7 @@ class Watcher:
             self._move(path, DONE)
 
     def _keep(self, path: Path, look: _Look) -> ArrivalOutcome:
-        with path.open("rb") as file:
-            is_picture = file.read(8).startswith(_PICTURES)
-        if not is_picture:
+        if not is_picture(path):
             return self._keep_dicom(path, lambda: look.same(path.stat()))
         with tempfile.TemporaryDirectory(prefix="spinepacs-") as folder:
             wrapped = Path(folder, "wrapped.dcm")
@@ -193,19 +189,8 @@ class Watcher:
         stored = self._spool.add(_chunks(path, header))
         if not is_unchanged():
             raise Transient("it changed while it was read")
-        new = NewArrival(
-            sop_uid=header.sop_uid,
-            sop_class_uid=header.sop_class_uid,
-            transfer_syntax_uid=header.transfer_syntax_uid,
-            sha256=stored.sha256,
-            size_bytes=stored.size_bytes,
-            source=Source.FOLDER,
-            calling_ae="",
-            called_ae="",
-            peer="",
-            received_at=datetime.now(UTC),
-        )
-        outcome = self._ledger.add_arrival(new)
+        uids = (header.sop_uid, header.sop_class_uid, header.transfer_syntax_uid)
+        outcome = self._ledger.add_arrival(NewArrival(*uids, stored.sha256, stored.size_bytes, Source.FOLDER))
         _log.info("taken from the folder", extra={"sop_uid": header.sop_uid, "state": outcome.value})
         return outcome
 

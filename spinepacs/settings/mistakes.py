@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 
-def explain(path: Path, text: str, error: ValidationError) -> str:
+def explain(path: Path, error: ValidationError) -> str:
     """Put a validation error into one line for each mistake: file, line, key, what is wrong, what to do."""
-    lines = []
+    text, lines = path.read_text(encoding="utf-8"), []
     for item in error.errors():
         keys = [str(part) for part in item["loc"]]
         remedy = item["msg"].removeprefix("Value error, ")

@@ -7,7 +7,6 @@ remedy where it cannot.
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +30,7 @@ from spinepacs.settings.sections import (
     WorkSettings,
 )
 from spinepacs.settings.types import Section
+from spinepacs.toml import read_toml
 
 DATABASE_URL_VARIABLE = "SPINEPACS_DATABASE_URL"
 """Environment variable that overrides ``database.url``: the URL may hold a password."""
@@ -103,21 +103,13 @@ def load(path: Path) -> Settings:
     BadSettings
         If the file cannot be read or anything in it is wrong; the message gives the line and the remedy.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except OSError as error:
-        raise BadSettings(
-            f"{path}: cannot be read ({error.strerror}); give an existing file with --config"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSettings(f"{path}: not valid TOML: {error}") from error
+    data = read_toml(path, BadSettings, "give an existing file with --config")
     if url := os.environ.get(DATABASE_URL_VARIABLE):
         data.setdefault("storage", {})["database_url"] = url
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise BadSettings(explain(path, text, error)) from error
+        raise BadSettings(explain(path, error)) from error
     return _resolve(settings, path.resolve().parent)
 
 

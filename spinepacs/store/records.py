@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from spinepacs.domain.findings import ObjectKind, Versions
@@ -83,7 +83,7 @@ class NewArrival:
     """A file that the spool already holds durably, offered to the ledger.
 
     ``calling_ae``, ``called_ae`` and ``peer`` (address) are empty where the source has none. ``received_at``
-    is zone-aware.
+    is zone-aware; now, where nobody says otherwise.
     """
 
     sop_uid: str
@@ -92,10 +92,10 @@ class NewArrival:
     sha256: str
     size_bytes: int
     source: Source
-    calling_ae: str
-    called_ae: str
-    peer: str
-    received_at: datetime
+    calling_ae: str = ""
+    called_ae: str = ""
+    peer: str = ""
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pydicom import dcmread
 
-from spinepacs.cli.main import main as cli
+from spinepacs.cli import main as cli
 from spinepacs.serve import daemon
 from spinepacs.settings.settings import Settings
 

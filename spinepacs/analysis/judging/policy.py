@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +13,7 @@ import numpy as np
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Region
 from spinepacs.domain.signs import Sign
 from spinepacs.errors import BadSettings
+from spinepacs.toml import read_toml, usable_keys
 
 Steps = tuple[float, ...]
 """Least value of the grades from 1 on, growing."""
@@ -106,16 +106,9 @@ class Policy:
         BadSettings
             If it cannot be read, lacks a key or holds a value that cannot be meant.
         """
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BadSettings(f"{path}: cannot be read ({error.strerror}); is model.policy right?") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadSettings(f"{path}: not valid TOML: {error}") from error
-        try:
+        data = read_toml(path, BadSettings, "is model.policy right?")
+        with usable_keys(path, BadSettings):
             return _policy(data)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadSettings(f"{path}: missing or unusable key: {error}") from error
 
 
 def _policy(data: Mapping[str, Any]) -> Policy:

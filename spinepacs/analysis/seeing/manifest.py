@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from spinepacs.analysis.seeing.normalise import STRIDE_PX
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.study import View
 from spinepacs.errors import BadModel
+from spinepacs.toml import read_toml, usable_keys
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,9 @@ class Manifest:
             If it is missing, not TOML, lacks a key or holds a value that cannot be meant.
         """
         path = folder / "manifest.toml"
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BadModel(f"{path}: cannot be read ({error.strerror}); is model.folder right?") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadModel(f"{path}: not valid TOML: {error}") from error
-        try:
+        data = read_toml(path, BadModel, "is model.folder right?")
+        with usable_keys(path, BadModel):
             manifest = cls._from(data)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadModel(f"{path}: missing or unusable key: {error}") from error
         manifest._check(path)
         return manifest
 

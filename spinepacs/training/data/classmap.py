@@ -15,11 +15,11 @@ A class that is named like a level (C1 … L5, S1) stands for itself unless the 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spinepacs.toml import read_toml
 from spinepacs.training.data.dataset import CLASS_NAMES, LabelsError
 
 _UNLABELLED = " unlabelled"
@@ -64,12 +64,7 @@ def read_class_map(path: Path, source: str) -> ClassMap:
     LabelsError
         The file is missing, is no TOML, or maps a class to something that is no level.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("classes", {})
-    except OSError as error:
-        raise LabelsError(f"{path}: cannot be read ({error.strerror}); see class_map in data.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LabelsError(f"{path}: not valid TOML: {error}") from error
+    table = read_toml(path, LabelsError, "see class_map in data.toml").get("classes", {})
     common = {name: word for name, word in table.items() if not isinstance(word, dict)}
     entries = {**common, **table.get(source, {})}
     levels = {name: _level(path, name, word) for name, word in entries.items()}

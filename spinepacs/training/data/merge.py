@@ -5,7 +5,6 @@ See ``docs/data.toml`` for an example with every key, and :class:`spinepacs.trai
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from spinepacs.toml import read_toml
 from spinepacs.training.data.classmap import ClassMap, read_class_map
 from spinepacs.training.data.dataset import Film, LabelsError, split_by_group
 from spinepacs.training.data.doubts import suspicion
@@ -86,12 +86,9 @@ def read_data(path: Path) -> DataSet:
 
 def read_data_file(path: Path) -> DataFile:
     """Read ``data.toml`` alone; paths in it become absolute."""
+    data = read_toml(path, LabelsError, "start from docs/data.toml")
     try:
-        file = DataFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise LabelsError(f"{path}: cannot be read ({error.strerror}); start from docs/data.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LabelsError(f"{path}: not valid TOML: {error}") from error
+        file = DataFile.model_validate(data)
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise LabelsError("\n".join([*lines, "docs/data.toml shows every key"])) from error

@@ -2,7 +2,8 @@
 
 The order of the work: ``anatomy`` (surfaces, with ``mesh`` and ``landmarks``), ``build`` (a person's own shape),
 ``pose`` (curves, discs, slips: ``shape``, ``curves``, ``discs``), ``body`` (``flesh``, ``scapula``, ``hand``),
-``signs``, ``implants``, ``xray`` (projection), ``look`` and ``rough`` (the film), ``truth`` (labels and measures), ``dicom``.
+``signs``, ``implants``, ``xray`` (projection), ``look`` and ``rough`` (the film), ``truth`` (labels,
+measures), ``dicom``.
 
 Begin with ``synthesise.py``.
 """
