@@ -24,6 +24,7 @@ from spinepacs.settings.sections import RetentionSettings
 from spinepacs.store import tables
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, Claim, OutboxState
+from spinepacs.store.states import STUDY_MOVES
 from tests.store.makers import (
     NO_VERTEBRA,
     NOT_A_SPINE,
@@ -37,28 +38,7 @@ from tests.store.makers import (
 )
 
 ATTEMPTS = 2
-ARROWS = {
-    (None, "arriving"),
-    ("arriving", "ready"),
-    ("arriving", "refused"),
-    ("ready", "working"),
-    ("ready", "failed"),  # attempts used up
-    ("ready", "recorded"),  # nothing left to read
-    ("ready", "delivered"),
-    ("ready", "refused"),
-    ("working", "recorded"),
-    ("working", "delivered"),
-    ("working", "refused"),
-    ("working", "arriving"),  # an image came meanwhile
-    ("working", "ready"),
-    ("working", "failed"),
-    ("recorded", "delivered"),
-    ("recorded", "arriving"),
-    ("delivered", "arriving"),
-    ("refused", "arriving"),
-    ("failed", "arriving"),
-    ("failed", "ready"),
-}
+ARROWS = {(source, target) for source, targets in STUDY_MOVES.items() for target in targets}
 
 ENDS = (OutboxState.PENDING, OutboxState.SENT, OutboxState.FAILED)
 """How an attempt to deliver may end."""
