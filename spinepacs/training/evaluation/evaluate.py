@@ -26,6 +26,7 @@ from spinepacs.domain.study import View
 from spinepacs.settings.shipped import shipped
 from spinepacs.training.data.dataset import Film, read_lateral_corners, read_yolo_seg
 from spinepacs.training.data.held_out import real_films
+from spinepacs.training.data.levels import read_levels, renamed
 from spinepacs.training.evaluation.charts import draw_agreement
 from spinepacs.training.evaluation.figures import set_figures
 from spinepacs.training.evaluation.film import evaluate_film
@@ -149,11 +150,18 @@ def evaluate(
     return summary([evaluate_film(segmenter, film, inverted=inverted) for film in films], min_score)
 
 
-def film_sets(ap: Path | None, lateral: Path | None, synthetic: Sequence[Path]) -> dict[str, list[Film]]:
-    """Named sets of labelled films: AP validation groups, lateral films, YOLO-seg folders under their own names."""
+def film_sets(
+    ap: Path | None, lateral: Path | None, synthetic: Sequence[Path], levels: Path | None = None
+) -> dict[str, list[Film]]:
+    """Named sets of labelled films: AP validation groups, lateral films, YOLO-seg folders under their own names.
+
+    levels: table of names that were read anew; the AP films are then there once more, under those names.
+    """
     sets: dict[str, list[Film]] = {}
     if ap:
         sets["ap_validation"] = real_films(ap)[1]
+        if levels:
+            sets["ap_renamed"] = renamed(sets["ap_validation"], read_levels(levels))
     if lateral:
         sets["lateral"] = read_lateral_corners(lateral)
     for folder in synthetic:
@@ -168,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", type=Path, required=True, help="model folder or checkpoint (.pt)")
     add("--ap", type=Path, help="AP folder with corner tables: its validation groups are used")
+    add("--levels", type=Path, help="table of AP films' names that were read anew: judge by them, too")
     add("--lateral", type=Path, help="lateral folder with corners.csv")
     add("--synthetic", type=Path, nargs="+", default=[], help="YOLO-seg folders, with truth/ or without")
     add("--out", type=Path, help="folder for JSON, CSV and pictures; without it there is only the table")
@@ -206,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=given.workers,
         policy=given.policy,
     )
-    sets = film_sets(given.ap, given.lateral, given.synthetic)
+    sets = film_sets(given.ap, given.lateral, given.synthetic, given.levels)
     sets = {name: _spread(films, given.limit) for name, films in sets.items() if films}
     results = {name: _read_with_bar(conditions, name, films) for name, films in sets.items()}
     figures = {name: set_figures(part) for name, part in results.items()}

@@ -126,6 +126,7 @@ def _body(
         size_px=size_px,
         endplates_mm=_endplate_errors(vertebra, truth, column),
         disc_mm=disc_mm,
+        level_sure=vertebra is not None and not vertebra.level_is_ambiguous,
     )
 
 

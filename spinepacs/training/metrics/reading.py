@@ -38,6 +38,8 @@ class BodyReading:
         (2,) mean distance of the upper and lower endplate from the true one; nan where there is no truth.
     disc_mm
         Error of the height of the disc below, product minus truth; nan where not both are known.
+    level_sure
+        Whether the level is published without a doubt.
     """
 
     level: int
@@ -49,6 +51,7 @@ class BodyReading:
     size_px: float
     endplates_mm: Floats
     disc_mm: float
+    level_sure: bool = False
 
     @property
     def found(self) -> bool:
@@ -118,6 +121,11 @@ class FilmReading:
         """Whether every body that was found is published at its level."""
         return all(body.published_level == body.level for body in self.bodies if body.found)
 
+    @property
+    def levels_doubted(self) -> bool:
+        """Whether the product says that levels may be shifted."""
+        return "LEVEL_AMBIGUOUS" in self.notes
+
 
 class BodyTable:
     """The bodies of a set of films as columns: ``film`` (n,) and what :class:`BodyReading` holds."""
@@ -136,7 +144,9 @@ class BodyTable:
             np.array([getattr(body, name) for body in bodies], np.int64)
             for name in ("level", "raw_level", "published_level")
         )
-        self.found = np.array([body.found for body in bodies], bool)
+        self.found, self.sure = (
+            np.array([getattr(body, name) for body in bodies], bool) for name in ("found", "level_sure")
+        )
         self.iou, self.disc_mm = (
             np.array([getattr(body, name) for body in bodies], np.float64) for name in ("iou", "disc_mm")
         )
@@ -163,6 +173,7 @@ def body_figures(table: BodyTable, weights: Floats) -> dict[str, Floats]:
         given = levels >= 0
         figures[f"level_exact_{name}"] = table.share(weights, given & (offset == 0), found)
         figures[f"level_within_one_{name}"] = table.share(weights, given & (offset <= 1), found)
+    figures["level_exact_sure"] = table.share(weights, table.published == table.level, found & table.sure)
     return figures | _distances(table, weights)
 
 
@@ -199,6 +210,8 @@ def _film_figures(readings: Sequence[FilmReading], weights: Floats) -> dict[str,
     films, hits = counted(lambda _: 1), counted(lambda one: sum(body.found for body in one.bodies))
     extra = counted(lambda one: len(one.false))
     anything = counted(lambda one: any(body.found for body in one.bodies))
+    right = counted(lambda one: one.levels_right) * anything
+    doubted = counted(lambda one: one.levels_doubted)
     plates = counted(lambda one: one.plate is not None)
     views = counted(lambda one: one.view in ("ap", "lateral", "oblique"))
     errors = np.array([one.plate.error if one.plate and one.plate.found else np.nan for one in readings])
@@ -206,7 +219,9 @@ def _film_figures(readings: Sequence[FilmReading], weights: Floats) -> dict[str,
         "precision": ratio(weights, hits, hits + extra),
         "false_per_film": ratio(weights, extra, films),
         "films_with_all_bodies": ratio(weights, counted(lambda one: one.all_found), films),
-        "films_with_levels_right": ratio(weights, counted(lambda one: one.levels_right) * anything, anything),
+        "films_with_levels_right": ratio(weights, right, anything),
+        "wrong_films_doubted": ratio(weights, doubted * (anything - right), anything - right),
+        "right_films_doubted": ratio(weights, doubted * right, right),
         "films_wholly_right": ratio(weights, counted(lambda one: one.all_found and one.levels_right), films),
         "films_with_view_right": ratio(
             weights, counted(lambda one: one.view == one.published_view) * views, views

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,9 @@ L4, L5, S1 = 22, 23, 24
 SQUARE = np.array([[0.0, 0], [1, 0], [1, 1]])
 
 
-def _body(level: int, raw: int, published: int, corner_px: float = np.nan, iou: float = 0.8) -> BodyReading:
+def _body(
+    level: int, raw: int, published: int, corner_px: float = np.nan, iou: float = 0.8, *, sure: bool = True
+) -> BodyReading:
     found = raw != NOWHERE
     return BodyReading(
         level,
@@ -34,6 +38,7 @@ def _body(level: int, raw: int, published: int, corner_px: float = np.nan, iou: 
         size_px=20.0,
         endplates_mm=np.array([corner_px / 10, np.nan]),
         disc_mm=-corner_px,
+        level_sure=sure and published != NOWHERE,
     )
 
 
@@ -88,6 +93,25 @@ def test_figures_by_hand(name: str, value: float) -> None:
     figures = reading_figures(READINGS, resample_weights(["a", "b", "c"], 10))
     assert figures[name].shape == (11,)
     assert figures[name][0] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("said", "of_wrong", "of_right"), [((0,), 0, 1), ((1,), 0.5, 0), ((1, 2), 1, 0)])
+def test_doubt_is_counted_among_wrong_and_right_films(
+    said: tuple[int, ...], of_wrong: float, of_right: float
+) -> None:
+    doubting = [
+        replace(one, notes=("LEVEL_AMBIGUOUS",) if place in said else ())
+        for place, one in enumerate(READINGS)
+    ]
+    figures = reading_figures(doubting, np.ones((1, 3)))
+    assert figures["wrong_films_doubted"][0] == of_wrong
+    assert figures["right_films_doubted"][0] == of_right
+
+
+def test_levels_that_are_doubted_are_not_judged_as_certain() -> None:
+    unsure = _film(_body(L4, L4, L4), _body(L5, L4, L4, sure=False))
+    assert reading_figures([unsure], np.ones((1, 1)))["level_exact_sure"][0] == 1
+    assert reading_figures(READINGS, np.ones((1, 3)))["level_exact_sure"][0] == pytest.approx(3 / 4)
 
 
 def test_figures_of_one_level_leave_the_others_out() -> None:
