@@ -1,0 +1,138 @@
+"""Labelled films → crops with the level that they show: of bodies, of what lies beyond both ends, of no vertebra."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spinepacs.analysis.seeing.crops import Film as Cutter
+from spinepacs.analysis.seeing.crops import Place, places
+from spinepacs.domain.anatomy import Level
+from spinepacs.training.data.augment import change_greys
+from spinepacs.training.data.dataset import Film, read_grey
+
+NOTHING = len(Level)
+"""Class of a crop whose middle is no vertebra; those before it are the levels."""
+_BODY, _END = 0.8, 0.9
+"""Up to which share of the crops show a body, and up to which a place beyond an end; the rest shows none."""
+_LEAST_BODIES = 3
+
+Floats = NDArray[np.float64]
+Grey = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Spine:
+    """A labelled spine: its film, a place for each body and beyond both ends, and the class of each."""
+
+    path: Path
+    view: str
+    places: tuple[Place, ...]
+    classes: tuple[int, ...]
+
+
+def labelled_spine(film: Film) -> Spine | None:
+    """The places of a film; None where it has too few labels in a row, or not the usual number of vertebrae."""
+    bodies = sorted(film.bodies, key=lambda body: float(body.outline_px[:, 1].mean()))
+    levels = [body.class_id for body in bodies]
+    if len(bodies) < _LEAST_BODIES or np.any(np.diff(levels) != 1) or _is_unusual(film):
+        return None
+    centres = np.array([_centroid(body.outline_px) + 0.5 for body in bodies])
+    sizes = np.sqrt([cv2.contourArea(body.outline_px) for body in bodies])
+    way = centres[-1] - centres[0]
+    above = levels[0] - 1 if levels[0] > 0 else NOTHING
+    classes = (above, *levels, levels[-1] + 1)  # below S1 comes NOTHING
+    where = places(centres, sizes, way / np.hypot(*way))
+    return Spine(film.path, film.view, tuple(where), classes)
+
+
+def _is_unusual(film: Film) -> bool:
+    """Whether a synthetic patient has no twelve ribs and five lumbar vertebrae: what is a level's right name then?"""
+    truth = film.path.parent.parent / "truth" / f"{film.path.stem}.json"
+    if not truth.is_file():
+        return False
+    patient = json.loads(truth.read_text(encoding="utf-8"))["patient"]
+    return bool(patient["lumbar_vertebrae"] != 5 or patient["rib_pairs"] != 12 or patient["transitional"])
+
+
+def _centroid(outline: NDArray[np.float32]) -> Floats:
+    moments = cv2.moments(outline.reshape(-1, 1, 2).astype(np.float32))
+    return np.array([moments["m10"], moments["m01"]]) / moments["m00"]
+
+
+class Sampler:
+    """Draws crops for training from films that are kept in memory."""
+
+    def __init__(self, spines: Iterable[Spine]) -> None:
+        self._spines = [(spine, Cutter(read_grey(spine.path))) for spine in spines]
+
+    def draw(self, rng: np.random.Generator) -> tuple[Grey, int]:
+        """One crop and its class, placed as inexactly as a detector places it."""
+        spine, film = self._spines[int(rng.integers(len(self._spines)))]
+        place, kind = _chosen(spine, rng)
+        stretch = np.exp(rng.normal(0, 0.3 if rng.random() < 0.1 else 0.08) / 2)
+        change = np.diag([rng.choice([-1.0, 1.0]) * stretch, 1 / stretch])
+        return _veiled(change_greys(film.cut(_shaken(place, rng), change), rng), rng), kind
+
+
+def _chosen(spine: Spine, rng: np.random.Generator) -> tuple[Place, int]:
+    last, which = len(spine.places) - 1, rng.random()
+    if which < _BODY:
+        row = int(rng.integers(1, last))
+    elif which < _END:
+        row = int(rng.choice([0, last]))
+    else:
+        return _beside(spine, rng), NOTHING
+    return spine.places[row], spine.classes[row]
+
+
+def _beside(spine: Spine, rng: np.random.Generator) -> Place:
+    """The middle of a disc, or a place beside the spine."""
+    row = int(rng.integers(1, len(spine.places) - 2))
+    place, below = spine.places[row], spine.places[row + 1]
+    if rng.random() < 0.5:
+        return place._replace(centre=(place.centre + below.centre) / 2)
+    aside = np.array([place.footwards[1], -place.footwards[0]])
+    return place._replace(
+        centre=place.centre + aside * place.size_px * rng.choice([-1, 1]) * rng.uniform(1.2, 3)
+    )
+
+
+def _shaken(place: Place, rng: np.random.Generator) -> Place:
+    angle = np.radians(rng.normal(0, 6))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return Place(
+        place.centre + rng.normal(0, 0.1 * place.size_px, 2),
+        place.size_px * float(np.exp(rng.normal(0, 0.12))),
+        turn @ place.footwards,
+    )
+
+
+def _veiled(crop: Grey, rng: np.random.Generator) -> Grey:
+    """Now and then a part of the crop is bright and flat, as the lumbosacral region is under the belly, or dark."""
+    if rng.random() > 0.35:
+        return crop
+    rows, columns = crop.shape
+    y, x = np.mgrid[:rows, :columns]
+    middle = rng.uniform(0, [rows, columns])
+    reach = rng.uniform(0.2, 0.8) * rows
+    veil = rng.uniform(0.2, 0.95) * np.exp(-((y - middle[0]) ** 2 + (x - middle[1]) ** 2) / (2 * reach**2))
+    grey = rng.choice([rng.uniform(170, 255), rng.uniform(0, 60)])
+    return np.asarray(crop * (1 - veil) + grey * veil, np.uint8)
+
+
+def crops_of(spine: Spine) -> list[Grey]:
+    """The crops of a spine's places as the product would cut them."""
+    film = Cutter(read_grey(spine.path))
+    return [film.cut(place) for place in spine.places]
+
+
+def usable(films: Sequence[Film]) -> list[Spine]:
+    """The spines of those films that can be learnt from."""
+    return [spine for film in films if (spine := labelled_spine(film))]
