@@ -10,12 +10,13 @@ import argparse
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from spinepacs.analysis.seeing.crops import to_batch
 from spinepacs.domain.anatomy import Level
@@ -30,7 +31,7 @@ _EMA = 0.998
 _NEIGHBOUR = 0.03
 """Weight of each neighbouring level in the target: a level off is less wrong than six."""
 _RAMP_STEPS = 200
-_REPORT_S = 240.0
+_SAVE_S, _REPORT_S = 120.0, 600.0
 
 
 def ap_spines(folder: Path, levels: Path) -> tuple[list[Spine], list[Spine]]:
@@ -49,19 +50,18 @@ class Trainer:
         self.average = copy.deepcopy(self.network).eval()
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=0.02)
         self.step, self.used_s = 0, 0.0
-        self._path, self._rate, self._seconds, self._seed = out / "reader.pt", rate, seconds, seed
+        self._path, self._rate, self.seconds, self._seed = out / "reader.pt", rate, seconds, seed
         if self._path.is_file():
             self._load()
 
     @property
-    def rng(self) -> np.random.Generator:
+    def seed(self) -> tuple[int, int]:
         """Of the run as far as it has come: one that is resumed draws other crops."""
-        return np.random.default_rng((self._seed, self.step))
+        return self._seed, self.step
 
     def learn(self, crops: Sequence[Grey], classes: Sequence[int]) -> float:
         """One step; returns the loss."""
-        start = time.monotonic()
-        progress = min(self.used_s / self._seconds, 1.0)
+        progress = min(self.used_s / self.seconds, 1.0)
         rate = self._rate * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * min(1.0, (self.step + 1) / _RAMP_STEPS)
@@ -75,7 +75,6 @@ class Trainer:
         self.optimiser.step()
         self._follow()
         self.step += 1
-        self.used_s += time.monotonic() - start
         return float(loss.detach())
 
     def _follow(self) -> None:
@@ -128,22 +127,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     given.out.mkdir(parents=True, exist_ok=True)
     sources, held = _sources(given)
-    seconds = given.minutes * 60
-    trainer = Trainer(given.out, given.rate, seconds, given.seed)
-    samplers = [(share, Sampler(spines)) for share, spines in sources]
-    shares = np.array([share for share, _ in samplers])
-    rng, reported, losses, start = trainer.rng, time.monotonic(), [], time.monotonic()
-    before = trainer.used_s
-    while trainer.used_s < seconds:
-        picks = rng.choice(len(samplers), given.batch, p=shares / shares.sum())
-        crops, classes = zip(*(samplers[pick][1].draw(rng) for pick in picks), strict=True)
+    trainer = Trainer(given.out, given.rate, given.minutes * 60, given.seed)
+    train(trainer, sources, held, given.batch, given.workers)
+    return 0
+
+
+def train(
+    trainer: Trainer,
+    sources: Sequence[tuple[float, Sequence[Spine]]],
+    held: Mapping[str, Sequence[Spine]],
+    batch: int,
+    workers: int,
+) -> None:
+    """Learn until the time is used up; ``sources`` with their shares of the crops, ``held`` is only looked at."""
+    mixture = Mixture(sources, trainer.seed)
+    losses, before, start = [], trainer.used_s, time.monotonic()
+    saved = reported = start
+    for crops, classes in DataLoader(mixture, batch, num_workers=workers, collate_fn=_together):
         losses.append(trainer.learn(crops, classes))
         trainer.used_s = before + time.monotonic() - start
-        if time.monotonic() - reported > _REPORT_S or trainer.used_s >= seconds:
+        now, finished = time.monotonic(), trainer.used_s >= trainer.seconds
+        if now - saved > _SAVE_S or finished:
             trainer.save()
+            saved = now
+        if now - reported > _REPORT_S or finished:
             _say(trainer, losses, held)
-            reported, losses = time.monotonic(), []
-    return 0
+            reported, losses = now, []
+        if finished:
+            return
+
+
+class Mixture(IterableDataset[tuple[Grey, int]]):
+    """Crops without end, from several sources by their shares; every worker draws others."""
+
+    def __init__(self, sources: Sequence[tuple[float, Sequence[Spine]]], seed: tuple[int, int]) -> None:
+        self._samplers = [Sampler(spines) for _, spines in sources]
+        self._shares = np.array([share for share, _ in sources])
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[tuple[Grey, int]]:
+        cv2.setNumThreads(1)
+        about = get_worker_info()
+        rng = np.random.default_rng((*self._seed, about.id if about else 0))
+        while True:
+            pick = rng.choice(len(self._samplers), p=self._shares / self._shares.sum())
+            yield self._samplers[pick].draw(rng)
+
+
+def _together(drawn: Sequence[tuple[Grey, int]]) -> tuple[list[Grey], list[int]]:
+    crops, classes = zip(*drawn, strict=True)
+    return list(crops), list(classes)
 
 
 def _sources(given: argparse.Namespace) -> tuple[list[tuple[float, list[Spine]]], dict[str, list[Spine]]]:
@@ -162,7 +195,7 @@ def _sources(given: argparse.Namespace) -> tuple[list[tuple[float, list[Spine]]]
     return sources, held
 
 
-def _say(trainer: Trainer, losses: Sequence[float], held: dict[str, list[Spine]]) -> None:
+def _say(trainer: Trainer, losses: Sequence[float], held: Mapping[str, Sequence[Spine]]) -> None:
     told = {name: agreement(trainer.average, spines) for name, spines in held.items() if spines}
     figures = {name: {key: round(value, 3) for key, value in row.items()} for name, row in told.items()}
     print(trainer.step, round(trainer.used_s), round(float(np.mean(losses)), 4), figures, flush=True)  # noqa: T201
@@ -181,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=30)
     add("--rate", type=float, default=2e-3)
     add("--batch", type=int, default=64)
+    add("--workers", type=int, default=1, help="processes that cut crops beside the one that learns; 0: none")
     add("--threads", type=int, default=1)
     add("--seed", type=int, default=11)
     return parser

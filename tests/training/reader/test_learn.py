@@ -42,7 +42,18 @@ def test_a_run_leaves_a_checkpoint_and_goes_on_from_it(
         path.write_text(json.dumps({"view": "lateral", "patient": usual}))
     levels = tmp_path / "levels.csv"
     levels.write_text("film,offset,note\n" + "".join(f"ap-{n}.png,{n % 2},\n" for n in range(6)))
-    given = ["--ap", str(ap_folder), "--levels", str(levels), "--synthetic", str(yolo_folder), "--batch", "4"]
+    given = [
+        "--ap",
+        str(ap_folder),
+        "--levels",
+        str(levels),
+        "--synthetic",
+        str(yolo_folder),
+        "--batch",
+        "4",
+        "--workers",
+        "0",
+    ]
     run = tmp_path / "run"
     assert main([*given, "--out", str(run), "--minutes", "0.001"]) == 0
     first = torch.load(run / "reader.pt", weights_only=True)
