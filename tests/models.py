@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from spinepacs.analysis.seeing.crops import CROP_PX
 from spinepacs.analysis.seeing.normalise import input_shape, to_input
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.geometry import Points
@@ -31,11 +32,13 @@ def write_model(
     folder: Path,
     phantom: Phantom,
     sizes: Sequence[int | str] = ("batch", "height", "width"),
+    reader: NDArray[np.float64] | None = None,
     **changes: object,
 ) -> Path:
     """Write ``model.onnx`` and ``manifest.toml`` into a folder, for films of the phantom's size.
 
-    ``changes`` replace values of the manifest; None removes a key. ``sizes``: as the input declares them.
+    ``changes`` replace values of the manifest; None removes a key. ``sizes``: as the input declares them. ``reader``:
+    write ``reader.onnx`` too, which answers with these logits to every crop.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = _onnx(*heads(phantom), sizes)
@@ -53,8 +56,38 @@ def write_model(
         "sha256": hashlib.sha256(weights).hexdigest(),
     } | changes
     lines = [f"{key} = {_toml(value)}" for key, value in manifest.items() if value is not None]
+    if reader is not None:
+        answering = _reader(reader)
+        (folder / "reader.onnx").write_bytes(answering)
+        lines += [
+            "[reader]",
+            "weight = 0.5",
+            "detector_weight = 0.25",
+            f'sha256 = "{hashlib.sha256(answering).hexdigest()}"',
+        ]
     (folder / "manifest.toml").write_text("\n".join(lines), encoding="utf-8")
     return folder
+
+
+def _reader(logits: NDArray[np.float64]) -> bytes:
+    """A network that looks at crops and answers the same to all of them."""
+    nodes = [
+        helper.make_node("ReduceMean", ["crops"], ["means"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["means", "nothing"], ["zeros"]),
+        helper.make_node("Unsqueeze", ["zeros", "last"], ["column"]),
+        helper.make_node("Add", ["column", "answer"], ["logits"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.float32(0), "nothing"),
+        numpy_helper.from_array(np.array([1], np.int64), "last"),
+        numpy_helper.from_array(logits.astype(np.float32), "answer"),
+    ]
+    crops = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["batch", 1, *CROP_PX])
+    answer = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(logits)])
+    graph = helper.make_graph(nodes, "reader", [crops], [answer], constants)
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    network.ir_version = 8
+    return bytes(network.SerializeToString())
 
 
 def _toml(value: object) -> str:

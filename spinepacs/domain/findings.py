@@ -58,12 +58,16 @@ class Detection:
         (4,) float64: x0, y0, x1, y1, native px.
     outline
         Outline of the vertebral body, native px, sub-pixel.
+    level_nats
+        (25,) float64, what all networks together say of its level, weighed so that they are nats of a calibrated
+        probability; None where only ``class_scores`` do.
     """
 
     class_scores: NDArray[np.float32]
     score: float
     box_px: NDArray[np.float64]
     outline: Outline
+    level_nats: NDArray[np.float64] | None = None
 
     @property
     def raw_level(self) -> Level:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spinepacs.analysis.seeing.crops import directions
+from spinepacs.analysis.seeing.evidence import of_detector
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import Detection
 
 _LEVELS = len(Level)
-_SCORE_FLOOR = 0.03
-"""Least share of a class score: one confident wrong answer costs 3.5 nats and no more."""
 _MISSED_PRICE = (2.5, 0.7)
 """Of the first level that is skipped, and of each one after it: a vertebra missed in the middle of a film is rare, but
 where one is hidden (shoulder, diaphragm, implant) its neighbours often are too."""
@@ -109,35 +109,18 @@ def _chain(detections: Sequence[Detection], prior: Vector, centres: Vector, towa
     return Chain(
         detections=tuple(ordered[index] for index in kept),
         levels=tuple(Level(level) for level in levels),
-        axes=_axes(centres[kept], towards),
+        axes=directions(centres[kept], towards),
         dropped=tuple(item for index, item in enumerate(ordered) if index not in kept),
         score=score,
         margins=margins,
     )
 
 
-def _axes(centres: Vector, towards: Vector) -> Vector:
-    """Unit vectors along the spine at centres sorted along ``towards``: lines through each one's near neighbours."""
-    across = np.array([-towards[1], towards[0]])
-    along, aside = centres @ towards, centres @ across
-    usual = max(float(np.median(np.hypot(*np.diff(centres, axis=0).T))), 1e-6) if len(centres) > 1 else 1.0
-    pitches = (along[:, None] - along[None, :]) / usual
-    weight = np.exp(-(pitches**2) / 8)  # a Gaussian of two bodies' pitch
-    weight /= weight.sum(axis=1, keepdims=True)
-    beside = along[None, :] - (weight @ along)[:, None]
-    variance = (weight * beside**2).sum(axis=1)
-    slope = (weight * beside) @ aside / np.maximum(variance, 1e-6 * usual**2)
-    vectors = towards + slope[:, None] * across
-    unit: Vector = vectors / np.hypot(vectors[:, 0], vectors[:, 1])[:, None]
-    return unit
-
-
 def _emissions(ordered: Sequence[Detection]) -> Vector:
-    """(N, levels): log of each class score's share over an even share, with a floor: 0 says nothing about the level."""
-    scores = np.array([detection.class_scores for detection in ordered], np.float64)
-    shares = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-9)
-    logarithms: Vector = np.log(np.maximum(shares, _SCORE_FLOOR) * _LEVELS)
-    return logarithms
+    """(N, levels): what the networks say of each one's level, nats; 0 says nothing."""
+    own = of_detector([detection.class_scores for detection in ordered])
+    read = [detection.level_nats for detection in ordered]
+    return np.array([mine if nats is None else nats for mine, nats in zip(own, read, strict=True)])
 
 
 def _step_prices(ordered: Sequence[Detection], centres: Vector) -> Vector:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from spinepacs.analysis.naming.chain import best_chain
 from spinepacs.analysis.naming.label import label
 from spinepacs.analysis.seeing.gaps import find_gaps
 from spinepacs.analysis.seeing.normalise import with_square_pixels
@@ -24,7 +25,7 @@ def find_spine(
     Parameters
     ----------
     step
-        Called with ``normalise``, ``infer``, ``segment`` and ``label``, each more than once.
+        Called with ``normalise``, ``infer``, ``segment``, ``read`` and ``label``, some more than once.
 
     Returns
     -------
@@ -34,14 +35,34 @@ def find_spine(
         All detections, native px: those of the spine and those that it has no place for.
     """
     display, factor = with_square_pixels(film.display, film.spacing)
-    found = _native(detect(segmenter, display, film.view, step), factor)
-    with step("label"):
-        spine = label(found, film.view, film.anterior_left, film.body_part)
+    seen = _read(segmenter, display, detect(segmenter, display, film.view, step), step)
+    spine, found = _named(seen, factor, film, step)
     if isinstance(spine, Refusal) or not spine.missing:
         return spine, found
-    found += _native(segmenter.detect_missing(display, find_gaps(spine, factor), step), factor)
+    more = segmenter.detect_missing(display, find_gaps(spine, factor), step)
+    if not more:
+        return spine, found
+    return _named(_read(segmenter, display, seen + more, step), factor, film, step)
+
+
+def _named(
+    seen: Sequence[Detection], factor: NDArray[np.float64], film: Radiograph, step: Step
+) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
+    """The spine of what was seen in px of the display, and all of it in native px."""
+    found = tuple(scaled(detection, factor) for detection in seen)
     with step("label"):
         return label(found, film.view, film.anterior_left, film.body_part), found
+
+
+def _read(
+    segmenter: Segmenter, display: NDArray[np.uint8], seen: tuple[Detection, ...], step: Step
+) -> tuple[Detection, ...]:
+    """Detections with what the reader says of them, where the model has one; px of ``display``."""
+    if segmenter.reader is None or not seen:
+        return seen
+    with step("read"):
+        towards = best_chain(seen).axes.mean(axis=0)
+        return segmenter.reader.read(display, seen, towards / np.hypot(*towards))
 
 
 def detect(
@@ -76,7 +97,3 @@ def _is_ap(view: View, found: Sequence[Detection]) -> bool:
         spine = label(found, view, None)
         return isinstance(spine, Spine) and spine.view is View.AP
     return view is View.AP
-
-
-def _native(found: Sequence[Detection], factor: NDArray[np.float64]) -> tuple[Detection, ...]:
-    return tuple(scaled(detection, factor) for detection in found)

@@ -9,6 +9,7 @@ keys of the manifest that are read here::
     score_threshold, iou_threshold, mask_threshold
     sha256                      of model.onnx, hexadecimal
     int8                        table, if there is a model-int8.onnx: its sha256
+    reader                      table, if there is a reader.onnx: its sha256, weight and detector_weight
     localisation.LATERAL, .AP   tables, if known: the error of the endplates (``analysis.uncertainty.Localisation``)
 
 Any other key (training data, metrics) is for people.
@@ -21,7 +22,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from spinepacs.analysis.seeing.localisation import Localisation
 from spinepacs.analysis.seeing.normalise import STRIDE_PX
@@ -29,6 +30,30 @@ from spinepacs.domain.anatomy import Level
 from spinepacs.domain.study import View
 from spinepacs.errors import BadModel
 from spinepacs.toml import read_toml, usable_keys
+
+
+@dataclass(frozen=True)
+class ReaderFacts:
+    """What is known of a ``reader.onnx``.
+
+    Parameters
+    ----------
+    sha256
+        Of the file, lower-case hexadecimal.
+    weight, detector_weight
+        By which the log probabilities of the reader's and of the detector's levels are multiplied before they are added
+        up along the spine: neighbouring crops show the same things, so their answers are no independent evidence.
+        Fitted on labelled films that neither network has seen (``training.release.names``).
+    """
+
+    sha256: str
+    weight: float
+    detector_weight: float
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """The manifest's table ``reader``."""
+        return cls(str(table["sha256"]).lower(), float(table["weight"]), float(table["detector_weight"]))
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,8 @@ class Manifest:
         Of ``model-int8.onnx``; empty where the model has none.
     int8_loss
         What it loses beside ``model.onnx``: points (of 100) of the outlines' mAP50-95; infinite where not measured.
+    reader
+        None where the model has no ``reader.onnx`` (``analysis.seeing.reader``).
     localisation
         Error of the endplates by view; measures on other views have no uncertainty.
     """
@@ -76,6 +103,7 @@ class Manifest:
     window_body_px: float = 0.0
     int8_sha256: str = ""
     int8_loss: float = math.inf
+    reader: ReaderFacts | None = None
     localisation: Mapping[View, Localisation] = field(default_factory=dict)
 
     @classmethod
@@ -110,6 +138,7 @@ class Manifest:
             window_body_px=float(data.get("window_body_px", 0)),
             int8_sha256=str(data.get("int8", {}).get("sha256", "")).lower(),
             int8_loss=float(data.get("int8", {}).get("loss_map50_95", math.inf)),
+            reader=ReaderFacts.from_table(data["reader"]) if "reader" in data else None,
             localisation={
                 View(view): Localisation.from_table(table)
                 for view, table in data.get("localisation", {}).items()
@@ -123,6 +152,8 @@ class Manifest:
             "input_px (a multiple of 32)": self.input_px > 0 and self.input_px % STRIDE_PX == 0,
             "thresholds (between 0 and 1)": all(0 < threshold < 1 for threshold in thresholds),
             "window_body_px (0, or 8 and more)": self.window_body_px == 0 or self.window_body_px >= 8,
+            "reader weights (not negative)": self.reader is None
+            or min(self.reader.weight, self.reader.detector_weight) >= 0,
             "pad_value (0 to 255)": 0 <= self.pad_value <= 255,
             "name and version (not empty)": bool(self.name and self.version),
         }
@@ -130,16 +161,14 @@ class Manifest:
             raise BadModel(f"{path}: unusable: {', '.join(wrong)}")
 
 
-def checked_weights(folder: Path, manifest: Manifest, *, int8: bool = False) -> bytes:
-    """Bytes of ``model.onnx`` or ``model-int8.onnx``, only if they are the ones that the manifest names.
+def checked_weights(path: Path, named: str) -> bytes:
+    """Bytes of a network's file, only if they are the ones that the manifest names by their SHA-256.
 
     Raises
     ------
     BadModel
         If the file is missing or its SHA-256 differs.
     """
-    path = folder / ("model-int8.onnx" if int8 else "model.onnx")
-    named = manifest.int8_sha256 if int8 else manifest.sha256
     try:
         weights = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Find and outline the vertebrae of a film: the only module that knows ONNX Runtime."""
+"""Find and outline the vertebrae of a film: the detector, a YOLO segmentation network."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from spinepacs.analysis.seeing.gaps import GAP_SCORE, Gap
 from spinepacs.analysis.seeing.manifest import Manifest, checked_weights
 from spinepacs.analysis.seeing.normalise import input_shape, to_input
 from spinepacs.analysis.seeing.outline import mask_outline
+from spinepacs.analysis.seeing.reader import Reader
+from spinepacs.analysis.seeing.sessions import open_session
 from spinepacs.analysis.seeing.windows import placed, plan_windows
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import SURE_SCORE, Detection
@@ -49,8 +51,18 @@ class Segmenter:
     ``analysis.naming``. Not shared between threads or processes: each worker opens its own.
     """
 
-    def __init__(self, manifest: Manifest, session: ort.InferenceSession, *, int8: bool = False) -> None:
-        self.manifest = manifest
+    reader: Reader | None = None
+    """The network for names; None where the model has none."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        session: ort.InferenceSession,
+        *,
+        int8: bool = False,
+        reader: Reader | None = None,
+    ) -> None:
+        self.manifest, self.reader = manifest, reader
         self._int8 = int8
         self._session = session
         self._input_name: str = session.get_inputs()[0].name
@@ -78,15 +90,11 @@ class Segmenter:
         int8 = precision == "int8" or bool(
             precision == "auto" and manifest.int8_loss <= _MOST_INT8_LOSS and multiplies_int8()
         )
-        weights = checked_weights(folder, manifest, int8=int8)
-        try:
-            session = ort.InferenceSession(weights, _options(threads), providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime raises classes of its own, straight below Exception
-            raise BadModel(
-                f"{folder}: ONNX Runtime cannot load the model ({type(error).__name__})"
-            ) from error
+        path = folder / ("model-int8.onnx" if int8 else "model.onnx")
+        weights = checked_weights(path, manifest.int8_sha256 if int8 else manifest.sha256)
+        session = open_session(path, weights, threads)
         _check_shapes(folder, manifest, session)
-        return cls(manifest, session, int8=int8)
+        return cls(manifest, session, int8=int8, reader=Reader.open(folder, manifest, threads))
 
     @property
     def model_name(self) -> str:
@@ -224,19 +232,6 @@ def scaled(detection: Detection, factor: NDArray[np.float64]) -> Detection:
         box_px=detection.box_px * np.tile(factor, 2),
         outline=Outline(detection.outline.points * factor),
     )
-
-
-def _options(threads: int) -> ort.SessionOptions:
-    """Threads as given, none of them spinning: workers share the cores and would starve each other."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # Without VNNI, u8 × s8 is summed in 16 bits and overflows: there ONNX Runtime computes u8 × u8, exact and slower.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    options.log_severity_level = 3
-    return options
 
 
 def multiplies_int8(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

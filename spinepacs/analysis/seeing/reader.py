@@ -1,0 +1,103 @@
+"""The vertebra reader: a second, small network that looks at one crop for each body and says which level it shows.
+
+The detector finds bodies; what they are called it sees from the shrunken film. The reader sees each one with what lies
+around it: dens, ribs, alae, crests. A model folder need not have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from spinepacs.analysis.seeing.crops import CROP_PX, Film, Place, places, to_batch
+from spinepacs.analysis.seeing.evidence import of_detector, of_reader
+from spinepacs.analysis.seeing.manifest import Manifest, ReaderFacts, checked_weights
+from spinepacs.analysis.seeing.sessions import open_session
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import Detection
+from spinepacs.errors import BadModel
+
+FILE = "reader.onnx"
+ANSWERS = len(Level) + 1
+"""The levels, and that there is no vertebra."""
+
+Floats = NDArray[np.float64]
+
+
+class Reader:
+    """One ONNX Runtime session over ``reader.onnx``; not shared between threads or processes."""
+
+    def __init__(self, facts: ReaderFacts, session: ort.InferenceSession) -> None:
+        self._facts, self._session = facts, session
+        self._input_name: str = session.get_inputs()[0].name
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest, threads: int) -> Self | None:
+        """The reader of a model folder; None where its manifest names none.
+
+        Raises
+        ------
+        BadModel
+            If the weights are not those of the manifest, or not those of a reader.
+        """
+        if manifest.reader is None:
+            return None
+        weights = checked_weights(folder / FILE, manifest.reader.sha256)
+        session = open_session(folder / FILE, weights, threads)
+        shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
+        if shapes != [[1, *CROP_PX], [ANSWERS]]:
+            raise BadModel(f"{folder / FILE}: input and answer {shapes} are not those of a reader")
+        return cls(manifest.reader, session)
+
+    def read(
+        self, display: NDArray[np.uint8], found: Sequence[Detection], towards: Floats
+    ) -> tuple[Detection, ...]:
+        """Detections with what detector and reader together say of each one's level, in their own order.
+
+        Parameters
+        ----------
+        display
+            (rows, columns) uint8, bright bone on dark ground, square pixels.
+        found
+            At least one, in px of ``display``.
+        towards
+            (2,) unit vector along the spine, to the foot.
+        """
+        order, answers = self.look(display, found, towards)
+        nats = np.empty((len(found), len(Level)))
+        nats[order] = self._facts.weight * of_reader(answers)
+        nats += self._facts.detector_weight * of_detector([one.class_scores for one in found])
+        return tuple(replace(one, level_nats=row) for one, row in zip(found, nats, strict=True))
+
+    def look(
+        self, display: NDArray[np.uint8], found: Sequence[Detection], towards: Floats
+    ) -> tuple[NDArray[np.intp], Floats]:
+        """(N,) indices of the detections from head to foot, and (N + 2, 26) answers there and beyond both ends."""
+        centres = np.array([one.outline.centroid for one in found])
+        sizes = np.sqrt([one.outline.area_px for one in found])
+        order = np.lexsort((centres[:, 0], centres @ towards))
+        where = places(centres[order], sizes[order], towards)
+        shown = [row for row, place in enumerate(where) if 0 < row <= len(found) or _on(display, place)]
+        answers = np.full((len(where), ANSWERS), np.nan)
+        answers[shown] = self.log_probabilities(display, [where[row] for row in shown])
+        return order, answers
+
+    def log_probabilities(self, display: NDArray[np.uint8], where: Sequence[Place]) -> Floats:
+        """(N, 26) float64: of each level and of no vertebra, at each place; one batch."""
+        film = Film(display)
+        crops = to_batch([film.cut(place) for place in where])
+        logits = self._session.run(None, {self._input_name: crops})[0].astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        answer: Floats = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return answer
+
+
+def _on(display: NDArray[np.uint8], place: Place) -> bool:
+    """Whether a place beyond an end of the spine lies on the film."""
+    return bool((place.centre >= 0).all() and (place.centre < display.shape[::-1]).all())

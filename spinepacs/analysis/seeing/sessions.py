@@ -1,0 +1,36 @@
+"""ONNX Runtime sessions on the CPU, opened alike for every network of a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime as ort
+
+from spinepacs.errors import BadModel
+
+
+def open_session(path: Path, weights: bytes, threads: int) -> ort.InferenceSession:
+    """A session over checked weights; ``threads`` within one operator, 0: every core.
+
+    Raises
+    ------
+    BadModel
+        ONNX Runtime cannot load them.
+    """
+    try:
+        return ort.InferenceSession(weights, _options(threads), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes of its own, straight below Exception
+        raise BadModel(f"{path}: ONNX Runtime cannot load the model ({type(error).__name__})") from error
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    """Threads as given, none of them spinning: workers share the cores and would starve each other."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # Without VNNI, u8 × s8 is summed in 16 bits and overflows: there ONNX Runtime computes u8 × u8, exact and slower.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    options.log_severity_level = 3
+    return options
