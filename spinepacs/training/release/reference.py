@@ -1,6 +1,6 @@
 """Computed pictures and what a model answers to them: ``reference.json`` of a model folder, and its replay.
 
-The pictures follow :data:`FORMULAS`, so no film has to be stored; the answers tell a file that was altered, or a
+The pictures follow ``pictures.FORMULAS``, so no film has to be stored; the answers tell a file that was altered, or a
 runtime that computes otherwise, from the one that was exported.
 """
 
@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spinepacs.analysis.seeing.decode import Candidates, decode
+from spinepacs.analysis.seeing.reader import FILE as READER
 from spinepacs.training.data.dataset import CLASS_NAMES
 from spinepacs.training.learning.checkpoint import Floats, Network
-
-FORMULAS = {
-    "ladder": "60 + 90 y / h - 30 |x - w / 2| / 320, plus 45 inside and 30 more on the rim of 17 bodies, 44 px wide "
-    "and 18 px high, at x = w / 2 + 14 sin(k / 3), y = 90 + 26 k; rounded",
-    "waves": "128 + 60 sin(x / 9) cos(y / 23) + 40 sin((x + 2 y) / 31), rounded",
-}
+from spinepacs.training.release.pictures import picture
+from spinepacs.training.release.reader_reference import open_reader, reader_differences
 
 
 class ReferenceInput(NamedTuple):
@@ -52,21 +48,6 @@ REPLAYED = (*SQUARES, ReferenceInput(("ladder", "waves"), 640, 320))
 TOLERANCE = {"box_px": 0.5, "score": 0.01, "highest_by_channel": 0.5, "prototype_means": 0.005}
 TOLERANCE_INT8 = {"box_px": 4.0, "score": 0.05, "highest_by_channel": 4.0, "prototype_means": 0.02}
 """Wider: processors round the integers differently between layers."""
-
-
-def picture(kind: str, height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """Deterministic grey picture, uint8 (height, width); see :data:`FORMULAS`."""
-    y, x = np.mgrid[0:height_px, 0:width_px].astype(np.float64)
-    if kind == "waves":
-        values = 128 + 60 * np.sin(x / 9) * np.cos(y / 23) + 40 * np.sin((x + 2 * y) / 31)
-        return np.asarray(np.clip(np.round(values), 0, 255), np.uint8)
-    values = 60 + 90 * y / height_px - 30 * np.abs(x - width_px / 2) / 320
-    for k in range(17):
-        centre_x, centre_y = width_px / 2 + 14 * np.sin(k / 3), 90 + 26 * k
-        inside = (np.abs(x - centre_x) <= 22) & (np.abs(y - centre_y) <= 9)
-        rim = inside & ((np.abs(x - centre_x) >= 20) | (np.abs(y - centre_y) >= 7))
-        values = values + 45 * inside + 30 * rim
-    return np.asarray(np.clip(np.round(values), 0, 255), np.uint8)
 
 
 def open_onnx(path: Path) -> Network:
@@ -147,7 +128,11 @@ def replay(folder: Path) -> list[str]:
     return [
         f"{name}: {difference}"
         for name, expected in reference["files"].items()
-        for difference in differences(open_onnx(folder / name), expected)
+        for difference in (
+            reader_differences(open_reader(folder / name), expected)
+            if name == READER
+            else differences(open_onnx(folder / name), expected)
+        )
     ]
 
 

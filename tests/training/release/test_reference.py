@@ -13,14 +13,11 @@ import pytest
 
 from spinepacs.domain.anatomy import Level
 from spinepacs.training.learning.checkpoint import Floats
-from spinepacs.training.release.reference import (
-    FORMULAS,
-    ReferenceInput,
-    differences,
-    open_onnx,
-    picture,
-    replay,
-)
+from spinepacs.training.release.pictures import FORMULAS, picture
+from spinepacs.training.release.reader_reference import open_reader, reader_answers, reader_differences
+from spinepacs.training.release.reference import ReferenceInput, differences, open_onnx, replay
+from tests import phantoms
+from tests.models import write_model
 
 SHIPPED = sorted(path.parent for path in (Path(__file__).parents[3] / "models").glob("*/manifest.toml"))
 
@@ -42,6 +39,8 @@ def test_the_shipped_manifest_names_the_shipped_weights(shipped: Path) -> None:
     named = {"model.onnx": manifest["sha256"]}
     if "int8" in manifest:
         named["model-int8.onnx"] = manifest["int8"]["sha256"]
+    if "reader" in manifest:
+        named["reader.onnx"] = manifest["reader"]["sha256"]
     weights = {path.name: path.read_bytes() for path in shipped.glob("*.onnx")}
     assert named == {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()}
     assert manifest["classes"] == [level.name for level in sorted(Level)]
@@ -73,6 +72,17 @@ def test_each_altered_answer_is_told(
     part[where[-1]] = value
     altered["answers"] = altered["answers"][:1]
     assert any(told in line for line in differences(open_onnx(SHIPPED[0] / "model.onnx"), altered))
+
+
+def test_a_reader_that_answers_otherwise_is_told(tmp_path: Path) -> None:
+    answer = np.arange(26) / 10
+    for name, logits in (("a", answer), ("b", answer + 0.1)):
+        write_model(tmp_path / name, phantoms.spine(), reader=logits)
+    ours, other = (open_reader(tmp_path / name / "reader.onnx") for name in "ab")
+    expected = reader_answers(ours)
+    assert np.shape(expected["logits"]) == (len(FORMULAS), 26)
+    assert reader_differences(ours, expected) == []
+    assert reader_differences(other, expected) == ["logits by 0.100"]
 
 
 def test_pictures_of_a_batch_that_change_places_are_told(answered: dict[str, Any]) -> None:

@@ -1,0 +1,76 @@
+"""A trained reader joins a model folder: the product opens it, and its answers are kept beside it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch: Any = pytest.importorskip("torch", reason="the extra 'train' is not installed")
+
+from spinepacs.analysis.seeing.manifest import Manifest, ReaderFacts  # noqa: E402
+from spinepacs.analysis.seeing.segment import Segmenter  # noqa: E402
+from spinepacs.errors import BadModel  # noqa: E402
+from spinepacs.training.reader.network import ReaderNetwork  # noqa: E402
+from spinepacs.training.release.reader import add_reader, main, manifest_with_reader  # noqa: E402
+from spinepacs.training.release.reference import replay  # noqa: E402
+from tests import phantoms  # noqa: E402
+from tests.models import write_model  # noqa: E402
+
+FACTS = ReaderFacts("abc", 0.25, 0.5)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own exporter
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    torch.save({"average": ReaderNetwork().state_dict()}, tmp_path / "reader.pt")
+    return tmp_path / "reader.pt"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = write_model(tmp_path / "m", phantoms.spine())
+    (made / "reference.json").write_text(json.dumps({"files": {}}))
+    return made
+
+
+def test_the_product_opens_what_was_put_in(checkpoint: Path, folder: Path) -> None:
+    arguments = ["--reader", str(checkpoint), "--model", str(folder), "--version", "1.1.0"]
+    assert main([*arguments, "--weight", "0.25", "--detector-weight", "0.5"]) == 0
+    segmenter = Segmenter.open(folder, 1)
+    assert segmenter.model_version == "1.1.0"
+    assert segmenter.manifest.reader is not None
+    assert (segmenter.manifest.reader.weight, segmenter.manifest.reader.detector_weight) == (0.25, 0.5)
+    assert segmenter.reader is not None
+    assert replay(folder) == []
+    answered = json.loads((folder / "reference.json").read_text())["files"]["reader.onnx"]
+    assert np.shape(answered["logits"]) == (2, 26)
+
+
+def test_a_reader_takes_the_place_of_an_older_one(checkpoint: Path, folder: Path) -> None:
+    for version in ("1.1.0", "1.2.0"):
+        add_reader(checkpoint, folder, FACTS, version)
+    assert Manifest.load(folder).version == "1.2.0"
+    assert (folder / "manifest.toml").read_text().count("[reader]") == 1
+
+
+def test_a_folder_without_a_model_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match=r"manifest\.toml"):
+        add_reader(checkpoint, tmp_path, FACTS, "1")
+
+
+@pytest.mark.parametrize(
+    "tables", ["", "\n[int8]\nsha256 = 'x'\n", "\n[reader]\nsha256 = 'old'\n\n[int8]\na = [1]\n"]
+)
+def test_other_keys_and_tables_stay(tables: str) -> None:
+    text = 'name = "m"\nversion = "1.0.0"\nclasses = ["C1"]\n' + tables
+    before = tomllib.loads(text)
+    after = tomllib.loads(manifest_with_reader(text, FACTS, "1.1.0"))
+    assert after.pop("reader") == {"sha256": "abc", "weight": 0.25, "detector_weight": 0.5}
+    before.pop("reader", None)
+    assert after == before | {"version": "1.1.0"}
