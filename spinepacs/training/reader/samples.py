@@ -19,8 +19,19 @@ from spinepacs.training.data.dataset import Film, read_grey
 
 NOTHING = len(Level)
 """Class of a crop whose middle is no vertebra; those before it are the levels."""
-_BODY, _END = 0.8, 0.9
-"""Up to which share of the crops show a body, and up to which a place beyond an end; the rest shows none."""
+_NONE = 0.1
+"""Share of the crops that are cut beside the bodies or between two."""
+_ANCHORS = {
+    Level.C1: 2.0,
+    Level.C2: 2.0,
+    Level.C7: 2.0,
+    Level.T1: 2.0,
+    Level.T11: 2.0,
+    Level.T12: 2.0,
+    Level.L1: 2.0,
+}
+_ANCHORS |= {Level.L4: 3.0, Level.L5: 3.0, Level.S1: 3.0}
+"""How many times as often as others are shown the levels that can be told by what lies there, not by counting."""
 _LEAST_BODIES = 3
 
 Floats = NDArray[np.float64]
@@ -82,13 +93,10 @@ class Sampler:
 
 
 def _chosen(spine: Spine, rng: np.random.Generator) -> tuple[Place, int]:
-    last, which = len(spine.places) - 1, rng.random()
-    if which < _BODY:
-        row = int(rng.integers(1, last))
-    elif which < _END:
-        row = int(rng.choice([0, last]))
-    else:
+    if rng.random() < _NONE:
         return _beside(spine, rng), NOTHING
+    weights = np.array([_ANCHORS.get(Level(kind), 1.0) if kind != NOTHING else 1.0 for kind in spine.classes])
+    row = int(rng.choice(len(weights), p=weights / weights.sum()))
     return spine.places[row], spine.classes[row]
 
 
