@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from spinepacs.analysis.seeing.crops import CROP_PX
+from spinepacs.analysis.seeing.evidence import Weights
 from spinepacs.analysis.seeing.normalise import input_shape, to_input
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.geometry import Points
@@ -26,6 +28,9 @@ GATE = 0.7
 MASKS = 32
 INPUT_PX = 640
 STRIDE_PX = 4
+READER_WEIGHTS = Weights(
+    cervical=0.2, thoracic=0.1, thoracolumbar=0.3, lumbosacral=0.5, ends=0.4, detector=0.25
+)
 
 
 def write_model(
@@ -61,9 +66,9 @@ def write_model(
         (folder / "reader.onnx").write_bytes(answering)
         lines += [
             "[reader]",
-            "weight = 0.5",
-            "detector_weight = 0.25",
             f'sha256 = "{hashlib.sha256(answering).hexdigest()}"',
+            "[reader.weights]",
+            *(f"{name} = {weight}" for name, weight in asdict(READER_WEIGHTS).items()),
         ]
     (folder / "manifest.toml").write_text("\n".join(lines), encoding="utf-8")
     return folder

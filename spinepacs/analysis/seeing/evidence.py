@@ -1,8 +1,16 @@
-"""What networks say of a body's level, in nats: 0 says nothing, and no answer may say more than its floor allows."""
+"""What detector and reader say of each body's level, weighed into nats of one calibrated probability.
+
+Neighbouring bodies are seen with the same surroundings, so that their answers are no independent evidence; and where
+nothing but counting tells one level from the next, a network's confidence is worth little. So each answer is weighed by
+where it says that it is: a body beside the alae tells more than five behind the heart. The weights belong to the model
+and are fitted on films that neither network has seen (``training.release.names``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,30 +19,73 @@ from spinepacs.domain.anatomy import Level
 
 _LEVELS = len(Level)
 _SHARE_FLOOR = 0.03
-"""Least share of a class score: one confident wrong answer of the detector costs 3.5 nats and no more."""
-_READ_FLOOR = 1e-3
-"""The same of the reader's probability: 7 nats."""
+"""Least share of a class score: one confident wrong answer of the detector says 3.5 nats and no more."""
+_READ_FLOOR = 0.01
+"""The same of the reader's probability: 4.6 nats, before it is weighed."""
+_STRETCHES = {
+    "cervical": (Level.C1, Level.C7),
+    "thoracic": (Level.T1, Level.T10),
+    "thoracolumbar": (Level.T11, Level.L2),
+    "lumbosacral": (Level.L3, Level.S1),
+}
 
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Weights:
+    """By which answers are multiplied before they are added up along the spine.
+
+    Parameters
+    ----------
+    cervical, thoracic, thoracolumbar, lumbosacral
+        Of the reader's answers, by where they say that they are: C1–C7, T1–T10, T11–L2, L3–S1.
+    ends
+        Of its answers beyond both ends of what was found.
+    detector
+        Of the detector's class scores.
+    """
+
+    cervical: float
+    thoracic: float
+    thoracolumbar: float
+    lumbosacral: float
+    ends: float
+    detector: float
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """The manifest's table ``reader.weights``; KeyError where one is missing."""
+        return cls(**{field.name: float(table[field.name]) for field in fields(cls)})
+
+
 def of_detector(class_scores: Sequence[NDArray[np.float32]]) -> Floats:
-    """(N, levels): log of each class score's share over an even share."""
+    """(N, levels): log of each class score's share over an even share; 0 says nothing."""
     scores = np.array(class_scores, np.float64).reshape(-1, _LEVELS)
     shares = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-9)
     nats: Floats = np.log(np.maximum(shares, _SHARE_FLOOR) * _LEVELS)
     return nats
 
 
-def of_reader(answers: Floats) -> Floats:
+def of_reader(answers: Floats, weights: Weights) -> Floats:
     """(N, levels) of the reader's log probabilities at N bodies and beyond both ends, (N + 2, levels + 1).
 
     What lies beyond an end speaks of the body there: below L5 comes S1, and below S1 no vertebra. Rows of ``answers``
     that are nan (nobody looked) say nothing.
     """
-    nats = np.log(np.maximum(np.exp(answers), _READ_FLOOR) * _LEVELS)
-    nats = np.where(np.isnan(answers), 0.0, nats)
-    bodies, nothing = nats[1:-1, :_LEVELS].copy(), nats[:, _LEVELS]
-    bodies[0] += np.append(nothing[0], nats[0, : _LEVELS - 1])
-    bodies[-1] += np.append(nats[-1, 1:_LEVELS], nothing[-1])
+    probable = np.exp(answers)
+    nats = np.nan_to_num(np.log(np.maximum(probable, _READ_FLOOR) * _LEVELS), nan=0.0)
+    bodies: Floats = nats[1:-1, :_LEVELS] * _worth(probable[1:-1], weights)[:, None]
+    bodies[0] += weights.ends * np.append(nats[0, _LEVELS], nats[0, : _LEVELS - 1])
+    bodies[-1] += weights.ends * np.append(nats[-1, 1:_LEVELS], nats[-1, _LEVELS])
     return bodies
+
+
+def _worth(probable: Floats, weights: Weights) -> Floats:
+    """(N,) weight of each answer: that of each stretch by how probable it is."""
+    parts = [
+        getattr(weights, name) * probable[:, first : last + 1].sum(axis=1)
+        for name, (first, last) in _STRETCHES.items()
+    ]
+    total: Floats = np.sum(parts, axis=0)
+    return total

@@ -9,7 +9,8 @@ keys of the manifest that are read here::
     score_threshold, iou_threshold, mask_threshold
     sha256                      of model.onnx, hexadecimal
     int8                        table, if there is a model-int8.onnx: its sha256
-    reader                      table, if there is a reader.onnx: its sha256, weight and detector_weight
+    reader                      table, if there is a reader.onnx: its sha256
+    reader.weights              table beside it (``analysis.seeing.evidence``)
     localisation.LATERAL, .AP   tables, if known: the error of the endplates (``analysis.uncertainty.Localisation``)
 
 Any other key (training data, metrics) is for people.
@@ -20,10 +21,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from spinepacs.analysis.seeing.evidence import Weights
 from spinepacs.analysis.seeing.localisation import Localisation
 from spinepacs.analysis.seeing.normalise import STRIDE_PX
 from spinepacs.domain.anatomy import Level
@@ -40,20 +42,17 @@ class ReaderFacts:
     ----------
     sha256
         Of the file, lower-case hexadecimal.
-    weight, detector_weight
-        By which the log probabilities of the reader's and of the detector's levels are multiplied before they are added
-        up along the spine: neighbouring crops show the same things, so their answers are no independent evidence.
-        Fitted on labelled films that neither network has seen (``training.release.names``).
+    weights
+        Of its answers and of the detector's.
     """
 
     sha256: str
-    weight: float
-    detector_weight: float
+    weights: Weights
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
         """The manifest's table ``reader``."""
-        return cls(str(table["sha256"]).lower(), float(table["weight"]), float(table["detector_weight"]))
+        return cls(str(table["sha256"]).lower(), Weights.from_table(table["weights"]))
 
 
 @dataclass(frozen=True)
@@ -152,8 +151,7 @@ class Manifest:
             "input_px (a multiple of 32)": self.input_px > 0 and self.input_px % STRIDE_PX == 0,
             "thresholds (between 0 and 1)": all(0 < threshold < 1 for threshold in thresholds),
             "window_body_px (0, or 8 and more)": self.window_body_px == 0 or self.window_body_px >= 8,
-            "reader weights (not negative)": self.reader is None
-            or min(self.reader.weight, self.reader.detector_weight) >= 0,
+            "reader weights (not negative)": self.reader is None or min(astuple(self.reader.weights)) >= 0,
             "pad_value (0 to 255)": 0 <= self.pad_value <= 255,
             "name and version (not empty)": bool(self.name and self.version),
         }

@@ -70,9 +70,9 @@ class Reader:
             (2,) unit vector along the spine, to the foot.
         """
         order, answers = self.look(display, found, towards)
-        nats = np.empty((len(found), len(Level)))
-        nats[order] = self._facts.weight * of_reader(answers)
-        nats += self._facts.detector_weight * of_detector([one.class_scores for one in found])
+        weights = self._facts.weights
+        nats = weights.detector * of_detector([one.class_scores for one in found])
+        nats[order] += of_reader(answers, weights)
         return tuple(replace(one, level_nats=row) for one, row in zip(found, nats, strict=True))
 
     def look(

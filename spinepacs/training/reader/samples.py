@@ -52,7 +52,7 @@ def labelled_spine(film: Film) -> Spine | None:
     """The places of a film; None where it has too few labels in a row, or not the usual number of vertebrae."""
     bodies = sorted(film.bodies, key=lambda body: float(body.outline_px[:, 1].mean()))
     levels = [body.class_id for body in bodies]
-    if len(bodies) < _LEAST_BODIES or np.any(np.diff(levels) != 1) or _is_unusual(film):
+    if len(bodies) < _LEAST_BODIES or np.any(np.diff(levels) != 1) or is_unusual(film):
         return None
     centres = np.array([_centroid(body.outline_px) + 0.5 for body in bodies])
     sizes = np.sqrt([cv2.contourArea(body.outline_px) for body in bodies])
@@ -63,7 +63,7 @@ def labelled_spine(film: Film) -> Spine | None:
     return Spine(film.path, film.view, tuple(where), classes)
 
 
-def _is_unusual(film: Film) -> bool:
+def is_unusual(film: Film) -> bool:
     """Whether a synthetic patient has no twelve ribs and five lumbar vertebrae: what is a level's right name then?"""
     truth = film.path.parent.parent / "truth" / f"{film.path.stem}.json"
     if not truth.is_file():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from spinepacs.analysis.seeing.evidence import of_detector, of_reader
+from spinepacs.analysis.seeing.evidence import Weights, of_detector, of_reader
 from spinepacs.domain.anatomy import Level
 
+WEIGHTS = Weights(cervical=0.2, thoracic=0.1, thoracolumbar=0.3, lumbosacral=0.5, ends=0.4, detector=0.25)
 EVEN = np.log(np.full((5, 26), 1 / 25))
 
 
@@ -23,29 +24,49 @@ def test_no_scores_at_all_are_even_doubt():
 
 
 def test_even_answers_say_nothing():
-    np.testing.assert_allclose(of_reader(EVEN), 0, atol=1e-12)
+    np.testing.assert_allclose(of_reader(EVEN, WEIGHTS), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("place", "shown", "body", "level"),
+    ("place", "shown", "body", "level", "weight"),
     [
-        (4, Level.S1, -1, Level.L5),
-        (4, 25, -1, Level.S1),
-        (0, Level.C7, 0, Level.T1),
-        (0, 25, 0, Level.C1),
-        (2, Level.T5, 1, Level.T5),
+        (4, Level.S1, 2, Level.L5, WEIGHTS.ends),
+        (4, 25, 2, Level.S1, WEIGHTS.ends),
+        (0, Level.C7, 0, Level.T1, WEIGHTS.ends),
+        (0, 25, 0, Level.C1, WEIGHTS.ends),
+        (2, Level.C2, 1, Level.C2, WEIGHTS.cervical),
+        (2, Level.T10, 1, Level.T10, WEIGHTS.thoracic),
+        (2, Level.T11, 1, Level.T11, WEIGHTS.thoracolumbar),
+        (2, Level.L2, 1, Level.L2, WEIGHTS.thoracolumbar),
+        (2, Level.L3, 1, Level.L3, WEIGHTS.lumbosacral),
     ],
 )
-def test_what_a_place_shows_speaks_for_one_level(place, shown, body, level):
+def test_what_a_place_shows_speaks_for_one_level_by_the_weight_of_where_it_is(
+    place, shown, body, level, weight
+):
     answers = EVEN.copy()
+    answers[place] = -np.inf
     answers[place, shown] = 0
-    nats = of_reader(answers)
+    nats = of_reader(answers, WEIGHTS)
     assert nats[body].argmax() == level
-    assert nats[body, level] == pytest.approx(np.log(25))
-    assert np.abs(np.delete(nats, body % 3, axis=0)).max() < 1e-9
+    assert nats[body, level] == pytest.approx(weight * np.log(25))
+    assert nats[body].min() == pytest.approx(weight * np.log(0.01 * 25))
+    assert np.abs(np.delete(nats, body, axis=0)).max() < 1e-9
+
+
+def test_a_body_that_is_none_says_nothing_of_its_level():
+    answers = EVEN.copy()
+    answers[2] = -np.inf
+    answers[2, 25] = 0
+    np.testing.assert_allclose(of_reader(answers, WEIGHTS)[1], 0, atol=1e-12)
 
 
 def test_where_nobody_looked_nothing_is_said():
     answers = EVEN.copy()
     answers[[0, -1]] = np.nan
-    np.testing.assert_allclose(of_reader(answers), 0, atol=1e-12)
+    np.testing.assert_allclose(of_reader(answers, WEIGHTS), 0, atol=1e-12)
+
+
+def test_a_weight_that_is_missing_is_named():
+    with pytest.raises(KeyError, match="ends"):
+        Weights.from_table({name: 1 for name in ("cervical", "thoracic", "thoracolumbar", "lumbosacral")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from spinepacs.training.reader.network import ReaderNetwork  # noqa: E402
 from spinepacs.training.release.reader import add_reader, main, manifest_with_reader  # noqa: E402
 from spinepacs.training.release.reference import replay  # noqa: E402
 from tests import phantoms  # noqa: E402
-from tests.models import write_model  # noqa: E402
+from tests.models import READER_WEIGHTS, write_model  # noqa: E402
 
-FACTS = ReaderFacts("abc", 0.25, 0.5)
+WEIGHTS = READER_WEIGHTS
+FACTS = ReaderFacts("abc", WEIGHTS)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own exporter
 
 
@@ -40,12 +42,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_product_opens_what_was_put_in(checkpoint: Path, folder: Path) -> None:
+    weights = checkpoint.with_name("weights.toml")
+    weights.write_text("".join(f"{name} = {value}\n" for name, value in asdict(WEIGHTS).items()))
     arguments = ["--reader", str(checkpoint), "--model", str(folder), "--version", "1.1.0"]
-    assert main([*arguments, "--weight", "0.25", "--detector-weight", "0.5"]) == 0
+    assert main([*arguments, "--weights", str(weights)]) == 0
     segmenter = Segmenter.open(folder, 1)
     assert segmenter.model_version == "1.1.0"
     assert segmenter.manifest.reader is not None
-    assert (segmenter.manifest.reader.weight, segmenter.manifest.reader.detector_weight) == (0.25, 0.5)
+    assert segmenter.manifest.reader.weights == WEIGHTS
     assert segmenter.reader is not None
     assert replay(folder) == []
     answered = json.loads((folder / "reference.json").read_text())["files"]["reader.onnx"]
@@ -54,23 +58,28 @@ def test_the_product_opens_what_was_put_in(checkpoint: Path, folder: Path) -> No
 
 def test_a_reader_takes_the_place_of_an_older_one(checkpoint: Path, folder: Path) -> None:
     for version in ("1.1.0", "1.2.0"):
-        add_reader(checkpoint, folder, FACTS, version)
+        add_reader(checkpoint, folder, WEIGHTS, version)
     assert Manifest.load(folder).version == "1.2.0"
-    assert (folder / "manifest.toml").read_text().count("[reader]") == 1
+    assert (folder / "manifest.toml").read_text().count("[reader") == 2
 
 
 def test_a_folder_without_a_model_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(BadModel, match=r"manifest\.toml"):
-        add_reader(checkpoint, tmp_path, FACTS, "1")
+        add_reader(checkpoint, tmp_path, WEIGHTS, "1")
 
 
 @pytest.mark.parametrize(
-    "tables", ["", "\n[int8]\nsha256 = 'x'\n", "\n[reader]\nsha256 = 'old'\n\n[int8]\na = [1]\n"]
+    "tables",
+    [
+        "",
+        "\n[int8]\nsha256 = 'x'\n",
+        "\n[reader]\nsha256 = 'old'\n# of [all]\n[reader.weights]\nends = 1\n\n[int8]\na = [1]\n",
+    ],
 )
 def test_other_keys_and_tables_stay(tables: str) -> None:
     text = 'name = "m"\nversion = "1.0.0"\nclasses = ["C1"]\n' + tables
     before = tomllib.loads(text)
     after = tomllib.loads(manifest_with_reader(text, FACTS, "1.1.0"))
-    assert after.pop("reader") == {"sha256": "abc", "weight": 0.25, "detector_weight": 0.5}
+    assert after.pop("reader") == {"sha256": "abc", "weights": asdict(WEIGHTS)}
     before.pop("reader", None)
     assert after == before | {"version": "1.1.0"}
