@@ -45,6 +45,23 @@ nothing."""
 
 
 @dataclass(frozen=True)
+class LevelEvidence:
+    """What is said of one body's level, nats; 0 says nothing.
+
+    Parameters
+    ----------
+    alone
+        (25,) float64, for its place among its neighbours: every body counts alike.
+    together
+        (25,) float64, to be added up over the film for its naming as a whole: weighed so that the sums are nats of a
+        calibrated probability.
+    """
+
+    alone: NDArray[np.float64]
+    together: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Detection:
     """One vertebra as the network drew it.
 
@@ -58,16 +75,15 @@ class Detection:
         (4,) float64: x0, y0, x1, y1, native px.
     outline
         Outline of the vertebral body, native px, sub-pixel.
-    level_nats
-        (25,) float64, what all networks together say of its level, weighed so that they are nats of a calibrated
-        probability; None where only ``class_scores`` do.
+    evidence
+        What all networks together say of its level; None where only ``class_scores`` do.
     """
 
     class_scores: NDArray[np.float32]
     score: float
     box_px: NDArray[np.float64]
     outline: Outline
-    level_nats: NDArray[np.float64] | None = None
+    evidence: LevelEvidence | None = None
 
     @property
     def raw_level(self) -> Level:

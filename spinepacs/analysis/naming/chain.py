@@ -3,13 +3,14 @@
 The detections are sorted from head to foot; each is either dropped, at a price, or gets a level, and levels grow
 from one kept detection to the next by one for each step that its distance is worth. The network's class scores
 are the emissions, so the whole film is named at once, as an HMM decoder would (Viterbi 1967, IEEE Trans Inf Theory 13:
-260). All prices are in nats, like the logarithms of the class scores.
+260). All prices are in nats, like the logarithms of the class scores. Where a second network has read the bodies, the
+chain is then shifted as a whole to where the evidence of both wants it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ _FARTHEST_STEP = 18
 _OUT_OF_VIEW_PRICE = 2.5
 """For each body at a level that the film's body part should not show: less than a clear answer of the network is worth,
 since headers are wrong at times."""
+_SHIFTS = (0, -1, 1, -2, 2)
+"""By how many levels a chain may be shifted as a whole; where two fit alike, the first."""
 _REVERSAL_PRICE = 6.0
 """By how much the class scores must prefer the head at the bottom of the image before they are believed."""
 
@@ -88,7 +91,41 @@ def best_chain(detections: Sequence[Detection], in_view: Container[int] = range(
     towards = _principal_axis(centres)
     down, up = (_chain(detections, prior, centres, sign * towards) for sign in (1.0, -1.0))
     lying = abs(towards[1]) < 0.5
-    return up if up.score > down.score + (0 if lying else _REVERSAL_PRICE) else down
+    chain = up if up.score > down.score + (0 if lying else _REVERSAL_PRICE) else down
+    return _as_a_whole(chain, prior)
+
+
+def _as_a_whole(chain: Chain, prior: Vector) -> Chain:
+    """The chain, shifted to where all evidence together wants it; its margins are no greater than that of the shift.
+
+    Which bodies are neighbours their spacing and each one's looks have settled. What they are all called hangs on a few
+    of them, whose evidence is weighed for that. A body that would lie beyond the spine is dropped, at its least
+    evidence.
+    """
+    said = [one.evidence.together + prior for one in chain.detections if one.evidence]
+    if len(said) < len(chain.detections):
+        return chain
+    levels = np.array(chain.levels)
+    totals = np.array([_total(said, levels + shift) for shift in _SHIFTS])
+    best = int(totals.argmax())
+    margin = float(totals[best] - np.delete(totals, best).max())
+    moved = levels + _SHIFTS[best]
+    inside = (moved >= 0) & (moved < _LEVELS)
+    return replace(
+        chain,
+        detections=tuple(one for one, stays in zip(chain.detections, inside, strict=True) if stays),
+        levels=tuple(Level(level) for level in moved[inside]),
+        axes=chain.axes[inside],
+        dropped=chain.dropped
+        + tuple(one for one, stays in zip(chain.detections, inside, strict=True) if not stays),
+        margins=np.minimum(chain.margins, margin)[inside],
+    )
+
+
+def _total(said: Sequence[Vector], levels: NDArray[np.intp]) -> float:
+    """What speaks for these levels, nats; of one beyond the spine, what speaks least for any."""
+    pairs = zip(said, levels, strict=True)
+    return float(sum(nats[level] if 0 <= level < _LEVELS else nats.min() for nats, level in pairs))
 
 
 def _principal_axis(centres: Vector) -> Vector:
@@ -119,8 +156,8 @@ def _chain(detections: Sequence[Detection], prior: Vector, centres: Vector, towa
 def _emissions(ordered: Sequence[Detection]) -> Vector:
     """(N, levels): what the networks say of each one's level, nats; 0 says nothing."""
     own = of_detector([detection.class_scores for detection in ordered])
-    read = [detection.level_nats for detection in ordered]
-    return np.array([mine if nats is None else nats for mine, nats in zip(own, read, strict=True)])
+    said = [detection.evidence for detection in ordered]
+    return np.array([mine if more is None else more.alone for mine, more in zip(own, said, strict=True)])
 
 
 def _step_prices(ordered: Sequence[Detection], centres: Vector) -> Vector:

@@ -1,9 +1,10 @@
-"""What detector and reader say of each body's level, weighed into nats of one calibrated probability.
+"""What detector and reader say of each body's level, in nats.
 
-Neighbouring bodies are seen with the same surroundings, so that their answers are no independent evidence; and where
-nothing but counting tells one level from the next, a network's confidence is worth little. So each answer is weighed by
-where it says that it is: a body beside the alae tells more than five behind the heart. The weights belong to the model
-and are fitted on films that neither network has seen (``training.release.names``).
+Which bodies are neighbours, and whether one is missed between them, every answer tells alike. What the film's levels
+are as a whole it does not: neighbours are seen with the same surroundings, so that their answers are no independent
+evidence; and where nothing but counting tells one level from the next, a network's confidence is worth little. There
+each answer is weighed by where it says that it is: a body beside the alae tells more than five behind the heart. These
+weights belong to the model and are fitted on films that neither network has seen (``training.release.names``).
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import LevelEvidence
 
 _LEVELS = len(Level)
 _SHARE_FLOOR = 0.03
 """Least share of a class score: one confident wrong answer of the detector says 3.5 nats and no more."""
 _READ_FLOOR = 0.01
 """The same of the reader's probability: 4.6 nats, before it is weighed."""
+_ALONE = 0.5
+"""Weight of either network's answer for a body's place among its neighbours."""
 _STRETCHES = {
     "cervical": (Level.C1, Level.C7),
     "thoracic": (Level.T1, Level.T10),
@@ -59,6 +63,16 @@ class Weights:
         return cls(**{field.name: float(table[field.name]) for field in fields(cls)})
 
 
+def of_both(
+    class_scores: Sequence[NDArray[np.float32]], answers: Floats, weights: Weights
+) -> list[LevelEvidence]:
+    """Evidence of N bodies from head to foot by both networks; ``answers`` as in :func:`of_reader`."""
+    own = of_detector(class_scores)
+    together = weights.detector * own + of_reader(answers, weights)
+    alone = _ALONE * (own + _nats(np.exp(answers[1:-1, :_LEVELS])))
+    return [LevelEvidence(*rows) for rows in zip(alone, together, strict=True)]
+
+
 def of_detector(class_scores: Sequence[NDArray[np.float32]]) -> Floats:
     """(N, levels): log of each class score's share over an even share; 0 says nothing."""
     scores = np.array(class_scores, np.float64).reshape(-1, _LEVELS)
@@ -74,11 +88,16 @@ def of_reader(answers: Floats, weights: Weights) -> Floats:
     that are nan (nobody looked) say nothing.
     """
     probable = np.exp(answers)
-    nats = np.nan_to_num(np.log(np.maximum(probable, _READ_FLOOR) * _LEVELS), nan=0.0)
+    nats = np.nan_to_num(_nats(probable), nan=0.0)
     bodies: Floats = nats[1:-1, :_LEVELS] * _worth(probable[1:-1], weights)[:, None]
     bodies[0] += weights.ends * np.append(nats[0, _LEVELS], nats[0, : _LEVELS - 1])
     bodies[-1] += weights.ends * np.append(nats[-1, 1:_LEVELS], nats[-1, _LEVELS])
     return bodies
+
+
+def _nats(probable: Floats) -> Floats:
+    nats: Floats = np.log(np.maximum(probable, _READ_FLOOR) * _LEVELS)
+    return nats
 
 
 def _worth(probable: Floats, weights: Weights) -> Floats:

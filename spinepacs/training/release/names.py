@@ -2,8 +2,8 @@
 
 Run as ``python -m spinepacs.training.release.names --model DIR --ap DIR --levels FILE --lateral DIR --synthetic DIR
 --out weights.toml``. Of each film the namings that are shifted as a whole are compared: the weights are those under
-which the right one is most probable (a temperature for each kind of answer, Guo et al. 2017). So the margins of the chain
-are nats of a probability. How good that is is told on films left out of the fit, a fifth of the groups at a time.
+which the right one is most probable (a temperature for each kind of answer, Guo et al. 2017). So the margins of the
+chain are nats of a probability. How good that is is told on films left out of the fit, a fifth of the groups at a time.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spinepacs.analysis.seeing.evidence import Weights, of_detector, of_reader
+from spinepacs.analysis.seeing.evidence import Weights, of_both, of_detector, of_reader
 from spinepacs.domain.anatomy import Level
 
 WEIGHTS = Weights(cervical=0.2, thoracic=0.1, thoracolumbar=0.3, lumbosacral=0.5, ends=0.4, detector=0.25)
@@ -70,3 +70,17 @@ def test_where_nobody_looked_nothing_is_said():
 def test_a_weight_that_is_missing_is_named():
     with pytest.raises(KeyError, match="ends"):
         Weights.from_table({name: 1 for name in ("cervical", "thoracic", "thoracolumbar", "lumbosacral")})
+
+
+def test_alone_every_answer_counts_alike_and_together_by_its_weight():
+    scores = [np.eye(25, dtype=np.float32)[level] for level in (Level.T4, Level.T5, Level.L5)]
+    answers = np.log(np.full((5, 26), 1e-9))
+    for place, level in enumerate((Level.T4, Level.T5, Level.L5), 1):
+        answers[place, level] = 0
+    answers[[0, -1]] = np.nan
+    said = of_both(scores, answers, WEIGHTS)
+    own = of_detector(scores)
+    for place, level in enumerate((Level.T4, Level.T5, Level.L5)):
+        assert said[place].alone[level] == pytest.approx(np.log(25))
+        reader = of_reader(answers, WEIGHTS)[place]
+        np.testing.assert_allclose(said[place].together, WEIGHTS.detector * own[place] + reader)
