@@ -69,7 +69,7 @@ def test_where_nobody_looked_nothing_is_said():
 
 def test_a_weight_that_is_missing_is_named():
     with pytest.raises(KeyError, match="ends"):
-        Weights.from_table({name: 1 for name in ("cervical", "thoracic", "thoracolumbar", "lumbosacral")})
+        Weights.from_table(dict.fromkeys(("cervical", "thoracic", "thoracolumbar", "lumbosacral"), 1))
 
 
 def test_alone_every_answer_counts_alike_and_together_by_its_weight():
