@@ -224,7 +224,8 @@ class Reading:
     notes: tuple[str, ...] = ()
     """Codes, each once: of the film's header and pixels, of its spine, and of its quality."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Seconds by step: read, normalise, infer, segment, label, measure, grade, segmentation, report, overlay."""
+    """Seconds by step: read, normalise, infer, segment, levels (where the model has a reader), label, measure, grade,
+    segmentation, report, overlay."""
     measures: tuple[Measure, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
     """By region, from head to foot, the combined one last."""

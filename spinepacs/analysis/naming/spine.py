@@ -25,7 +25,7 @@ def find_spine(
     Parameters
     ----------
     step
-        Called with ``normalise``, ``infer``, ``segment``, ``read`` and ``label``, some more than once.
+        Called with ``normalise``, ``infer``, ``segment``, ``levels`` and ``label``, some more than once.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def _read(
     """Detections with what the reader says of them, where the model has one; px of ``display``."""
     if segmenter.reader is None or not seen:
         return seen
-    with step("read"):
+    with step("levels"):
         towards = best_chain(seen).axes.mean(axis=0)
         return segmenter.reader.read(display, seen, towards / np.hypot(*towards))
 
