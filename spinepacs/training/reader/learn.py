@@ -1,7 +1,8 @@
 """Train the vertebra reader on the crops of labelled films; it goes on where it was stopped.
 
 Run as ``python -m spinepacs.training.reader.learn --ap DIR --levels docs/aasce-levels.csv --synthetic DIR --out DIR``.
-AP films: the training groups, under the names that were read anew; films noted as unusual are left out.
+AP films: the training groups, under the names that were read anew; of films noted as unusual only what lies by the
+sacrum.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from spinepacs.training.reader.samples import NOTHING, Grey, Sampler, Spine, usa
 _EMA = 0.998
 _NEIGHBOUR = 0.03
 """Weight of each neighbouring level in the target: a level off is less wrong than six."""
+_BY_THE_SACRUM = range(Level.L3, Level.S1 + 1)
+"""What is learnt from films with four or six lumbar vertebrae: there ribs and sacrum give the others two names."""
 _RAMP_STEPS = 200
 _SAVE_S, _REPORT_S = 120.0, 600.0
 
@@ -38,8 +41,10 @@ def ap_spines(folder: Path, levels: Path) -> tuple[list[Spine], list[Spine]]:
     """Training and validation spines of the AP films, by the names that were read."""
     readings = read_levels(levels)
     usual = {name: reading for name, reading in readings.items() if not reading.note}
+    odd = {name: reading for name, reading in readings.items() if reading.note and "cut" not in reading.note}
     training, validation = real_films(folder)
-    return usable(renamed(training, usual)), usable(renamed(validation, readings))
+    learnt = usable(renamed(training, usual)) + usable(renamed(training, odd), _BY_THE_SACRUM)
+    return learnt, usable(renamed(validation, readings))
 
 
 class Trainer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +21,8 @@ NOTHING = len(Level)
 """Class of a crop whose middle is no vertebra; those before it are the levels."""
 _NONE = 0.1
 """Share of the crops that are cut beside the bodies or between two."""
-_ANCHORS = {
-    Level.C1: 2.0,
-    Level.C2: 2.0,
-    Level.C7: 2.0,
-    Level.T1: 2.0,
-    Level.T11: 2.0,
-    Level.T12: 2.0,
-    Level.L1: 2.0,
-}
-_ANCHORS |= {Level.L4: 3.0, Level.L5: 3.0, Level.S1: 3.0}
+_OFTEN = dict.fromkeys((Level.C1, Level.C2, Level.C7, Level.T1, Level.T11, Level.T12, Level.L1), 2.0)
+_OFTEN |= dict.fromkeys((Level.L4, Level.L5, Level.S1), 3.0)
 """How many times as often as others are shown the levels that can be told by what lies there, not by counting."""
 _LEAST_BODIES = 3
 
@@ -40,16 +32,21 @@ Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Spine:
-    """A labelled spine: its film, a place for each body and beyond both ends, and the class of each."""
+    """A labelled spine: its film, a place for each body and beyond both ends, the class of each, and how often it is
+    shown beside the others."""
 
     path: Path
     view: str
     places: tuple[Place, ...]
     classes: tuple[int, ...]
+    often: tuple[float, ...]
 
 
-def labelled_spine(film: Film) -> Spine | None:
-    """The places of a film; None where it has too few labels in a row, or not the usual number of vertebrae."""
+def labelled_spine(film: Film, known: Container[int] = range(NOTHING + 1)) -> Spine | None:
+    """The places of a film; None where it has too few labels in a row, or not the usual number of vertebrae.
+
+    known: only these classes are shown, on a film whose other names are a matter of counting.
+    """
     bodies = sorted(film.bodies, key=lambda body: float(body.outline_px[:, 1].mean()))
     levels = [body.class_id for body in bodies]
     if len(bodies) < _LEAST_BODIES or np.any(np.diff(levels) != 1) or is_unusual(film):
@@ -60,7 +57,9 @@ def labelled_spine(film: Film) -> Spine | None:
     above = levels[0] - 1 if levels[0] > 0 else NOTHING
     classes = (above, *levels, levels[-1] + 1)  # below S1 comes NOTHING
     where = places(centres, sizes, way / np.hypot(*way))
-    return Spine(film.path, film.view, tuple(where), classes)
+    often = tuple(_OFTEN.get(Level(kind), 1.0) if kind < NOTHING else 1.0 for kind in classes)
+    shown = tuple(share if kind in known else 0.0 for share, kind in zip(often, classes, strict=True))
+    return Spine(film.path, film.view, tuple(where), classes, shown) if any(shown) else None
 
 
 def is_unusual(film: Film) -> bool:
@@ -95,8 +94,7 @@ class Sampler:
 def _chosen(spine: Spine, rng: np.random.Generator) -> tuple[Place, int]:
     if rng.random() < _NONE:
         return _beside(spine, rng), NOTHING
-    weights = np.array([_ANCHORS.get(Level(kind), 1.0) if kind != NOTHING else 1.0 for kind in spine.classes])
-    row = int(rng.choice(len(weights), p=weights / weights.sum()))
+    row = int(rng.choice(len(spine.often), p=np.array(spine.often) / sum(spine.often)))
     return spine.places[row], spine.classes[row]
 
 
@@ -141,6 +139,6 @@ def crops_of(spine: Spine) -> list[Grey]:
     return [film.cut(place) for place in spine.places]
 
 
-def usable(films: Sequence[Film]) -> list[Spine]:
-    """The spines of those films that can be learnt from."""
-    return [spine for film in films if (spine := labelled_spine(film))]
+def usable(films: Sequence[Film], known: Container[int] = range(NOTHING + 1)) -> list[Spine]:
+    """The spines of those films that can be learnt from; ``known`` as in :func:`labelled_spine`."""
+    return [spine for film in films if (spine := labelled_spine(film, known))]

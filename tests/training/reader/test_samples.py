@@ -50,6 +50,13 @@ def test_patients_whose_levels_have_no_usual_name_are_left_out(
     assert len(usable(read_yolo_seg(yolo_folder))) == (0 if odd else 2)
 
 
+def test_of_an_unusual_patient_only_the_known_is_shown(ap_folder: Path) -> None:
+    known = range(Level.L3, Level.S1 + 1)
+    sampler, rng = Sampler(usable(read_ap_corners(ap_folder), known)), np.random.default_rng(0)
+    assert {kind for _, kind in (sampler.draw(rng) for _ in range(150))} == {*known, NOTHING}
+    assert usable(read_ap_corners(ap_folder), range(Level.C1, Level.C4)) == []
+
+
 def test_a_sampler_draws_bodies_ends_and_nothing(ap_folder: Path) -> None:
     sampler, rng = Sampler(usable(read_ap_corners(ap_folder))), np.random.default_rng(0)
     drawn = [sampler.draw(rng) for _ in range(300)]
