@@ -19,7 +19,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
-from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line
+from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line, end
 from spinepacs.dicom.commitment import SOP_CLASS
 from spinepacs.errors import BadInput, BadSettings, Transient
 from spinepacs.settings.sections import Destination
@@ -140,7 +140,7 @@ def associate(
         yield association
     finally:
         if association.is_established:
-            association.release()
+            end(association, destination.timeout_s)
 
 
 def _tls(destination: Destination) -> tuple[ssl.SSLContext, str] | None:
