@@ -36,17 +36,25 @@ _SERIES_NAMES = {
     ObjectKind.OVERLAY: "Spine picture",
 }
 
-_TYPE_2 = (
+TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-_WHERE_KNOWN = (
-    "SpecificCharacterSet", "IssuerOfPatientID", "OtherPatientIDs", "OtherPatientIDsSequence", "PatientAge",
-    "PatientSize", "PatientWeight", "EthnicGroup", "PatientComments", "PatientIdentityRemoved",
-    "DeidentificationMethod", "DeidentificationMethodCodeSequence", "StudyInstanceUID", "StudyDescription",
-    "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ProcedureCodeSequence", "ReferencedStudySequence",
-    "AdmissionID", "TimezoneOffsetFromUTC",
+"""Patient and study attributes that every object has, be they empty."""
+WHERE_KNOWN = (
+    "IssuerOfPatientID", "TypeOfPatientID", "IssuerOfPatientIDQualifiersSequence",
+    "SourcePatientGroupIdentificationSequence", "GroupOfPatientsIdentificationSequence", "PatientBirthTime",
+    "OtherPatientIDs", "OtherPatientIDsSequence", "OtherPatientNames", "ReferencedPatientSequence", "PatientAge",
+    "PatientSize", "PatientWeight", "EthnicGroup", "PatientComments", "PatientSpeciesDescription",
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified", "StudyInstanceUID", "StudyDescription",
+    "IssuerOfAccessionNumberSequence", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+    "ProcedureCodeSequence", "ReferencedStudySequence", "AdmissionID", "IssuerOfAdmissionIDSequence",
+    "ServiceEpisodeID", "IssuerOfServiceEpisodeIDSequence", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "TimezoneOffsetFromUTC",
 )  # fmt: skip
+"""Those that are copied where the source has them: who it is, which study, and what was done to hide it."""
 
 
 def derived_uid(source_sop_uid: str, kind: str, versions: Versions, part: str = "") -> str:
@@ -86,12 +94,15 @@ def made_at(header: Dataset) -> datetime:
 
 
 def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
-    """Copy patient and study as the source has them, so that the object joins its study in every archive."""
-    for keyword in _TYPE_2:
-        setattr(target, keyword, header.get(keyword))
-    for keyword in _WHERE_KNOWN:
+    """Copy patient and study as the source has them, so that the object joins its study in every archive.
+
+    Texts are bytes in both, in the character set of the source; all that we write ourselves is ASCII.
+    """
+    target.pop("SpecificCharacterSet", None)
+    for keyword in ("SpecificCharacterSet", *TYPE_2, *WHERE_KNOWN):
         if keyword in header:
-            target[keyword] = header[keyword]
+            # Not header[keyword]: pydicom would decode the value, and write what it made of it.
+            target[keyword] = header.get_item(keyword)
 
 
 def patient_orientation(header: Dataset) -> list[str] | None:

@@ -40,8 +40,15 @@ class LoadedFilm:
     header: Dataset
 
 
-def read_film(path: Path) -> LoadedFilm | Refusal:
+def read_film(path: Path, character_set: str = "") -> LoadedFilm | Refusal:
     """Read one radiograph.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    character_set : str
+        Of its texts where it declares none, see :func:`spinepacs.dicom.reading.parse.parse`.
 
     Returns
     -------
@@ -56,10 +63,10 @@ def read_film(path: Path) -> LoadedFilm | Refusal:
     Transient
         The file cannot be opened or the disk fails.
     """
-    header = parse(path, with_pixels=False)
+    header = parse(path, with_pixels=False, character_set=character_set)
     stated = header_of(header)
     # Parsed twice (2 ms), so that a long multi-frame run is refused without being read into memory.
-    return refusal_of(header) or _load(parse(path, with_pixels=True), stated)
+    return refusal_of(header) or _load(parse(path, with_pixels=True, character_set=character_set), stated)
 
 
 def refusal_of(dataset: Dataset) -> Refusal | None:
