@@ -13,6 +13,8 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid5
 
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
@@ -55,6 +57,32 @@ WHERE_KNOWN = (
     "ClinicalTrialSubjectReadingID", "TimezoneOffsetFromUTC",
 )  # fmt: skip
 """Those that are copied where the source has them: who it is, which study, and what was done to hide it."""
+
+
+class Carried(DataElement):
+    """A text of the source whose bytes are written as they were read.
+
+    pydicom would decode the value and write what it made of it, which is not the same for ISO 2022 IR 58, for several
+    lines in ISO 2022 IR 149, for a Yen sign, and where the character set is misspelt, missing or not the bytes' own.
+
+    Parameters
+    ----------
+    keyword
+        Of a text: a value representation that depends on the character set.
+    raw
+        The value; it is padded to an even length.
+    """
+
+    is_raw = True  # makes pydicom write the value as it is
+
+    def __init__(self, keyword: str, raw: bytes) -> None:
+        padded = raw + b" " * (len(raw) % 2)
+        super().__init__(tag_for_keyword(keyword), dictionary_VR(keyword), padded, already_converted=True)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the value."""
+        return len(self.value)
 
 
 def derived_uid(source_sop_uid: str, kind: str, versions: Versions, part: str = "") -> str:
@@ -101,8 +129,7 @@ def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
     target.pop("SpecificCharacterSet", None)
     for keyword in ("SpecificCharacterSet", *TYPE_2, *WHERE_KNOWN):
         if keyword in header:
-            # Not header[keyword]: pydicom would decode the value, and write what it made of it.
-            target[keyword] = header.get_item(keyword)
+            target[keyword] = header[keyword]
 
 
 def patient_orientation(header: Dataset) -> list[str] | None:

@@ -100,7 +100,7 @@ def parse(path: Path, *, with_pixels: bool, character_set: str = "") -> Dataset:
         raise Transient(f"cannot read the file: {error.strerror}") from None
     if cut_off or any("end of file" in str(item.message).lower() for item in caught):
         raise BadInput("TRUNCATED", "the file ends inside an element: send the image again")
-    if character_set and not stored(dataset, "SpecificCharacterSet").strip(b"\0 "):
+    if character_set and not any(texts(dataset, "SpecificCharacterSet")):
         dataset.SpecificCharacterSet = character_set.split("\\")
     return dataset
 
@@ -222,8 +222,12 @@ def stored(dataset: Dataset, keyword: str) -> bytes:
 
 def character_sets(dataset: Dataset) -> Terms:
     """Values of SpecificCharacterSet; none where it is missing or states the default (ISO_IR 6)."""
-    terms = tuple(term.strip() for term in stored(dataset, "SpecificCharacterSet").decode("latin_1").split("\\"))
-    return () if all(term.strip("\0 ") in ("", "ISO_IR 6") for term in terms) else terms
+    element = dataset.get_item("SpecificCharacterSet") if "SpecificCharacterSet" in dataset else None
+    value = element.value if element else None
+    if isinstance(value, bytes):
+        value = value.decode("latin_1").split("\\")
+    terms = tuple(str(term).strip(" \0") for term in ([value] if isinstance(value, str) else value or ()))
+    return () if all(term in ("", "ISO_IR 6") for term in terms) else terms
 
 
 def _texts(dataset: Dataset, keyword: str, within: Dataset | None) -> list[str]:

@@ -10,13 +10,11 @@ import re
 from typing import Any
 
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.tag import Tag
 from pydicom.uid import UID
 from pydicom.valuerep import IS, DSfloat
 
-from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN
+from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN, Carried
 from spinepacs.dicom.reading.moments import date_of, time_of
 from spinepacs.dicom.reading.parse import WORDS, character_sets, items, numbers, quiet, stored, text, texts
 from spinepacs.dicom.reading.spacing import SPACING_KEYWORDS, stated_mm
@@ -65,8 +63,7 @@ def source_header(dataset: Dataset) -> Dataset:
     -------
     Dataset
         With ``file_meta``; without pixels, private elements and large sequences.  Texts of patient and study are bytes
-        as they stand (``RawDataElement``, to be taken with ``get_item``), beside the SpecificCharacterSet that they
-        are in.  Type-2 elements of patient and study are present, empty where missing or not valid; PatientSex is
+        as they stand, beside the SpecificCharacterSet that they are in.  Type-2 elements of patient and study are present, empty where missing or not valid; PatientSex is
         ``M``, ``F``, ``O`` or empty; dates and times are in today's form or empty; spacings are two positive lengths
         or absent.
     """
@@ -94,7 +91,7 @@ def source_header(dataset: Dataset) -> Dataset:
 
 
 def _carry(source: Dataset, target: Dataset, keyword: str, depth: int = 0) -> None:
-    """Copy an element of patient or study: texts byte for byte, padded to an even length."""
+    """Copy an element of patient or study: texts byte for byte."""
     representation = dictionary_VR(keyword)
     if representation == "SQ":
         carried = [_carried(item, depth + 1) for item in items(source, keyword)] if depth < _DEEPEST else []
@@ -103,9 +100,7 @@ def _carry(source: Dataset, target: Dataset, keyword: str, depth: int = 0) -> No
     elif representation in WORDS:
         raw = stored(source, keyword)
         if raw.strip(b"\0 "):
-            raw += b" " * (len(raw) % 2)
-            tag = Tag(keyword)
-            target[tag] = RawDataElement(tag, representation, len(raw), raw, 0, False, True)
+            target[keyword] = Carried(keyword, raw)
     else:
         _copy(source, target, keyword)
 
