@@ -10,10 +10,16 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from spinepacs.dicom.reading.header import anterior_left, header_of, view_of
-from spinepacs.dicom.reading.parse import number, parse, text
+from spinepacs.dicom.reading.parse import has_comma, number, parse, text
 from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
 from spinepacs.dicom.reading.source import source_header
-from spinepacs.dicom.reading.spacing import aspect_ratio_of, spacing_of
+from spinepacs.dicom.reading.spacing import (
+    SPACING_KEYWORDS,
+    aspect_ratio_of,
+    contradicts_itself,
+    is_implausible,
+    spacing_of,
+)
 from spinepacs.dicom.reading.windowing import Picture, window
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Radiograph, StudyHeader
@@ -22,6 +28,10 @@ __all__ = ["DECODABLE_TRANSFER_SYNTAXES", "LEAST_SIDE_PX", "LoadedFilm", "read_f
 
 LEAST_SIDE_PX = 64
 """Rows or columns below which nothing can be measured."""
+_NUMBERS_USED = (
+    *SPACING_KEYWORDS, "EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector",
+    "DistanceSourceToPatient", "WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,10 @@ def refusal_of(dataset: Dataset) -> Refusal | None:
         return Refusal(
             "NON_SQUARE_PIXELS", "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
         )
+    if contradicts_itself(dataset):
+        return Refusal(
+            "NON_SQUARE_PIXELS", "PixelSpacing and ImagerPixelSpacing disagree on the shape of a pixel: correct them"
+        )
     sop_class = UID(text(dataset, "SOPClassUID"), config.IGNORE).keyword
     if "Image" not in sop_class or "Storage" not in sop_class:
         # Results refer to their source by its SOP class, and no reader of them knows a private one.
@@ -111,6 +125,12 @@ def _radiograph(dataset: Dataset, stated: StudyHeader, picture: Picture) -> Radi
         view=view,
         anterior_left=anterior_left(dataset, view),
         body_part=stated.body_part,
-        notes=picture.notes,
+        notes=(*picture.notes, *header_notes(dataset)),
         age_years=stated.patient_age_years,
     )
+
+
+def header_notes(dataset: Dataset) -> tuple[str, ...]:
+    """What a reader should know of the numbers in the header."""
+    implausible, comma = is_implausible(dataset), has_comma(dataset, *_NUMBERS_USED)
+    return ("SPACING_IMPLAUSIBLE",) * implausible + ("DECIMAL_COMMA",) * comma
