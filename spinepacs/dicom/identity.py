@@ -13,9 +13,10 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid5
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 import spinepacs
@@ -77,7 +78,7 @@ class Carried(DataElement):
 
     def __init__(self, keyword: str, raw: bytes) -> None:
         padded = raw + b" " * (len(raw) % 2)
-        super().__init__(tag_for_keyword(keyword), dictionary_VR(keyword), padded, already_converted=True)
+        super().__init__(Tag(keyword), dictionary_VR(keyword), padded, already_converted=True)
 
     @property
     def length(self) -> int:

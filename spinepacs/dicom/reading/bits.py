@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from spinepacs.dicom.reading.parse import number, numbers, quiet
+from spinepacs.dicom.reading.parse import number, numbers
 
 Table = NDArray[np.float64]
 """(2 ** bits,) float64, one entry for each stored code."""
@@ -29,7 +29,7 @@ class Codes:
     bits
         Of a pixel: BitsStored, or all of the word where the picture shows that it has more.
     notes
-        ``BITS_ABOVE_USED`` or ``BITS_ABOVE_LEFT_OUT``, where words hold what neither BitsStored nor an overlay explains.
+        ``BITS_ABOVE_USED`` or ``BITS_ABOVE_LEFT_OUT``, where words hold more than BitsStored and overlays explain.
     """
 
     codes: NDArray[Any]
@@ -90,7 +90,7 @@ def is_padding(pixel: Table, header: Dataset) -> NDArray[np.bool_]:
 
 
 def _with_sign_of(pixel: Table, value: float) -> float:
-    """The same 16 bits as a number of the pixels' kind; for signed pixels, the bits of a pixel without repeated sign."""
+    """The same 16 bits as a number of the pixels' kind; of signed pixels also those whose sign is not repeated."""
     if pixel.min() >= 0:
         return value % 65536
     value = (value + 32768) % 65536 - 32768
@@ -117,13 +117,11 @@ def _overlay_bits(header: Dataset) -> int:
     """Bits of a word in which the header says that an overlay lies (PS3.3 C.9.2; retired)."""
     found = 0
     for group in _OVERLAYS:
-        position, apart = Tag(group, 0x0102), Tag(group, 0x3000)
-        if position in header and apart not in header:
-            try:
-                with quiet():
-                    found |= 1 << int(header[position].value)
-            except (MemoryError, KeyboardInterrupt):
-                raise
-            except Exception:  # pydicom raises whatever its converters raise on damaged bytes
-                continue
+        position = Tag(group, 0x0102)
+        if position not in header or Tag(group, 0x3000) in header:
+            continue
+        raw: object = header.get_item(position).value
+        if isinstance(raw, bytes) and len(raw) == 2:
+            raw = int.from_bytes(raw, "big" if header.original_encoding[1] is False else "little")
+        found |= 1 << raw if isinstance(raw, int) and 0 <= raw < 16 else 0
     return found

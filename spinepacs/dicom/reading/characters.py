@@ -18,50 +18,58 @@ _YEN = str.maketrans({"\\": "¥", "~": "‾"})
 _RESETS = frozenset(b"\t\n\f\r\\")
 _RESETS_OF_NAMES = _RESETS | frozenset(b"^=")
 _ISO_8859 = {
-    100: 1, 101: 2, 109: 3, 110: 4, 144: 5, 127: 6, 126: 7, 138: 8, 148: 9, 166: 11, 203: 15,
+    100: (1, b"-A"), 101: (2, b"-B"), 109: (3, b"-C"), 110: (4, b"-D"), 144: (5, b"-L"), 127: (6, b"-G"),
+    126: (7, b"-F"), 138: (8, b"-H"), 148: (9, b"-M"), 166: (11, b"-T"), 203: (15, b"-b"),
 }  # fmt: skip
-"""Registration number of the right half → part of ISO 8859."""
+"""Registration number of the right half → part of ISO 8859, and what designates it behind ESC."""
+_GB18030 = -1
+"""Stands for a registration number, of which it has none."""
+_CODECS: dict[int | None, str] = {_GB18030: "gb18030", 13: "shift_jis"}
+_CODECS |= {number: f"iso8859_{part}" for number, (part, _) in _ISO_8859.items()}
+"""Python's codecs for character sets without escape sequences; UTF-8 (192) is tried on all else."""
 _TERM = re.compile(r"(?:ISO[-_ ]*(?:2022[-_ ]*)?IR[-_ ]*)(\d+)")
 
 
 class _Half(NamedTuple):
-    """What the bytes below or above 0x80 mean: how many make a character, and which."""
+    """What the bytes below or above 0x80 mean: which make characters, and which characters."""
 
-    bytes_each: int
+    run: re.Pattern[bytes]
     decode: Callable[[bytes], str]
 
 
-def _half(codec: str, bytes_each: int = 1, *, before: bytes = b"", raised: bool = False) -> _Half:
-    def decode(code: bytes) -> str:
-        code = bytes(byte | 0x80 for byte in code) if raised else code
-        return (before + code).decode(codec, "replace")
-
-    return _Half(bytes_each, decode)
+def _single(codec: str, run: bytes = rb"[\x80-\xff]+") -> _Half:
+    return _Half(re.compile(run), lambda codes: codes.decode(codec, "replace"))
 
 
-_ASCII = _half("ascii")
-_UNDEFINED = _half("latin_1")
-_KOREAN, _CHINESE, _KATAKANA = _half("cp949", 2), _half("gbk", 2), _half("shift_jis")
+def _pairs(codec: str) -> _Half:
+    return _single(codec, rb"(?:[\x80-\xff][\x30-\xff])+")
+
+
+def _lowered_pairs(before: bytes = b"") -> _Half:
+    """Two bytes below 0x80 for each character, of which EUC-JP sets the highest bit."""
+
+    def decode(codes: bytes) -> str:
+        raised = bytes(byte | 0x80 for byte in codes)
+        pairs = (before + raised[at : at + 2] for at in range(0, len(raised), 2))
+        return b"".join(pairs).decode("euc_jp", "replace")
+
+    return _Half(re.compile(rb"(?:[\x21-\x7e]{2})+"), decode)
+
+
+_ASCII = _single("ascii", rb"[\x20-<>-[\]_-\x7f]+")  # all but separators
+_UNDEFINED = _single("latin_1")
 _LOWER = {
     b"(B": _ASCII,
     b"(J": _ASCII,  # JIS X 0201, but for Yen sign and overline
-    b"$@": _half("euc_jp", 2, raised=True),
-    b"$B": _half("euc_jp", 2, raised=True),
-    b"$(D": _half("euc_jp", 2, before=b"\x8f", raised=True),
+    b"$@": _lowered_pairs(),
+    b"$B": _lowered_pairs(),
+    b"$(D": _lowered_pairs(b"\x8f"),
 }
-_FINAL = dict(
-    zip((100, 101, 109, 110, 144, 127, 126, 138, 148, 166, 203), b"A B C D L G F H M T b".split(), strict=True)
-)
-_UPPER_BY_NUMBER: dict[int | None, _Half] = {number: _half(f"iso8859_{part}") for number, part in _ISO_8859.items()} | {
-    13: _KATAKANA,
-    58: _CHINESE,
-    149: _KOREAN,
+_EAST_ASIAN = {13: (_single("shift_jis"), b")I"), 58: (_pairs("gbk"), b"$)A"), 149: (_pairs("cp949"), b"$)C")}
+_RIGHT_HALVES = _EAST_ASIAN | {
+    number: (_single(f"iso8859_{part}"), escape) for number, (part, escape) in _ISO_8859.items()
 }
-_UPPER = {b"-" + final: _UPPER_BY_NUMBER[number] for number, final in _FINAL.items()} | {
-    b")I": _KATAKANA,
-    b"$)A": _CHINESE,
-    b"$)C": _KOREAN,
-}
+_UPPER = {escape: half for half, escape in _RIGHT_HALVES.values()}
 _DESIGNATIONS = sorted([*_LOWER, *_UPPER], key=len, reverse=True)
 
 
@@ -92,10 +100,10 @@ def decode(raw: bytes, terms: Terms, *, whole: bool, is_name: bool = False) -> l
 
 
 def _number(term: str) -> int | None:
-    """Registration number of a term, also of one that is misspelt (``ISO-IR 100``); −1: GB18030, 192: UTF-8."""
+    """Registration number of a term, also of one that is misspelt (``ISO-IR 100``); None where there is none."""
     term = term.strip().upper()
     if term.startswith(("GB18030", "GBK", "GB2312")):
-        return -1
+        return _GB18030
     if term.replace("-", "") == "UTF8":
         return 192
     match = _TERM.fullmatch(term)
@@ -104,19 +112,13 @@ def _number(term: str) -> int | None:
 
 def _decode(raw: bytes, numbers: list[int | None], resets: frozenset[int]) -> str:
     first = numbers[0] if numbers else None
-    if raw.isascii() and _ESCAPE not in raw:
-        return raw.decode("ascii")
-    if first == -1:
-        return raw.decode("gb18030", "replace")
-    extended = len(numbers) > 1 or first in (58, 149)
-    if first != 192 and (_ESCAPE in raw or extended):
-        # Bytes above 0x80 without an escape sequence, or after the line that had it, belong to the next set that has any.
-        stated = (_UPPER_BY_NUMBER[number] for number in numbers if number in _UPPER_BY_NUMBER)
+    is_extended = _ESCAPE in raw or len(numbers) > 1 or first in (58, 149)
+    if is_extended and first not in (_GB18030, 192):
+        # Bytes above 0x80 without an escape sequence, or after the line that had it: of the next set that has any.
+        stated = (_RIGHT_HALVES[number][0] for number in numbers if number in _RIGHT_HALVES)
         return _iso_2022(raw, next(stated, _UNDEFINED), resets)
-    if first == 13:
-        return raw.decode("shift_jis", "replace")
-    if first is not None and first in _ISO_8859:
-        return raw.decode(f"iso8859_{_ISO_8859[first]}", "replace")
+    if codec := _CODECS.get(first):
+        return raw.decode(codec, "replace")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -125,21 +127,21 @@ def _decode(raw: bytes, numbers: list[int | None], resets: frozenset[int]) -> st
 
 def _iso_2022(raw: bytes, first_upper: _Half, resets: frozenset[int]) -> str:
     """Follow the escape sequences; what resets the character sets does so for both halves (PS3.5 6.1.2.5.3)."""
-    at, text, lower, upper = 0, "", _ASCII, first_upper
+    at, lower, upper = 0, _ASCII, first_upper
+    text: list[str] = []
     while at < len(raw):
-        if raw[at] == _ESCAPE:
+        byte = raw[at]
+        half = upper if byte >= 0x80 else lower
+        if byte == _ESCAPE:
             escape = next((e for e in _DESIGNATIONS if raw.startswith(e, at + 1)), b"")
             lower, upper = _LOWER.get(escape, lower), _UPPER.get(escape, upper)
             at += 1 + len(escape)
-            continue
-        is_control = raw[at] < 0x20
-        if is_control or (lower.bytes_each == 1 and raw[at] in resets):
-            text += chr(raw[at])
-            if raw[at] in resets:
+        elif run := half.run.match(raw, at):
+            text.append(half.decode(run[0]))
+            at = run.end()
+        else:  # a control character, a separator, or half of a character
+            text.append(chr(byte) if byte < 0x20 or half is _ASCII else "\N{REPLACEMENT CHARACTER}")
+            if byte in resets:
                 lower, upper = _ASCII, first_upper
             at += 1
-            continue
-        half = upper if raw[at] >= 0x80 else lower
-        text += half.decode(raw[at : at + half.bytes_each])
-        at += half.bytes_each
-    return text
+    return "".join(text)

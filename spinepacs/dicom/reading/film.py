@@ -89,14 +89,8 @@ def refusal_of(dataset: Dataset) -> Refusal | None:
     sides = number(dataset, "Rows", 0), number(dataset, "Columns", 0)
     if 0 < min(sides) < LEAST_SIDE_PX:
         return Refusal("TOO_SMALL", f"Rows or Columns is below {LEAST_SIDE_PX}: nothing can be measured")
-    if spacing_of(dataset) is None and abs(aspect_ratio_of(dataset) - 1) > 0.01:
-        return Refusal(
-            "NON_SQUARE_PIXELS", "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
-        )
-    if contradicts_itself(dataset):
-        return Refusal(
-            "NON_SQUARE_PIXELS", "PixelSpacing and ImagerPixelSpacing disagree on the shape of a pixel: correct them"
-        )
+    if why := _why_not_square(dataset):
+        return Refusal("NON_SQUARE_PIXELS", why)
     sop_class = UID(text(dataset, "SOPClassUID"), config.IGNORE).keyword
     if "Image" not in sop_class or "Storage" not in sop_class:
         # Results refer to their source by its SOP class, and no reader of them knows a private one.
@@ -104,6 +98,15 @@ def refusal_of(dataset: Dataset) -> Refusal | None:
             "UNKNOWN_SOP_CLASS", "SOPClassUID is no image of the Standard: export the film as CR or DX"
         )
     return None
+
+
+def _why_not_square(dataset: Dataset) -> str:
+    """Why nobody can tell the shape of a pixel; empty where it is square or stated."""
+    if contradicts_itself(dataset):
+        return "PixelSpacing and ImagerPixelSpacing disagree on the shape of a pixel: correct them"
+    if spacing_of(dataset) is None and abs(aspect_ratio_of(dataset) - 1) > 0.01:
+        return "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
+    return ""
 
 
 def _load(dataset: Dataset, stated: StudyHeader) -> LoadedFilm | Refusal:

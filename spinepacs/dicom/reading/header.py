@@ -192,7 +192,10 @@ def _age_years(dataset: Dataset) -> float | None:
     match = re.fullmatch(r"(\d{1,3})([YMWD])", text(dataset, "PatientAge").upper())
     if match:
         return int(match[1]) * _YEARS[match[2]]
-    born, seen = date_of(text(dataset, "PatientBirthDate"), is_birth=True), date_of(text(dataset, "StudyDate"))
+    born, seen = (
+        date_of(text(dataset, "PatientBirthDate"), is_birth=True),
+        date_of(text(dataset, "StudyDate")),
+    )
     if not born or not seen:
         return None
     years = (datetime.strptime(seen, "%Y%m%d") - datetime.strptime(born, "%Y%m%d")).days / 365.25

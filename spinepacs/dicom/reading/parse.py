@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 import pydicom
 from pydicom import config
 from pydicom.datadict import dictionary_VM, dictionary_VR
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
@@ -208,10 +208,10 @@ def stored(dataset: Dataset, keyword: str) -> bytes:
     The element stays as it was read: pydicom decodes and encodes some character sets wrongly.
     """
     _check_size(dataset, keyword)
-    element = dataset.get_item(keyword) if keyword in dataset else None
-    if element is None or isinstance(element, RawDataElement):
-        return (element and element.value) or b""
-    if element.VR == "SQ":
+    element: object = dataset.get_item(keyword) if keyword in dataset else None
+    if isinstance(element, RawDataElement):
+        return element.value or b""
+    if not isinstance(element, DataElement) or element.VR == "SQ":
         return b""
     buffer = DicomBytesIO()  # set by a program: as it would be written
     buffer.is_little_endian = buffer.is_implicit_VR = True
@@ -223,7 +223,7 @@ def stored(dataset: Dataset, keyword: str) -> bytes:
 def character_sets(dataset: Dataset) -> Terms:
     """Values of SpecificCharacterSet; none where it is missing or states the default (ISO_IR 6)."""
     element = dataset.get_item("SpecificCharacterSet") if "SpecificCharacterSet" in dataset else None
-    value = element.value if element else None
+    value: Any = getattr(element, "value", None)
     if isinstance(value, bytes):
         value = value.decode("latin_1").split("\\")
     terms = tuple(str(term).strip(" \0") for term in ([value] if isinstance(value, str) else value or ()))
@@ -246,7 +246,7 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
 
     A decimal comma, which only text can have, is read as the point that belongs there (see :func:`has_comma`).
     """
-    element = dataset.get_item(keyword) if keyword in dataset else None
+    element: object = dataset.get_item(keyword) if keyword in dataset else None
     try:
         if isinstance(element, RawDataElement) and dictionary_VR(keyword) in ("DS", "IS"):
             values = tuple(float(value.replace(",", ".")) for value in texts(dataset, keyword))

@@ -146,7 +146,7 @@ def _check_length(pixels: bytes, dataset: Dataset, rows: int, columns: int) -> N
 
 
 def _only_frame(pixels: bytes) -> bytes:
-    """Join all fragments behind the offset table, whatever that says: one frame needs none (PS3.5 A.4), as for DCMTK."""
+    """Join all fragments behind the offset table, whatever that says: one frame needs none (PS3.5 A.4)."""
     try:
         table, *fragments = generate_fragments(pixels)
     except ValueError:

@@ -63,9 +63,9 @@ def source_header(dataset: Dataset) -> Dataset:
     -------
     Dataset
         With ``file_meta``; without pixels, private elements and large sequences.  Texts of patient and study are bytes
-        as they stand, beside the SpecificCharacterSet that they are in.  Type-2 elements of patient and study are present, empty where missing or not valid; PatientSex is
-        ``M``, ``F``, ``O`` or empty; dates and times are in today's form or empty; spacings are two positive lengths
-        or absent.
+        as they stand, beside the SpecificCharacterSet that they are in.  Type-2 elements of patient and study are
+        present, empty where missing or not valid; PatientSex is ``M``, ``F``, ``O`` or empty; dates and times are in
+        today's form or empty; spacings are two positive lengths or absent.
     """
     with quiet():
         header = Dataset()
@@ -108,7 +108,7 @@ def _carry(source: Dataset, target: Dataset, keyword: str, depth: int = 0) -> No
 def _carried(item: Dataset, depth: int) -> Dataset:
     """An item with all its elements that the Standard knows, and its own character set."""
     carried = Dataset()
-    for tag in item.keys():
+    for tag in list(item.keys()):  # iterating over the item itself would convert its values
         if (keyword := keyword_for_tag(tag)) and dictionary_VR(tag) in _CARRIED:
             _carry(item, carried, keyword, depth)
     return carried
@@ -165,4 +165,3 @@ def _code(item: Dataset) -> Dataset:
     for keyword in _CODE:
         _copy(item, copied, keyword)
     return copied
-

@@ -63,14 +63,20 @@ def stated_mm(header: Dataset, keyword: str) -> _Pair | None:
     values = _values(header, keyword)
     if len(values) != 2 or not all(0 < value <= _MOST_MM for value in values):
         return None
-    extents_mm = (number(header, side, 0) * value for side, value in zip(("Rows", "Columns"), values, strict=True))
+    extents_mm = (
+        number(header, side, 0) * value for side, value in zip(("Rows", "Columns"), values, strict=True)
+    )
     return (values[0], values[1]) if min(values) >= _LEAST_MM or max(extents_mm) >= _LEAST_EXTENT_MM else None
 
 
 def contradicts_itself(header: Dataset) -> bool:
     """Whether two spacings disagree on the shape of a pixel, for instance rows and columns swapped in one of them."""
     pixel, plane = stated_mm(header, "PixelSpacing"), _plane_mm(header)
-    if not pixel or not plane or text(header, "PixelSpacingCalibrationType").upper() in ("FIDUCIAL", "GEOMETRY"):
+    if (
+        not pixel
+        or not plane
+        or text(header, "PixelSpacingCalibrationType").upper() in ("FIDUCIAL", "GEOMETRY")
+    ):
         return False
     return abs(pixel[0] * plane[1] / (pixel[1] * plane[0]) - 1) > _SAME_SHAPE
 

@@ -48,7 +48,9 @@ def test_names_in_every_kind_of_character_set(terms: tuple[str, ...], raw: bytes
     assert decode(raw, terms, whole=True, is_name=True) == [expected]
 
 
-@pytest.mark.parametrize("raw", [b"\x1b$)C\xb1\xe2\xc8\xa3\r\n\x1b$)C\xb1\xe6\r\n", b"\x1b$)C\xb1\xe2\xc8\xa3\r\n\xb1\xe6\r\n"])
+@pytest.mark.parametrize(
+    "raw", [b"\x1b$)C\xb1\xe2\xc8\xa3\r\n\x1b$)C\xb1\xe6\r\n", b"\x1b$)C\xb1\xe2\xc8\xa3\r\n\xb1\xe6\r\n"]
+)
 def test_korean_goes_on_after_its_first_line(raw: bytes) -> None:
     """The Standard asks for the escape sequence in each line; senders write it in the first."""
     assert decode(raw, ("", "ISO 2022 IR 149"), whole=True) == ["기호\r\n길\r\n"]
@@ -83,7 +85,13 @@ def test_a_backslash_separates_values_only_where_there_may_be_several() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "expected"),
-    [(b"  4711 ", "  4711"), (b"47\t11", "47\t11"), (b"7" * 70, "7" * 70), (b"47\\11 ", "47\\11"), (b"4711\0", "4711")],
+    [
+        (b"  4711 ", "  4711"),
+        (b"47\t11", "47\t11"),
+        (b"7" * 70, "7" * 70),
+        (b"47\\11 ", "47\\11"),
+        (b"4711\0", "4711"),
+    ],
 )
 def test_identifiers_are_read_as_they_stand(raw: bytes, expected: str) -> None:
     header = header_of(make_cr(PatientID=raw, AccessionNumber=raw))
@@ -92,7 +100,9 @@ def test_identifiers_are_read_as_they_stand(raw: bytes, expected: str) -> None:
 
 def test_descriptions_are_read_in_the_film_s_character_set() -> None:
     header = header_of(
-        make_cr(SpecificCharacterSet=["", "ISO 2022 IR 58"], StudyDescription=b"\x1b$)A\xd1\xfc\xd7\xb5 lumbar")
+        make_cr(
+            SpecificCharacterSet=["", "ISO 2022 IR 58"], StudyDescription=b"\x1b$)A\xd1\xfc\xd7\xb5 lumbar"
+        )
     )
     assert header.study_description == "腰椎 lumbar"
     assert "腰椎 lumbar" in header.descriptions

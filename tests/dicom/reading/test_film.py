@@ -193,14 +193,14 @@ TABLES = {
 ENCAPSULATED = [uids.RLELossless, uids.JPEGLSLossless, uids.JPEG2000Lossless, uids.JPEGLosslessSV1]
 
 
-@pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize(
+    ("table", "pieces"),
+    [(table, pieces) for table in TABLES for pieces in (1, 3) if pieces == 1 or TABLES[table] is not None],
+)
 @pytest.mark.parametrize("syntax", ENCAPSULATED, ids=lambda syntax: syntax.keyword)
 def test_the_offset_table_of_one_frame_does_not_matter(
     tmp_path: Path, syntax: uids.UID, pieces: int, table: str
 ) -> None:
-    if table == "none at all" and pieces > 1:
-        pytest.skip("then the first fragment is the table, for everybody")
     path = write(make_dx(), tmp_path / "native") if syntax == uids.JPEGLosslessSV1 else tmp_path / "film"
     if syntax == uids.JPEGLosslessSV1:
         subprocess.run([require("dcmcjpeg"), "+e1", path, tmp_path / "film"], check=True)

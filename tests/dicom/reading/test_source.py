@@ -72,7 +72,9 @@ def identity_in(path: Path) -> dict[str, bytes]:
     """Texts of patient and study and their character set, as they stand in a file, without padding."""
     dataset = parse(path, with_pixels=False)
     keywords = ("SpecificCharacterSet", *TYPE_2, *WHERE_KNOWN)
-    texts = [keyword for keyword in keywords if keyword in dataset and dictionary_VR(keyword) in (*WORDS, "CS")]
+    texts = [
+        keyword for keyword in keywords if keyword in dataset and dictionary_VR(keyword) in (*WORDS, "CS")
+    ]
     found = {keyword: stored(dataset, keyword).rstrip(b" ") for keyword in texts if keyword != "PatientSex"}
     return {keyword: value for keyword, value in found.items() if value}
 
@@ -156,7 +158,11 @@ def test_dates_of_old_consoles_are_written_in_today_s_form(tmp_path: Path) -> No
     assert (header.PatientBirthDate, header.PatientAge) == ("19561103", "036Y")
     for made in objects(header):
         result = pydicom.dcmread(BytesIO(made.part10))
-        assert (result.StudyDate, result.StudyTime, result.PatientBirthDate) == ("19930406", "102030", "19561103")
+        assert (result.StudyDate, result.StudyTime, result.PatientBirthDate) == (
+            "19930406",
+            "102030",
+            "19561103",
+        )
 
 
 def test_the_default_character_set_is_that_of_films_that_declare_none(tmp_path: Path) -> None:

@@ -58,7 +58,11 @@ def film(**elements: Any) -> Dataset:
             Spacing(0.12, 0.12, SpacingBasis.CALIBRATED_UNKNOWN),
         ),
         (
-            {"ImagerPixelSpacing": [0.2556, 0.2556], "PixelSpacing": [0.2, 0.2], "PixelSpacingCalibrationType": ""},
+            {
+                "ImagerPixelSpacing": [0.2556, 0.2556],
+                "PixelSpacing": [0.2, 0.2],
+                "PixelSpacingCalibrationType": "",
+            },
             Spacing(0.2, 0.2, SpacingBasis.CALIBRATED_UNKNOWN),
         ),
         (
