@@ -14,9 +14,9 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 import spinepacs
@@ -60,6 +60,10 @@ WHERE_KNOWN = (
 """Those that are copied where the source has them: who it is, which study, and what was done to hide it."""
 
 
+WORDS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+"""Value representations whose text depends on the character set (PS3.5 6.1.2.2)."""
+
+
 class Carried(DataElement):
     """A text of the source whose bytes are written as they were read.
 
@@ -68,22 +72,33 @@ class Carried(DataElement):
 
     Parameters
     ----------
-    keyword
-        Of a text: a value representation that depends on the character set.
+    tag
+        Tag or keyword of a text: a value representation that depends on the character set.
     raw
         The value; it is padded to an even length.
     """
 
     is_raw = True  # makes pydicom write the value as it is
 
-    def __init__(self, keyword: str, raw: bytes) -> None:
+    def __init__(self, tag: str | BaseTag, raw: bytes) -> None:
         padded = raw + b" " * (len(raw) % 2)
-        super().__init__(Tag(keyword), dictionary_VR(keyword), padded, already_converted=True)
+        super().__init__(Tag(tag), dictionary_VR(tag), padded, already_converted=True)
 
     @property
     def length(self) -> int:
         """Bytes of the value."""
         return len(self.value)
+
+
+def keep_texts(dataset: Dataset) -> None:
+    """Have pydicom write the texts of a dataset of ours as they were read, in whatever encoding it is written anew."""
+    for tag in list(dataset.keys()):
+        element: object = dataset.get_item(tag)
+        if isinstance(element, RawDataElement) and element.VR in WORDS and element.value:
+            dataset[tag] = Carried(tag, element.value)
+        elif isinstance(element, (DataElement, RawDataElement)) and element.VR == "SQ":
+            for item in dataset[tag].value:
+                keep_texts(item)
 
 
 def derived_uid(source_sop_uid: str, kind: str, versions: Versions, part: str = "") -> str:

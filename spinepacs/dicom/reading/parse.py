@@ -27,6 +27,7 @@ from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from spinepacs.dicom.identity import WORDS
 from spinepacs.dicom.reading.bounded import (
     MAXIMUM_ITEMS,
     MAXIMUM_LUT_BYTES,
@@ -44,8 +45,6 @@ _ONE_AT_A_TIME = threading.RLock()
 _UID = re.compile(r"[0-9.]{1,64}")
 _PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _IMPLICIT_HEADER_BYTES = 8
-WORDS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
-"""Value representations whose text depends on the character set (PS3.5 6.1.2.2)."""
 
 
 @contextmanager

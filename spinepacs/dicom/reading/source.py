@@ -14,9 +14,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 from pydicom.valuerep import IS, DSfloat
 
-from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN, Carried
+from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN, WORDS, Carried
 from spinepacs.dicom.reading.moments import date_of, time_of
-from spinepacs.dicom.reading.parse import WORDS, character_sets, items, numbers, quiet, stored, text, texts
+from spinepacs.dicom.reading.parse import character_sets, items, numbers, quiet, stored, text, texts
 from spinepacs.dicom.reading.spacing import SPACING_KEYWORDS, stated_mm
 
 # fmt: off

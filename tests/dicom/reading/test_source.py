@@ -10,10 +10,11 @@ import pydicom
 import pytest
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
 
-from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN, Carried
+from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN, WORDS, Carried, keep_texts
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
-from spinepacs.dicom.reading.parse import WORDS, parse, stored
+from spinepacs.dicom.reading.parse import parse, quiet, stored
 from tests.dicom.test_archive import objects
 from tests.films import make_cr, make_dx, write
 
@@ -147,6 +148,23 @@ def test_issuers_come_through_however_deep(tmp_path: Path) -> None:
     for made in objects(header):
         (carried,) = pydicom.dcmread(BytesIO(made.part10)).OtherPatientIDsSequence
         assert carried == other
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: "+".join(damage) or "none")
+def test_the_identity_outlives_a_destination_that_takes_implicit_vr_only(
+    tmp_path: Path, damage: dict[str, Any]
+) -> None:
+    other = Dataset()
+    other.PatientID, other.IssuerOfPatientID = "O1", "Klinik"
+    made = objects(source(tmp_path, make_dx(OtherPatientIDsSequence=[other], **damage)))[1]
+    (tmp_path / "explicit").write_bytes(made.part10)
+    with quiet():
+        written_anew = pydicom.dcmread(tmp_path / "explicit")
+        keep_texts(written_anew)
+        written_anew.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        written_anew.save_as(tmp_path / "implicit", implicit_vr=True)
+        assert pydicom.dcmread(tmp_path / "implicit").OtherPatientIDsSequence == [other]
+    assert identity_in(tmp_path / "implicit") == identity_in(tmp_path / "explicit")
 
 
 OLD = {"StudyDate": b"1993.04.06", "StudyTime": b"10:20:30", "ContentTime": b"102030.1234567 "}
