@@ -152,7 +152,7 @@ class Batch:
             yield film
 
     def _not_for_us(self, film: Path) -> Refusal | None:
-        header = read_header(film)
+        header = read_header(film, self._pipeline.character_set)
         if self._selection:
             return select(header, self._selection, calling_ae="")
         if header.is_ours:
@@ -169,7 +169,7 @@ class Batch:
         stem = self._stem(path)
         self._write_objects(stem, image)
         if self._pages:
-            self._pages.add(stem, image, read_header(film))
+            self._pages.add(stem, image, read_header(film, self._pipeline.character_set))
         return image.reading.refusal
 
     def _stem(self, path: Path) -> str:

@@ -63,14 +63,19 @@ class Pipeline:
         The grading policy.
     output
         Which objects are written and how.
+    character_set
+        SpecificCharacterSet of films that declare none; empty: none.
     """
 
     segmenter: Segmenter
     policy: Policy
     output: OutputSettings
+    character_set: str = ""
 
     @classmethod
-    def open(cls, model: ModelSettings, output: OutputSettings, threads: int) -> Self:
+    def open(
+        cls, model: ModelSettings, output: OutputSettings, threads: int, character_set: str = ""
+    ) -> Self:
         """Load the model folder and the policy that the settings name.
 
         Raises
@@ -79,7 +84,7 @@ class Pipeline:
             If either cannot be used.
         """
         segmenter = Segmenter.open(model.folder, threads, model.precision)
-        return cls(segmenter, Policy.load(model.policy), output)
+        return cls(segmenter, Policy.load(model.policy), output, character_set)
 
     @property
     def versions(self) -> Versions:
@@ -116,7 +121,7 @@ class Pipeline:
         """
         clock = _Clock()
         with clock.step("read"):
-            loaded = read_film(film)
+            loaded = read_film(film, self.character_set)
         if isinstance(loaded, Refusal):
             return ImageResult(self._refused(film, loaded), ())
         reading = self._interpret(loaded.radiograph, clock)

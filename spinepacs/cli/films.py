@@ -61,7 +61,7 @@ def process(
     logs.configure("WARNING", "text")  # libraries would quote headers
     settings = load(config) if config else Settings()
     chosen = settings.model.model_copy(update={"folder": model}) if model else settings.model
-    pipeline = Pipeline.open(chosen, settings.output, threads)
+    pipeline = Pipeline.open(chosen, settings.output, threads, settings.reading.default_character_set)
     films = find_films(paths)
     rules = settings.selection if select else None
     pages = Pages(out, with_identity=page_identity) if page or page_identity else None

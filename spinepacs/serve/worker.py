@@ -49,7 +49,7 @@ class Worker:
     Parameters
     ----------
     settings
-        All of them: it needs storage, model, selection, output, work and the destinations.
+        All of them: it needs storage, model, selection, reading, output, work and the destinations.
 
     Raises
     ------
@@ -61,7 +61,8 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         threads = settings.work.threads_per_worker or max(1, (os.cpu_count() or 1) // settings.work.workers)
-        self.pipeline = Pipeline.open(settings.model, settings.output, threads)
+        character_set = settings.reading.default_character_set
+        self.pipeline = Pipeline.open(settings.model, settings.output, threads, character_set)
         self._settings = settings
         self._spool = Spool(settings.storage.spool)
         self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
@@ -111,7 +112,7 @@ class Worker:
             self._ledger.mark_unreadable(arrival.arrival_id, why)
             return
         try:
-            header = read_header(path)
+            header = read_header(path, self.pipeline.character_set)
             refusal = select(header, self._settings.selection, arrival.calling_ae)
         except Transient:
             raise

@@ -118,6 +118,27 @@ class SelectionSettings(Section):
     """Only images from these senders; empty = from any."""
 
 
+class ReadingSettings(Section):
+    """How headers are read."""
+
+    default_character_set: str = ""
+    """SpecificCharacterSet of images that declare none, as DICOM spells it: ``ISO_IR 144``, ``GB18030``,
+    ``\\ISO 2022 IR 149``. Results then declare it. Empty: texts are taken for UTF-8 where they are, else for Latin-1,
+    and results declare none either: archives have settings of their own for such images."""
+
+    @field_validator("default_character_set")
+    @classmethod
+    def _is_defined(cls, value: str) -> str:
+        right_halves = "13|100|101|109|110|126|127|138|144|148|166|203"
+        single = rf"ISO_IR ({right_halves}|192)|GB18030|GBK"
+        extended = rf"(ISO 2022 IR (6|{right_halves}))?(\\ISO 2022 IR (6|58|87|149|159|{right_halves}))+"
+        if value and not re.fullmatch(f"{single}|{extended}", value):
+            raise ValueError(
+                "give a defined term of PS3.3 C.12.1.1.2, e.g. 'ISO_IR 100', 'GB18030' or '\\ISO 2022 IR 149'"
+            )
+        return value
+
+
 class ModelSettings(Section):
     """The model that reads the films."""
 
