@@ -20,7 +20,7 @@ from pydicom import config
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
+from pydicom.filereader import read_dataset, read_partial, read_preamble
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -38,6 +38,7 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _ONE_AT_A_TIME = threading.RLock()
 _UID = re.compile(r"[0-9.]{1,64}")
+_LAST_TAG = 0xFFFFFFFF
 _PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 
 
@@ -60,7 +61,7 @@ def quiet() -> Iterator[list[warnings.WarningMessage]]:
                 logger.setLevel(level)
 
 
-def parse(path: Path, *, with_pixels: bool) -> Dataset:
+def parse(path: Path, *, with_pixels: bool, last_tag: int = _LAST_TAG) -> Dataset:
     """Read a Part 10 file.
 
     Parameters
@@ -69,6 +70,8 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
         The file.
     with_pixels : bool
         False stops before the pixel data.
+    last_tag : int
+        Nothing behind this element is read: what no film has there may be huge (SR content, frames' groups).
 
     Raises
     ------
@@ -80,7 +83,7 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
     """
     try:
         with path.open("rb") as file, quiet() as caught:
-            dataset, cut_off = _read(file, with_pixels)
+            dataset, cut_off = _read(file, with_pixels, last_tag)
     except InvalidDicomError:
         raise BadInput(
             "NOT_DICOM", "no DICOM file (PS3.10): the prefix DICM is missing; send the original file"
@@ -94,24 +97,27 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
     return dataset
 
 
-def _read(file: BinaryIO, with_pixels: bool) -> tuple[Dataset, bool]:
+def _read(file: BinaryIO, with_pixels: bool, last_tag: int) -> tuple[Dataset, bool]:
     """Let pydicom read under limits, and tell whether the file is cut off.
 
     Its errors of any kind become BadInput; those of the disk stay OSError.
     """
     bounded = BoundedFile(file, MAXIMUM_META_BYTES)
+
+    def stop_when(tag: BaseTag, vr: str | None, length: int) -> bool:
+        return tag > last_tag or (not with_pixels and tag in _PIXEL_TAGS)
+
     try:
         preamble = read_preamble(_as_file(bounded), force=False)
         meta = read_dataset(_as_file(bounded), False, True, stop_when=_after_meta)
         if text(meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             bounded = BoundedFile(inflate(BoundedFile(file).read()))
-            stop_when = None if with_pixels else _at_pixels
             body = read_dataset(_as_file(bounded), False, True, stop_when=stop_when)
             dataset = FileDataset(bounded, body, preamble, FileMetaDataset(meta), False, True)
         else:
             file.seek(0)
             bounded = BoundedFile(file)
-            dataset = pydicom.dcmread(bounded, stop_before_pixels=not with_pixels)
+            dataset = read_partial(_as_file(bounded), stop_when)
         return dataset, _ends_inside_its_last_element(dataset)
     except (InvalidDicomError, BadInput, MemoryError):
         raise
@@ -135,10 +141,6 @@ def _as_file(bounded: BoundedFile) -> BinaryIO:
 
 def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag.group != 2
-
-
-def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return tag in _PIXEL_TAGS
 
 
 def _ends_inside_its_last_element(dataset: Dataset) -> bool:
