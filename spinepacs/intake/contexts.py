@@ -7,10 +7,10 @@ only what can be decoded is, so that a sender that is able to transcodes.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydicom import config
 from pydicom.uid import UID
 from pynetdicom import AllStoragePresentationContexts, build_context
 from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
@@ -41,9 +41,10 @@ def supported(
     requested: Iterable[PresentationContext], taken: Taken, takes_reports: bool
 ) -> list[PresentationContext]:
     """What we support of what an association asks for; in storage commitment the one who calls is the SCP."""
-    syntaxes: dict[str, list[str]] = {}
+    syntaxes: dict[UID, list[UID]] = defaultdict(list)
     for context in requested:
-        syntaxes.setdefault(str(context.abstract_syntax), []).extend(map(str, context.transfer_syntax))
+        if context.abstract_syntax:
+            syntaxes[context.abstract_syntax] += context.transfer_syntax
     found = []
     for sop_class, offered in syntaxes.items():
         if sop_class == Verification:
@@ -59,7 +60,7 @@ def supported(
     return found
 
 
-def _simplest_first(offered: Sequence[str]) -> list[str]:
+def _simplest_first(offered: Sequence[UID]) -> list[str | UID]:
     """What any sender can write, before what only this one offers."""
     known = [syntax for syntax in DECODABLE_TRANSFER_SYNTAXES if syntax in offered]
     return list(dict.fromkeys([*known, *offered]))
@@ -69,8 +70,8 @@ def services(requested: Iterable[PresentationContext]) -> dict[UID, SOPClassComm
     """Tell pynetdicom that classes which it does not know are for storage; nothing of it is sent to the peer."""
     found = {}
     for context in requested:
-        sop_class = UID(str(context.abstract_syntax), config.IGNORE)
-        if sop_class not in _KNOWN and is_storage(sop_class):
+        sop_class = context.abstract_syntax
+        if sop_class and sop_class not in _KNOWN and is_storage(sop_class):
             item = SOPClassCommonExtendedNegotiation()
             item.sop_class_uid, item.service_class_uid = sop_class, UID(_STORAGE_SERVICE)
             found[sop_class] = item
@@ -81,7 +82,8 @@ def refused(contexts: Iterable[PresentationContext]) -> str:
     """Name the classes of refused contexts, and why: for the log."""
     why = {3: "class not taken", 4: "no transfer syntax that can be decoded"}
     named = (
-        f"{UID(str(context.abstract_syntax), config.IGNORE).name} ({why.get(context.result or 0, 'role')})"
+        f"{context.abstract_syntax.name} ({why.get(context.result or 0, 'role')})"
         for context in contexts
+        if context.abstract_syntax
     )
     return "; ".join(dict.fromkeys(named))
