@@ -171,6 +171,12 @@ def register(
         _follow(connection, header, arrival, state, selected=refusal is None)
         if urgent:
             make_urgent(connection, header.study_uid)
+    elif attached.rowcount and refusal:  # its study may have been refused while it waited to be selected anew
+        silent = (studies.c.state == StudyState.REFUSED, studies.c.reason_code == "")
+        why = {"reason_code": refusal.code, "reason": refusal.reason}
+        connection.execute(
+            update(studies).where(studies.c.study_uid == header.study_uid, *silent).values(why)
+        )
 
 
 def _study_state(connection: Connection, header: StudyHeader, received_at: datetime) -> StudyState:
