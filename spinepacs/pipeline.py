@@ -107,7 +107,7 @@ class Pipeline:
         Transient
             What may pass (the disk): the whole study can be tried again.
         """
-        return StudyResult(study_uid, tuple(self._read_or_refuse(study_uid, film) for film in films))
+        return StudyResult(study_uid, tuple(self.read_or_refuse(film, study_uid) for film in films))
 
     def read_film(self, film: Path) -> ImageResult:
         """Read one film, from the file to the objects that describe it.
@@ -188,7 +188,14 @@ class Pipeline:
                 overlay = encode_overlay(header, reading, draw_overlay(film.display, reading), self.output)
             yield overlay
 
-    def _read_or_refuse(self, study_uid: str, film: Path) -> ImageResult:
+    def read_or_refuse(self, film: Path, study_uid: str = "") -> ImageResult:
+        """Read one film; one that cannot be read is refused with the error's code, in the daemon and in ``process``.
+
+        Raises
+        ------
+        Transient
+            What may pass (the disk).
+        """
         try:
             return self.read_film(film)
         except BadInput as error:

@@ -50,8 +50,9 @@ def process(
     FILM.page.html, called after its first film: one printed page for each of its films, which names nobody.
 
     \b
-    Exit status: 0 all done (a refusal, such as "no vertebra found", is an outcome)
-                 1 some files failed
+    Exit status: 0 all done; some may be refused: no film, no vertebra found, a damaged file. Trying again
+                   changes nothing; each is named with its reason
+                 1 some failed: a file cannot be opened, a result not be written, or a defect of ours
                  2 bad usage
     """
     from spinepacs.batch import Batch, find_films

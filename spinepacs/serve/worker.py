@@ -13,7 +13,7 @@ from pathlib import Path
 from spinepacs import logs
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import Refusal
-from spinepacs.domain.study import Arrival
+from spinepacs.domain.study import NO_FILM, Arrival
 from spinepacs.errors import Permanent, Transient, failed
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
@@ -124,7 +124,8 @@ class Worker:
             header.priority in self._settings.work.urgent_priorities
             or arrival.calling_ae in self._settings.work.urgent_calling_ae_titles
         )
-        self._ledger.register(arrival.arrival_id, header, refusal, urgent)
+        drop = refusal is not None and refusal.code in NO_FILM and self._settings.selection.others == "drop"
+        self._ledger.register(arrival.arrival_id, header, refusal, urgent, drop)
 
     def read(self, claim: Claim) -> None:
         """Read one study, keep the objects, then record everything in one transaction.

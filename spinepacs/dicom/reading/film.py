@@ -9,6 +9,7 @@ from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from spinepacs.dicom.reading.classes import UNKNOWN_SOP_CLASS
 from spinepacs.dicom.reading.header import anterior_left, header_of, view_of
 from spinepacs.dicom.reading.parse import has_comma, number, parse, text
 from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
@@ -93,10 +94,7 @@ def refusal_of(dataset: Dataset) -> Refusal | None:
         return Refusal("NON_SQUARE_PIXELS", why)
     sop_class = UID(text(dataset, "SOPClassUID"), config.IGNORE).keyword
     if "Image" not in sop_class or "Storage" not in sop_class:
-        # Results refer to their source by its SOP class, and no reader of them knows a private one.
-        return Refusal(
-            "UNKNOWN_SOP_CLASS", "SOPClassUID is no image of the Standard: export the film as CR or DX"
-        )
+        return UNKNOWN_SOP_CLASS
     return None
 
 

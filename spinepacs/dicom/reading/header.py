@@ -28,6 +28,8 @@ _DESCRIPTIONS = (
     "AcquisitionDeviceProcessingDescription",
 )
 _MEANINGS = ("AnatomicRegionSequence", "ProcedureCodeSequence")
+_LAST_OF_HEADER = 0x00409FFF
+"""Behind what :class:`StudyHeader` asks for, before the content of a report (0040,A730)."""
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _LATERAL = re.compile(
     r"\b([LR]L|[LR]?LAT\w*|LTL|SEITL\w*|PROFIL\w*|SAGITTAL|SWIMMER\w*)\b|\b(FLEX|EXTENSION)"
@@ -71,7 +73,7 @@ def read_header(path: Path, character_set: str = "") -> StudyHeader:
     Transient
         The file cannot be opened or the disk fails.
     """
-    return header_of(parse(path, with_pixels=False, character_set=character_set))
+    return header_of(parse(path, with_pixels=False, character_set=character_set, last_tag=_LAST_OF_HEADER))
 
 
 def header_of(dataset: Dataset) -> StudyHeader:

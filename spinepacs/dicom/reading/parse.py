@@ -22,7 +22,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_dataset, read_preamble
+from pydicom.filereader import read_dataset, read_partial, read_preamble
 from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -43,6 +43,7 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _ONE_AT_A_TIME = threading.RLock()
 _UID = re.compile(r"[0-9.]{1,64}")
+_LAST_TAG = 0xFFFFFFFF
 _PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _IMPLICIT_HEADER_BYTES = 8
 
@@ -66,7 +67,7 @@ def quiet() -> Iterator[list[warnings.WarningMessage]]:
                 logger.setLevel(level)
 
 
-def parse(path: Path, *, with_pixels: bool, character_set: str = "") -> Dataset:
+def parse(path: Path, *, with_pixels: bool, character_set: str = "", last_tag: int = _LAST_TAG) -> Dataset:
     """Read a Part 10 file.
 
     Parameters
@@ -77,6 +78,8 @@ def parse(path: Path, *, with_pixels: bool, character_set: str = "") -> Dataset:
         False stops before the pixel data.
     character_set : str
         What is written as SpecificCharacterSet into a dataset that declares none, several values with backslashes.
+    last_tag : int
+        Nothing behind this element is read: what no film has there may be huge (SR content, frames' groups).
 
     Raises
     ------
@@ -88,7 +91,7 @@ def parse(path: Path, *, with_pixels: bool, character_set: str = "") -> Dataset:
     """
     try:
         with path.open("rb") as file, quiet() as caught:
-            dataset, cut_off = _read(file, with_pixels)
+            dataset, cut_off = _read(file, with_pixels, last_tag)
     except InvalidDicomError:
         raise BadInput(
             "NOT_DICOM", "no DICOM file (PS3.10): the prefix DICM is missing; send the original file"
@@ -104,24 +107,27 @@ def parse(path: Path, *, with_pixels: bool, character_set: str = "") -> Dataset:
     return dataset
 
 
-def _read(file: BinaryIO, with_pixels: bool) -> tuple[Dataset, bool]:
+def _read(file: BinaryIO, with_pixels: bool, last_tag: int) -> tuple[Dataset, bool]:
     """Let pydicom read under limits, and tell whether the file is cut off.
 
     Its errors of any kind become BadInput; those of the disk stay OSError.
     """
     bounded = BoundedFile(file, MAXIMUM_META_BYTES)
+
+    def stop_when(tag: BaseTag, vr: str | None, length: int) -> bool:
+        return tag > last_tag or (not with_pixels and tag in _PIXEL_TAGS)
+
     try:
         preamble = read_preamble(_as_file(bounded), force=False)
         meta = read_dataset(_as_file(bounded), False, True, stop_when=_after_meta)
         if text(meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             bounded = BoundedFile(inflate(BoundedFile(file).read()))
-            stop_when = None if with_pixels else _at_pixels
             body = read_dataset(_as_file(bounded), False, True, stop_when=stop_when)
             dataset = FileDataset(bounded, body, preamble, FileMetaDataset(meta), False, True)
         else:
             file.seek(0)
             bounded = BoundedFile(file)
-            dataset = pydicom.dcmread(bounded, stop_before_pixels=not with_pixels)
+            dataset = read_partial(_as_file(bounded), stop_when)
         return dataset, _ends_inside_its_last_element(dataset)
     except (InvalidDicomError, BadInput, MemoryError):
         raise
@@ -145,10 +151,6 @@ def _as_file(bounded: BoundedFile) -> BinaryIO:
 
 def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag.group != 2
-
-
-def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return tag in _PIXEL_TAGS
 
 
 def _ends_inside_its_last_element(dataset: Dataset) -> bool:
