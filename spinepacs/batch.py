@@ -19,7 +19,7 @@ from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.wrap import is_picture, wrap
 from spinepacs.domain.findings import ImageResult, ObjectKind, Reading, Refusal
 from spinepacs.errors import BadInput, SpinepacsError, failed
-from spinepacs.intake.selection import select
+from spinepacs.intake.selection import no_film, select
 from spinepacs.pipeline import Pipeline
 from spinepacs.settings.sections import SelectionSettings
 from spinepacs.show import tables
@@ -42,7 +42,9 @@ class Summary:
 
     read: int = 0
     refused: int = 0
+    """Not read, and trying again changes nothing: no film, no spine on it, a damaged file; as in the daemon."""
     failed: int = 0
+    """Not read, though the file may be sound: it cannot be opened, results cannot be written, or a defect of ours."""
     skipped: int = 0
     """Files found in folders that are neither DICOM nor PNG nor JPEG."""
     problems: list[tuple[str, str, str]] = field(default_factory=list)
@@ -50,7 +52,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 when nothing failed (a refusal is an outcome, no failure), else 1."""
+        """0 when nothing failed (a refusal is an outcome and no failure, as in the daemon), else 1."""
         return 1 if self.failed else 0
 
 
@@ -128,9 +130,11 @@ class Batch:
                 refusal = self._not_for_us(film)
                 if refusal is None:
                     refusal = self._read(path, film)
-        except BadInput as error:
+        except (
+            BadInput
+        ) as error:  # it is the file's own fault: trying again changes nothing, as in the daemon
             skipped = error.reason_code in ("NOT_DICOM", "DICOMDIR") and not named
-            return "skipped" if skipped else "failed", error.reason_code, str(error)
+            return "skipped" if skipped else "refused", error.reason_code, str(error)
         except SpinepacsError as error:
             return "failed", type(error).__name__.upper(), str(error)
         except OSError as error:
@@ -152,24 +156,24 @@ class Batch:
             yield film
 
     def _not_for_us(self, film: Path) -> Refusal | None:
-        header = read_header(film)
+        header = read_header(film, self._pipeline.character_set)
         if self._selection:
             return select(header, self._selection, calling_ae="")
-        if header.is_ours:
-            return Refusal("OWN_RESULT", "a result of spinepacs is not processed again")
+        if refusal := no_film(header):
+            return refusal
         if header.modality not in _RADIOGRAPH_MODALITIES:
             return Refusal("NOT_SELECTED", "Modality is not that of a radiograph")
         return None
 
     def _read(self, path: Path, film: Path) -> Refusal | None:
-        image = self._pipeline.read_film(film)
+        image = self._pipeline.read_or_refuse(film)
         self._json.append(tables.reading_to_json(str(path), image.reading))
         for name, (_, to_rows) in _TABLES.items():
             self._rows[name].extend(to_rows(str(path), image.reading))
         stem = self._stem(path)
         self._write_objects(stem, image)
         if self._pages:
-            self._pages.add(stem, image, read_header(film))
+            self._pages.add(stem, image, read_header(film, self._pipeline.character_set))
         return image.reading.refusal
 
     def _stem(self, path: Path) -> str:

@@ -63,14 +63,19 @@ class Pipeline:
         The grading policy.
     output
         Which objects are written and how.
+    character_set
+        SpecificCharacterSet of films that declare none; empty: none.
     """
 
     segmenter: Segmenter
     policy: Policy
     output: OutputSettings
+    character_set: str = ""
 
     @classmethod
-    def open(cls, model: ModelSettings, output: OutputSettings, threads: int) -> Self:
+    def open(
+        cls, model: ModelSettings, output: OutputSettings, threads: int, character_set: str = ""
+    ) -> Self:
         """Load the model folder and the policy that the settings name.
 
         Raises
@@ -79,7 +84,7 @@ class Pipeline:
             If either cannot be used.
         """
         segmenter = Segmenter.open(model.folder, threads, model.precision)
-        return cls(segmenter, Policy.load(model.policy), output)
+        return cls(segmenter, Policy.load(model.policy), output, character_set)
 
     @property
     def versions(self) -> Versions:
@@ -102,7 +107,7 @@ class Pipeline:
         Transient
             What may pass (the disk): the whole study can be tried again.
         """
-        return StudyResult(study_uid, tuple(self._read_or_refuse(study_uid, film) for film in films))
+        return StudyResult(study_uid, tuple(self.read_or_refuse(film, study_uid) for film in films))
 
     def read_film(self, film: Path) -> ImageResult:
         """Read one film, from the file to the objects that describe it.
@@ -116,7 +121,7 @@ class Pipeline:
         """
         clock = _Clock()
         with clock.step("read"):
-            loaded = read_film(film)
+            loaded = read_film(film, self.character_set)
         if isinstance(loaded, Refusal):
             return ImageResult(self._refused(film, loaded), ())
         reading = self._interpret(loaded.radiograph, clock)
@@ -183,7 +188,14 @@ class Pipeline:
                 overlay = encode_overlay(header, reading, draw_overlay(film.display, reading), self.output)
             yield overlay
 
-    def _read_or_refuse(self, study_uid: str, film: Path) -> ImageResult:
+    def read_or_refuse(self, film: Path, study_uid: str = "") -> ImageResult:
+        """Read one film; one that cannot be read is refused with the error's code, in the daemon and in ``process``.
+
+        Raises
+        ------
+        Transient
+            What may pass (the disk).
+        """
         try:
             return self.read_film(film)
         except BadInput as error:

@@ -1,17 +1,34 @@
-"""Fixtures that tests of several parts share: a spool and a ledger of one's own."""
+"""Fixtures that tests of several parts share: a spool and a ledger of one's own; and logging left as it was found."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import shutil
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from spinepacs import logs
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commands that a test runs in this process set up logging for a process of their own."""
+    monkeypatch.setattr(logs, "no_core_dumps", lambda: None)  # could not be taken back in this process
+    root, ours = logging.getLogger(), logging.getLogger("spinepacs")
+    before = root.handlers[:], root.level, ours.level
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    yield
+    root.handlers[:], root.level, ours.level = before
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    logging.captureWarnings(False)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import pytest
 from pydicom import dcmread
+from pydicom.uid import BasicTextSRStorage
 
 from spinepacs.batch import Batch, Summary, find_films
 from spinepacs.pipeline import Pipeline
@@ -74,16 +75,36 @@ def test_one_broken_file_costs_only_itself(tmp_path: Path, pipeline: Pipeline):
     (folder / "notes.txt").write_text("not a film")
     (folder / "good.dcm").write_bytes(DEMO_FILMS[0].read_bytes())
     summary = run(pipeline, [folder], tmp_path / "out")
-    assert (summary.read, summary.failed, summary.skipped, summary.exit_code) == (1, 1, 1, 1)
+    assert (summary.read, summary.refused, summary.skipped, summary.exit_code) == (1, 1, 1, 0)
     ((path, code, reason),) = summary.problems
     assert path.endswith("broken.dcm")
     assert code
+    readings = json.loads((tmp_path / "out/readings.json").read_text())
+    assert {Path(row["film"]).name: row["state"] for row in readings} == {
+        "broken.dcm": "refused",
+        "good.dcm": "read",
+    }
     assert not any(secret in reason for secret in SECRETS)
 
 
-def test_a_named_file_that_is_no_film_fails(tmp_path: Path, pipeline: Pipeline):
+def test_a_named_file_that_is_no_film_is_refused(tmp_path: Path, pipeline: Pipeline):
     (tmp_path / "notes.txt").write_text("not a film")
-    assert run(pipeline, [tmp_path / "notes.txt"], tmp_path / "out").failed == 1
+    assert run(pipeline, [tmp_path / "notes.txt"], tmp_path / "out").refused == 1
+
+
+def test_what_is_no_fault_of_the_file_fails(tmp_path: Path, pipeline: Pipeline):
+    film = DEMO_FILMS[0]
+    (tmp_path / "out" / f"{film.stem}.seg.dcm").mkdir(parents=True)
+    summary = run(pipeline, [film], tmp_path / "out")
+    assert (summary.failed, summary.exit_code) == (1, 1)
+    assert summary.problems[0][1] == "CANNOT_READ_OR_WRITE"
+
+
+def test_what_lies_beside_the_films_of_a_study_is_refused(tmp_path: Path, pipeline: Pipeline):
+    report = make_dx(SOPClassUID=BasicTextSRStorage, PixelData=None)
+    report.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
+    summary = run(pipeline, [write(report, tmp_path / "report.dcm")], tmp_path / "out")
+    assert summary.problems[0][1] == "NO_RADIOGRAPH"
 
 
 def test_selection_rules_apply_on_request_only(tmp_path: Path, pipeline: Pipeline):

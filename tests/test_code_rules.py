@@ -21,7 +21,7 @@ UNPICKLERS = {
     "joblib",
     "jsonpickle",
 }
-UNCHECKED = {"training/seed_recipe.py"}
+UNCHECKED = {"training/learning/seed_recipe.py"}
 """Reads the checkpoint of its own run that it then hands to Ultralytics, which unpickles it itself."""
 FIXED_SQL = {"store/engine.py": 1}
 """Calls whose SQL is put together of fixed words: a PRAGMA cannot take parameters."""

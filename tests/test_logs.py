@@ -4,29 +4,15 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 import warnings
 from pathlib import Path
 
 import pytest
 
-from spinepacs import logs
 from spinepacs.errors import Transient
 from spinepacs.logs import configure
 
 SECRET = "Geheim^Erika"  # noqa: S105 - a patient's name
-
-
-@pytest.fixture(autouse=True)
-def _restore(monkeypatch):
-    monkeypatch.setattr(logs, "no_core_dumps", lambda: None)  # could not be taken back in this process
-    root, ours = logging.getLogger(), logging.getLogger("spinepacs")
-    before = root.handlers[:], root.level, ours.level
-    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    yield
-    root.handlers[:], root.level, ours.level = before
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    logging.captureWarnings(False)
 
 
 def test_json_lines_carry_the_study(capsys: pytest.CaptureFixture[str]):

@@ -59,7 +59,7 @@ ON_PURPOSE = {
         f"studies.{name}"
         for name in ("patient_id", "accession_number", "study_description", "modality", "body_part")
     ),
-    *(f"arrivals.{name}" for name in ("modality", "body_part")),
+    *(f"arrivals.{name}" for name in ("patient_id", "accession_number", "modality", "body_part")),
 }
 """Columns that hold what the header says, because people look for it there."""
 

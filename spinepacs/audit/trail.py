@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.tables import audit_events, studies
+from spinepacs.store.tables import arrivals, audit_events, objects, readings, studies
 
 PAGE_ROWS = 1000
 """So many rows are held in memory at a time."""
@@ -25,6 +25,21 @@ def operator() -> str:
         user = f"uid {os.getuid()}"
     before = os.environ.get("SUDO_USER", "")
     return f"{user} (sudo: {before})" if before else user
+
+
+def _of_film(name: str) -> ColumnElement[str]:
+    """What the film of a row, or of the row's object, says; else its study."""
+    this, of_study = audit_events.c.sop_uid, arrivals.c.study_uid == audit_events.c.study_uid
+    came = select(arrivals.c[name]).where(arrivals.c.sop_uid == this, of_study).limit(1)
+    made = (
+        select(arrivals.c[name])
+        .join(readings, readings.c.arrival_id == arrivals.c.arrival_id)
+        .join(objects, objects.c.reading_id == readings.c.reading_id)
+        .where(objects.c.sop_uid == this)
+        .limit(1)
+    )
+    said = [came.scalar_subquery(), made.scalar_subquery(), studies.c[name]]
+    return func.coalesce(*(func.nullif(value, "") for value in said), "")
 
 
 def pages(
@@ -41,10 +56,10 @@ def pages(
 
     Returns
     -------
-    Pages of rows: the columns of ``audit_events``, and the study's ``patient_id`` and ``accession_number`` (empty
-    where there is no study), which the trail itself does not hold.
+    Pages of rows: the columns of ``audit_events``, and ``patient_id`` and ``accession_number`` of the film, or of what
+    was made from it, else of the study (empty where there is none), which the trail itself does not hold.
     """
-    patient = [func.coalesce(studies.c[name], "").label(name) for name in ("patient_id", "accession_number")]
+    patient = [_of_film(name).label(name) for name in ("patient_id", "accession_number")]
     question = (
         select(audit_events, *patient)
         .outerjoin(studies, studies.c.study_uid == audit_events.c.study_uid)

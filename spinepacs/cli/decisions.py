@@ -1,8 +1,12 @@
-"""Commands by which a person decides what becomes of work: ``retry``, ``redirect``, ``withdraw``, ``discard``."""
+"""Commands by which a person decides what becomes of work.
+
+``retry``, ``reread``, ``seen``, ``redirect``, ``withdraw``, ``discard``.
+"""
 
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +17,9 @@ from spinepacs.settings.settings import Settings, load
 
 if TYPE_CHECKING:
     from spinepacs.store.ledger import Ledger
+    from spinepacs.store.rereading import Reread
+
+DATE = click.DateTime(["%Y-%m-%d"])
 
 
 def changing(settings: Settings, command: str, what: str) -> Ledger:
@@ -44,6 +51,72 @@ def retry(config: Path, study: str | None, failed: bool, destination: str | None
         count += 0 if failed else ledger.hurry(study, destination)
     click.echo(f"{count} back in the queue")
     sys.exit(0 if count or failed else 1)
+
+
+@click.command()
+@config_option
+@click.argument("study", required=False)
+@click.option("--refused", metavar="REASON", help="Films refused for this reason, for instance NOT_SELECTED.")
+@click.option(
+    "--model-older", "is_older", is_flag=True, help="Films read, but not by today's model and policy."
+)
+@click.option("--from", "date_from", type=DATE, help="Study date from, YYYY-MM-DD.")
+@click.option("--to", "date_to", type=DATE, help="Study date up to, YYYY-MM-DD.")
+def reread(
+    config: Path, study: str | None, refused: str | None, is_older: bool, **dates: datetime | None
+) -> None:
+    """Read films again, after a rule, the policy or the model has changed: those of STUDY (its UID), or those chosen.
+
+    Films that the rules had refused are held against those of today; films that were read by another model or policy
+    are read by today's. What was found before stays, and so do its results in the archive. New films go first.
+
+    \b
+    Exit status: 0 something is read again
+                 1 nothing is
+                 2 bad usage
+    """
+    from spinepacs.pipeline import Pipeline
+    from spinepacs.store.rereading import Choice
+
+    chosen = {name: at.date() for name, at in dates.items() if at}
+    if not (study or refused or is_older or chosen):
+        raise click.UsageError("give a Study Instance UID, --refused, --model-older, or --from and --to")
+    settings = load(config)
+    today = Pipeline.open(settings.model, settings.output, 1).versions
+    choice = Choice(study, refused, is_older, **chosen)
+    with changing(settings, "reread", str(choice)) as ledger:
+        found = ledger.rereading.ask(choice, today)
+    click.echo(_told(found))
+    sys.exit(0 if found.again or found.anew else 1)
+
+
+def _told(found: Reread) -> str:
+    """What becomes of the films, in words."""
+    told = [
+        f"{found.again} read again by today's model and policy",
+        f"{found.anew} held against today's rules",
+    ]
+    told += [f"{found.known} read by today's model and policy already"] if found.known else []
+    told += [f"{found.waiting} on their way"] if found.waiting else []
+    told += [f"{found.gone} gone from the spool (retention, discard): send them again"] if found.gone else []
+    return f"films: {'; '.join(told)}"
+
+
+@click.command()
+@config_option
+@click.argument("study", required=False)
+@click.option("--all", "everything", is_flag=True, help="All that is shown now.")
+def seen(config: Path, study: str | None, everything: bool) -> None:
+    """Say that you have seen to what `queue` shows of STUDY: films that were refused, or two patients in one study.
+
+    It is not shown any more, unless more of it comes. Nothing is deleted: see `discard`.
+    """
+    if everything == bool(study):
+        raise click.UsageError("give a Study Instance UID, or --all")
+    with changing(load(config), "seen", study or "--all") as ledger:
+        count = ledger.see(study)
+    click.echo(f"{count} studies seen to")
+    sys.exit(0 if count or everything else 1)
 
 
 @click.command()

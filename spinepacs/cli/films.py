@@ -50,8 +50,9 @@ def process(
     FILM.page.html, called after its first film: one printed page for each of its films, which names nobody.
 
     \b
-    Exit status: 0 all done (a refusal, such as "no vertebra found", is an outcome)
-                 1 some files failed
+    Exit status: 0 all done; some may be refused: no film, no vertebra found, a damaged file. Trying again
+                   changes nothing; each is named with its reason
+                 1 some failed: a file cannot be opened, a result not be written, or a defect of ours
                  2 bad usage
     """
     from spinepacs.batch import Batch, find_films
@@ -61,7 +62,7 @@ def process(
     logs.configure("WARNING", "text")  # libraries would quote headers
     settings = load(config) if config else Settings()
     chosen = settings.model.model_copy(update={"folder": model}) if model else settings.model
-    pipeline = Pipeline.open(chosen, settings.output, threads)
+    pipeline = Pipeline.open(chosen, settings.output, threads, settings.reading.default_character_set)
     films = find_films(paths)
     rules = settings.selection if select else None
     pages = Pages(out, with_identity=page_identity) if page or page_identity else None

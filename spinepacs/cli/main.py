@@ -34,7 +34,7 @@ for _command in (
     daemon.serve, daemon.check, daemon.version,
     films.process, films.wrap,
     questions.findings, questions.queue, questions.audit,
-    decisions.retry, decisions.redirect, decisions.withdraw, decisions.discard,
+    decisions.retry, decisions.reread, decisions.seen, decisions.redirect, decisions.withdraw, decisions.discard,
     training.synthesise, training.train, training.evaluate, training.export,
 ):  # fmt: skip
     main.add_command(_command)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from queue import Empty
 from typing import Any, cast
 
+from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.transport import AssociationSocket
@@ -26,7 +27,7 @@ LONGEST_PIECE_BYTES = 1 << 18
 SLOWEST_BYTES_PER_S = 10_000
 """A destination that takes an object more slowly than this is not waited for."""
 
-_LOOK_S = 0.05
+_LOOK_S, _PAUSE_S = 0.05, 0.001
 
 
 class Line(AssociationSocket):
@@ -113,6 +114,8 @@ class Answers(DIMSEServiceProvider):
                 return context_id, message
             if isinstance(message, N_EVENT_REPORT) and message.is_valid_request:
                 self.assoc._serve_request(message, cast(int, context_id))
+                # That says that the reactor goes on; but it waits, for as long as we hold the association.
+                self.assoc._is_paused = True
         return None, None
 
     def _has_progressed(self) -> bool:
@@ -124,3 +127,15 @@ class Answers(DIMSEServiceProvider):
 
     def _is_answer(self, message: Any) -> bool:
         return (type(message), message.MessageIDBeingRespondedTo) == self._asked
+
+
+def end(association: Association, limit_s: float) -> None:
+    """Release an association, or abort it if its reactor does not pause in time: pynetdicom waits for that for ever."""
+    until_s = time.monotonic() + limit_s
+    association._reactor_checkpoint.clear()
+    while not association._is_paused and time.monotonic() < until_s:
+        time.sleep(_PAUSE_S)
+    if association._is_paused:
+        association.release()
+    else:
+        association.abort()

@@ -19,8 +19,10 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
-from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line
+from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line, end
 from spinepacs.dicom.commitment import SOP_CLASS
+from spinepacs.dicom.identity import keep_texts
+from spinepacs.dicom.reading.parse import quiet
 from spinepacs.errors import BadInput, BadSettings, Transient
 from spinepacs.settings.sections import Destination
 from spinepacs.store.records import OutboxItem
@@ -140,7 +142,7 @@ def associate(
         yield association
     finally:
         if association.is_established:
-            association.release()
+            end(association, destination.timeout_s)
 
 
 def _tls(destination: Destination) -> tuple[ssl.SSLContext, str] | None:
@@ -214,9 +216,11 @@ def _prepared(path: Path, item: OutboxItem, accepted: set[str]) -> Path | Datase
     return _native(path, ExplicitVRLittleEndian in accepted)
 
 
+@quiet()  # pydicom's warnings quote values
 def _native(path: Path, explicit: bool) -> Dataset:
     """Read a file and bring it into a native syntax, pixels decompressed: what every destination must take."""
     dataset = dcmread(path)
+    keep_texts(dataset)
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         dataset.decompress(generate_instance_uid=False)
     syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian

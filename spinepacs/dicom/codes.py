@@ -58,6 +58,7 @@ DEGREES = Code("deg", "UCUM", "deg")
 SPACING: dict[SpacingBasis | None, Code] = {
     SpacingBasis.CALIBRATED: private("MM_CALIBRATED", "mm, calibrated with a fiducial"),
     SpacingBasis.MAGNIFICATION_CORRECTED: private("MM_CORRECTED", "mm, corrected for magnification"),
+    SpacingBasis.CALIBRATED_UNKNOWN: private("MM_CAL_UNKNOWN", "mm, corrected or calibrated, not said how"),
     SpacingBasis.DETECTOR_PLANE: private("MM_DETECTOR", "mm in the detector plane, magnified"),
     SpacingBasis.UNCALIBRATED: private("MM_UNCALIBRATED", "mm, plane of the spacing not stated"),
     None: private("PX_NO_SPACING", "px, the image states no spacing"),

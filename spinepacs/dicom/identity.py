@@ -13,7 +13,10 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid5
 
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 import spinepacs
@@ -36,17 +39,66 @@ _SERIES_NAMES = {
     ObjectKind.OVERLAY: "Spine picture",
 }
 
-_TYPE_2 = (
+TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-_WHERE_KNOWN = (
-    "SpecificCharacterSet", "IssuerOfPatientID", "OtherPatientIDs", "OtherPatientIDsSequence", "PatientAge",
-    "PatientSize", "PatientWeight", "EthnicGroup", "PatientComments", "PatientIdentityRemoved",
-    "DeidentificationMethod", "DeidentificationMethodCodeSequence", "StudyInstanceUID", "StudyDescription",
-    "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ProcedureCodeSequence", "ReferencedStudySequence",
-    "AdmissionID", "TimezoneOffsetFromUTC",
+"""Patient and study attributes that every object has, be they empty."""
+WHERE_KNOWN = (
+    "IssuerOfPatientID", "TypeOfPatientID", "IssuerOfPatientIDQualifiersSequence",
+    "SourcePatientGroupIdentificationSequence", "GroupOfPatientsIdentificationSequence", "PatientBirthTime",
+    "OtherPatientIDs", "OtherPatientIDsSequence", "OtherPatientNames", "ReferencedPatientSequence", "PatientAge",
+    "PatientSize", "PatientWeight", "EthnicGroup", "PatientComments", "PatientSpeciesDescription",
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified", "StudyInstanceUID", "StudyDescription",
+    "IssuerOfAccessionNumberSequence", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+    "ProcedureCodeSequence", "ReferencedStudySequence", "AdmissionID", "IssuerOfAdmissionIDSequence",
+    "ServiceEpisodeID", "IssuerOfServiceEpisodeIDSequence", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "TimezoneOffsetFromUTC",
 )  # fmt: skip
+"""Those that are copied where the source has them: who it is, which study, and what was done to hide it."""
+
+
+WORDS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+"""Value representations whose text depends on the character set (PS3.5 6.1.2.2)."""
+
+
+class Carried(DataElement):
+    """A text of the source whose bytes are written as they were read.
+
+    pydicom would decode the value and write what it made of it, which is not the same for ISO 2022 IR 58, for several
+    lines in ISO 2022 IR 149, for a Yen sign, and where the character set is misspelt, missing or not the bytes' own.
+
+    Parameters
+    ----------
+    tag
+        Tag or keyword of a text: a value representation that depends on the character set.
+    raw
+        The value; it is padded to an even length.
+    """
+
+    is_raw = True  # makes pydicom write the value as it is
+
+    def __init__(self, tag: str | BaseTag, raw: bytes) -> None:
+        padded = raw + b" " * (len(raw) % 2)
+        super().__init__(Tag(tag), dictionary_VR(tag), padded, already_converted=True)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the value."""
+        return len(self.value)
+
+
+def keep_texts(dataset: Dataset) -> None:
+    """Have pydicom write the texts of a dataset of ours as they were read, in whatever encoding it is written anew."""
+    for tag in list(dataset.keys()):
+        element: object = dataset.get_item(tag)
+        if isinstance(element, RawDataElement) and element.VR in WORDS and element.value:
+            dataset[tag] = Carried(tag, element.value)
+        elif isinstance(element, (DataElement, RawDataElement)) and element.VR == "SQ":
+            for item in dataset[tag].value:
+                keep_texts(item)
 
 
 def derived_uid(source_sop_uid: str, kind: str, versions: Versions, part: str = "") -> str:
@@ -86,10 +138,12 @@ def made_at(header: Dataset) -> datetime:
 
 
 def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
-    """Copy patient and study as the source has them, so that the object joins its study in every archive."""
-    for keyword in _TYPE_2:
-        setattr(target, keyword, header.get(keyword))
-    for keyword in _WHERE_KNOWN:
+    """Copy patient and study as the source has them, so that the object joins its study in every archive.
+
+    Texts are bytes in both, in the character set of the source; all that we write ourselves is ASCII.
+    """
+    target.pop("SpecificCharacterSet", None)
+    for keyword in ("SpecificCharacterSet", *TYPE_2, *WHERE_KNOWN):
         if keyword in header:
             target[keyword] = header[keyword]
 

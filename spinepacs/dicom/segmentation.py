@@ -98,9 +98,16 @@ def _build(header: Dataset, reading: Reading, output: OutputSettings, labels: ND
 
 
 def _source(header: Dataset, reading: Reading, output: OutputSettings) -> Dataset:
-    """Copy the header; unless ``strict``, with plane geometry made up: pixel grid, not patient."""
+    """Copy the header; unless ``strict``, with plane geometry made up: pixel grid, not patient.
+
+    Texts of patient and study stay out: highdicom refuses many character sets, and writes odd names into the log.
+    """
     source = deepcopy(header)
-    source.PatientName = None  # highdicom writes a name that it finds odd into a warning and the log
+    for keyword in ("SpecificCharacterSet", *identity.TYPE_2, *identity.WHERE_KNOWN):
+        if keyword not in ("StudyInstanceUID", "StudyDate", "StudyTime"):
+            source.pop(keyword, None)
+    for keyword in identity.TYPE_2:
+        source.setdefault(keyword, None)
     if output.segmentation == "strict":
         for keyword in ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient"):
             source.pop(keyword, None)

@@ -105,6 +105,9 @@ class SpacingBasis(StrEnum):
     """PixelSpacing with PixelSpacingCalibrationType FIDUCIAL."""
     MAGNIFICATION_CORRECTED = "magnification-corrected"
     """PixelSpacing with calibration type GEOMETRY, or ImagerPixelSpacing ÷ magnification factor."""
+    CALIBRATED_UNKNOWN = "calibrated-unknown"
+    """PixelSpacing that differs from ImagerPixelSpacing, without calibration type: corrected for magnification or
+    calibrated with an object, the header does not say which or how."""
     DETECTOR_PLANE = "detector-plane"
     """ImagerPixelSpacing alone: objects are smaller than they measure."""
     UNCALIBRATED = "uncalibrated"

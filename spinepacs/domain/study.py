@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from spinepacs.domain.geometry import Spacing
 
+OWN_RESULT, NO_RADIOGRAPH = "OWN_RESULT", "NO_RADIOGRAPH"
+NO_FILM = frozenset({OWN_RESULT, NO_RADIOGRAPH})
+"""Reasons of what is no film and never will be, whatever the rules and the model are."""
+
 
 class View(StrEnum):
     """Projection of a radiograph."""

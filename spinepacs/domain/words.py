@@ -14,6 +14,7 @@ TO_PHYSICIAN = " To be judged by a physician."
 BASES: dict[SpacingBasis, str] = {
     SpacingBasis.CALIBRATED: "mm, calibrated",
     SpacingBasis.MAGNIFICATION_CORRECTED: "mm, corrected for magnification",
+    SpacingBasis.CALIBRATED_UNKNOWN: "mm, corrected or calibrated, not said how",
     SpacingBasis.DETECTOR_PLANE: "mm in the detector plane (magnified)",
     SpacingBasis.UNCALIBRATED: "mm, not calibrated",
 }
@@ -79,6 +80,11 @@ NOTES: dict[str, str] = {
     "POLARITY_INCONSISTENT": "the header contradicts itself on what is bright",
     "MODALITY_LUT_DAMAGED": "the modality lookup table is damaged and was not used",
     "RESCALE_SLOPE_ZERO": "the rescale slope is 0 and was not used",
+    "SPACING_IMPLAUSIBLE": "a pixel spacing that no radiograph has was not used",
+    "DECIMAL_COMMA": "a number of the header has a comma, read as a decimal point",
+    "PADDING_ABSURD": "the padding value covers the whole image and was not used",
+    "BITS_ABOVE_USED": "pixels are wider than BitsStored says and were read as they are",
+    "BITS_ABOVE_LEFT_OUT": "pixels hold more than BitsStored says, which was left out",
     "RESCALE_ABSURD": "the rescale slope or intercept is absurd and was not used",
 }
 """What is to be known about a film, by the code of its note."""

@@ -11,21 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from socketserver import TCPServer
 from typing import Any, cast
 
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, _config
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a module __getattr__ table
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    SecondaryCaptureImageStorage,
-    StorageCommitmentPushModel,
-    Verification,
-    XRayAngiographicImageStorage,
-    XRayRadiofluoroscopicImageStorage,
-)
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES
 from spinepacs.intake.connection import LimitedSocket
 from spinepacs.intake.gate import Gate, read_request
 from spinepacs.intake.incoming import StreamingDimse
@@ -34,16 +23,6 @@ from spinepacs.intake.visitors import Turned
 from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.spool import Spool
 from spinepacs.tls import ServerTls
-
-STORAGE_CLASSES: tuple[str, ...] = (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    XRayRadiofluoroscopicImageStorage,
-    XRayAngiographicImageStorage,
-    SecondaryCaptureImageStorage,
-)
-"""SOP classes that are taken in."""
 
 POLL_S = 0.1
 """How often a listener looks whether it is to stop (s)."""
@@ -55,8 +34,8 @@ _log = logging.getLogger(__name__)
 _config.LOG_HANDLER_LEVEL = "none"
 
 
-def application_entity(settings: ListenerSettings, takes_reports: bool = False) -> AE:
-    """Build the acceptor with everything that it offers; in storage commitment the one who calls is the SCP."""
+def application_entity(settings: ListenerSettings) -> AE:
+    """Build the acceptor; what it supports is settled with each association (see ``Listener._on_requested``)."""
     ae = AE(settings.ae_title)
     ae.maximum_pdu_size = settings.maximum_pdu_bytes
     ae.maximum_associations = settings.maximum_associations
@@ -65,11 +44,6 @@ def application_entity(settings: ListenerSettings, takes_reports: bool = False) 
     ae.acse_timeout = settings.acse_timeout_s
     ae.dimse_timeout = settings.dimse_timeout_s
     ae.network_timeout = settings.network_timeout_s
-    ae.add_supported_context(Verification)
-    for sop_class in STORAGE_CLASSES:
-        ae.add_supported_context(sop_class, list(DECODABLE_TRANSFER_SYNTAXES))
-    if takes_reports:
-        ae.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
     return ae
 
 
@@ -126,7 +100,7 @@ class Acceptor(ThreadedAssociationServer):
         self._places = places
         self._entering: dict[int, str] = {}
         self._is_stopping = False
-        ae = application_entity(settings, any(handler[0] is evt.EVT_N_EVENT_REPORT for handler in handlers))
+        ae = application_entity(settings)
         super().__init__(
             ae,
             door.getsockname(),

@@ -80,9 +80,9 @@ class Gate:
         finally:
             self._turning_away.release()
 
-    def count(self, reason: Turned, address: str, detail: str = "") -> None:
-        """Count one that was turned away, and log it, but not each one of a flood."""
-        self.page.count(reason)
+    def count(self, reason: Turned, address: str, detail: str = "", number: int = 1) -> None:
+        """Count one that was turned away, or so many, and log it, but not each one of a flood."""
+        self.page.count(reason, number)
         now_s = time.monotonic()
         if now_s - self._logged_s.get(reason, -_LOG_EVERY_S) < _LOG_EVERY_S:
             return

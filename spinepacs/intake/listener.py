@@ -15,12 +15,16 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from pydicom import Dataset
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
+from pynetdicom.presentation import PresentationContext
 
 from spinepacs.domain.study import Source
 from spinepacs.errors import Transient
+from spinepacs.intake import contexts
 from spinepacs.intake.acceptor import POLL_S, Acceptor
 from spinepacs.intake.connection import LimitedSocket
 from spinepacs.intake.gate import Gate
@@ -116,6 +120,8 @@ class Listener:
         door = self._door or open_port(self._settings.bind, self._settings.port)
         handlers: list[Any] = [
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_SOP_COMMON, self._on_services),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_ABORTED, self._on_aborted),
@@ -145,9 +151,21 @@ class Listener:
             association.abort()
         server.writers.shutdown(wait=False)
 
+    def _on_requested(self, event: evt.Event) -> None:
+        """Support what this association asks for, as far as we do."""
+        event.assoc.acceptor.supported_contexts = contexts.supported(
+            _requested(event), self._settings.storage_classes, self._on_report is not None
+        )
+
+    def _on_services(self, event: evt.Event) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+        return contexts.services(_requested(event))
+
     def _on_accepted(self, event: evt.Event) -> None:
         self._gate.page.count_accepted()
         _log.info("association accepted", extra={"calling_ae": _calling_ae(event)})
+        if refused := event.assoc.rejected_contexts:
+            who = f"calling {_calling_ae(event)}, asked in vain for {contexts.refused(refused)}"
+            self._gate.count(Turned.CONTEXT, event.assoc.requestor.address, who, len(refused))
 
     def _on_rejected(self, event: evt.Event) -> None:
         """Count what pynetdicom rejected: a called AE title that is not ours comes before the calling one."""
@@ -205,6 +223,11 @@ class Listener:
         seconds = round(time.monotonic() - started, 4)
         _log.info("received", extra={**context, "state": outcome.value, "seconds": seconds})
         return SUCCESS
+
+
+def _requested(event: evt.Event) -> list[PresentationContext]:
+    request = event.assoc.requestor.primitive
+    return list(request.presentation_context_definition_list) if request else []
 
 
 def _refusal(status: int, comment: str) -> Dataset:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
+from spinepacs.dicom.reading.classes import RADIOGRAPH_CLASSES, UNKNOWN_SOP_CLASS, is_private
 from spinepacs.domain.findings import Refusal
-from spinepacs.domain.study import StudyHeader
+from spinepacs.domain.study import NO_RADIOGRAPH, OWN_RESULT, StudyHeader
 from spinepacs.settings.sections import SelectionSettings
 
 
@@ -24,13 +26,28 @@ def select(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> Re
     Returns
     -------
     Refusal or None
-        None where it is selected; ``OWN_RESULT`` for an object that spinepacs wrote, ``NOT_SELECTED`` with the
-        rule that kept it out; no value of the header, since people write anything anywhere.
+        None where it is selected; ``OWN_RESULT`` and ``NO_RADIOGRAPH`` for what can be no film under any rules;
+        ``UNKNOWN_SOP_CLASS`` for a film of a private class; ``NOT_SELECTED`` with the rule that kept it out; no value
+        of the header, since people write anything anywhere.
     """
-    if header.is_ours:
-        return Refusal("OWN_RESULT", "spinepacs wrote this object: results are not read again")
+    if refusal := no_film(header, rules.sop_classes):
+        return refusal
     reason = _kept_out_by(header, rules, calling_ae)
+    if is_private(header.sop_class_uid):
+        return (
+            Refusal(NO_RADIOGRAPH, f"SOPClassUID is private, and {reason}") if reason else UNKNOWN_SOP_CLASS
+        )
     return Refusal("NOT_SELECTED", reason) if reason else None
+
+
+def no_film(header: StudyHeader, sop_classes: Collection[str] = ()) -> Refusal | None:
+    """Tell that an object is no film, whatever the rules are; classes that the rules name may hold one."""
+    if header.is_ours:
+        return Refusal(OWN_RESULT, "spinepacs wrote this object: results are not read again")
+    sop_class = header.sop_class_uid
+    if is_private(sop_class) or sop_class in RADIOGRAPH_CLASSES or sop_class in sop_classes:
+        return None
+    return Refusal(NO_RADIOGRAPH, "SOPClassUID is of a class that holds no radiograph")
 
 
 def _kept_out_by(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> str:

@@ -27,7 +27,7 @@ _MINUTE_S = 60.0
 
 
 class Turned(StrEnum):
-    """Why a connection, an association or an object was not taken; the label of the metric."""
+    """Why a connection, an association, a context or an object was not taken; the label of the metric."""
 
     NETWORK = "network"
     """Its address is in none of ``listener.networks``: closed before any PDU."""
@@ -43,6 +43,8 @@ class Turned(StrEnum):
     """It was silent or slow for too long."""
     PROTOCOL = "protocol"
     """No association request at all, or a PDU that is longer than was agreed."""
+    CONTEXT = "context"
+    """A presentation context that was refused: objects of its class cannot be sent to us, or not as they are."""
     TOO_LARGE = "too_large"
     """An object above ``listener.maximum_object_mb``: answered 0xC001, the association goes on."""
 
@@ -128,10 +130,10 @@ class Page:
             for who, at_s in _VISIT.iter_unpack(_bytes(page, "visits"))
         )
 
-    def count(self, reason: Turned) -> None:
-        """One more was turned away."""
+    def count(self, reason: Turned, number: int = 1) -> None:
+        """One more was turned away, or so many."""
         with self._lock:
-            self._own.turned[_REASONS.index(reason)] += 1
+            self._own.turned[_REASONS.index(reason)] += number
 
     def count_accepted(self) -> None:
         """One more association was accepted."""

@@ -105,7 +105,10 @@ class Figures(Collector):
         awaited = _labelled(counts.uncommitted)
         yield _gauge("uncommitted", "Objects accepted whose commitment is awaited", awaited, "destination")
         deleted = _labelled(counts.files_deleted)
-        yield _gauge("files_deleted", "Originals and results that retention has deleted", deleted, "what")
+        yield _gauge("files_deleted", "Originals and results that were deleted", deleted, "what")
+        unseen = counts.unseen
+        yield _gauge("refused_films", "Films refused by the reading, not seen to", {(): unseen["films"]})
+        yield _gauge("mixed_studies", "Studies of several patients, not seen to", {(): unseen["studies"]})
 
 
 def _network(traffic: Traffic) -> Iterable[Metric]:
@@ -113,7 +116,9 @@ def _network(traffic: Traffic) -> Iterable[Metric]:
     yield _gauge("connections", "Connections to the listeners", {(): float(traffic.connections)})
     yield _counter("associations", "Associations accepted", {(): float(traffic.accepted)})
     refused = _labelled(traffic.turned_away)
-    yield _counter("turned_away", "Connections, associations and objects not taken", refused, "reason")
+    yield _counter(
+        "turned_away", "Connections, associations, contexts and objects not taken", refused, "reason"
+    )
 
 
 def _labelled(numbers: Mapping[str, int]) -> _Values:

@@ -13,7 +13,7 @@ from pathlib import Path
 from spinepacs import logs
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import Refusal
-from spinepacs.domain.study import Arrival
+from spinepacs.domain.study import NO_FILM, Arrival
 from spinepacs.errors import Permanent, Transient, failed
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
@@ -49,7 +49,7 @@ class Worker:
     Parameters
     ----------
     settings
-        All of them: it needs storage, model, selection, output, work and the destinations.
+        All of them: it needs storage, model, selection, reading, output, work and the destinations.
 
     Raises
     ------
@@ -61,7 +61,8 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         threads = settings.work.threads_per_worker or max(1, (os.cpu_count() or 1) // settings.work.workers)
-        self.pipeline = Pipeline.open(settings.model, settings.output, threads)
+        character_set = settings.reading.default_character_set
+        self.pipeline = Pipeline.open(settings.model, settings.output, threads, character_set)
         self._settings = settings
         self._spool = Spool(settings.storage.spool)
         self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
@@ -111,7 +112,7 @@ class Worker:
             self._ledger.mark_unreadable(arrival.arrival_id, why)
             return
         try:
-            header = read_header(path)
+            header = read_header(path, self.pipeline.character_set)
             refusal = select(header, self._settings.selection, arrival.calling_ae)
         except Transient:
             raise
@@ -123,7 +124,8 @@ class Worker:
             header.priority in self._settings.work.urgent_priorities
             or arrival.calling_ae in self._settings.work.urgent_calling_ae_titles
         )
-        self._ledger.register(arrival.arrival_id, header, refusal, urgent)
+        drop = refusal is not None and refusal.code in NO_FILM and self._settings.selection.others == "drop"
+        self._ledger.register(arrival.arrival_id, header, refusal, urgent, drop)
 
     def read(self, claim: Claim) -> None:
         """Read one study, keep the objects, then record everything in one transaction.

@@ -36,6 +36,9 @@ class ListenerSettings(Section):
     """Only associations that call us by ``ae_title``: a sender that means somebody else is told so at once."""
     calling_ae_titles: tuple[AETitle, ...] = ()
     """Only associations from these senders; empty = from any. An AE title is a name and no proof: see ``tls``."""
+    storage_classes: Literal["all", "radiographs"] = "all"
+    """``all``: every storage class, so that a study with reports, presentation states or documents comes whole; what
+    is no film is refused afterwards, see ``selection.others``. ``radiographs``: only classes that may hold one."""
     networks: tuple[Network, ...] = ()
     """IP addresses and networks (CIDR) that may connect; empty = any. Others are cut off before any PDU."""
     maximum_associations: int = Field(default=64, ge=1, le=256)
@@ -100,7 +103,7 @@ class SelectionSettings(Section):
 
     modalities: tuple[str, ...] = ("CR", "DX", "RF", "XA")
     sop_classes: tuple[str, ...] = ()
-    """SOP Class UIDs; empty = any that the listener takes."""
+    """SOP Class UIDs; empty = those of the Standard that may hold a radiograph."""
     body_parts: tuple[str, ...] = (
         "SPINE", "CSPINE", "TSPINE", "LSPINE", "SSPINE", "CTSPINE", "TLSPINE", "LSSPINE", "WHOLESPINE",
         "CERVICALSPINE", "THORACICSPINE", "LUMBARSPINE", "DORSALSPINE", "LUMBOSACRALSPINE", "SCOLIOSIS",
@@ -116,6 +119,31 @@ class SelectionSettings(Section):
     """Regular expressions, case ignored, tried on the study, series, protocol and acquisition descriptions."""
     calling_ae_titles: tuple[AETitle, ...] = ()
     """Only images from these senders; empty = from any."""
+    others: Literal["drop", "keep"] = "drop"
+    """Files of what is no radiograph (reports, presentation states, segmentations, documents, images of other classes,
+    our own results): we can never read them, and they would fill the disk. ``drop`` deletes them after
+    ``retention.grace_s``, ``keep`` leaves that to a person; their rows stay in both cases."""
+
+
+class ReadingSettings(Section):
+    """How headers are read."""
+
+    default_character_set: str = ""
+    """SpecificCharacterSet of images that declare none, as DICOM spells it: ``ISO_IR 144``, ``GB18030``,
+    ``\\ISO 2022 IR 149``. Results then declare it. Empty: texts are taken for UTF-8 where they are, else for Latin-1,
+    and results declare none either: archives have settings of their own for such images."""
+
+    @field_validator("default_character_set")
+    @classmethod
+    def _is_defined(cls, value: str) -> str:
+        right_halves = "13|100|101|109|110|126|127|138|144|148|166|203"
+        single = rf"ISO_IR ({right_halves}|192)|GB18030|GBK"
+        extended = rf"(ISO 2022 IR (6|{right_halves}))?(\\ISO 2022 IR (6|58|87|149|159|{right_halves}))+"
+        if value and not re.fullmatch(f"{single}|{extended}", value):
+            raise ValueError(
+                "give a defined term of PS3.3 C.12.1.1.2, e.g. 'ISO_IR 100', 'GB18030' or '\\ISO 2022 IR 149'"
+            )
+        return value
 
 
 class ModelSettings(Section):

@@ -23,6 +23,7 @@ from spinepacs.settings.sections import (
     LogSettings,
     ModelSettings,
     OutputSettings,
+    ReadingSettings,
     RetentionSettings,
     SelectionSettings,
     StorageSettings,
@@ -44,6 +45,7 @@ class Settings(Section):
     watch: WatchSettings = WatchSettings()
     assembly: AssemblySettings = AssemblySettings()
     selection: SelectionSettings = SelectionSettings()
+    reading: ReadingSettings = ReadingSettings()
     model: ModelSettings = Field(default_factory=ModelSettings)
     work: WorkSettings = WorkSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.domain.findings import Refusal
-from spinepacs.domain.study import Arrival, Source, StudyHeader, StudyState
-from spinepacs.store import events
+from spinepacs.domain.study import Arrival, StudyHeader, StudyState
+from spinepacs.store import events, patients
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
 from spinepacs.store.rows import as_arrivals, columns
-from spinepacs.store.states import SETTLED, lock
+from spinepacs.store.states import ANEW, SETTLED, lock, move
 from spinepacs.store.tables import arrivals, studies
 from spinepacs.store.turns import make_urgent
 
@@ -29,7 +29,7 @@ def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
     # Locked, so that mark_unreadable of the first file does not miss a conflict that is being added.
     known = connection.execute(
         select(arrivals.c.arrival_id, arrivals.c.sha256, arrivals.c.state, arrivals.c.reason_code,
-               arrivals.c.source, arrivals.c.study_uid)
+               arrivals.c.study_uid, arrivals.c.file_deleted_at)
         .where(arrivals.c.sop_uid == new.sop_uid)
         .with_for_update()
     ).all()  # fmt: skip
@@ -57,27 +57,46 @@ def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
 
 
 def _come_again(connection: Connection, row: Any, new: NewArrival, *, may_be_read: bool) -> None:
-    """The same file once more: it is there again, and what could not be done without it, or its sender, is done now."""
+    """The same file once more: it is there again, and what could not be done without it, or its sender, is done now.
+
+    One that was refused is selected anew, by today's rules; one that a person had given up is wanted again.
+    """
     changes: dict[str, Any] = {"file_deleted_at": None}
-    nobody_knew_from_whom = row.source == Source.SPOOL and row.state == ArrivalState.REFUSED
-    if may_be_read and (row.reason_code == FILE_MISSING or nobody_knew_from_whom):
+    was_given_up = row.file_deleted_at is not None
+    is_anew = (
+        row.reason_code == FILE_MISSING
+        or row.state == ArrivalState.REFUSED
+        or (row.state == ArrivalState.UNREADABLE and was_given_up)
+    )
+    if may_be_read and is_anew:
         sender = {name: getattr(new, name) for name in ("calling_ae", "called_ae", "peer", "source")}
-        changes |= {
-            "state": ArrivalState.RECEIVED,
-            "reason_code": "",
-            "reason": "",
-            "registrations": 0,
-            **sender,
-        }
+        changes |= {**ANEW, "study_uid": None, **sender}
+    elif row.state == ArrivalState.SELECTED and was_given_up:
+        _take_up(connection, row.study_uid, new)
     connection.execute(update(arrivals).where(arrivals.c.arrival_id == row.arrival_id).values(changes))
+
+
+def _take_up(connection: Connection, study_uid: str, new: NewArrival) -> None:
+    """Open a study again that was refused, or discarded, and of which a film is there again."""
+    if lock(connection, study_uid) is StudyState.REFUSED:
+        opened = {"attempts": 0, "reason_code": "", "reason": "", "rereading": False}
+        move(connection, study_uid, StudyState.ARRIVING, **opened, last_arrival_at=new.received_at)
+        events.add(connection, EventKind.REOPENED, study_uid, new.sop_uid, "was refused")
 
 
 def unregistered(connection: Connection, limit: int, urgent_aes: Collection[str]) -> list[Arrival]:
     """See Ledger.unregistered."""
     waiting = columns().where(arrivals.c.state == ArrivalState.RECEIVED).order_by(arrivals.c.arrival_id)
-    urgent = waiting.where(arrivals.c.calling_ae.in_(urgent_aes)).limit(limit // 2)
+    # What has a study already is to be selected anew, and nobody waits for it as for what has just come.
+    new, old = (
+        waiting.where(arrivals.c.study_uid.is_(None)),
+        waiting.where(arrivals.c.study_uid.is_not(None)),
+    )
+    urgent = new.where(arrivals.c.calling_ae.in_(urgent_aes)).limit(limit // 2)
     rows = [*connection.execute(urgent)] if urgent_aes else []
-    rows += connection.execute(waiting.limit(limit))
+    rows += connection.execute(new.limit(limit))
+    if len(rows) < limit:
+        rows += connection.execute(old.limit(limit))
     return as_arrivals({row.arrival_id: row for row in rows}.values())[:limit]
 
 
@@ -116,7 +135,12 @@ def mark_unreadable(connection: Connection, arrival_id: int, refusal: Refusal) -
 
 
 def register(
-    connection: Connection, arrival_id: int, header: StudyHeader, refusal: Refusal | None, urgent: bool
+    connection: Connection,
+    arrival_id: int,
+    header: StudyHeader,
+    refusal: Refusal | None,
+    urgent: bool,
+    drop: bool,
 ) -> None:
     """See Ledger.register."""
     found = as_arrivals(connection.execute(columns().where(arrivals.c.arrival_id == arrival_id)))
@@ -139,12 +163,20 @@ def register(
             series_uid=header.series_uid,
             modality=header.modality,
             body_part=header.body_part,
+            **patients.of_film(header),
+            **({"file_deleted_at": datetime.now(UTC)} if drop else {}),
         )
     )
     if attached.rowcount and (refusal is None or state is StudyState.ARRIVING):
-        _follow(connection, header, arrival.received_at, state, selected=refusal is None)
+        _follow(connection, header, arrival, state, selected=refusal is None)
         if urgent:
             make_urgent(connection, header.study_uid)
+    elif attached.rowcount and refusal:  # its study may have been refused while it waited to be selected anew
+        silent = (studies.c.state == StudyState.REFUSED, studies.c.reason_code == "")
+        why = {"reason_code": refusal.code, "reason": refusal.reason}
+        connection.execute(
+            update(studies).where(studies.c.study_uid == header.study_uid, *silent).values(why)
+        )
 
 
 def _study_state(connection: Connection, header: StudyHeader, received_at: datetime) -> StudyState:
@@ -160,45 +192,28 @@ def _study_state(connection: Connection, header: StudyHeader, received_at: datet
             first_arrival_at=received_at,
             last_arrival_at=received_at,
             changed_at=datetime.now(UTC),
-            **_about(header),
+            **patients.of_study(header),
         )
         .on_conflict_do_nothing()
     )
     return lock(connection, header.study_uid)
 
 
-def _about(header: StudyHeader) -> dict[str, Any]:
-    """What a study's row says about its patient and images; no name."""
-    return {
-        "patient_id": header.patient_id,
-        "patient_sex": header.patient_sex,
-        "patient_age_years": header.patient_age_years,
-        "study_date": _date(header.study_date),
-        "accession_number": header.accession_number,
-        "study_description": header.study_description,
-        "modality": header.modality,
-        "body_part": header.body_part,
-    }
-
-
-def _date(text: str) -> date | None:
-    """YYYYMMDD as a date; None where it is none."""
-    try:
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
-    except ValueError:
-        return None
-
-
 def _follow(
-    connection: Connection, header: StudyHeader, received_at: datetime, state: StudyState, *, selected: bool
+    connection: Connection, header: StudyHeader, arrival: Arrival, state: StudyState, *, selected: bool
 ) -> None:
-    """Let the study follow an image that has been attached; the newest selected one is right about the patient."""
+    """Let the study follow an image that has been attached."""
     row = connection.execute(
         select(studies.c.last_arrival_at).where(studies.c.study_uid == header.study_uid)
     ).one()
-    changes: dict[str, Any] = {"last_arrival_at": max(row.last_arrival_at, received_at)}
+    changes: dict[str, Any] = {"last_arrival_at": max(row.last_arrival_at, arrival.received_at)}
     if selected:
-        changes |= _about(header)
+        patients.attach(connection, header)
+        # Only what has just come gives a study a turn of its own; see turns.REREAD_WAIT.
+        if arrival.study_uid is None:
+            changes["rereading"] = False
+        elif state in SETTLED:
+            changes["rereading"] = True
     if selected and state in SETTLED:
         changes |= {"state": StudyState.ARRIVING, "attempts": 0, "reason_code": "", "reason": ""}
         changes["changed_at"] = datetime.now(UTC)

@@ -54,9 +54,12 @@ class SafeText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Drop NULs, replace what is not Unicode."""
-        if value is None:
-            return None
-        return str(value).replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+        return None if value is None else safe(value)
+
+
+def safe(value: str) -> str:
+    """Text as it will be read back."""
+    return str(value).replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 class Measure(TypeDecorator[float]):

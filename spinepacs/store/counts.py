@@ -6,6 +6,7 @@ from collections import Counter
 
 from sqlalchemy import Connection, func, select
 
+from spinepacs.store import unseen
 from spinepacs.store.records import ArrivalState, QueueCounts
 from spinepacs.store.tables import arrivals, objects, outbox, readings, studies
 
@@ -25,6 +26,7 @@ def count(connection: Connection) -> QueueCounts:
         outbox={(row[0], row[1]): row[2] for row in connection.execute(to_send)},
         refused=_refused(connection),
         uncommitted={row[0]: row[1] for row in connection.execute(awaited)},
+        unseen=unseen.count(connection),
         files_deleted={
             what: connection.execute(
                 select(func.count()).where(table.c.file_deleted_at.is_not(None))

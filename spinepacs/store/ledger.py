@@ -18,7 +18,7 @@ from sqlalchemy import Select
 from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
-from spinepacs.store import arrivals, audit, counts, events, outbox, recording, studies
+from spinepacs.store import arrivals, audit, counts, events, outbox, recording, studies, unseen
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Database
 from spinepacs.store.files import Files
@@ -33,6 +33,7 @@ from spinepacs.store.records import (
     QueueCounts,
     StudyClock,
 )
+from spinepacs.store.rereading import Rereading
 
 
 class Ledger:
@@ -104,7 +105,12 @@ class Ledger:
         return self._database.write(arrivals.begin_registration, arrival_id)
 
     def register(
-        self, arrival_id: int, header: StudyHeader, refusal: Refusal | None, urgent: bool = False
+        self,
+        arrival_id: int,
+        header: StudyHeader,
+        refusal: Refusal | None,
+        urgent: bool = False,
+        drop: bool = False,
     ) -> None:
         """Attach an arrival to its study, which is made if it is new (state ``arriving``).
 
@@ -116,9 +122,13 @@ class Ledger:
         An arrival that is registered already stays as it is. One whose header holds another SOP UID than the
         sender stated is marked unreadable (``SOP_UID_MISMATCH``).
 
-        One ``urgent`` image makes its study urgent: it is claimed before others, see :meth:`claim`.
+        One ``urgent`` image makes its study urgent: it is claimed before others, see :meth:`claim`. The file of one to
+        ``drop`` is no longer wanted, its row stays.
+
+        Each film keeps its own patient; the study keeps that of its first selected one. A film of another patient makes
+        an event (``patients-differ``).
         """
-        self._database.write(arrivals.register, arrival_id, header, refusal, urgent)
+        self._database.write(arrivals.register, arrival_id, header, refusal, urgent, drop)
 
     def mark_unreadable(self, arrival_id: int, refusal: Refusal) -> None:
         """Keep an arrival without usable header, with its reason; it is listed by ``spinepacs queue``.
@@ -223,6 +233,18 @@ class Ledger:
         again.
         """
         return self._database.write(studies.retry, study_uid, destination)
+
+    @property
+    def rereading(self) -> Rereading:
+        """Films that are read again, or selected anew."""
+        return Rereading(self._database)
+
+    def see(self, study_uid: str | None = None) -> int:
+        """Write down that a person has seen to what a study (None: any) is in :attr:`QueueCounts.unseen` for.
+
+        What comes after that is shown again. Returns the number of studies.
+        """
+        return self._database.write(unseen.see, study_uid)
 
     # -- outbox --------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from sqlalchemy import Boolean, ColumnElement, Date, Select, Table, column, lite
 from spinepacs.domain.anatomy import ALL_DISCS, Level
 from spinepacs.domain.study import StudyState
 from spinepacs.errors import BadSettings
+from spinepacs.store import unseen
 from spinepacs.store.columns import PlainJson
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalState, OutboxState
@@ -183,9 +184,9 @@ def find_studies(
 
 
 def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
-    """All that is not done, in one list: studies, then objects, then files, at most ``limit`` of each.
+    """All that is not done or was refused, in one list, at most ``limit`` of each kind.
 
-    Every row has ``what`` (study, object or file), ``uid``, ``state``, ``where`` (destination or sender),
+    Every row has ``what`` (study, object, file, film or images), ``uid``, ``state``, ``where`` (destination or sender),
     ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names objects
     that wait for another.
     """
@@ -200,7 +201,30 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
             row["reason"] = "there is no destination of this name in the settings any more"
         elif row["state"] == OutboxState.SENT.value:
             row["reason"] = row["reason"] or "its commitment is awaited"
-    return studies + objects + files
+    return studies + objects + files + refused(ledger, limit)
+
+
+def refused(ledger: Ledger, limit: int = 1000) -> list[Row]:
+    """What nobody has seen to: studies of several patients, films that the reading refused; and images by rule."""
+    films = _plain(ledger.rows(unseen.films().order_by(readings.c.reading_id.desc()).limit(limit)))
+    return [
+        *(
+            _queued("study", row["study_uid"], row | _MIXED)
+            for row in _plain(ledger.rows(unseen.mixed().limit(limit)))
+        ),
+        *(_queued("film", row["sop_uid"], row | {"state": ArrivalState.REFUSED.value}) for row in films),
+        *(_queued("images", "", row | _by_rule(row)) for row in _plain(ledger.rows(unseen.turned_down()))),
+    ]
+
+
+_MIXED = {
+    "reason_code": "PATIENTS_DIFFER",
+    "reason": "its films name several patients: correct it where it came from, then `spinepacs seen` it",
+}
+
+
+def _by_rule(row: Row) -> Row:
+    return {"state": ArrivalState.REFUSED.value, "reason": f"{row['images']} images, {row['reason']}"}
 
 
 def _undelivered(row: Row) -> str:
@@ -210,8 +234,11 @@ def _undelivered(row: Row) -> str:
     return ", ".join(f"{number} objects {words}" for words, number in numbers.items() if number)
 
 
+_SINCE = ("patients_differ_at", "changed_at", "created_at", "received_at", "read_at", "newest_at")
+
+
 def _queued(what: str, uid: str, row: Row) -> Row:
-    """One form for three kinds of rows, each with its own names."""
+    """One form for all kinds of rows, each with its own names."""
     code, words = row.get("reason_code"), row.get("reason", row.get("message"))
     return {
         "what": what,
@@ -219,7 +246,7 @@ def _queued(what: str, uid: str, row: Row) -> Row:
         "state": row["state"],
         "where": row.get("destination", row.get("calling_ae", "")),
         "attempts": row.get("attempts", row.get("registrations")),
-        "since": row.get("changed_at", row.get("created_at", row.get("received_at"))),
+        "since": next((row[name] for name in _SINCE if name in row), None),
         "reason": f"{code}: {words}" if code else words,
     }
 

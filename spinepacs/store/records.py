@@ -13,8 +13,9 @@ from spinepacs.domain.study import Arrival, Source
 class ArrivalState(StrEnum):
     """Where one stored file stands.
 
-    ``received → selected | refused | unreadable``; ``conflict`` is a side entrance that nothing leaves unless
-    the first file of that SOP UID turns out to be unreadable.
+    ``received → selected | refused | unreadable``; refused and unreadable ones are ``received`` again when they are to
+    be selected anew. ``conflict`` is a side entrance that nothing leaves unless the first file of that SOP UID turns
+    out to be unreadable.
     """
 
     RECEIVED = "received"
@@ -74,6 +75,12 @@ class EventKind(StrEnum):
     """A row's file is not in the spool, and nobody here has deleted it."""
     DISCARDED = "discarded"
     """A person has given up what could not be processed."""
+    PATIENTS_DIFFER = "patients-differ"
+    """A film names another patient than the first film of its study."""
+    REREAD = "reread"
+    """A person has asked for films of the study to be read again, or selected anew."""
+    SEEN = "seen"
+    """A person has seen to what was refused in it, or to its patients."""
     REDIRECTED = "redirected"
     WITHDRAWN = "withdrawn"
 
@@ -175,7 +182,10 @@ class QueueCounts:
     uncommitted
         Objects by destination that were accepted and whose commitment is awaited.
     files_deleted
-        Originals and results whose file was deleted, by retention or a person; a file that came again is not counted.
+        Originals and results whose file was deleted, by rule, retention or a person; a file that came again is not
+        counted.
+    unseen
+        What nobody has seen to yet: ``films`` that the reading has refused, ``studies`` that name several patients.
     """
 
     studies: dict[str, int]
@@ -184,3 +194,4 @@ class QueueCounts:
     refused: dict[str, int]
     uncommitted: dict[str, int]
     files_deleted: dict[str, int]
+    unseen: dict[str, int]

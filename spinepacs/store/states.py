@@ -32,9 +32,9 @@ STUDY_MOVES: Mapping[StudyState | None, frozenset[StudyState]] = {
             StudyState.FAILED,
         }
     ),
-    StudyState.RECORDED: frozenset({StudyState.DELIVERED, StudyState.ARRIVING}),
-    StudyState.DELIVERED: frozenset({StudyState.ARRIVING}),
-    StudyState.REFUSED: frozenset({StudyState.ARRIVING}),
+    StudyState.RECORDED: frozenset({StudyState.DELIVERED, StudyState.ARRIVING, StudyState.READY}),
+    StudyState.DELIVERED: frozenset({StudyState.ARRIVING, StudyState.READY}),
+    StudyState.REFUSED: frozenset({StudyState.ARRIVING, StudyState.READY}),
     StudyState.FAILED: frozenset({StudyState.READY, StudyState.ARRIVING, StudyState.REFUSED}),
 }
 """States that may follow each state of a study; None: it is new."""
@@ -59,6 +59,11 @@ OUTBOX_MOVES: Mapping[OutboxState | None, frozenset[OutboxState]] = {
 
 SETTLED = (StudyState.RECORDED, StudyState.DELIVERED, StudyState.REFUSED, StudyState.FAILED)
 """States in which nothing is going to happen to a study by itself, except deliveries."""
+
+ANEW: Mapping[str, object] = {
+    "state": ArrivalState.RECEIVED, "reason_code": "", "reason": "", "registrations": 0,
+}  # fmt: skip
+"""What the row of a file says whose header is to be read as if it had just come."""
 
 
 def lock(connection: Connection, study_uid: str) -> StudyState:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0009"
+REVISION = "r0010"
 """The newest migration."""
 
 metadata = MetaData(
@@ -55,6 +55,9 @@ studies = Table(
     Column("body_part", SafeText, nullable=False),
     Column("urgent", Boolean, nullable=False, server_default=false()),
     Column("turn_at", UtcTime),
+    Column("patients_differ_at", UtcTime),
+    Column("seen_at", UtcTime),
+    Column("rereading", Boolean, nullable=False, server_default=false()),
     Index("ix_studies_state_turn_at", "state", "turn_at", "study_uid"),
 )
 
@@ -83,6 +86,11 @@ arrivals = Table(
     Column("modality", SafeText, nullable=False, server_default=""),
     Column("body_part", SafeText, nullable=False, server_default=""),
     Column("file_deleted_at", UtcTime),
+    Column("patient_id", SafeText, nullable=False, server_default="", index=True),
+    Column("patient_sex", SafeText, nullable=False, server_default=""),
+    Column("patient_age_years", Measure),
+    Column("study_date", Date, index=True),
+    Column("accession_number", SafeText, nullable=False, server_default="", index=True),
     UniqueConstraint("sop_uid", "sha256"),
     Index("ix_arrivals_sha256", "sha256"),
     # The last line against two files of one SOP UID that are both read.
@@ -90,6 +98,8 @@ arrivals = Table(
         "uq_arrivals_in_use", "sop_uid", unique=True, sqlite_where=_NOT_IN_USE, postgresql_where=_NOT_IN_USE
     ),
 )
+
+_REFUSED = text("refusal_code <> ''")
 
 readings = Table(
     "readings",
@@ -119,6 +129,7 @@ readings = Table(
     Column("refusal_reason", SafeText, nullable=False, server_default=""),
     Column("seconds", PlainJson, nullable=False),
     UniqueConstraint("arrival_id", "model_name", "model_version", "policy_name", "policy_version"),
+    Index("ix_readings_refused", "reading_id", sqlite_where=_REFUSED, postgresql_where=_REFUSED),
 )
 
 vertebrae = Table(

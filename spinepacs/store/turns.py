@@ -14,10 +14,18 @@ HEAD_START = timedelta(hours=1)
 """An urgent study goes before those that became due less than this before it, and after those that have waited longer:
 so nobody starves, however many are urgent."""
 
+REREAD_WAIT = timedelta(days=1)
+"""A study that is read again goes after all that becomes due within this time: a campaign over an archive does not hold
+up the films of the day, and is not held up by them for ever."""
+
 
 def due(at: datetime) -> dict[str, object]:
     """What a study's row says when it is to be worked on from a time on."""
-    turn_at = case((studies.c.urgent, literal(at - HEAD_START, UtcTime)), else_=literal(at, UtcTime))
+    turn_at = case(
+        (studies.c.rereading, literal(at + REREAD_WAIT, UtcTime)),
+        (studies.c.urgent, literal(at - HEAD_START, UtcTime)),
+        else_=literal(at, UtcTime),
+    )
     return {"due_at": at, "turn_at": turn_at}
 
 

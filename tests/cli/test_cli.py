@@ -9,6 +9,8 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 
 from spinepacs.cli.main import main
+from spinepacs.domain.findings import Refusal
+from spinepacs.domain.study import OWN_RESULT
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
 from tests.films import spine_like
@@ -18,7 +20,8 @@ from tests.store import makers
 DEMO_FILMS = sorted((Path(__file__).parents[2] / "demo" / "films").glob("*.dcm"))
 pytestmark = UNCLOSED_SOCKETS
 COMMANDS = (
-    "serve", "process", "wrap", "findings", "queue", "retry", "redirect", "withdraw", "check", "synthesise", "version",
+    "serve", "process", "wrap", "findings", "queue", "retry", "reread", "seen",
+    "redirect", "withdraw", "check", "synthesise", "version",
 )  # fmt: skip
 
 
@@ -73,8 +76,13 @@ def test_process_tells_by_its_exit_code(tmp_path: Path):
     assert "1 read, 0 refused, 0 failed" in good.output
     (tmp_path / "bad.dcm").write_bytes(b"not DICOM")
     bad = spinepacs("process", tmp_path / "bad.dcm", "--out", tmp_path / "bad")
-    assert bad.exit_code == 1
+    assert bad.exit_code == 0, "refused, as in the daemon: trying again changes nothing"
+    assert "0 read, 1 refused, 0 failed" in bad.output
     assert "NOT_DICOM" in bad.output
+    (tmp_path / "full" / f"{DEMO_FILMS[0].stem}.seg.dcm").mkdir(parents=True)
+    full = spinepacs("process", DEMO_FILMS[0], "--out", tmp_path / "full")
+    assert full.exit_code == 1
+    assert "CANNOT_READ_OR_WRITE" in full.output
 
 
 def test_wrap_makes_a_dicom_film(tmp_path: Path):
@@ -108,6 +116,52 @@ def test_retry_wants_to_know_what(config: Path):
     assert spinepacs("retry", "--config", config).exit_code == 2
     assert spinepacs("retry", "--config", config, "--failed").output == "0 back in the queue\n"
     assert spinepacs("retry", "--config", config, "1.2.3").exit_code == 1
+
+
+def test_reread_wants_to_know_what(config: Path):
+    spinepacs("check", "--config", config)
+    assert spinepacs("reread", "--config", config).exit_code == 2
+    assert spinepacs("reread", "--config", config, "--from", "yesterday").exit_code == 2
+    assert spinepacs("reread", "--config", config, "1.2.3").exit_code == 1
+
+
+def test_films_are_read_again_and_the_trail_has_the_command(config: Path, tmp_path: Path):
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        makers.recorded(ledger)
+        makers.take_in(ledger, "3.1", "3", refusal=makers.NOT_A_SPINE)
+        ledger.mark_ready("3")
+        asked = spinepacs("reread", "--config", config, "--model-older", "--from", "2026-11-20")
+        said = "films: 1 read again by today's model and policy; 0 held against today's rules\n"
+        assert (asked.exit_code, asked.output) == (0, said)
+        again = spinepacs("reread", "--config", config, "--refused", "NOT_SELECTED")
+        assert "1 held against today's rules" in again.output
+        assert ledger.counts().studies == {"ready": 1, "refused": 1}
+        assert len(ledger.unregistered(10)) == 1
+        trail = spinepacs("audit", "--config", config).output
+    assert "reread --model-older --from 2026-11-20, by " in trail
+    assert "reread --refused NOT_SELECTED, by " in trail
+
+
+def test_the_queue_shows_what_was_refused_until_somebody_has_seen_to_it(config: Path, tmp_path: Path):
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        claim = makers.claimed(ledger)
+        ledger.record(claim, makers.result_of(claim, makers.NO_VERTEBRA), {}, ())
+        makers.take_in(ledger, "3.1", "3", refusal=makers.NOT_A_SPINE)
+        makers.take_in(ledger, "3.2", "3", refusal=Refusal(OWN_RESULT, "our own"))
+        ledger.mark_ready("3")
+    shown = json.loads(spinepacs("queue", "--config", config, "--format", "json").output)
+    assert [(row["what"], row["uid"], row["state"]) for row in shown] == [
+        ("film", makers.SOP, "refused"),
+        ("images", "", "refused"),
+    ]
+    assert shown[0]["reason"] == "NO_VERTEBRA_FOUND: the model found no vertebra"
+    assert shown[1]["reason"] == "NOT_SELECTED: 1 images, its header does not speak of the spine"
+    assert spinepacs("seen", "--config", config).exit_code == 2
+    assert spinepacs("seen", "--config", config, "9.9").exit_code == 1
+    assert spinepacs("seen", "--config", config, makers.STUDY).output == "1 studies seen to\n"
+    shown = json.loads(spinepacs("queue", "--config", config, "--format", "json").output)
+    assert [row["what"] for row in shown] == ["images"]
+    assert "seen 1.2.3, by " in spinepacs("audit", "--config", config).output
 
 
 def test_what_waits_for_a_destination_that_is_gone_is_shown_and_decided(config: Path, tmp_path: Path):

@@ -17,6 +17,7 @@ from pydicom.uid import (
 from pynetdicom import evt
 
 from spinepacs.delivery.courier import deliver, wait_s
+from spinepacs.delivery.line import end
 from spinepacs.delivery.sending import Outcome, judge
 from spinepacs.domain.findings import ObjectKind
 from spinepacs.store.ledger import Ledger
@@ -317,3 +318,22 @@ def test_a_missing_file_fails_and_the_others_go(spool, ledger):
 
 def due_now(ledger: Ledger) -> list[OutboxItem]:
     return ledger.due("pacs", datetime.now(UTC) + timedelta(days=1))
+
+
+class Held:
+    """An association whose reactor never pauses, seen once on a busy machine after a report was served meanwhile."""
+
+    def __init__(self) -> None:
+        self._reactor_checkpoint, self._is_paused, self.aborted = threading.Event(), False, False
+
+    def release(self) -> None:
+        raise AssertionError("would wait for ever")
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_an_association_that_cannot_be_released_is_aborted():
+    held = Held()
+    end(held, 0.05)
+    assert held.aborted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from pynetdicom import AE
 
 from spinepacs.dicom.identity import MANUFACTURER
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
 from spinepacs.domain.findings import EncodedObject
@@ -20,7 +22,7 @@ from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
 from tests.dicom.tools import dcentvfy_errors, dciodvfy_errors
 from tests.films import make_dx, write
-from tests.peers import orthanc
+from tests.peers import orthanc, require
 
 OUTPUT = OutputSettings()
 
@@ -112,3 +114,55 @@ def test_orthanc_takes_them_into_the_study_of_the_film(tmp_path: Path) -> None:
         assert {item.sop_uid for item in encoded} < pacs.sop_uids()
         (study,) = pacs.get("/studies?expand")
         assert len(study["Series"]) == 4
+
+
+ODD_IDENTITIES: dict[str, dict[str, Any]] = {
+    "blanks": {"PatientID": b"  4711 "},
+    "tab": {"PatientID": b"47\t12 "},
+    "long": {"PatientID": b"7" * 70, "AccessionNumber": b"A" * 24, "StudyID": b"S" * 20},
+    "backslash": {"PatientID": b"47\\14 "},
+    "undeclared": {"PatientID": b"\xc4\xd64715", "SpecificCharacterSet": None},
+    "yen": {"PatientID": b"47\\16~", "PatientName": b"YAMADA\\TARO", "SpecificCharacterSet": "ISO_IR 13"},
+    "groups": {"PatientName": b"A" * 55 + b"^" + b"B" * 17 + b"=" + b"C" * 60, "PatientID": "4717"},
+    "chinese": {
+        "SpecificCharacterSet": ["", "ISO 2022 IR 58"],
+        "PatientName": b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab",
+        "PatientID": "4718",
+    },
+    "korean": {
+        "SpecificCharacterSet": ["ISO 2022 IR 100", "ISO 2022 IR 149"],
+        "PatientName": b"M\xfcller=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7",
+        "PatientID": "4719",
+    },
+    "gb18030": {
+        "SpecificCharacterSet": "GB18030", "PatientName": "王俽^小东".encode("gb18030"), "PatientID": "4720"
+    },
+    "not-utf-8": {"SpecificCharacterSet": "ISO_IR 192", "PatientName": b"M\xfcller", "PatientID": b"\xfc4721"},
+    "misspelt": {"SpecificCharacterSet": "ISO-IR 100", "PatientName": b"M\xfcller", "PatientID": b"\xfc4722"},
+}  # fmt: skip
+
+
+@pytest.mark.peer
+def test_results_join_patient_and_study_whatever_the_identity_looks_like(tmp_path: Path) -> None:
+    """In Orthanc, which makes a second patient of the least difference, and by DCMTK's dump."""
+    with orthanc(tmp_path) as pacs:
+        for name, elements in ODD_IDENTITIES.items():
+            film = write(make_dx(study=name, **elements), tmp_path / f"{name}.dcm")
+            loaded = read_film(film)
+            assert isinstance(loaded, LoadedFilm)
+            pacs.post("/instances", film.read_bytes())
+            for made in objects(loaded.header):
+                (tmp_path / "made.dcm").write_bytes(made.part10)
+                assert dumped_identity(tmp_path / "made.dcm") == dumped_identity(film), name
+                pacs.post("/instances", made.part10)
+        studies = pacs.get("/studies?expand")
+        assert {len(study["Series"]) for study in studies} == {4}
+        assert len(studies) == len(pacs.get("/patients")) == len(ODD_IDENTITIES)
+
+
+def dumped_identity(path: Path) -> set[str]:
+    """Patient and study as dcmdump prints them; reports name the study once more, among their evidence."""
+    tags = ("0008,0005", "0008,0050", "0010,0010", "0010,0020", "0020,000d", "0020,0010")
+    command = [require("dcmdump"), "-q", *(word for tag in tags for word in ("+P", tag)), str(path)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    return set(done.stdout.decode("latin_1").splitlines())

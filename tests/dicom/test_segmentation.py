@@ -23,6 +23,7 @@ from spinepacs.domain.geometry import Outline, Spacing, SpacingBasis
 from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
 from tests.dicom.tools import dciodvfy_complaints, dcmqi_label_map
+from tests.films import make_dx
 
 Setting = Literal["compat", "strict", "labelmap"]
 
@@ -98,7 +99,7 @@ def test_identity_patient_and_study_are_carried_over() -> None:
     _, encoded = encode(header)
     dataset = pydicom.dcmread(BytesIO(encoded.part10))
     for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "StudyDescription", "AccessionNumber"):
-        assert dataset[keyword].value == header[keyword].value
+        assert dataset[keyword].value == make_dx()[keyword].value
     assert dataset.SeriesInstanceUID == encoded.series_uid != header.SeriesInstanceUID
     assert dataset.SOPInstanceUID == encoded.sop_uid == dataset.file_meta.MediaStorageSOPInstanceUID
     assert dataset.Manufacturer == dataset.ManufacturerModelName == "spinepacs"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from pynetdicom import AE
 
 from spinepacs.errors import Permanent, Transient
@@ -325,16 +325,6 @@ def test_stop_lets_a_running_association_finish(listener, ledger):
 def test_a_taken_port_is_named(listener, spool, ledger):
     with pytest.raises(Permanent, match=f"port {listener.port}"):
         Listener(ListenerSettings(port=listener.port), spool, ledger).start()
-
-
-def test_secondary_capture_is_offered_and_segmentation_is_not(listener):
-    ae = AE()
-    ae.add_requested_context(SecondaryCaptureImageStorage)
-    ae.add_requested_context("1.2.840.10008.5.1.4.1.1.66.4")
-    association = ae.associate("127.0.0.1", listener.port, ae_title="SPINEPACS")
-    accepted = [context.abstract_syntax for context in association.accepted_contexts]
-    association.release()
-    assert accepted == [SecondaryCaptureImageStorage]
 
 
 def test_logs_name_the_sender_and_never_the_patient(listener, tmp_path, caplog):

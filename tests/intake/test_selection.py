@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from pydicom.uid import BasicTextSRStorage, CTImageStorage, EncapsulatedPDFStorage, SegmentationStorage
 
 from spinepacs.dicom.reading.header import header_of, read_header
 from spinepacs.domain.study import StudyHeader
@@ -95,3 +96,19 @@ def test_reasons_name_the_rule_and_no_patient() -> None:
 @pytest.mark.parametrize("name", ["RG1_UNCR.dcm", "RG1_J2KR.dcm", "RG3_UNCR.dcm", "RG3_J2KI.dcm"])
 def test_a_real_chest_and_a_real_tibia_are_not_read(name: str) -> None:
     assert code_of(read_header(pydicom_data() / name)) == "NOT_SELECTED"
+
+
+@pytest.mark.parametrize(
+    "sop_class", [BasicTextSRStorage, EncapsulatedPDFStorage, CTImageStorage, SegmentationStorage]
+)
+@pytest.mark.parametrize("modality", ["DX", "SR"])
+def test_what_is_no_radiograph_is_known_by_its_class(sop_class: str, modality: str) -> None:
+    header = silent(body_part="CSPINE", modality=modality, sop_class_uid=sop_class)
+    assert code_of(header) == "NO_RADIOGRAPH"
+    named = SelectionSettings(sop_classes=(sop_class,))
+    assert code_of(header, named) == ("" if modality == "DX" else "NOT_SELECTED")
+
+
+@pytest.mark.parametrize(("modality", "code"), [("DX", "UNKNOWN_SOP_CLASS"), ("OT", "NO_RADIOGRAPH")])
+def test_of_a_private_class_only_what_might_be_a_film_is_kept(modality: str, code: str) -> None:
+    assert code_of(silent(body_part="CSPINE", modality=modality, sop_class_uid="1.3.46.670589.9")) == code

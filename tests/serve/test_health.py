@@ -75,10 +75,13 @@ def test_a_check_that_fails_is_not_ready(server, checks):
 def test_metrics_count_what_the_ledger_holds(server, ledger):
     makers.recorded(ledger, "1.2.1", "1.2.2")
     makers.take_in(ledger, "1.2.3", "1.2.9", refusal=makers.NOT_A_SPINE)
+    makers.take_in(ledger, "1.2.4", makers.STUDY, patient_id="PAT-0002")
     found = metrics(server)
-    assert found["spinepacs_received_total",] == 3
-    assert found["spinepacs_studies", "recorded"] == 1
-    assert found["spinepacs_arrivals", "selected"] == 2
+    assert found["spinepacs_received_total",] == 4
+    assert found["spinepacs_mixed_studies",] == 1
+    assert found["spinepacs_refused_films",] == 0
+    assert found["spinepacs_studies", "arriving"] == 2
+    assert found["spinepacs_arrivals", "selected"] == 3
     assert found["spinepacs_refused_total", "NOT_SELECTED"] == 1
     assert found["spinepacs_outbox", "pacs", "pending"] == 6
     assert found["spinepacs_process_up", "listener"] == 1

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from pydicom import Dataset
+from pydicom.uid import ComprehensiveSRStorage
 
 from spinepacs.errors import BadInput, BadModel, Failed, Transient, failed
 from spinepacs.serve.jobs import Done, RegistrationJob, StudyJob
 from spinepacs.serve.worker import Worker
-from spinepacs.settings.sections import Destination, ModelSettings, StorageSettings, WorkSettings
+from spinepacs.settings.sections import (
+    Destination,
+    ModelSettings,
+    SelectionSettings,
+    StorageSettings,
+    WorkSettings,
+)
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters, find_studies
@@ -85,6 +93,25 @@ def test_what_is_not_a_spine_is_refused_with_the_reason(worker, ledger, spool, t
     register_all(worker, ledger)
     ledger.mark_ready(study)
     assert states(ledger) == {study: ("refused", "NOT_SELECTED")}
+
+
+@pytest.mark.parametrize("others", ["drop", "keep"])
+def test_the_file_of_what_is_no_radiograph_is_dropped_or_kept_and_its_row_stays(
+    settings, ledger, spool, tmp_path, others
+):
+    """A report whose content no header of a film would be allowed to have."""
+    report = film(1, SOPClassUID=ComprehensiveSRStorage, Modality="SR", PixelData=None)
+    report.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
+    report.ContentSequence = [Dataset() for _ in range(60_000)]
+    study = arrive_film(ledger, spool, tmp_path, report)
+    worker = Worker(settings.model_copy(update={"selection": SelectionSettings(others=others)}))
+    for _ in range(2):  # it comes again, and its file is given up again
+        assert register_all(worker, ledger) == Done()
+        assert (bool(ledger.files.wanted("")), ledger.counts().arrivals) == (others == "keep", {"refused": 1})
+        arrive_film(ledger, spool, tmp_path, report)
+    ledger.mark_ready(study)
+    register_all(worker, ledger)
+    assert states(ledger) == {study: ("refused", "NO_RADIOGRAPH")}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from spinepacs.settings.sections import RetentionSettings
 from spinepacs.store import tables
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, Claim, OutboxState
+from spinepacs.store.rereading import Choice
 from spinepacs.store.states import STUDY_MOVES
 from tests.store.makers import (
     NO_VERTEBRA,
@@ -40,6 +41,7 @@ from tests.store.makers import (
 ATTEMPTS = 2
 ARROWS = {(source, target) for source, targets in STUDY_MOVES.items() for target in targets}
 
+REASONS = (NOT_A_SPINE.code, NO_VERTEBRA.code, "TRUNCATED")
 ENDS = (OutboxState.PENDING, OutboxState.SENT, OutboxState.FAILED)
 """How an attempt to deliver may end."""
 
@@ -135,6 +137,11 @@ class LedgerMachine(RuleBasedStateMachine):
         """A person decides that it shall be tried again."""
         self.ledger.retry(study)
 
+    @rule(study=st.one_of(st.none(), studies), refused=st.sampled_from([None, *REASONS]))
+    def reread(self, study: str | None, refused: str | None) -> None:
+        """The rules have changed: a person asks for films to be read again."""
+        self.ledger.rereading.ask(Choice(study, refused), VERSIONS)
+
     @rule()
     def expire(self) -> None:
         """Retention deletes all that it may, as if a day had passed."""
@@ -173,7 +180,8 @@ class LedgerMachine(RuleBasedStateMachine):
         in_use = Counter(row["sop_uid"] for row in rows if row["state"] not in ("conflict", "unreadable"))
         assert set(in_use.values()) <= {1}
         for row in rows:
-            assert (row["study_uid"] is not None) == (row["state"] in ("selected", "refused"))
+            if row["state"] != "received":  # what has a study already is to be selected anew
+                assert (row["study_uid"] is not None) == (row["state"] in ("selected", "refused"))
             assert bool(row["reason_code"]) == (row["state"] in ("refused", "unreadable", "conflict"))
 
     @invariant()

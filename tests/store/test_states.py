@@ -18,8 +18,10 @@ from spinepacs.errors import Permanent
 from spinepacs.store.arrivals import FILE_MISSING
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
+from spinepacs.store.rereading import Choice
 from spinepacs.store.states import ARRIVAL_MOVES, OUTBOX_MOVES, STUDY_MOVES
 from tests.store.makers import (
+    NEWER,
     NO_VERTEBRA,
     NOT_A_SPINE,
     PACS,
@@ -160,6 +162,24 @@ def its_sender_becomes_known(ledger: Ledger) -> None:
     ledger.add_arrival(arrival())
 
 
+def read_again_by_another_model(before: Callable[[Ledger], None]) -> Callable[[Ledger], None]:
+    def story(ledger: Ledger) -> None:
+        before(ledger)
+        ledger.rereading.ask(Choice(study=STUDY), NEWER)
+
+    return story
+
+
+def sent_and_refused_and_selected_anew(ledger: Ledger) -> None:
+    refused_at_selection(ledger)
+    ledger.rereading.ask(Choice(refused=NOT_A_SPINE.code), VERSIONS)
+
+
+def discarded_and_sent_again(ledger: Ledger) -> None:
+    failed_and_discarded(ledger)
+    ledger.add_arrival(arrival())
+
+
 def kept_by_the_destination(ledger: Ledger) -> None:
     recorded(ledger)
     send(ledger, OutboxState.SENT, commitment_due_at=LATER)
@@ -198,6 +218,8 @@ STORIES: tuple[Callable[[Ledger], None], ...] = (
     an_image_comes_while_it_is_read, it_fails_and_is_tried_again, failed_and_retried, failed_and_an_image_comes,
     failed_and_discarded, recorded_and_an_image_comes, delivered_and_an_image_comes,
     a_conflict_takes_the_place_of_an_unreadable_file, a_missing_file_comes_again, its_sender_becomes_known,
+    *map(read_again_by_another_model, (recorded, read_and_sent, nothing_was_found, failed)),
+    sent_and_refused_and_selected_anew, discarded_and_sent_again,
     kept_by_the_destination, not_kept, not_sent_and_retried, not_sent_and_withdrawn, withdrawn,
 )  # fmt: skip
 RESTORED = {"recorded": recorded, "delivered": read_and_sent, "refused": nothing_was_found}

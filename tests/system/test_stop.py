@@ -50,7 +50,8 @@ def test_a_study_that_is_not_finished_in_time_is_given_back_and_read_at_the_next
 
 BROKEN = (
     "import sys\n"
-    "from spinepacs import cli, daemon\n"
+    "from spinepacs.cli import main as cli\n"
+    "from spinepacs.serve import daemon\n"
     "daemon.Daemon._is_receiving = lambda self: 1 / 0\n"
     "sys.exit(cli.main())\n"
 )

@@ -9,11 +9,18 @@ from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from spinepacs.dicom.reading.classes import UNKNOWN_SOP_CLASS
 from spinepacs.dicom.reading.header import anterior_left, header_of, view_of
-from spinepacs.dicom.reading.parse import number, parse, text
+from spinepacs.dicom.reading.parse import has_comma, number, parse, text
 from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
 from spinepacs.dicom.reading.source import source_header
-from spinepacs.dicom.reading.spacing import aspect_ratio_of, spacing_of
+from spinepacs.dicom.reading.spacing import (
+    SPACING_KEYWORDS,
+    aspect_ratio_of,
+    contradicts_itself,
+    is_implausible,
+    spacing_of,
+)
 from spinepacs.dicom.reading.windowing import Picture, window
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Radiograph, StudyHeader
@@ -22,6 +29,10 @@ __all__ = ["DECODABLE_TRANSFER_SYNTAXES", "LEAST_SIDE_PX", "LoadedFilm", "read_f
 
 LEAST_SIDE_PX = 64
 """Rows or columns below which nothing can be measured."""
+_NUMBERS_USED = (
+    *SPACING_KEYWORDS, "EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector",
+    "DistanceSourceToPatient", "WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,8 +51,15 @@ class LoadedFilm:
     header: Dataset
 
 
-def read_film(path: Path) -> LoadedFilm | Refusal:
+def read_film(path: Path, character_set: str = "") -> LoadedFilm | Refusal:
     """Read one radiograph.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    character_set : str
+        Of its texts where it declares none, see :func:`spinepacs.dicom.reading.parse.parse`.
 
     Returns
     -------
@@ -56,10 +74,10 @@ def read_film(path: Path) -> LoadedFilm | Refusal:
     Transient
         The file cannot be opened or the disk fails.
     """
-    header = parse(path, with_pixels=False)
+    header = parse(path, with_pixels=False, character_set=character_set)
     stated = header_of(header)
     # Parsed twice (2 ms), so that a long multi-frame run is refused without being read into memory.
-    return refusal_of(header) or _load(parse(path, with_pixels=True), stated)
+    return refusal_of(header) or _load(parse(path, with_pixels=True, character_set=character_set), stated)
 
 
 def refusal_of(dataset: Dataset) -> Refusal | None:
@@ -72,17 +90,21 @@ def refusal_of(dataset: Dataset) -> Refusal | None:
     sides = number(dataset, "Rows", 0), number(dataset, "Columns", 0)
     if 0 < min(sides) < LEAST_SIDE_PX:
         return Refusal("TOO_SMALL", f"Rows or Columns is below {LEAST_SIDE_PX}: nothing can be measured")
-    if spacing_of(dataset) is None and abs(aspect_ratio_of(dataset) - 1) > 0.01:
-        return Refusal(
-            "NON_SQUARE_PIXELS", "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
-        )
+    if why := _why_not_square(dataset):
+        return Refusal("NON_SQUARE_PIXELS", why)
     sop_class = UID(text(dataset, "SOPClassUID"), config.IGNORE).keyword
     if "Image" not in sop_class or "Storage" not in sop_class:
-        # Results refer to their source by its SOP class, and no reader of them knows a private one.
-        return Refusal(
-            "UNKNOWN_SOP_CLASS", "SOPClassUID is no image of the Standard: export the film as CR or DX"
-        )
+        return UNKNOWN_SOP_CLASS
     return None
+
+
+def _why_not_square(dataset: Dataset) -> str:
+    """Why nobody can tell the shape of a pixel; empty where it is square or stated."""
+    if contradicts_itself(dataset):
+        return "PixelSpacing and ImagerPixelSpacing disagree on the shape of a pixel: correct them"
+    if spacing_of(dataset) is None and abs(aspect_ratio_of(dataset) - 1) > 0.01:
+        return "PixelAspectRatio is not 1 and there is no spacing: supply PixelSpacing"
+    return ""
 
 
 def _load(dataset: Dataset, stated: StudyHeader) -> LoadedFilm | Refusal:
@@ -104,6 +126,12 @@ def _radiograph(dataset: Dataset, stated: StudyHeader, picture: Picture) -> Radi
         view=view,
         anterior_left=anterior_left(dataset, view),
         body_part=stated.body_part,
-        notes=picture.notes,
+        notes=(*picture.notes, *header_notes(dataset)),
         age_years=stated.patient_age_years,
     )
+
+
+def header_notes(dataset: Dataset) -> tuple[str, ...]:
+    """What a reader should know of the numbers in the header."""
+    implausible, comma = is_implausible(dataset), has_comma(dataset, *_NUMBERS_USED)
+    return ("SPACING_IMPLAUSIBLE",) * implausible + ("DECIMAL_COMMA",) * comma

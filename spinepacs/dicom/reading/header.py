@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from spinepacs.dicom.identity import MANUFACTURER
-from spinepacs.dicom.reading.parse import items, parse, text, texts, uid
+from spinepacs.dicom.reading.moments import date_of
+from spinepacs.dicom.reading.parse import identifier, items, parse, text, texts, uid
 from spinepacs.domain.study import StudyHeader, View
 from spinepacs.errors import BadInput
 
@@ -27,6 +28,8 @@ _DESCRIPTIONS = (
     "AcquisitionDeviceProcessingDescription",
 )
 _MEANINGS = ("AnatomicRegionSequence", "ProcedureCodeSequence")
+_LAST_OF_HEADER = 0x00409FFF
+"""Behind what :class:`StudyHeader` asks for, before the content of a report (0040,A730)."""
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _LATERAL = re.compile(
     r"\b([LR]L|[LR]?LAT\w*|LTL|SEITL\w*|PROFIL\w*|SAGITTAL|SWIMMER\w*)\b|\b(FLEX|EXTENSION)"
@@ -53,8 +56,15 @@ _REGION_CODES: tuple[tuple[Code, str], ...] = (
 )
 
 
-def read_header(path: Path) -> StudyHeader:
+def read_header(path: Path, character_set: str = "") -> StudyHeader:
     """Read what the ledger and the selection need; no pixels.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    character_set : str
+        Of its texts where it declares none, see :func:`spinepacs.dicom.reading.parse.parse`.
 
     Raises
     ------
@@ -63,14 +73,13 @@ def read_header(path: Path) -> StudyHeader:
     Transient
         The file cannot be opened or the disk fails.
     """
-    return header_of(parse(path, with_pixels=False))
+    return header_of(parse(path, with_pixels=False, character_set=character_set, last_tag=_LAST_OF_HEADER))
 
 
 def header_of(dataset: Dataset) -> StudyHeader:
     """Take a :class:`StudyHeader` from a dataset with file meta; raises ``BadInput`` as :func:`read_header`."""
     if "DirectoryRecordSequence" in dataset:
         raise BadInput("DICOMDIR", "a DICOMDIR lists files and holds no image: name the folder or its files")
-    study_date = text(dataset, "StudyDate")
     sex = text(dataset, "PatientSex").upper()
     return StudyHeader(
         study_uid=uid(dataset, "StudyInstanceUID"),
@@ -81,11 +90,11 @@ def header_of(dataset: Dataset) -> StudyHeader:
         modality=text(dataset, "Modality").upper(),
         body_part=body_part_of(dataset),
         descriptions=_descriptions(dataset),
-        patient_id=text(dataset, "PatientID"),
+        patient_id=identifier(dataset, "PatientID"),
         patient_sex=sex if sex in ("M", "F", "O") else "",
         patient_age_years=_age_years(dataset),
-        study_date=study_date if _date(study_date) else "",
-        accession_number=text(dataset, "AccessionNumber"),
+        study_date=date_of(text(dataset, "StudyDate")),
+        accession_number=identifier(dataset, "AccessionNumber"),
         study_description=text(dataset, "StudyDescription"),
         manufacturer=text(dataset, "Manufacturer"),
         is_ours=text(dataset, "Manufacturer") == text(dataset, "ManufacturerModelName") == MANUFACTURER,
@@ -112,7 +121,7 @@ def view_of(dataset: Dataset) -> View:
     if stated is not View.UNKNOWN:
         return stated
     views = items(dataset, "ViewCodeSequence")
-    coded = _coded(views, _VIEW_CODES) or _view_in(text(item, "CodeMeaning") for item in views)
+    coded = _coded(views, _VIEW_CODES) or _view_in(text(item, "CodeMeaning", dataset) for item in views)
     if coded is not View.UNKNOWN:
         return coded
     along_row = _along_row(dataset)
@@ -164,10 +173,10 @@ def _coded(coded: list[Dataset], meanings: Iterable[tuple[Code, _Meaning]]) -> _
 def _descriptions(dataset: Dataset) -> tuple[str, ...]:
     """Descriptions of study, series and procedure, and the meanings of codes; no element that is meant for names."""
     found = [value for keyword in _DESCRIPTIONS for value in texts(dataset, keyword)]
-    found += [text(item, "CodeMeaning") for keyword in _MEANINGS for item in items(dataset, keyword)]
+    found += [text(item, "CodeMeaning", dataset) for keyword in _MEANINGS for item in items(dataset, keyword)]
     for request in items(dataset, "RequestAttributesSequence"):
         found += [
-            text(request, keyword)
+            text(request, keyword, dataset)
             for keyword in ("RequestedProcedureDescription", "ScheduledProcedureStepDescription")
         ]
     return tuple(dict.fromkeys(value for value in found if value))
@@ -185,18 +194,11 @@ def _age_years(dataset: Dataset) -> float | None:
     match = re.fullmatch(r"(\d{1,3})([YMWD])", text(dataset, "PatientAge").upper())
     if match:
         return int(match[1]) * _YEARS[match[2]]
-    born, seen = _date(text(dataset, "PatientBirthDate")), _date(text(dataset, "StudyDate"))
-    if born is None or seen is None:
+    born, seen = (
+        date_of(text(dataset, "PatientBirthDate"), is_birth=True),
+        date_of(text(dataset, "StudyDate")),
+    )
+    if not born or not seen:
         return None
-    years = (seen - born).days / 365.25
+    years = (datetime.strptime(seen, "%Y%m%d") - datetime.strptime(born, "%Y%m%d")).days / 365.25
     return round(years, 2) if 0 <= years <= 130 else None
-
-
-def _date(value: str) -> date | None:
-    """A DA value (PS3.5 6.2) as a date; None where it is not one."""
-    if not re.fullmatch(r"\d{8}", value):
-        return None
-    try:
-        return date(int(value[:4]), int(value[4:6]), int(value[6:]))
-    except ValueError:
-        return None

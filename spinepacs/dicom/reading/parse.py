@@ -17,13 +17,17 @@ from typing import Any, BinaryIO, cast
 
 import pydicom
 from pydicom import config
-from pydicom.dataelem import RawDataElement
+from pydicom.datadict import dictionary_VM, dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset, read_partial, read_preamble
+from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from spinepacs.dicom.identity import WORDS
 from spinepacs.dicom.reading.bounded import (
     MAXIMUM_ITEMS,
     MAXIMUM_LUT_BYTES,
@@ -32,13 +36,16 @@ from spinepacs.dicom.reading.bounded import (
     BoundedFile,
     inflate,
 )
+from spinepacs.dicom.reading.characters import Terms, decode
 from spinepacs.errors import BadInput, Transient
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _ONE_AT_A_TIME = threading.RLock()
 _UID = re.compile(r"[0-9.]{1,64}")
+_LAST_TAG = 0xFFFFFFFF
 _PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+_IMPLICIT_HEADER_BYTES = 8
 
 
 @contextmanager
@@ -60,7 +67,7 @@ def quiet() -> Iterator[list[warnings.WarningMessage]]:
                 logger.setLevel(level)
 
 
-def parse(path: Path, *, with_pixels: bool) -> Dataset:
+def parse(path: Path, *, with_pixels: bool, character_set: str = "", last_tag: int = _LAST_TAG) -> Dataset:
     """Read a Part 10 file.
 
     Parameters
@@ -69,6 +76,10 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
         The file.
     with_pixels : bool
         False stops before the pixel data.
+    character_set : str
+        What is written as SpecificCharacterSet into a dataset that declares none, several values with backslashes.
+    last_tag : int
+        Nothing behind this element is read: what no film has there may be huge (SR content, frames' groups).
 
     Raises
     ------
@@ -80,7 +91,7 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
     """
     try:
         with path.open("rb") as file, quiet() as caught:
-            dataset, cut_off = _read(file, with_pixels)
+            dataset, cut_off = _read(file, with_pixels, last_tag)
     except InvalidDicomError:
         raise BadInput(
             "NOT_DICOM", "no DICOM file (PS3.10): the prefix DICM is missing; send the original file"
@@ -91,27 +102,32 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
         raise Transient(f"cannot read the file: {error.strerror}") from None
     if cut_off or any("end of file" in str(item.message).lower() for item in caught):
         raise BadInput("TRUNCATED", "the file ends inside an element: send the image again")
+    if character_set and not any(texts(dataset, "SpecificCharacterSet")):
+        dataset.SpecificCharacterSet = character_set.split("\\")
     return dataset
 
 
-def _read(file: BinaryIO, with_pixels: bool) -> tuple[Dataset, bool]:
+def _read(file: BinaryIO, with_pixels: bool, last_tag: int) -> tuple[Dataset, bool]:
     """Let pydicom read under limits, and tell whether the file is cut off.
 
     Its errors of any kind become BadInput; those of the disk stay OSError.
     """
     bounded = BoundedFile(file, MAXIMUM_META_BYTES)
+
+    def stop_when(tag: BaseTag, vr: str | None, length: int) -> bool:
+        return tag > last_tag or (not with_pixels and tag in _PIXEL_TAGS)
+
     try:
         preamble = read_preamble(_as_file(bounded), force=False)
         meta = read_dataset(_as_file(bounded), False, True, stop_when=_after_meta)
         if text(meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             bounded = BoundedFile(inflate(BoundedFile(file).read()))
-            stop_when = None if with_pixels else _at_pixels
             body = read_dataset(_as_file(bounded), False, True, stop_when=stop_when)
             dataset = FileDataset(bounded, body, preamble, FileMetaDataset(meta), False, True)
         else:
             file.seek(0)
             bounded = BoundedFile(file)
-            dataset = pydicom.dcmread(bounded, stop_before_pixels=not with_pixels)
+            dataset = read_partial(_as_file(bounded), stop_when)
         return dataset, _ends_inside_its_last_element(dataset)
     except (InvalidDicomError, BadInput, MemoryError):
         raise
@@ -135,10 +151,6 @@ def _as_file(bounded: BoundedFile) -> BinaryIO:
 
 def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag.group != 2
-
-
-def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return tag in _PIXEL_TAGS
 
 
 def _ends_inside_its_last_element(dataset: Dataset) -> bool:
@@ -169,24 +181,86 @@ def uid(dataset: Dataset, keyword: str) -> str:
     return value
 
 
-def text(dataset: Dataset, keyword: str) -> str:
+def text(dataset: Dataset, keyword: str, within: Dataset | None = None) -> str:
     """First value as stripped text; empty where it is missing or cannot be read."""
-    values = texts(dataset, keyword)
+    values = texts(dataset, keyword, within)
     return values[0] if values else ""
 
 
-def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """All values as stripped text; none where the element is missing or cannot be read."""
-    return tuple(str(value).strip(" \0\t\r\n") for value in _values(dataset, keyword))
+def texts(dataset: Dataset, keyword: str, within: Dataset | None = None) -> tuple[str, ...]:
+    """All values as stripped text; none where the element is missing or cannot be read.
+
+    Parameters
+    ----------
+    within
+        Where ``dataset`` is an item of a sequence: the dataset that holds it, for its character set.
+    """
+    return tuple(value.strip(" \0\t\r\n") for value in _texts(dataset, keyword, within))
+
+
+def identifier(dataset: Dataset, keyword: str) -> str:
+    """The one value of an identifier as it stands, without the padding at its end: blanks before it belong to it."""
+    return "".join(_texts(dataset, keyword, None)).rstrip(" \0")
+
+
+def stored(dataset: Dataset, keyword: str) -> bytes:
+    """Bytes of an element of text as they stand in the file; none where it is missing.
+
+    The element stays as it was read: pydicom decodes and encodes some character sets wrongly.
+    """
+    _check_size(dataset, keyword)
+    element: object = dataset.get_item(keyword) if keyword in dataset else None
+    if isinstance(element, RawDataElement):
+        return element.value or b""
+    if not isinstance(element, DataElement) or element.VR == "SQ":
+        return b""
+    buffer = DicomBytesIO()  # set by a program: as it would be written
+    buffer.is_little_endian = buffer.is_implicit_VR = True
+    with quiet():
+        write_data_element(buffer, element, dataset.get("SpecificCharacterSet") or None)
+    return buffer.getvalue()[_IMPLICIT_HEADER_BYTES:]
+
+
+def character_sets(dataset: Dataset) -> Terms:
+    """Values of SpecificCharacterSet; none where it is missing or states the default (ISO_IR 6)."""
+    element = dataset.get_item("SpecificCharacterSet") if "SpecificCharacterSet" in dataset else None
+    value: Any = getattr(element, "value", None)
+    if isinstance(value, bytes):
+        value = value.decode("latin_1").split("\\")
+    terms = tuple(str(term).strip(" \0") for term in ([value] if isinstance(value, str) else value or ()))
+    return () if all(term in ("", "ISO_IR 6") for term in terms) else terms
+
+
+def _texts(dataset: Dataset, keyword: str, within: Dataset | None) -> list[str]:
+    raw, terms = stored(dataset, keyword), character_sets(dataset)
+    if not raw:
+        return []
+    if within is not None and not terms:
+        terms = character_sets(within)
+    representation = dictionary_VR(keyword)
+    whole = representation in WORDS and dictionary_VM(keyword) == "1"
+    return decode(raw, terms if representation in WORDS else (), whole=whole, is_name=representation == "PN")
 
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    """All values as finite numbers; none where one of them is no such number."""
+    """All values as finite numbers; none where one of them is no such number.
+
+    A decimal comma, which only text can have, is read as the point that belongs there (see :func:`has_comma`).
+    """
+    element: object = dataset.get_item(keyword) if keyword in dataset else None
     try:
-        values = tuple(float(value) for value in _values(dataset, keyword))
+        if isinstance(element, RawDataElement) and dictionary_VR(keyword) in ("DS", "IS"):
+            values = tuple(float(value.replace(",", ".")) for value in texts(dataset, keyword))
+        else:
+            values = tuple(float(value) for value in _values(dataset, keyword))
     except (TypeError, ValueError):
         return ()
     return values if all(math.isfinite(value) for value in values) else ()
+
+
+def has_comma(dataset: Dataset, *keywords: str) -> bool:
+    """Whether one of these numbers is written with a decimal comma."""
+    return any("," in value for keyword in keywords for value in texts(dataset, keyword))
 
 
 def number(dataset: Dataset, keyword: str, default: float) -> float:

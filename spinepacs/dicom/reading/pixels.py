@@ -10,7 +10,7 @@ from pydicom import config
 from pydicom import uid as uids
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, generate_fragments
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 
@@ -105,7 +105,9 @@ def _check(dataset: Dataset, syntax: uids.UID) -> None:
             "WRONG_TRANSFER_SYNTAX", f"PixelData is not stored as TransferSyntaxUID says: {_REMEDY}"
         )
     if syntax.is_encapsulated:
-        _check_codestream(element.value, syntax, rows, columns)
+        frame = _only_frame(element.value)
+        _check_codestream(frame, syntax, rows, columns)
+        element.value = encapsulate([frame])
     else:
         _check_length(element.value, dataset, rows, columns)
 
@@ -143,15 +145,23 @@ def _check_length(pixels: bytes, dataset: Dataset, rows: int, columns: int) -> N
         )
 
 
-def _check_codestream(pixels: bytes, syntax: uids.UID, rows: int, columns: int) -> None:
+def _only_frame(pixels: bytes) -> bytes:
+    """Join all fragments behind the offset table, whatever that says: one frame needs none (PS3.5 A.4)."""
+    try:
+        table, *fragments = generate_fragments(pixels)
+    except ValueError:
+        raise BadInput("UNDECODABLE_PIXELS", f"the fragments of PixelData are damaged: {_REMEDY}") from None
+    # A sender that forgets the table begins with the frame.
+    return b"".join(fragments) or table
+
+
+def _check_codestream(frame: bytes, syntax: uids.UID, rows: int, columns: int) -> None:
     """Compare the size in the compressed stream before a decoder allocates what a hostile stream asks for."""
     try:
-        frame = get_frame(pixels, 0, number_of_frames=1)
         stated = None if syntax == uids.RLELossless else size_of(frame)
-    except Exception:  # a broken fragment structure has many faces
+    except Exception:  # a broken header has many faces
         raise BadInput(
-            "UNDECODABLE_PIXELS",
-            f"the fragments or the header of the compressed image are damaged: {_REMEDY}",
+            "UNDECODABLE_PIXELS", f"the header of the compressed image is damaged: {_REMEDY}"
         ) from None
     if stated is not None and (stated.rows, stated.columns, stated.components) != (rows, columns, 1):
         raise BadInput(

@@ -1,4 +1,4 @@
-"""The source's header as encoders can use it: only the modules that they need, every value valid or left out.
+"""The source's header as results need it: who it is, byte for byte; the rest valid or left out.
 
 highdicom raises on a missing type-2 element, on PatientSex ``X``, on a malformed date and on zero spacing; private
 elements, comments and pictures have no business in derived objects.
@@ -9,24 +9,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydicom.charset import convert_encodings, encode_string, python_encoding
-from pydicom.datadict import dictionary_VM, dictionary_VR
+from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
-from pydicom.valuerep import DA, IS, TM, DSfloat
+from pydicom.valuerep import IS, DSfloat
 
-from spinepacs.dicom.reading.parse import items, numbers, quiet, text, texts
+from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN, WORDS, Carried
+from spinepacs.dicom.reading.moments import date_of, time_of
+from spinepacs.dicom.reading.parse import character_sets, items, numbers, quiet, stored, text, texts
 from spinepacs.dicom.reading.spacing import SPACING_KEYWORDS, stated_mm
 
 # fmt: off
-_TYPE_2 = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-    "AccessionNumber", "ReferringPhysicianName", "Manufacturer", "SeriesNumber", "InstanceNumber",
-)
+_TYPE_2_OF_IMAGES = ("Manufacturer", "SeriesNumber", "InstanceNumber")
 _KEPT = (
-    *_TYPE_2,
-    # Patient and general study
-    "PatientAge", "PatientSize", "PatientWeight", "IssuerOfPatientID", "StudyInstanceUID", "StudyDescription",
+    *_TYPE_2_OF_IMAGES,
     # General series, frame of reference, equipment
     "Modality", "SeriesInstanceUID", "SeriesDate", "SeriesTime", "SeriesDescription", "ProtocolName",
     "BodyPartExamined", "Laterality", "FrameOfReferenceUID", "PositionReferenceIndicator", "InstitutionName",
@@ -41,14 +37,18 @@ _KEPT = (
     "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription", "PixelAspectRatio",
     "EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector", "DistanceSourceToPatient",
     # SOP common
-    "SOPClassUID", "SOPInstanceUID", "TimezoneOffsetFromUTC",
+    "SOPClassUID", "SOPInstanceUID",
 )
 # fmt: on
-_CODE_SEQUENCES = ("AnatomicRegionSequence", "ViewCodeSequence", "ProcedureCodeSequence")
+_CODE_SEQUENCES = ("AnatomicRegionSequence", "ViewCodeSequence")
 _CODE = ("CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning")
 _LENGTHS = {"AE": 16, "SH": 16, "LO": 64, "PN": 64, "ST": 1024}
 _INTEGERS = {"US": (0, 0xFFFF), "SS": (-0x8000, 0x7FFF), "IS": (-(2**31), 2**31 - 1)}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_CARRIED = WORDS | {"AS", "CS", "DA", "DS", "DT", "IS", "SQ", "TM", "UI"}
+"""Value representations that are carried within sequences of patient and study."""
+_DEEPEST = 4
+"""Sequences within one another in patient and study: issuers are two deep."""
 
 
 def source_header(dataset: Dataset) -> Dataset:
@@ -62,18 +62,21 @@ def source_header(dataset: Dataset) -> Dataset:
     Returns
     -------
     Dataset
-        With ``file_meta``; without pixels, private elements and large sequences.  Type-2 elements of patient and
-        study are present, empty where missing or not valid; PatientSex is ``M``, ``F``, ``O`` or empty; dates and
-        times are valid or empty;
-        spacings are two positive lengths or absent.  SpecificCharacterSet is the source's, or ``ISO_IR 192`` where its
-        own is unknown, has code extensions or cannot hold the texts.
+        With ``file_meta``; without pixels, private elements and large sequences.  Texts of patient and study are bytes
+        as they stand, beside the SpecificCharacterSet that they are in.  Type-2 elements of patient and study are
+        present, empty where missing or not valid; PatientSex is ``M``, ``F``, ``O`` or empty; dates and times are in
+        today's form or empty; spacings are two positive lengths or absent.
     """
     with quiet():
         header = Dataset()
         header.file_meta = _file_meta(dataset)
+        if terms := character_sets(dataset):
+            header.SpecificCharacterSet = list(terms)
+        for keyword in (*TYPE_2, *WHERE_KNOWN):
+            _carry(dataset, header, keyword)
         for keyword in _KEPT:
             _copy(dataset, header, keyword)
-        for keyword in _TYPE_2:
+        for keyword in (*TYPE_2, *_TYPE_2_OF_IMAGES):
             if keyword not in header:
                 header.add_new(keyword, dictionary_VR(keyword), None)
         if header.PatientSex not in ("M", "F", "O"):
@@ -84,9 +87,31 @@ def source_header(dataset: Dataset) -> Dataset:
         for keyword in _CODE_SEQUENCES:
             if coded := [item for item in map(_code, items(dataset, keyword)) if len(item) >= 3]:
                 header.add_new(keyword, "SQ", coded)
-        if charset := _character_set(dataset, header):
-            header.SpecificCharacterSet = charset
     return header
+
+
+def _carry(source: Dataset, target: Dataset, keyword: str, depth: int = 0) -> None:
+    """Copy an element of patient or study: texts byte for byte."""
+    representation = dictionary_VR(keyword)
+    if representation == "SQ":
+        carried = [_carried(item, depth + 1) for item in items(source, keyword)] if depth < _DEEPEST else []
+        if carried:
+            target.add_new(keyword, "SQ", carried)
+    elif representation in WORDS:
+        raw = stored(source, keyword)
+        if raw.strip(b"\0 "):
+            target[keyword] = Carried(keyword, raw)
+    else:
+        _copy(source, target, keyword)
+
+
+def _carried(item: Dataset, depth: int) -> Dataset:
+    """An item with all its elements that the Standard knows, and its own character set."""
+    carried = Dataset()
+    for tag in list(item.keys()):  # iterating over the item itself would convert its values
+        if (keyword := keyword_for_tag(tag)) and dictionary_VR(tag) in _CARRIED:
+            _carry(item, carried, keyword, depth)
+    return carried
 
 
 def _file_meta(dataset: Dataset) -> FileMetaDataset:
@@ -114,6 +139,10 @@ def _cleaned(source: Dataset, keyword: str, representation: str) -> list[Any]:
         return [IS(value) for value in whole] if representation == "IS" else whole
     if representation == "DS":
         return [DSfloat(value, auto_format=True) for value in numbers(source, keyword)]
+    if representation == "DA":
+        return [date_of(value, is_birth=keyword == "PatientBirthDate") for value in texts(source, keyword)]
+    if representation == "TM":
+        return [time_of(value) for value in texts(source, keyword)]
     return [_clean_text(value, representation) for value in texts(source, keyword)]
 
 
@@ -121,24 +150,13 @@ def _clean_text(value: str, representation: str) -> str:
     """Shorten or drop a text that its value representation does not allow (PS3.5 6.2)."""
     if representation == "UI":
         return value
-    if representation in ("DA", "TM"):
-        return value if _is_moment(value, representation) else ""
     if representation == "AS":
-        return value if re.fullmatch(r"\d{3}[DWMY]", value) else ""
+        match = re.fullmatch(r"0*(\d{1,3})([DWMY])", value.upper())
+        return f"{int(match[1]):03d}{match[2]}" if match else ""
     if representation == "CS":
         return value.upper() if re.fullmatch(r"[A-Z0-9 _]{1,16}", value.upper()) else ""
     clean = _CONTROL.sub(" ", value).strip()
     return clean[: _LENGTHS.get(representation, 64)]
-
-
-def _is_moment(value: str, representation: str) -> bool:
-    pattern = r"\d{8}" if representation == "DA" else r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"
-    try:
-        return (
-            bool(re.fullmatch(pattern, value)) and (DA if representation == "DA" else TM)(value) is not None
-        )
-    except ValueError:
-        return False
 
 
 def _code(item: Dataset) -> Dataset:
@@ -147,20 +165,3 @@ def _code(item: Dataset) -> Dataset:
     for keyword in _CODE:
         _copy(item, copied, keyword)
     return copied
-
-
-def _character_set(dataset: Dataset, header: Dataset) -> str | None:
-    """Character set of the source where it is known and holds every text of the header, else UTF-8.
-
-    Code extensions (ISO 2022) become UTF-8 too, since highdicom refuses Korean and an empty first value.
-    """
-    stated = texts(dataset, "SpecificCharacterSet")
-    words = [str(element.value) for element in header.iterall() if element.VR in _LENGTHS and element.value]
-    if stated in ((), ("ISO_IR 6",)) and all(word.isascii() for word in words):
-        return None
-    if len(stated) != 1 or stated[0] not in python_encoding or not stated[0].startswith(("ISO_IR 1", "GB")):
-        return "ISO_IR 192"
-    with quiet() as complaints:
-        for word in words:
-            encode_string(word, convert_encodings([stated[0]]))
-    return "ISO_IR 192" if complaints else stated[0]

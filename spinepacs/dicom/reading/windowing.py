@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from spinepacs.dicom.reading.bits import Table, codes_of, is_padding, pixel_values
 from spinepacs.dicom.reading.luts import apply_lut, lut_of
 from spinepacs.dicom.reading.parse import items, number, numbers, text
 from spinepacs.domain.findings import Refusal
-
-Table = NDArray[np.float64]
-"""(2 ** BitsStored,) float64, one entry for each stored code."""
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 _CV2_LOOKS_UP_16_BIT = int(cv2.__version__.split(".", maxsplit=1)[0]) >= 5
@@ -53,11 +51,9 @@ def window(stored: NDArray[Any], header: Dataset) -> Picture | Refusal:
     Picture or Refusal
         Refusal ``EMPTY_IMAGE`` (nothing but one grey level) or ``BURNT_OUT`` (nearly nothing between black and white).
     """
-    bits = int(number(header, "BitsStored", 8 * stored.itemsize))
-    codes = _codes(stored, bits, int(number(header, "HighBit", bits - 1)))
-    pixel = _pixel_values(bits, header)
-    padding = _is_padding(pixel, header)
-    counts = np.where(padding, 0, _histogram(codes, 2**bits, header))
+    taken = codes_of(stored, header)
+    codes, pixel = taken.codes, pixel_values(taken.bits, header)
+    counts, padding, padding_notes = _without_padding(_histogram(codes, 2**taken.bits, header), pixel, header)
     counts, refusal = _between_black_and_white(pixel, counts)
     if refusal:
         return refusal
@@ -66,33 +62,18 @@ def window(stored: NDArray[Any], header: Dataset) -> Picture | Refusal:
     inverted, polarity_notes = _is_inverted(header)
     shade = np.where(padding, 0.0, 1.0 - shade if inverted else shade)
     display = _look_up(np.rint(shade * 255).astype(np.uint8), codes)
-    return Picture(_values(codes, modality), display, (*notes, *voi_notes, *polarity_notes))
+    notes = [*taken.notes, *padding_notes, *notes, *voi_notes, *polarity_notes]
+    return Picture(_values(codes, modality), display, tuple(notes))
 
 
-def _codes(stored: NDArray[Any], bits: int, high_bit: int) -> NDArray[Any]:
-    """Take the stored bits as an unsigned number; bits beside them may hold overlays (PS3.5 8.1.1)."""
-    codes: NDArray[Any] = stored.view(np.uint16 if stored.itemsize == 2 else np.uint8)
-    if high_bit + 1 > bits:
-        codes = np.right_shift(codes, high_bit + 1 - bits)
-    return codes & (2**bits - 1) if int(codes.max()) >= 2**bits else codes
-
-
-def _pixel_values(bits: int, header: Dataset) -> Table:
-    """Pixel value of each code: two's complement where PixelRepresentation says signed."""
-    codes = np.arange(2**bits, dtype=np.float64)
-    is_signed = number(header, "PixelRepresentation", 0) == 1
-    return np.where(codes >= 2 ** (bits - 1), codes - 2**bits, codes) if is_signed else codes
-
-
-def _is_padding(pixel: Table, header: Dataset) -> NDArray[np.bool_]:
-    """Codes within PixelPaddingValue … PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2)."""
-    first = numbers(header, "PixelPaddingValue")
-    if not first:
-        return np.zeros(pixel.shape, dtype=bool)
-    # A signed padding value that was written as unsigned is brought back into range.
-    ends = [end - 65536 if end > pixel.max() and pixel.min() < 0 else end for end in first]
-    ends.append(number(header, "PixelPaddingRangeLimit", ends[0]))
-    return np.asarray((pixel >= min(ends)) & (pixel <= max(ends)))
+def _without_padding(
+    counts: NDArray[np.int64], pixel: Table, header: Dataset
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[str]]:
+    """Leave out the codes that mean no pixel, and say which; padding that would leave nothing is none."""
+    padding = is_padding(pixel, header)
+    if padding.any() and not counts[~padding].any():
+        return counts, np.zeros_like(padding), ["PADDING_ABSURD"]
+    return np.where(padding, 0, counts), padding, []
 
 
 def _histogram(codes: NDArray[Any], length: int, header: Dataset) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from spinepacs.training.evaluation.reading import by_body, header_view, read_as_
 from spinepacs.training.evaluation.segmenters import RememberingSegmenter
 from spinepacs.training.evaluation.truth import film_truth
 from spinepacs.training.metrics.detections import FilmResult, box_iou
+from spinepacs.training.metrics.reading import FilmReading
 
 _LEAST_SCORE = 0.01
 """Of the doubtful detections that enter the precision-recall curve beside the product's own."""
@@ -63,16 +64,26 @@ def evaluate_film(
     if isinstance(segmenter, RememberingSegmenter):
         segmenter.forget()
     box_overlaps, overlaps = _overlaps(found, film)
-    scores = np.array([detection.score for detection in found], np.float64)
-    # The product publishes what it found in a gap even below its threshold: that stands behind surer ones.
-    order = np.argsort(-scores, kind="stable")
     beside = film_truth(film)
     reading = read_as_product(spine, sure, overlaps[: len(sure)], film, beside, seconds)
     if policy:
-        bodies = by_body(spine, sure, overlaps[: len(sure)])
         rules = Rules(policy, segmenter.manifest.localisation)
+        bodies = by_body(spine, sure, overlaps[: len(sure)])
         values, grades = compare(spine, display, film, beside, bodies, rules)
         reading = replace(reading, values=values, grades=grades)
+    return _result(film, found, box_overlaps, overlaps, reading)
+
+
+def _result(
+    film: Film,
+    found: Sequence[Detection],
+    box_overlaps: NDArray[np.float64],
+    overlaps: NDArray[np.float64],
+    reading: FilmReading,
+) -> FilmResult:
+    scores = np.array([detection.score for detection in found], np.float64)
+    # The product publishes what it found in a gap even below its threshold: that stands behind surer ones.
+    order = np.argsort(-scores, kind="stable")
     return FilmResult(
         film.name,
         scores[order],

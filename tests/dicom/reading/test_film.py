@@ -179,3 +179,39 @@ def test_a_jpeg_2000_file_where_only_its_codestream_belongs_is_read(tmp_path: Pa
     film.PixelData = encapsulate([whole])
     film.save_as(path)
     assert np.array_equal(load(path).radiograph.values, spine_like())
+
+
+TABLES = {
+    "[8]": struct.pack("<L", 8),
+    "[3000]": struct.pack("<L", 3000),
+    "[0, 0]": struct.pack("<LL", 0, 0),
+    "[FFFFFFFF]": b"\xff" * 4,
+    "half an entry": b"\0\0",
+    "odd": b"\1\2\3\4\5\6",
+    "none at all": None,
+}
+ENCAPSULATED = [uids.RLELossless, uids.JPEGLSLossless, uids.JPEG2000Lossless, uids.JPEGLosslessSV1]
+
+
+@pytest.mark.parametrize(
+    ("table", "pieces"),
+    [(table, pieces) for table in TABLES for pieces in (1, 3) if pieces == 1 or TABLES[table] is not None],
+)
+@pytest.mark.parametrize("syntax", ENCAPSULATED, ids=lambda syntax: syntax.keyword)
+def test_the_offset_table_of_one_frame_does_not_matter(
+    tmp_path: Path, syntax: uids.UID, pieces: int, table: str
+) -> None:
+    path = write(make_dx(), tmp_path / "native") if syntax == uids.JPEGLosslessSV1 else tmp_path / "film"
+    if syntax == uids.JPEGLosslessSV1:
+        subprocess.run([require("dcmcjpeg"), "+e1", path, tmp_path / "film"], check=True)
+    else:
+        write(make_dx(), path, syntax)
+    film = dcmread(tmp_path / "film")
+    frame = get_frame(film.PixelData, 0, number_of_frames=1)
+    step = -(-len(frame) // pieces // 2) * 2
+    items = [frame[at : at + step] for at in range(0, len(frame), step)]
+    entries = TABLES[table]
+    items = items if entries is None else [entries, *items]
+    film.PixelData = b"".join(b"\xfe\xff\x00\xe0" + struct.pack("<L", len(item)) + item for item in items)
+    film.save_as(tmp_path / "odd")
+    assert np.array_equal(load(tmp_path / "odd").radiograph.values, spine_like())

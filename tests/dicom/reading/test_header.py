@@ -66,7 +66,7 @@ def test_sex(sex: str | None, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "date", ["2026-01-02", "20261301", "20260230", "today", "20260102-20260103", "", None, b"\xff\xfe"]
+    "date", ["01/02/2026", "20261301", "20260230", "today", "20260102-20260103", "", None, b"\xff\xfe"]
 )
 def test_a_broken_study_date_is_no_date(date: Any) -> None:
     assert header_of(make_cr(StudyDate=date)).study_date == ""

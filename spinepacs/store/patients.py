@@ -1,0 +1,83 @@
+"""Whose film it is: each keeps its own patient, the study's row that of the first, and two in one study are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from spinepacs.domain.study import StudyHeader
+from spinepacs.store import events
+from spinepacs.store.columns import safe
+from spinepacs.store.records import ArrivalState, EventKind
+from spinepacs.store.tables import arrivals, studies
+
+_OF_FILM = ("patient_id", "patient_sex", "patient_age_years", "study_date", "accession_number")
+"""What a film says for itself, and takes from its study where it says nothing."""
+
+
+def of_film(header: StudyHeader) -> dict[str, Any]:
+    """What the row of a film says about its patient; no name."""
+    return {name: value for name, value in of_study(header).items() if name in _OF_FILM}
+
+
+def of_study(header: StudyHeader) -> dict[str, Any]:
+    """What the row of a study says about its patient and images; no name."""
+    return {
+        "patient_id": safe(header.patient_id),
+        "patient_sex": header.patient_sex,
+        "patient_age_years": header.patient_age_years,
+        "study_date": _date(header.study_date),
+        "accession_number": header.accession_number,
+        "study_description": header.study_description,
+        "modality": header.modality,
+        "body_part": header.body_part,
+    }
+
+
+def attach(connection: Connection, header: StudyHeader) -> None:
+    """Let study and films tell each other what one of them does not say, once the header's film has been selected.
+
+    The study, which the caller has locked, keeps what its first selected film says. Where another one names another
+    patient the study says so, and from then on nobody tells anybody anything.
+    """
+    this = studies.c.study_uid == header.study_uid
+    known = dict(connection.execute(select(studies).where(this)).one()._mapping)
+    stated = {name: value for name, value in of_study(header).items() if value}
+    # Before the first selected film its row says what an image says that is not read.
+    is_first = _selected(connection, header.study_uid) == 1
+    news = {name: value for name, value in stated.items() if is_first or not known[name]}
+    if stated.get("patient_id", "") not in ("", {**known, **news}["patient_id"]):
+        news["patients_differ_at"] = datetime.now(UTC)
+        detail = "a film names another patient than the first of its study"
+        events.add(connection, EventKind.PATIENTS_DIFFER, header.study_uid, header.sop_uid, detail)
+    if news:
+        connection.execute(update(studies).where(this).values(news))
+    known |= news
+    if not known["patients_differ_at"]:
+        _share(connection, known, [name for name in _OF_FILM if name in news or name not in stated])
+
+
+def _selected(connection: Connection, study_uid: str) -> int:
+    films = (arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
+    return int(connection.execute(select(func.count()).where(*films)).scalar_one())
+
+
+def _share(connection: Connection, study: dict[str, Any], names: Iterable[str]) -> None:
+    """Give a study's films what they do not say themselves."""
+    for name in names:
+        if value := study[name]:
+            column = arrivals.c[name]
+            silent = column == "" if isinstance(value, str) else column.is_(None)
+            of_study = arrivals.c.study_uid == study["study_uid"]
+            connection.execute(update(arrivals).where(of_study, silent).values({name: value}))
+
+
+def _date(text: str) -> date | None:
+    """YYYYMMDD as a date; None where it is none."""
+    try:
+        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
