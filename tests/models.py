@@ -29,7 +29,15 @@ MASKS = 32
 INPUT_PX = 640
 STRIDE_PX = 4
 READER_WEIGHTS = Weights(
-    cervical=0.2, thoracic=0.1, thoracolumbar=0.3, lumbosacral=0.5, ends=0.4, detector=0.25
+    cervical=0.2,
+    thoracic=0.1,
+    thoracolumbar=0.3,
+    lumbosacral=0.5,
+    ends=0.4,
+    detector_cervical=0.35,
+    detector_thoracic=0.05,
+    detector_thoracolumbar=0.15,
+    detector_lumbosacral=0.25,
 )
 
 

@@ -46,8 +46,8 @@ class Weights:
         Of the reader's answers, by where they say that they are: C1–C7, T1–T10, T11–L2, L3–S1.
     ends
         Of its answers beyond both ends of what was found.
-    detector
-        Of the detector's class scores.
+    detector_cervical, detector_thoracic, detector_thoracolumbar, detector_lumbosacral
+        Of the detector's class scores, by where they say that they are.
     """
 
     cervical: float
@@ -55,7 +55,10 @@ class Weights:
     thoracolumbar: float
     lumbosacral: float
     ends: float
-    detector: float
+    detector_cervical: float
+    detector_thoracic: float
+    detector_thoracolumbar: float
+    detector_lumbosacral: float
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
@@ -67,18 +70,28 @@ def of_both(
     class_scores: Sequence[NDArray[np.float32]], answers: Floats, weights: Weights
 ) -> list[LevelEvidence]:
     """Evidence of N bodies from head to foot by both networks; ``answers`` as in :func:`of_reader`."""
-    own = of_detector(class_scores)
-    together = weights.detector * own + of_reader(answers, weights)
-    alone = _ALONE * (own + _nats(np.exp(answers[1:-1, :_LEVELS])))
-    return [LevelEvidence(*rows) for rows in zip(alone, together, strict=True)]
+    alone = _ALONE * (of_detector(class_scores) + _nats(np.exp(answers[1:-1, :_LEVELS])))
+    rows = zip(alone, weighed(class_scores, answers, weights), strict=True)
+    return [LevelEvidence(*row) for row in rows]
+
+
+def weighed(class_scores: Sequence[NDArray[np.float32]], answers: Floats, weights: Weights) -> Floats:
+    """(N, levels): what is to be added up over the film for its naming as a whole."""
+    worth = _worth(_shares(class_scores), weights, "detector_")
+    total: Floats = worth[:, None] * of_detector(class_scores) + of_reader(answers, weights)
+    return total
 
 
 def of_detector(class_scores: Sequence[NDArray[np.float32]]) -> Floats:
     """(N, levels): log of each class score's share over an even share; 0 says nothing."""
-    scores = np.array(class_scores, np.float64).reshape(-1, _LEVELS)
-    shares = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-9)
-    nats: Floats = np.log(np.maximum(shares, _SHARE_FLOOR) * _LEVELS)
+    nats: Floats = np.log(np.maximum(_shares(class_scores), _SHARE_FLOOR) * _LEVELS)
     return nats
+
+
+def _shares(class_scores: Sequence[NDArray[np.float32]]) -> Floats:
+    scores = np.array(class_scores, np.float64).reshape(-1, _LEVELS)
+    shares: Floats = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-9)
+    return shares
 
 
 def of_reader(answers: Floats, weights: Weights) -> Floats:
@@ -89,7 +102,7 @@ def of_reader(answers: Floats, weights: Weights) -> Floats:
     """
     probable = np.exp(answers)
     nats = np.nan_to_num(_nats(probable), nan=0.0)
-    bodies: Floats = nats[1:-1, :_LEVELS] * _worth(probable[1:-1], weights)[:, None]
+    bodies: Floats = nats[1:-1, :_LEVELS] * _worth(probable[1:-1], weights, "")[:, None]
     bodies[0] += weights.ends * np.append(nats[0, _LEVELS], nats[0, : _LEVELS - 1])
     bodies[-1] += weights.ends * np.append(nats[-1, 1:_LEVELS], nats[-1, _LEVELS])
     return bodies
@@ -100,10 +113,10 @@ def _nats(probable: Floats) -> Floats:
     return nats
 
 
-def _worth(probable: Floats, weights: Weights) -> Floats:
+def _worth(probable: Floats, weights: Weights, network: str) -> Floats:
     """(N,) weight of each answer: that of each stretch by how probable it is."""
     parts = [
-        getattr(weights, name) * probable[:, first : last + 1].sum(axis=1)
+        getattr(weights, network + name) * probable[:, first : last + 1].sum(axis=1)
         for name, (first, last) in _STRETCHES.items()
     ]
     total: Floats = np.sum(parts, axis=0)

@@ -21,7 +21,7 @@ from rich.progress import track
 
 from spinepacs.analysis.naming.chain import best_chain
 from spinepacs.analysis.naming.spine import detect
-from spinepacs.analysis.seeing.evidence import Weights, of_detector, of_reader
+from spinepacs.analysis.seeing.evidence import Weights, weighed
 from spinepacs.analysis.seeing.reader import Reader
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.domain.anatomy import Level
@@ -62,8 +62,7 @@ def case_of(segmenter: Segmenter, reader: Reader, film: Film) -> Case | None:
         return None
     towards = best_chain(found).axes.mean(axis=0)
     order, answers = reader.look(display, found, towards / np.hypot(*towards))
-    scores = of_detector([one.class_scores for one in found])
-    said = [_said(order, answers, scores, kind, true) for kind in _KINDS]
+    said = [_said(found, order, answers, kind, true) for kind in _KINDS]
     return Case(film.name, film.group, np.stack(said, axis=1))
 
 
@@ -80,12 +79,16 @@ def _true_levels(found: Sequence[Detection], film: Film) -> dict[int, int]:
 
 
 def _said(
-    order: NDArray[np.intp], answers: Floats, scores: Floats, kind: str, true: Mapping[int, int]
+    found: Sequence[Detection],
+    order: NDArray[np.intp],
+    answers: Floats,
+    kind: str,
+    true: Mapping[int, int],
 ) -> Floats:
     """(shifts,) nats of one kind of answer, its weight 1, over the bodies whose level is known."""
     only = Weights(**{name: float(name == kind) for name in _KINDS})
-    nats = only.detector * scores
-    nats[order] += of_reader(answers, only)
+    nats = np.empty((len(found), len(Level)))
+    nats[order] = weighed([found[row].class_scores for row in order], answers, only)
     least = nats.min(axis=1)  # of a level beyond the spine
     return np.array(
         [

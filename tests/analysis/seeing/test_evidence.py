@@ -6,7 +6,17 @@ import pytest
 from spinepacs.analysis.seeing.evidence import Weights, of_both, of_detector, of_reader
 from spinepacs.domain.anatomy import Level
 
-WEIGHTS = Weights(cervical=0.2, thoracic=0.1, thoracolumbar=0.3, lumbosacral=0.5, ends=0.4, detector=0.25)
+WEIGHTS = Weights(
+    cervical=0.2,
+    thoracic=0.1,
+    thoracolumbar=0.3,
+    lumbosacral=0.5,
+    ends=0.4,
+    detector_cervical=0.35,
+    detector_thoracic=0.05,
+    detector_thoracolumbar=0.15,
+    detector_lumbosacral=0.25,
+)
 EVEN = np.log(np.full((5, 26), 1 / 25))
 
 
@@ -82,5 +92,6 @@ def test_alone_every_answer_counts_alike_and_together_by_its_weight():
     own = of_detector(scores)
     for place, level in enumerate((Level.T4, Level.T5, Level.L5)):
         assert said[place].alone[level] == pytest.approx(np.log(25))
+        own_weight = WEIGHTS.detector_thoracic if level < Level.T11 else WEIGHTS.detector_lumbosacral
         reader = of_reader(answers, WEIGHTS)[place]
-        np.testing.assert_allclose(said[place].together, WEIGHTS.detector * own[place] + reader)
+        np.testing.assert_allclose(said[place].together, own_weight * own[place] + reader)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ from spinepacs.training.release.names import (
     probabilities,
 )
 
-KINDS = ("cervical", "thoracic", "thoracolumbar", "lumbosacral", "ends", "detector")
+STRETCHES = ("cervical", "thoracic", "thoracolumbar", "lumbosacral")
+KINDS = (*STRETCHES, "ends", *(f"detector_{name}" for name in STRETCHES))
 
 
 def _cases(count: int, **reliability: float) -> list[Case]:
@@ -43,9 +44,9 @@ def _cases(count: int, **reliability: float) -> list[Case]:
 
 
 def test_reliable_answers_weigh_more_and_the_sums_are_probabilities() -> None:
-    cases = _cases(400, lumbosacral=0.95, thoracic=0.4, detector=0.2)
+    cases = _cases(400, lumbosacral=0.95, thoracic=0.4, detector_cervical=0.2)
     weights = fit([cases])
-    assert weights.lumbosacral > 3 * weights.thoracic > 3 * weights.detector
+    assert weights.lumbosacral > 3 * weights.thoracic > 3 * weights.detector_cervical
     chosen = probabilities(cases, weights)
     right = chosen.argmax(axis=1) == list(SHIFTS).index(0)
     assert chosen.sum(axis=1) == pytest.approx(1)
@@ -83,19 +84,24 @@ def test_each_labelled_body_has_one_detection_the_surest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "bodies"), [("lumbosacral", 2), ("detector", 0), ("cervical", 0), ("ends", 2)]
+    ("kind", "bodies"),
+    [("lumbosacral", 2), ("detector_lumbosacral", 2), ("detector_thoracic", 0), ("cervical", 0), ("ends", 2)],
 )
 def test_what_one_kind_says_is_added_up_along_the_film(kind: str, bodies: int) -> None:
     answers = np.log(np.full((4, 26), 1e-9))
     for place, level in enumerate((Level.L3, Level.L4, Level.L5, Level.S1)):
         answers[place, level] = 0
-    true = {0: int(Level.L4), 1: int(Level.L5)}
-    said = _said(np.array([0, 1]), answers, np.zeros((2, 25)), kind, true)
+    found = [
+        replace(_detection(row, 0.9), class_scores=np.eye(25, dtype=np.float32)[level])
+        for row, level in ((2, Level.L5), (1, Level.L4))
+    ]
+    true = {0: int(Level.L5), 1: int(Level.L4)}
+    said = _said(found, np.array([1, 0]), answers, kind, true)
     assert said.shape == (len(SHIFTS),)
     assert said[2] == pytest.approx(bodies * np.log(25), abs=1e-6)
-    assert (said.argmax() == 2) == (said.max() > 1e-6) or not bodies
+    assert not bodies or said.argmax() == 2
 
 
 def test_kinds_are_those_of_the_weights() -> None:
-    assert len(astuple(Weights(*range(6)))) == len(KINDS)
+    assert len(astuple(Weights(*range(9)))) == len(KINDS)
     assert tuple(Weights.__dataclass_fields__) == KINDS
