@@ -6,6 +6,7 @@ from collections import Counter
 
 from sqlalchemy import Connection, func, select
 
+from spinepacs.store import folder
 from spinepacs.store.records import ArrivalState, QueueCounts
 from spinepacs.store.tables import arrivals, objects, outbox, readings, studies
 
@@ -31,6 +32,7 @@ def count(connection: Connection) -> QueueCounts:
             ).scalar_one()
             for what, table in (("original", arrivals), ("result", objects))
         },
+        folder_failed=folder.count(connection),
     )
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Select
 from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
-from spinepacs.store import arrivals, audit, counts, events, outbox, recording, studies
+from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Database
 from spinepacs.store.files import Files
@@ -27,6 +27,7 @@ from spinepacs.store.migration import migrate as migrate_tables
 from spinepacs.store.records import (
     ArrivalOutcome,
     Claim,
+    FailedFile,
     NewArrival,
     OutboxItem,
     OutboxState,
@@ -126,6 +127,10 @@ class Ledger:
         If another file of the same SOP UID is kept as a conflict, that one takes its place.
         """
         self._database.write(arrivals.mark_unreadable, arrival_id, refusal)
+
+    def note_failed_files(self, there: Collection[FailedFile]) -> None:
+        """Write down what lies in ``failed/`` of the watched folder now: rows and events for what is new."""
+        self._database.write(folder.note, there)
 
     # -- studies -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Boolean, ColumnElement, Date, Select, Table, column, literal_column, select, text
+from sqlalchemy import Boolean, ColumnElement, Date, Select, Table, column, func, literal_column, select, text
 
 from spinepacs.domain.anatomy import ALL_DISCS, Level
 from spinepacs.domain.study import StudyState
@@ -19,7 +19,7 @@ from spinepacs.errors import BadSettings
 from spinepacs.store.columns import PlainJson
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalState, OutboxState
-from spinepacs.store.tables import arrivals, conclusions, discs, findings, measures, readings, vertebrae
+from spinepacs.store.tables import arrivals, conclusions, discs, failed_files, findings, measures, readings, vertebrae
 
 QUEUED = (
     StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,
@@ -185,7 +185,7 @@ def find_studies(
 def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
     """All that is not done, in one list: studies, then objects, then files, at most ``limit`` of each.
 
-    Every row has ``what`` (study, object or file), ``uid``, ``state``, ``where`` (destination or sender),
+    Every row has ``what`` (study, object, file, folder), ``uid``, ``state``, ``where`` (destination or sender),
     ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names objects
     that wait for another.
     """
@@ -195,6 +195,7 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
     ]
     objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
     files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
+    files += failed_in_folder(ledger)
     for row in objects:
         if destinations is not None and row["where"] not in destinations:
             row["reason"] = "there is no destination of this name in the settings any more"
@@ -222,6 +223,29 @@ def _queued(what: str, uid: str, row: Row) -> Row:
         "since": row.get("changed_at", row.get("created_at", row.get("received_at"))),
         "reason": f"{code}: {words}" if code else words,
     }
+
+
+def failed_in_folder(ledger: Ledger) -> list[Row]:
+    """What lies in ``failed/`` of the watched folder, a row of :func:`queue` for each reason.
+
+    Names of files stay in the table ``failed_files``: they may be those of patients.
+    """
+    kept = select(
+        failed_files.c.reason_code, func.count().label("files"), func.min(failed_files.c.failed_at).label("since")
+    ).where(failed_files.c.gone_at.is_(None))
+    by_code = _plain(ledger.rows(kept.group_by(failed_files.c.reason_code).order_by(failed_files.c.reason_code)))
+    return [
+        {
+            "what": "folder",
+            "uid": "",
+            "state": "failed",
+            "where": "failed/",
+            "attempts": None,
+            "since": row["since"],
+            "reason": f"{row['reason_code'] or 'no reason beside it'}: {row['files']} files; each has its reason beside it",
+        }
+        for row in by_code
+    ]
 
 
 def queued_studies(ledger: Ledger, limit: int = 1000) -> list[Row]:

@@ -70,6 +70,8 @@ class EventKind(StrEnum):
     """A destination accepted an object and has not committed to keep it: it is sent again, or given up."""
     FILES_DELETED = "files-deleted"
     """Retention has deleted files of the spool; their rows stay."""
+    NOT_TAKEN = "not-taken"
+    """A file of the watched folder went to ``failed/``."""
     FILE_MISSING = "file-missing"
     """A row's file is not in the spool, and nobody here has deleted it."""
     DISCARDED = "discarded"
@@ -82,8 +84,8 @@ class EventKind(StrEnum):
 class NewArrival:
     """A file that the spool already holds durably, offered to the ledger.
 
-    ``calling_ae``, ``called_ae`` and ``peer`` (address) are empty where the source has none. ``received_at``
-    is zone-aware; now, where nobody says otherwise.
+    ``calling_ae``, ``called_ae`` and ``peer`` (address) are empty where the source has none, ``file_name`` where it is
+    not the watched folder. ``received_at`` is zone-aware; now, where nobody says otherwise.
     """
 
     sop_uid: str
@@ -96,6 +98,17 @@ class NewArrival:
     called_ae: str = ""
     peer: str = ""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    file_name: str = ""
+
+
+@dataclass(frozen=True)
+class FailedFile:
+    """A file in ``failed/`` of the watched folder: its name there, why it went there (code, sentence), and when."""
+
+    file_name: str
+    reason_code: str
+    reason: str
+    failed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -176,6 +189,8 @@ class QueueCounts:
         Objects by destination that were accepted and whose commitment is awaited.
     files_deleted
         Originals and results whose file was deleted, by retention or a person; a file that came again is not counted.
+    folder_failed
+        Files in ``failed/`` of the watched folder, by reason code.
     """
 
     studies: dict[str, int]
@@ -184,3 +199,4 @@ class QueueCounts:
     refused: dict[str, int]
     uncommitted: dict[str, int]
     files_deleted: dict[str, int]
+    folder_failed: dict[str, int] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0009"
+REVISION = "r0011"
 """The newest migration."""
 
 metadata = MetaData(
@@ -83,6 +83,7 @@ arrivals = Table(
     Column("modality", SafeText, nullable=False, server_default=""),
     Column("body_part", SafeText, nullable=False, server_default=""),
     Column("file_deleted_at", UtcTime),
+    Column("file_name", SafeText, nullable=False, server_default=""),
     UniqueConstraint("sop_uid", "sha256"),
     Index("ix_arrivals_sha256", "sha256"),
     # The last line against two files of one SOP UID that are both read.
@@ -313,6 +314,17 @@ attempts = Table(
     Column("outcome", SafeText, nullable=False, server_default="working"),
     Column("reason_code", SafeText, nullable=False, server_default=""),
     Column("reason", SafeText, nullable=False, server_default=""),
+)
+
+failed_files = Table(
+    "failed_files",
+    metadata,
+    Column("failed_file_id", Key, primary_key=True),
+    Column("file_name", SafeText, nullable=False),
+    Column("reason_code", SafeText, nullable=False),
+    Column("reason", SafeText, nullable=False),
+    Column("failed_at", UtcTime, nullable=False),
+    Column("gone_at", UtcTime, index=True),
 )
 
 events = Table(

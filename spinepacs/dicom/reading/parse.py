@@ -32,6 +32,7 @@ from spinepacs.dicom.reading.bounded import (
     BoundedFile,
     inflate,
 )
+from spinepacs.dicom.reading.kinds import START_BYTES, no_dicom
 from spinepacs.errors import BadInput, Transient
 
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -73,7 +74,8 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
     Raises
     ------
     BadInput
-        ``NOT_DICOM``, ``TRUNCATED``, ``DAMAGED_DATASET``; ``FILE_TOO_LARGE``, ``TOO_MANY_ELEMENTS``,
+        ``NOT_DICOM``, ``PICTURE_FORMAT``, ``ARCHIVE`` (:mod:`~spinepacs.dicom.reading.kinds`), ``TRUNCATED``,
+        ``DAMAGED_DATASET``; ``FILE_TOO_LARGE``, ``TOO_MANY_ELEMENTS``,
         ``ELEMENT_TOO_LARGE``, ``NESTED_TOO_DEEP`` beyond the limits of :mod:`spinepacs.dicom.reading.bounded`.
     Transient
         The file cannot be opened or the disk fails.
@@ -82,9 +84,7 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
         with path.open("rb") as file, quiet() as caught:
             dataset, cut_off = _read(file, with_pixels)
     except InvalidDicomError:
-        raise BadInput(
-            "NOT_DICOM", "no DICOM file (PS3.10): the prefix DICM is missing; send the original file"
-        ) from None
+        raise no_dicom(_start_of(path)) from None
     except IsADirectoryError:
         raise BadInput("NOT_DICOM", "this is a folder: name the files in it") from None
     except OSError as error:
@@ -92,6 +92,14 @@ def parse(path: Path, *, with_pixels: bool) -> Dataset:
     if cut_off or any("end of file" in str(item.message).lower() for item in caught):
         raise BadInput("TRUNCATED", "the file ends inside an element: send the image again")
     return dataset
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(START_BYTES)
+    except OSError as error:
+        raise Transient(f"cannot read the file: {error.strerror}") from None
 
 
 def _read(file: BinaryIO, with_pixels: bool) -> tuple[Dataset, bool]:
