@@ -81,7 +81,8 @@ def _patient_id(value: str) -> str:
         raise BadInput("INVALID_PATIENT_ID", "patient_id takes at most 64 printable characters, no backslash")
     if _EXCEL_NUMBER.fullmatch(clean):
         raise BadInput(
-            "INVALID_PATIENT_ID", "patient_id was rewritten by a spreadsheet (1.2E+10): store the column as text"
+            "INVALID_PATIENT_ID",
+            "patient_id was rewritten by a spreadsheet (1.2E+10): store the column as text",
         )
     return clean
 
@@ -186,6 +187,23 @@ class PictureTable:
         return "; ".join(self.errors[:_SHOWN]) + more
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """What is known of all pictures of one command: the table's line where there is one, else what holds for all."""
+
+    default: PictureFacts = PictureFacts()
+    table: PictureTable | None = None
+
+    def facts_of(self, picture: Path) -> PictureFacts:
+        """What is known of one picture; raises ``BadInput`` (``PICTURE_TABLE``) if its line cannot be used."""
+        found = self.table.facts_of(picture, self.default) if self.table else None
+        return found or self.default
+
+    def has_no_line(self, picture: Path) -> bool:
+        """Whether there is a table, and it does not name this picture."""
+        return self.table is not None and self.table.row(picture) is None
+
+
 def read_table(path: Path) -> PictureTable:
     """Read a CSV table of pictures: UTF-8, separated by comma, semicolon or tab, its first line naming the columns.
 
@@ -281,7 +299,10 @@ class _Reader:
             self.errors.append(words)
             return
         first = self._studies.setdefault(row.stated.study, row) if row.stated.study else row
-        if (first.stated.patient_id, first.stated.study_date) != (row.stated.patient_id, row.stated.study_date):
+        if (first.stated.patient_id, first.stated.study_date) != (
+            row.stated.patient_id,
+            row.stated.study_date,
+        ):
             words = f"line {row.line}: its study has another patient_id or study_date in line {first.line}"
             self.errors.append(words)
             row = replace(row, error=words)

@@ -122,6 +122,8 @@ def _size_of_png(data: bytes) -> tuple[int, int]:
 
 def _size_of_jpeg(data: bytes) -> tuple[int, int]:
     """Rows and columns of a JPEG that has its end (EOI, ISO 10918-1 B.2.1): decoders fill up with grey without it."""
+    if not data.startswith(_JPEG):
+        raise ValueError("no JPEG after all")
     try:
         size = size_of(data)
     except struct.error:
@@ -154,11 +156,14 @@ def _identify(film: Dataset, digest: str, name: str, said: PictureFacts) -> None
     """Derive all UIDs; what is said belongs to the object, since other words make another object."""
     who = "|".join((said.patient_id, said.study_date)).strip("|")
     group = (digest if said.study is None else said.study) + (f"|{who}" if who else "")
+    name = name.encode(errors="backslashreplace").decode()  # bytes that are no text
     words = (said.spacing_mm, said.body_part, said.view)
     film.SOPClassUID = ComputedRadiographyImageStorage
     film.StudyInstanceUID = generate_uid(entropy_srcs=[f"spinepacs|wrap|study|{group}"])
     film.SeriesInstanceUID = generate_uid(entropy_srcs=[f"spinepacs|wrap|series|{group}"])
-    film.SOPInstanceUID = generate_uid(entropy_srcs=[f"spinepacs|wrap|image|{group}|{digest}|{name}|{words!r}"])
+    film.SOPInstanceUID = generate_uid(
+        entropy_srcs=[f"spinepacs|wrap|image|{group}|{digest}|{name}|{words!r}"]
+    )
 
 
 def _describe(film: Dataset, said: PictureFacts) -> None:

@@ -1,4 +1,4 @@
-"""Zip archives of the watched folder: opened into a folder beside them, under limits that hold before bytes are written.
+"""Zip archives of the watched folder: unpacked into a folder beside them, under limits.
 
 Sizes are counted as they come and not as an archive states them; names are checked before anything is written.
 """
@@ -30,7 +30,15 @@ _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = (1 << 16) + 22 + 76
 _OFFICE = frozenset({"[Content_Types].xml", "mimetype", "META-INF/MANIFEST.MF"})
 _NOBODYS = ("__MACOSX",)
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeDecodeError, ValueError, OverflowError)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    struct.error,
+    UnicodeDecodeError,
+    ValueError,
+    OverflowError,
+)
 
 
 @dataclass
@@ -46,7 +54,9 @@ class _Budget:
         if self.files < 0:
             raise BadInput("ARCHIVE_TOO_LARGE", f"it holds more than {MAXIMUM_FILES} files: split it")
         if self.size_bytes < 0:
-            raise BadInput("ARCHIVE_TOO_LARGE", "it holds more than watch.archive_maximum_mb, unpacked: split it")
+            raise BadInput(
+                "ARCHIVE_TOO_LARGE", "it holds more than watch.archive_maximum_mb, unpacked: split it"
+            )
 
 
 @dataclass(frozen=True)
@@ -167,13 +177,20 @@ def _members(opened: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePos
 def _check_member(member: zipfile.ZipInfo, name: PurePosixPath) -> None:
     outside = name.is_absolute() or ".." in name.parts or not name.parts or ":" in name.parts[0][1:2]
     if outside or any(len(os.fsencode(part)) > 200 for part in name.parts) or len(str(name)) > 1000:
-        raise BadInput("ARCHIVE_NAMES", "a file in it has a name that leads elsewhere or is too long: pack it again")
+        raise BadInput(
+            "ARCHIVE_NAMES", "a file in it has a name that leads elsewhere or is too long: pack it again"
+        )
     if stat.S_ISLNK(member.external_attr >> 16):
         raise BadInput("ARCHIVE_NAMES", "it holds symbolic links: pack the files themselves")
     if member.flag_bits & 0x1:
         raise BadInput("ARCHIVE_ENCRYPTED", "it needs a password: pack it without one")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA may ask for 4 GB of memory
-        raise BadInput("ARCHIVE_METHOD", "it is packed by a method that is not read: pack it as a plain zip archive")
+    if member.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):  # LZMA may ask for 4 GB of memory
+        raise BadInput(
+            "ARCHIVE_METHOD", "it is packed by a method that is not read: pack it as a plain zip archive"
+        )
 
 
 def _is_wanted(name: PurePosixPath, start: bytes) -> bool:

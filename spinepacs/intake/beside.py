@@ -86,7 +86,9 @@ class TablesBeside:
         if held is not None:
             row = held.table.row(picture)
             if row is not None and row.line in held.used:
-                raise BadInput("PICTURE_TABLE", f"line {row.line}: another file of this name has had this line")
+                raise BadInput(
+                    "PICTURE_TABLE", f"line {row.line}: another file of this name has had this line"
+                )
             found = held.table.facts_of(picture, default)
         return found
 

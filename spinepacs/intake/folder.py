@@ -61,7 +61,8 @@ class WatchedFolder:
         """Say once what is neither file nor folder; without names, which may be a patient's."""
         if new := others - self._said:
             _log.warning(
-                "%d links, pipes or the like in the watched folder are left alone: copy the files themselves", len(new)
+                "%d links, pipes or the like in the watched folder are left alone: copy the files themselves",
+                len(new),
             )
         self._said = others
 
@@ -91,7 +92,7 @@ class WatchedFolder:
         path.rename(target)
 
     def failed(self) -> list[FailedFile] | None:
-        """What lies in ``failed/``, each with its reason as far as one lies beside it; None: there is no such folder."""
+        """What lies in ``failed/``, each with its reason as far as one lies beside it; None: no such folder."""
         failed = self.root / FAILED
         if not failed.is_dir():
             return None

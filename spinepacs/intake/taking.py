@@ -60,7 +60,12 @@ class Taker:
     """
 
     def __init__(
-        self, settings: WatchSettings, folder: WatchedFolder, tables: TablesBeside, spool: Spool, ledger: Ledger
+        self,
+        settings: WatchSettings,
+        folder: WatchedFolder,
+        tables: TablesBeside,
+        spool: Spool,
+        ledger: Ledger,
     ) -> None:
         self._settings = settings
         self._folder = folder
@@ -71,7 +76,13 @@ class Taker:
         """Pictures that lie beside a table that cannot be used, and why."""
 
     def take(
-        self, path: Path, found: Collection[Path], now_s: float, is_same: Callable[[], bool], *, is_final: bool
+        self,
+        path: Path,
+        found: Collection[Path],
+        now_s: float,
+        is_same: Callable[[], bool],
+        *,
+        is_final: bool,
     ) -> str:
         """Take one file in.
 
@@ -165,7 +176,9 @@ class Taker:
         if path in self._barred:
             raise BadInput("PICTURE_TABLE", self._barred[path])
         places = self._tables.places(path)
-        if any(is_table(other) and other.parent in places and not self._tables.holds(other) for other in found):
+        if any(
+            is_table(other) and other.parent in places and not self._tables.holds(other) for other in found
+        ):
             raise NotYet(self._settings.settle_s)
         said = self._tables.facts_of(path, PictureFacts())
         if said is None and self._settings.table_required:

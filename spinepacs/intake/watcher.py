@@ -155,7 +155,9 @@ class Watcher:
         self._looks = {path: look for path, look in self._looks.items() if path in found}
         self._taker.keep_only(found)
         taken = 0
-        for path in sorted(found, key=lambda path: not is_table(path)):  # tables first: they speak of the others
+        for path in sorted(
+            found, key=lambda path: not is_table(path)
+        ):  # tables first: they speak of the others
             if self._is_due(path, found[path]):
                 taken += self._take_safely(path, found)
         self._note_failed()
@@ -191,7 +193,10 @@ class Watcher:
     def _take(self, path: Path, found: Collection[Path]) -> str | None:
         """Take one file in; empty: done, None: it stays, else the reason why it has failed."""
         look, now_s = self._looks[path], self._clock()
-        still_s, patience_s = now_s - look.since_s, max(self._settings.patience_s, look.since_s - look.first_s)
+        still_s, patience_s = (
+            now_s - look.since_s,
+            max(self._settings.patience_s, look.since_s - look.first_s),
+        )
         try:
             return self._taker.take(
                 path, found, now_s, lambda: look.same(path.stat()), is_final=still_s >= patience_s

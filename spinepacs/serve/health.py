@@ -105,7 +105,9 @@ class Figures(Collector):
         awaited = _labelled(counts.uncommitted)
         yield _gauge("uncommitted", "Objects accepted whose commitment is awaited", awaited, "destination")
         folder = _labelled(counts.folder_failed)
-        yield _gauge("folder_failed", "Files in failed/ of the watched folder, by reason", folder, "reason_code")
+        yield _gauge(
+            "folder_failed", "Files in failed/ of the watched folder, by reason", folder, "reason_code"
+        )
         deleted = _labelled(counts.files_deleted)
         yield _gauge("files_deleted", "Originals and results that retention has deleted", deleted, "what")
 

@@ -61,7 +61,9 @@ def _come_again(connection: Connection, row: Any, new: NewArrival, *, may_be_rea
     changes: dict[str, Any] = {"file_deleted_at": None}
     nobody_knew_from_whom = row.source == Source.SPOOL and row.state == ArrivalState.REFUSED
     if may_be_read and (row.reason_code == FILE_MISSING or nobody_knew_from_whom):
-        sender = {name: getattr(new, name) for name in ("calling_ae", "called_ae", "peer", "source", "file_name")}
+        sender = {
+            name: getattr(new, name) for name in ("calling_ae", "called_ae", "peer", "source", "file_name")
+        }
         changes |= {
             "state": ArrivalState.RECEIVED,
             "reason_code": "",

@@ -9,7 +9,7 @@ changes nothing then.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -326,6 +326,18 @@ class Ledger:
     def add_event(self, kind: str, study_uid: str = "", sop_uid: str = "", detail: str = "") -> None:
         """Append an event; ``detail`` is free of patient identity."""
         self._database.write(events.add, kind, study_uid, sop_uid, detail)
+
+    def pages(self, statement: Select[Any], size: int = 2000) -> Iterator[list[dict[str, Any]]]:
+        """Run a query of any length and give its rows page by page: no more than a page is in memory."""
+        with self._database.read() as connection:
+            result = connection.execution_options(yield_per=size).execute(statement).mappings()
+            for page in result.partitions():
+                yield [dict(row) for row in page]
+
+    def columns(self, statement: Select[Any]) -> list[str]:
+        """Names of the columns that a query gives."""
+        with self._database.read() as connection:
+            return list(connection.execute(statement.limit(0)).keys())
 
     def rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
         """Run a query and give its rows as plain dicts."""
