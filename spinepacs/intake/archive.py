@@ -91,6 +91,7 @@ def unpack(archive: Path, target: Path, maximum_mb: int) -> Unpacked:
         found = _unpack(archive, target, _Budget(MAXIMUM_FILES, maximum_mb * 1_000_000), 1)
         if not found.files:
             raise BadInput("NO_FILM_IN_ARCHIVE", "it holds neither DICOM files nor pictures")
+        _settle(target)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
@@ -204,8 +205,10 @@ def _nested(
     opened: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, budget: _Budget, depth: int
 ) -> Unpacked:
     _extract(opened, member, place, budget)
+    target = place.with_name(place.name + SUFFIX)
     try:
-        return _unpack(place, place.with_name(place.name + SUFFIX), budget, depth + 1)
+        target.mkdir()
+        return _unpack(place, target, budget, depth + 1)
     finally:
         place.unlink()
 
@@ -219,3 +222,16 @@ def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, budg
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _settle(target: Path) -> None:
+    """Remove folders of archives that held no film, and make the names in the others durable, as their files are."""
+    for folder, folders, files in os.walk(target, topdown=False):
+        if not files and not any(Path(folder, name).exists() for name in folders):
+            os.rmdir(folder)
+            continue
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

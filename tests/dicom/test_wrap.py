@@ -152,7 +152,12 @@ def test_a_patient_and_a_day_make_a_study_of_their_own(tmp_path: Path) -> None:
     image = picture(tmp_path)
     said = [
         facts(patient_id=patient, study_date=day, study="both")
-        for patient, day in (("PAT-1", "2026-11-20"), ("PAT-2", "2026-11-20"), ("PAT-1", "20261121"), ("", ""))
+        for patient, day in (
+            ("PAT-1", "2026-11-20"),
+            ("PAT-2", "2026-11-20"),
+            ("PAT-1", "20261121"),
+            ("", ""),
+        )
     ]
     headers = []
     for each in said:
@@ -166,7 +171,9 @@ def test_a_patient_and_a_day_make_a_study_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["film.png", "film.jpg"])
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
-def test_a_picture_that_is_cut_off_is_not_filled_up_with_grey(tmp_path: Path, name: str, share: float) -> None:
+def test_a_picture_that_is_cut_off_is_not_filled_up_with_grey(
+    tmp_path: Path, name: str, share: float
+) -> None:
     image = picture(tmp_path, name=name)
     data = image.read_bytes()
     image.write_bytes(data[: int(len(data) * share)])
@@ -188,7 +195,9 @@ def test_what_comes_after_the_end_of_a_jpeg_or_in_its_thumbnail_does_not_matter(
 
 def test_progressive_jpegs_have_several_scans(tmp_path: Path) -> None:
     image = tmp_path / "film.jpg"
-    assert cv2.imwrite(str(image), GREY_8, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 4])
+    assert cv2.imwrite(
+        str(image), GREY_8, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 4]
+    )
     assert radiograph(wrapped(image)).rows == GREY_8.shape[0]
     data = image.read_bytes()
     image.write_bytes(data[: len(data) // 2])
