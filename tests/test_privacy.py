@@ -60,8 +60,9 @@ ON_PURPOSE = {
         for name in ("patient_id", "accession_number", "study_description", "modality", "body_part")
     ),
     *(f"arrivals.{name}" for name in ("modality", "body_part")),
+    *(f"{table}.file_name" for table in ("arrivals", "failed_files")),
 }
-"""Columns that hold what the header says, because people look for it there."""
+"""Columns that hold what the header says, or a file is called, because people look for it there."""
 
 _WRONG = (
     (
