@@ -102,7 +102,9 @@ def test_a_watched_share_that_is_not_mounted_is_said_and_does_not_stop_the_liste
         running.start()
         peers.wait_until(lambda: peers.listens(running.port), 60, "the listener")
         waits = "the watcher waits for something that is away: see the log"
-        peers.wait_until(lambda: json.loads(running.http("/readyz")[1] or "{}").get("watcher") == waits, 60, "the word")
+        peers.wait_until(
+            lambda: json.loads(running.http("/readyz")[1] or "{}").get("watcher") == waits, 60, "the word"
+        )
         assert running.http("/readyz")[0] == 503
         assert f"watch.folder {share} is not there" in running.log.read_text()
         assert 'spinepacs_process_up{process="watcher"} 0.0' in running.http("/metrics")[1]
