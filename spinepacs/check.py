@@ -58,6 +58,8 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     yield _database(settings.storage.database_url)
     if settings.listener.enabled:
         yield _listener(settings.listener)
+    if settings.watch.folder is not None:
+        yield _watch(settings.watch.folder, settings.watch.create)
     if settings.audit.syslog:
         yield _audit(settings.audit)
     if not settings.destinations:
@@ -105,6 +107,22 @@ def _spool(spool: Path, reserve_mb: int) -> CheckResult:
     free_mb = shutil.disk_usage(there).free // 1_000_000
     ok = free_mb > reserve_mb
     return CheckResult("spool", ok, f"{spool}: {free_mb} MB free, {reserve_mb} MB kept in reserve")
+
+
+def _watch(folder: Path, create: bool) -> CheckResult:
+    """Whether the watched folder is there, and files can be moved inside it."""
+    if not folder.is_dir():
+        why = (
+            "is made at the start (watch.create)"
+            if create
+            else "is not there: mount its share, or set watch.create"
+        )
+        return CheckResult("watched folder", create, f"{folder} {why}")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return CheckResult(
+            "watched folder", False, f"{folder} is not writable for this user: files are moved in it"
+        )
+    return CheckResult("watched folder", True, str(folder))
 
 
 def _database(url: str) -> CheckResult:

@@ -144,7 +144,7 @@ class Daemon:
             if not is_started and self._is_receiving():
                 manager.ready()
                 is_started = True
-            if not self._parts or not all(part.why_not_ready() for part in self._parts):
+            if not self._parts or any(part.is_up for part in self._parts):
                 well_s = time.monotonic()
             if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
                 manager.alive()
@@ -189,7 +189,7 @@ class Daemon:
         return HealthServer(settings, self._checks(reserve_bytes), figures)
 
     def _processes(self) -> Mapping[str, tuple[bool, int]]:
-        parts = {part.name: (part.is_alive, part.restarts) for part in self._parts}
+        parts = {part.name: (not part.why_not_ready(), part.restarts) for part in self._parts}
         return {**parts, **self._dispatcher.workers()}
 
     def _traffic(self) -> Traffic:

@@ -55,7 +55,7 @@ class Figures(Collector):
     reserve_bytes
         Free disk below which nothing is received.
     processes
-        Gives for each part of the daemon whether it lives and how often it has been restarted.
+        Gives for each part of the daemon whether it lives and can work, and how often it has been restarted.
     traffic
         Gives what the listeners have counted; None: there are none.
     """
@@ -81,7 +81,7 @@ class Figures(Collector):
         yield _gauge("disk_reserve_bytes", "Free disk that is kept", {(): self._reserve_bytes})
         processes = self._processes()
         up: _Values = {(name,): float(alive) for name, (alive, _) in processes.items()}
-        yield _gauge("process_up", "1 while this part of the daemon lives", up, "process")
+        yield _gauge("process_up", "1 while this part of the daemon lives and can work", up, "process")
         restarts: _Values = {(name,): float(count) for name, (_, count) in processes.items()}
         yield _counter("process_restarts", "Restarts of a part since the start", restarts, "process")
         if self._traffic:
@@ -104,6 +104,10 @@ class Figures(Collector):
         yield _gauge("outbox", "Objects by destination and state", outbox, "destination", "state")
         awaited = _labelled(counts.uncommitted)
         yield _gauge("uncommitted", "Objects accepted whose commitment is awaited", awaited, "destination")
+        folder = _labelled(counts.folder_failed)
+        yield _gauge(
+            "folder_failed", "Files in failed/ of the watched folder, by reason", folder, "reason_code"
+        )
         deleted = _labelled(counts.files_deleted)
         yield _gauge("files_deleted", "Originals and results that were deleted", deleted, "what")
         unseen = counts.unseen

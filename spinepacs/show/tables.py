@@ -22,7 +22,7 @@ COLUMNS = (
     "film", "study_uid", "sop_uid", "state", "reason_code", "reason", "view", "spacing_basis", "row_mm", "column_mm",
     "notes", "missing_levels",
     "item", "name", "raw_level", "score", "level_reason", "level_margin", "height_index", "wedge_deg", *_DISC_MEASURES,
-    "finding", "grade", "computed_grade", "finding_reason",
+    "finding", "computed_grade", "published_grade", "finding_reason",
     "model", "model_version", "policy", "policy_version",
 )  # fmt: skip
 """Columns of readings.csv, in order."""
@@ -215,8 +215,8 @@ def _disc_row(disc: DiscHeight, finding: Finding | None) -> Row:
     if finding:
         row |= {
             "finding": finding.sign,
-            "grade": finding.published_grade,
             "computed_grade": finding.computed_grade,
+            "published_grade": finding.published_grade,
             "finding_reason": finding.reason or "",
         }
     return row

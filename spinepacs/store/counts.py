@@ -6,7 +6,7 @@ from collections import Counter
 
 from sqlalchemy import Connection, func, select
 
-from spinepacs.store import unseen
+from spinepacs.store import folder, unseen
 from spinepacs.store.records import ArrivalState, QueueCounts
 from spinepacs.store.tables import arrivals, objects, outbox, readings, studies
 
@@ -33,6 +33,7 @@ def count(connection: Connection) -> QueueCounts:
             ).scalar_one()
             for what, table in (("original", arrivals), ("result", objects))
         },
+        folder_failed=folder.count(connection),
     )
 
 

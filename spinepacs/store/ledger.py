@@ -9,7 +9,7 @@ changes nothing then.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from sqlalchemy import Select
 from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
-from spinepacs.store import arrivals, audit, counts, events, outbox, recording, studies, unseen
+from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Database
 from spinepacs.store.files import Files
@@ -27,6 +27,7 @@ from spinepacs.store.migration import migrate as migrate_tables
 from spinepacs.store.records import (
     ArrivalOutcome,
     Claim,
+    FailedFile,
     NewArrival,
     OutboxItem,
     OutboxState,
@@ -136,6 +137,10 @@ class Ledger:
         If another file of the same SOP UID is kept as a conflict, that one takes its place.
         """
         self._database.write(arrivals.mark_unreadable, arrival_id, refusal)
+
+    def note_failed_files(self, there: Collection[FailedFile]) -> None:
+        """Write down what lies in ``failed/`` of the watched folder now: rows and events for what is new."""
+        self._database.write(folder.note, there)
 
     # -- studies -------------------------------------------------------------------------------------------
 
@@ -343,6 +348,18 @@ class Ledger:
     def add_event(self, kind: str, study_uid: str = "", sop_uid: str = "", detail: str = "") -> None:
         """Append an event; ``detail`` is free of patient identity."""
         self._database.write(events.add, kind, study_uid, sop_uid, detail)
+
+    def pages(self, statement: Select[Any], size: int = 2000) -> Iterator[list[dict[str, Any]]]:
+        """Run a query of any length and give its rows page by page: no more than a page is in memory."""
+        with self._database.read() as connection:
+            result = connection.execution_options(yield_per=size).execute(statement).mappings()
+            for page in result.partitions():
+                yield [dict(row) for row in page]
+
+    def columns(self, statement: Select[Any]) -> list[str]:
+        """Names of the columns that a query gives."""
+        with self._database.read() as connection:
+            return list(connection.execute(statement.limit(0)).keys())
 
     def rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
         """Run a query and give its rows as plain dicts."""

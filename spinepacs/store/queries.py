@@ -5,13 +5,27 @@ Dates and times are ISO 8601 text, times in UTC. Whoever wants more asks the dat
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Boolean, ColumnElement, Date, Select, Table, column, literal_column, select, text
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    CompoundSelect,
+    Date,
+    Select,
+    Table,
+    column,
+    func,
+    literal_column,
+    select,
+    text,
+    union,
+)
 
 from spinepacs.domain.anatomy import ALL_DISCS, Level
 from spinepacs.domain.study import StudyState
@@ -20,7 +34,16 @@ from spinepacs.store import unseen
 from spinepacs.store.columns import PlainJson
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalState, OutboxState
-from spinepacs.store.tables import arrivals, conclusions, discs, findings, measures, readings, vertebrae
+from spinepacs.store.tables import (
+    arrivals,
+    conclusions,
+    discs,
+    failed_files,
+    findings,
+    measures,
+    readings,
+    vertebrae,
+)
 
 QUEUED = (
     StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,
@@ -28,6 +51,9 @@ QUEUED = (
 """States of studies that something is still to be done for."""
 
 Row = dict[str, Any]
+
+_SHORT_DISC = re.compile(r"^([CTL])(\d+)/(\d+)$")
+"""A disc as people write it, L4/5."""
 
 
 class StudyFilters(TypedDict, total=False):
@@ -82,20 +108,35 @@ _FLAGS = ("is_current", "is_beyond_error", "convex_left", "anterior_left")
 """Columns that are true, false or unknown; SQLite counts them 1 and 0."""
 
 
-def find(ledger: Ledger, what: str, limit: int = 1000, **filters: Unpack[Filters]) -> list[Row]:
-    """Rows of one of :data:`VIEWS`, newest study first, each film from head to foot.
+def find(ledger: Ledger, what: str, limit: int | None = None, **filters: Unpack[Filters]) -> list[Row]:
+    """Rows of one of :data:`VIEWS`, newest study first, each film from head to foot; all of them without ``limit``.
 
     Raises
     ------
     BadSettings
         If a level or a date is none, or a filter asks for what these rows do not have.
     """
-    view = VIEWS[what]
-    return _newest_first(ledger, view, _conditions(what, filters), limit)
+    return [row for page in find_pages(ledger, what, limit, **filters) for row in page]
 
 
-def find_films(ledger: Ledger, limit: int = 100, **filters: Unpack[Filters]) -> list[Row]:
-    """Films with all that was found on them; filters of findings ask for films that hold such a finding.
+def find_pages(
+    ledger: Ledger, what: str, limit: int | None = None, **filters: Unpack[Filters]
+) -> Iterator[list[Row]]:
+    """Give the same page by page, so that an archive of any size goes into a file."""
+    return _newest_first(ledger, VIEWS[what], _conditions(what, filters), limit)
+
+
+def columns_of(ledger: Ledger, what: str) -> list[str]:
+    """Columns of one of :data:`VIEWS`, in order."""
+    return ledger.columns(select(text("*")).select_from(text(VIEWS[what].name)))
+
+
+def find_films(ledger: Ledger, limit: int | None = None, **filters: Unpack[Filters]) -> list[Row]:
+    """Films with all that was found on them.
+
+    A level chooses the films that show it, and of those films the rows of it and its neighbours: see
+    :class:`Filters`; conclusions are about regions and stay. Kind and grade choose films that hold such a finding, and
+    show them whole.
 
     Returns
     -------
@@ -108,15 +149,38 @@ def find_films(ledger: Ledger, limit: int = 100, **filters: Unpack[Filters]) -> 
         If a level or a date is none.
     """
     chosen = [*_about_study(filters), *_current(filters)]
-    if any(filters.get(name) is not None for name in ("level", "grade", "kind")):
+    level = filters.get("level")
+    places = _places(level) if level else []
+    if any(filters.get(name) is not None for name in ("grade", "kind")):
         holding = select(text("reading_id")).select_from(text("study_findings"))
         chosen.append(column("reading_id").in_(holding.where(*_conditions("findings", filters))))
-    films = _newest_first(ledger, VIEWS["films"], chosen, limit)
+    elif places:
+        chosen.append(column("reading_id").in_(_showing(places[0])))
+    pages = _newest_first(ledger, VIEWS["films"], chosen, limit, page=_FILMS_A_PAGE)
+    return [film for page in pages for film in _with_parts(ledger, page, places)]
+
+
+def _showing(place: str) -> CompoundSelect[Any]:
+    """Keys of the readings that found a vertebra, or measured a disc."""
+    return union(
+        select(vertebrae.c.reading_id).where(vertebrae.c.level == place),
+        select(discs.c.reading_id).where(discs.c.disc == place),
+    )
+
+
+def _with_parts(ledger: Ledger, films: list[Row], places: Collection[str]) -> Iterator[Row]:
+    """Films with the rows of their parts: all of them, or those at some places."""
     keys = [film["reading_id"] for film in films]
-    parts = {table.name: _by_reading(ledger, table, order, keys) for table, order in _PARTS.items()}
-    return [film | {name: rows[film["reading_id"]] for name, rows in parts.items()} for film in films]
+    parts = {table.name: _by_reading(ledger, table, order, keys, places) for table, order in _PARTS.items()}
+    for film in films:
+        if places:
+            film["missing_levels"] = " ".join(
+                name for name in film["missing_levels"].split() if name in places
+            )
+        yield film | {name: rows[film["reading_id"]] for name, rows in parts.items()}
 
 
+_FILMS_A_PAGE = 500
 _PARTS = {
     vertebrae: "level_order",
     discs: "disc_order",
@@ -126,21 +190,30 @@ _PARTS = {
 }
 
 
-def _by_reading(ledger: Ledger, table: Table, order: str, keys: list[int]) -> dict[int, list[Row]]:
-    """Rows of a table by reading, without coordinates."""
+_PLACE = {vertebrae.name: "level", discs.name: "disc", measures.name: "place", findings.name: "place"}
+"""Columns that say where something is; a conclusion is about a region."""
+
+
+def _by_reading(
+    ledger: Ledger, table: Table, order: str, keys: list[int], places: Collection[str]
+) -> dict[int, list[Row]]:
+    """Rows of a table by reading, without coordinates; all, or those at some places."""
     shown = [part for part in table.c if not isinstance(part.type, PlainJson) or part.name == "support"]
     rows: dict[int, list[Row]] = defaultdict(list)
-    for row in _plain(
-        ledger.rows(select(*shown).where(table.c.reading_id.in_(keys)).order_by(table.c[order]))
-    ):
+    wanted = select(*shown).where(table.c.reading_id.in_(keys))
+    if places and table.name in _PLACE:
+        wanted = wanted.where(table.c[_PLACE[table.name]].in_(places))
+    for row in _plain(ledger.rows(wanted.order_by(table.c[order]))):
         rows[row.pop("reading_id")].append(row)
     return rows
 
 
-def _newest_first(ledger: Ledger, view: _View, wanted: list[ColumnElement[bool]], limit: int) -> list[Row]:
+def _newest_first(
+    ledger: Ledger, view: _View, wanted: list[ColumnElement[bool]], limit: int | None, page: int = 2000
+) -> Iterator[list[Row]]:
     order = ("study_date DESC NULLS LAST", "reading_id DESC", *view.order)
-    rows = _select(ledger, view.name, wanted, order, limit)
-    return [{**row, **{name: _flag(row[name]) for name in _FLAGS if name in row}} for row in rows]
+    for rows in ledger.pages(_selection(view.name, wanted, order, limit), page):
+        yield [{**row, **{name: _flag(row[name]) for name in _FLAGS if name in row}} for row in _plain(rows)]
 
 
 def _conditions(what: str, filters: Filters) -> list[ColumnElement[bool]]:
@@ -186,9 +259,9 @@ def find_studies(
 def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
     """All that is not done or was refused, in one list, at most ``limit`` of each kind.
 
-    Every row has ``what`` (study, object, file, film or images), ``uid``, ``state``, ``where`` (destination or sender),
-    ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names objects
-    that wait for another.
+    Every row has ``what`` (study, object, file, film, images or folder), ``uid``, ``state``, ``where`` (destination
+    or sender), ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names
+    objects that wait for another.
     """
     studies = [
         _queued("study", row["study_uid"], row | {"reason": row["reason"] or _undelivered(row)})
@@ -196,6 +269,7 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
     ]
     objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
     files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
+    files += failed_in_folder(ledger)
     for row in objects:
         if destinations is not None and row["where"] not in destinations:
             row["reason"] = "there is no destination of this name in the settings any more"
@@ -249,6 +323,33 @@ def _queued(what: str, uid: str, row: Row) -> Row:
         "since": next((row[name] for name in _SINCE if name in row), None),
         "reason": f"{code}: {words}" if code else words,
     }
+
+
+def failed_in_folder(ledger: Ledger) -> list[Row]:
+    """What lies in ``failed/`` of the watched folder, a row of :func:`queue` for each reason.
+
+    Names of files stay in the table ``failed_files``: they may be those of patients.
+    """
+    kept = select(
+        failed_files.c.reason_code,
+        func.count().label("files"),
+        func.min(failed_files.c.failed_at).label("since"),
+    ).where(failed_files.c.gone_at.is_(None))
+    by_code = _plain(
+        ledger.rows(kept.group_by(failed_files.c.reason_code).order_by(failed_files.c.reason_code))
+    )
+    return [
+        {
+            "what": "folder",
+            "uid": "",
+            "state": "failed",
+            "where": "failed/",
+            "attempts": None,
+            "since": row["since"],
+            "reason": f"{row['reason_code'] or 'no reason'}: {row['files']} files, the reason beside each",
+        }
+        for row in by_code
+    ]
 
 
 def queued_studies(ledger: Ledger, limit: int = 1000) -> list[Row]:
@@ -309,7 +410,7 @@ def _date(text: str) -> date:
 
 def _places(text: str) -> list[str]:
     """A vertebra and the discs that touch it, or a disc and its two vertebrae."""
-    name = text.strip().upper()
+    name = _SHORT_DISC.sub(r"\1\2/\1\3", text.strip().upper().replace("-", "/"))
     around = [disc for disc in ALL_DISCS if name in (disc.name, disc.upper.name, disc.lower.name)]
     if name in Level.__members__:
         return [name, *(disc.name for disc in around)]
@@ -325,9 +426,15 @@ def _flag(value: object) -> bool | None:
 def _select(
     ledger: Ledger, view: str, conditions: list[ColumnElement[bool]], order_by: Sequence[str], limit: int
 ) -> list[Row]:
+    return _plain(ledger.rows(_selection(view, conditions, order_by, limit)))
+
+
+def _selection(
+    view: str, conditions: list[ColumnElement[bool]], order_by: Sequence[str], limit: int | None
+) -> Select[Any]:
     """Rows of a view, all columns; the names come from this module, values are bound."""
     everything: Select[Any] = select(text("*")).select_from(text(view)).where(*conditions)
-    return _plain(ledger.rows(everything.order_by(*map(text, order_by)).limit(limit)))
+    return everything.order_by(*map(text, order_by)).limit(limit)
 
 
 def _plain(rows: list[Row]) -> list[Row]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0010"
+REVISION = "r0011"
 """The newest migration."""
 
 metadata = MetaData(
@@ -91,6 +91,7 @@ arrivals = Table(
     Column("patient_age_years", Measure),
     Column("study_date", Date, index=True),
     Column("accession_number", SafeText, nullable=False, server_default="", index=True),
+    Column("file_name", SafeText, nullable=False, server_default=""),
     UniqueConstraint("sop_uid", "sha256"),
     Index("ix_arrivals_sha256", "sha256"),
     # The last line against two files of one SOP UID that are both read.
@@ -324,6 +325,17 @@ attempts = Table(
     Column("outcome", SafeText, nullable=False, server_default="working"),
     Column("reason_code", SafeText, nullable=False, server_default=""),
     Column("reason", SafeText, nullable=False, server_default=""),
+)
+
+failed_files = Table(
+    "failed_files",
+    metadata,
+    Column("failed_file_id", Key, primary_key=True),
+    Column("file_name", SafeText, nullable=False),
+    Column("reason_code", SafeText, nullable=False),
+    Column("reason", SafeText, nullable=False),
+    Column("failed_at", UtcTime, nullable=False),
+    Column("gone_at", UtcTime, index=True),
 )
 
 events = Table(

@@ -108,7 +108,8 @@ def test_findings_and_queue_of_an_empty_database(config: Path):
         result = spinepacs(command, "--config", config)
         assert (result.exit_code, result.output) == (0, "nothing\n"), result.output
         assert json.loads(spinepacs(command, "--config", config, "--format", "json").output) == []
-        assert spinepacs(command, "--config", config, "--format", "csv").output.strip() == ""
+    assert spinepacs("queue", "--config", config, "--format", "csv").output.strip() == ""
+    assert spinepacs("findings", "--config", config, "--csv").output.startswith("study_uid,patient_id,")
 
 
 def test_retry_wants_to_know_what(config: Path):
@@ -225,3 +226,186 @@ def test_check_asks_a_real_destination(config: Path, tmp_path: Path):
         result = spinepacs("check", "--config", config)
     assert result.exit_code == 0, result.output
     assert "accepts SEG, SR, OVERLAY" in result.output
+
+
+# -- pictures: process and wrap say the same ------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with two pictures that hold vertebrae, and a table of them."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    pixels = cv2.normalize(dcmread(DEMO_FILMS[0]).pixel_array, None, 0, 255, cv2.NORM_MINMAX).astype("uint8")
+    for number, name in enumerate(("a.png", "b.png")):
+        pixels[0, 0] = number
+        cv2.imwrite(str(folder / name), pixels)
+    (folder / "films.csv").write_text(
+        "file,patient_id,study_date,spacing_mm\na.png,PAT-1,2026-11-20,0.2\nb.png,,,\n"
+    )
+    return folder
+
+
+SAID = (
+    "--patient-id",
+    "PAT-9",
+    "--study-date",
+    "20260102",
+    "--spacing",
+    "0.3",
+    "--body-part",
+    "LSPINE",
+    "--view",
+    "LATERAL",
+)
+
+
+def test_wrap_takes_options_and_the_table_and_several_pictures(pictures: Path):
+    result = spinepacs(
+        "wrap", pictures / "a.png", pictures / "b.png", *SAID, "--table", pictures / "films.csv"
+    )
+    assert result.exit_code == 0, result.output
+    a, b = (dcmread(pictures / name) for name in ("a.dcm", "b.dcm"))
+    assert (a.PatientID, a.StudyDate, float(a.PixelSpacing[0]), a.BodyPartExamined) == (
+        "PAT-1",
+        "20261120",
+        0.2,
+        "LSPINE",
+    )
+    assert (b.PatientID, b.StudyDate, float(b.PixelSpacing[0]), b.ViewPosition) == (
+        "PAT-9",
+        "20260102",
+        0.3,
+        "LATERAL",
+    )
+
+
+def test_process_takes_the_same(pictures: Path, tmp_path: Path):
+    result = spinepacs(
+        "process", pictures, *SAID, "--table", pictures / "films.csv", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0, result.output
+    read = {
+        Path(film["film"]).name: film for film in json.loads((tmp_path / "out/readings.json").read_text())
+    }
+    assert [read[name]["spacing"]["row_mm"] for name in ("a.png", "b.png")] == [0.2, 0.3]
+    reports = [dcmread(tmp_path / f"out/{name}.sr.dcm") for name in ("a", "b")]
+    assert [(report.PatientID, report.StudyDate) for report in reports] == [
+        ("PAT-1", "20261120"),
+        ("PAT-9", "20260102"),
+    ]
+    assert "no line names" not in result.output
+    assert "no such file" not in result.output
+
+
+def test_what_a_table_misses_or_names_in_vain_is_said(pictures: Path, tmp_path: Path):
+    (pictures / "films.csv").write_text("file,patient_id\na.png,PAT-1\nB.png,PAT-2\n")
+    result = spinepacs("process", pictures, "--table", pictures / "films.csv", "--out", tmp_path / "out")
+    assert "films.csv: no such file is given: lines 3\n" in result.output
+    assert f"no line names {pictures / 'b.png'}\n" in result.output
+    refused = spinepacs("wrap", pictures / "b.png", "--table", pictures / "films.csv")
+    assert refused.exit_code == 2
+    assert "b.png: no line of the table names it" in refused.output
+    assert not (pictures / "b.dcm").exists()
+
+
+@pytest.mark.parametrize("command", ["process", "wrap"])
+def test_mistakes_in_a_table_are_told_by_line_before_anything_is_done(
+    pictures: Path, tmp_path: Path, command: str
+):
+    (pictures / "films.csv").write_text("file,study_date,view\na.png,20.11.2026,\nb.png,,side\n")
+    out = ("--out", tmp_path / "out") if command == "process" else ()
+    result = spinepacs(command, pictures / "a.png", "--table", pictures / "films.csv", *out)
+    assert result.exit_code == 2
+    assert (
+        "films.csv: line 2: study_date must be a day like 2026-11-20 or 20261120; line 3: view must be"
+        in result.output
+    )
+    assert not (tmp_path / "out").exists()
+    assert not (pictures / "a.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--study-date", "20.11.2026", "study_date must be a day"), ("--spacing", "9", "spacing_mm must be")],
+)
+def test_mistakes_in_options_are_told(pictures: Path, option: str, value: str, said: str):
+    result = spinepacs("wrap", pictures / "a.png", option, value)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_wrap_names_the_picture_that_it_cannot_read(pictures: Path):
+    (pictures / "b.png").write_bytes((pictures / "b.png").read_bytes()[:5000])
+    result = spinepacs("wrap", pictures / "a.png", pictures / "b.png")
+    assert result.exit_code == 2
+    assert f"{pictures / 'b.png'}: the picture ends before its end: send it again" in result.output
+    assert (
+        spinepacs("wrap", pictures / "a.png", pictures / "b.png", "--out", pictures / "x.dcm").exit_code == 2
+    )
+
+
+# -- what cannot be written ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("out", ["a file/out", "/proc/out", "taken"])
+def test_an_out_that_cannot_be_written_is_one_line_before_any_film_is_read(tmp_path: Path, out: str):
+    (tmp_path / "a file").write_text("")
+    (tmp_path / "taken" / "findings.csv").mkdir(parents=True)
+    result = spinepacs("process", DEMO_FILMS[0], "--out", tmp_path / out)
+    assert result.exit_code == 2
+    assert "cannot be written" in result.output
+    assert "give a folder that this user may write to" in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert not list((tmp_path / "taken").glob("*.dcm"))
+
+
+@pytest.mark.parametrize("style", ["csv", "json", "table", "parquet"])
+def test_findings_that_cannot_be_written_are_one_line(config: Path, tmp_path: Path, style: str):
+    spinepacs("check", "--config", config)
+    result = spinepacs("findings", "--config", config, "--format", style, "--out", tmp_path / "none" / "x")
+    assert result.exit_code == 2
+    assert "cannot be written (No such file or directory)" in result.output
+
+
+def test_findings_in_a_file_replace_an_older_one_only_when_they_are_whole(config: Path, tmp_path: Path):
+    spinepacs("check", "--config", config)
+    (tmp_path / "x.csv").write_text("older")
+    wrong = spinepacs("findings", "--config", config, "--csv", "--out", tmp_path / "x.csv", "--level", "Q9")
+    assert wrong.exit_code == 2
+    assert (tmp_path / "x.csv").read_text() == "older"
+    assert spinepacs("findings", "--config", config, "--csv", "--out", tmp_path / "x.csv").exit_code == 0
+    assert (tmp_path / "x.csv").read_text().startswith("study_uid,")
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_cut_on_the_screen_is_said_and_a_file_is_whole(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("spinepacs.cli.questions.ON_SCREEN", 3)
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        makers.recorded(ledger, "1.2.1", "1.2.2", "1.2.3")
+    shown = spinepacs("findings", "--config", config, "--rows", "discs")
+    assert "only the first 3 are shown: give --limit for more" in shown.stderr
+    assert "only the first" not in spinepacs("findings", "--config", config).stderr, "three films just fit"
+    written = spinepacs("findings", "--config", config, "--csv")
+    assert (len(written.stdout.splitlines()), written.stderr) == (7, "")
+    limited = spinepacs("findings", "--config", config, "--csv", "--limit", "2")
+    assert len(limited.stdout.splitlines()) == 3
+    assert "only the first 2 are shown" in limited.stderr
+    pytest.importorskip("pyarrow")
+    assert (
+        spinepacs("findings", "--config", config, "--parquet", "--out", tmp_path / "x.parquet").exit_code == 0
+    )
+
+
+@pytest.mark.parametrize(("create", "well"), [("false", False), ("true", True)])
+def test_check_looks_for_the_watched_folder(config: Path, tmp_path: Path, create: str, well: bool):
+    with config.open("a") as file:
+        file.write(f'[watch]\nfolder = "share"\ncreate = {create}\n')
+    said = spinepacs("check", "--config", config)
+    assert (said.exit_code == 0) is well
+    assert "watched folder: " in said.output
+    assert not (tmp_path / "share").exists()
+    (tmp_path / "share").mkdir()
+    assert spinepacs("check", "--config", config).exit_code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from spinepacs.errors import Permanent, Transient
 from spinepacs.serve.health import Figures, HealthServer
 from spinepacs.settings.sections import HealthSettings
-from spinepacs.store.records import OutboxState
+from spinepacs.store.records import FailedFile, OutboxState
 from tests.store import makers
 
 
@@ -90,6 +91,12 @@ def test_metrics_count_what_the_ledger_holds(server, ledger):
     assert found["spinepacs_disk_free_bytes",] > 1_000_000
     assert found["spinepacs_disk_reserve_bytes",] == 1_000_000
     assert found["spinepacs_ledger_up",] == 1
+
+
+def test_metrics_count_what_lies_in_failed(server, ledger):
+    file = FailedFile("a.txt", "NOT_DICOM", "no DICOM file", datetime.now(UTC))
+    ledger.note_failed_files([file, replace(file, file_name="b.txt")])
+    assert metrics(server)["spinepacs_folder_failed", "NOT_DICOM"] == 2
 
 
 def test_metrics_count_what_no_destination_has_promised_to_keep_yet(server, ledger):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
 _SOI, _SOS, _DHP, _JPEG_LS = 0xFFD8, 0xFFDA, 0xFFDE, 0xFFF7
 _START_OF_FRAME = frozenset(range(0xFFC0, 0xFFD0)) - {0xFFC4, 0xFFC8, 0xFFCC} | {_JPEG_LS}
+_EOI = 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""A marker that a segment or the end follows; not what stands for itself inside a scan (ISO 10918-1 B.1.1.3)."""
 _J2K_START = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JP2_CODESTREAM = b"jp2c"
@@ -64,6 +68,21 @@ def _jpeg(frame: bytes) -> StreamSize:
     if len(found) != 1 or marker != _SOS:
         raise ValueError("no JPEG image of one frame")
     return found[0]
+
+
+def ends(frame: bytes) -> bool:
+    """Whether the scans of a JPEG are followed by its end (EOI): what comes after it does not matter.
+
+    The thumbnail in an application segment has an end of its own, so segments are stepped over.
+    """
+    at = 2
+    while (found := _MARKER.search(frame, at)) is not None:
+        marker = frame[found.start() + 1]
+        if marker == _EOI:
+            return True
+        length = int.from_bytes(frame[found.end() : found.end() + 2], "big")
+        at = found.end() + length
+    return False
 
 
 def _in_boxes(frame: bytes) -> bytes:
