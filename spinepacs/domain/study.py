@@ -82,7 +82,7 @@ class Arrival:
 class StudyHeader:
     """What a file's header says about itself, without pixels: for the ledger and for selection.
 
-    Every text is stripped; what is missing or not valid is empty (``None`` for the age).
+    Every text but identifiers is stripped; what is missing or not valid is empty (``None`` for the age).
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class StudyHeader:
     descriptions
         Study, series, protocol, view and anatomic descriptions that are not empty; no patient identity.
     patient_id, accession_number
-        As sent. For the database only: never for a log or an exception.
+        As they stand, without the padding at their end. For the database only: never for a log or an exception.
     patient_sex
         ``M``, ``F``, ``O`` or empty.
     patient_age_years

@@ -42,6 +42,8 @@ def test_the_commented_file_names_every_key():
         ('[assembly]\nquiet_period_s = "soon"\n', 2, "valid number"),
         ("[assembly]\nquiet_period_s = 0\n", 2, "greater than 0"),
         ('[selection]\ndescriptions = ["ok", "(not"]\n', 2, "regular expression"),
+        ('[reading]\ndefault_character_set = "UTF-8"\n', 2, "defined term"),
+        ("[reading]\ndefault_character_set = 'ISO 2022 IR 149'\n", 2, "defined term"),
         ('[output]\nsegmentation = "nice"\n', 2, "'compat', 'strict' or 'labelmap'"),
         (
             DESTINATION.format(name="a", port=1) + DESTINATION.format(name="b", port='"x"'),
@@ -58,6 +60,18 @@ def test_a_mistake_is_refused_with_its_line_and_the_remedy(tmp_path: Path, text:
         load(path)
     assert f"{path}:{line}: " in str(caught.value)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        "", "ISO_IR 100", "ISO_IR 13", "ISO_IR 192", "GB18030", "GBK", r"\ISO 2022 IR 149", r"\ISO 2022 IR 58",
+        r"ISO 2022 IR 13\ISO 2022 IR 87", r"ISO 2022 IR 6\ISO 2022 IR 87\ISO 2022 IR 159",
+    ],
+)  # fmt: skip
+def test_character_sets_are_spelt_as_the_standard_does(tmp_path: Path, terms: str):
+    path = write(tmp_path, f"[reading]\ndefault_character_set = '{terms}'\n")
+    assert load(path).reading.default_character_set == terms
 
 
 @pytest.mark.parametrize(
