@@ -62,7 +62,9 @@ def test_after_the_rules_and_the_policy_have_changed(tmp_path: Path) -> None:
 
         restarted(running, '["CR"]', '["CR", "DX"]')
         assert running.states() == {"refused": 2}, "nothing is read again by itself"
-        assert "1 held against today's rules" in command(running, "reread", str(dcmread(sent[0]).StudyInstanceUID))
+        assert "1 held against today's rules" in command(
+            running, "reread", str(dcmread(sent[0]).StudyInstanceUID)
+        )
         peers.wait_until(lambda: running.states() == {"refused": 1, "delivered": 1}, 60, "one read")
         assert "1 held against today's rules" in command(running, "reread", "--refused", "NOT_SELECTED")
         peers.wait_until(lambda: running.states() == {"delivered": 2}, 60, "both read")
