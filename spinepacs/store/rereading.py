@@ -207,9 +207,8 @@ def _read_again(connection: Connection, rows: Sequence[Row[Any]]) -> None:
     connection.execute(
         update(arrivals).where(arrivals.c.arrival_id.in_(keys)).values(reread_after=newest.scalar_subquery())
     )
-    for study_uid in sorted(
-        {row.study_uid for row in rows}
-    ):  # in one order, so that two of us cannot lock each other out
+    # In one order, so that two of us cannot lock each other out.
+    for study_uid in sorted({row.study_uid for row in rows}):
         if lock(connection, study_uid) in SETTLED:
             # Written first: its turn depends on it.
             connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(rereading=True))

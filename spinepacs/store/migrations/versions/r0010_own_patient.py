@@ -1,8 +1,8 @@
 """Each film keeps its own patient, and a study that names two says so; refused films can be seen to and read again.
 
 The views take patient, sex, age, date, accession number and body part from the film, where they took them from the
-study, whose row followed its newest film. Films of r0009 and before get what the views showed of them. A film that was refused
-may be read once more by the same model and policy.
+study, whose row followed its newest film. Films of r0009 and before get what the views showed of them. A film that was
+refused may be read once more by the same model and policy.
 """
 
 from __future__ import annotations
