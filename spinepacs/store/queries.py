@@ -245,7 +245,10 @@ def find_studies(
     BadSettings
         If a date is none.
     """
-    conditions = _about_study(filters)
+    conditions = _about_study({**filters, "patient": None})
+    if patient := filters.get("patient"):  # of any of its films: the study's row names the first one's only
+        theirs = select(arrivals.c.study_uid).where(arrivals.c.patient_id == patient)
+        conditions.append(column("study_uid").in_(theirs))
     if states:
         conditions.append(column("state").in_([state.value for state in states]))
     newest_first = (text("last_arrival_at DESC"), text("study_uid"))

@@ -91,6 +91,7 @@ arrivals = Table(
     Column("patient_age_years", Measure),
     Column("study_date", Date, index=True),
     Column("accession_number", SafeText, nullable=False, server_default="", index=True),
+    Column("reread_after", Key),
     Column("file_name", SafeText, nullable=False, server_default=""),
     UniqueConstraint("sop_uid", "sha256"),
     Index("ix_arrivals_sha256", "sha256"),
@@ -100,7 +101,7 @@ arrivals = Table(
     ),
 )
 
-_REFUSED = text("refusal_code <> ''")
+_REFUSED, _PUBLISHED = text("refusal_code <> ''"), text("refusal_code = ''")
 
 readings = Table(
     "readings",
@@ -129,8 +130,20 @@ readings = Table(
     Column("refusal_code", SafeText, nullable=False, server_default=""),
     Column("refusal_reason", SafeText, nullable=False, server_default=""),
     Column("seconds", PlainJson, nullable=False),
-    UniqueConstraint("arrival_id", "model_name", "model_version", "policy_name", "policy_version"),
     Index("ix_readings_refused", "reading_id", sqlite_where=_REFUSED, postgresql_where=_REFUSED),
+    Index("ix_readings_arrival_id", "arrival_id"),
+    # The last line against two results of one film under one model and policy: their objects would have the same UIDs.
+    Index(
+        "uq_readings_published",
+        "arrival_id",
+        "model_name",
+        "model_version",
+        "policy_name",
+        "policy_version",
+        unique=True,
+        sqlite_where=_PUBLISHED,
+        postgresql_where=_PUBLISHED,
+    ),
 )
 
 vertebrae = Table(

@@ -69,6 +69,7 @@ def test_the_study_keeps_its_first_patient_and_says_that_there_are_two(ledger: L
     assert ask("studies", "patient_id") == ["PAT-0001"]
     assert ask("studies", "patient_age_years") == [61.5]
     assert ask("study_summary", "patients") == [2]
+    assert [row["study_uid"] for row in queries.find_studies(ledger, patient="PAT-0002")] == [STUDY]
     assert ask("events", "sop_uid", kind="patients-differ") == [SECOND]
     assert ask("audit_events", "sop_uid", action="patients-differ") == [SECOND]
     assert ledger.counts().unseen == {"films": 0, "studies": 1}
