@@ -20,6 +20,7 @@ from spinepacs.errors import Transient
 from spinepacs.intake.archive import SUFFIX
 from spinepacs.intake.beside import TablesBeside, is_table
 from spinepacs.intake.folder import DONE, FAILED, WatchedFolder
+from spinepacs.intake.pulse import pulse
 from spinepacs.intake.taking import NotYet, Taker
 from spinepacs.intake.wake import PENDING_S, events, wait_any
 from spinepacs.settings.sections import WatchSettings
@@ -85,8 +86,13 @@ class Watcher:
     def run(self, stop: threading.Event, on_state: Callable[[bool], None] = lambda is_there: None) -> None:
         """Scan until told to stop; a defect is logged and does not end it.
 
-        ``on_state`` is told when the folder is there, and when it is not: a share may go and come back.
+        ``on_state`` is told when the folder is there, and when it is not or does not answer: a share may go and come
+        back. It is called from several threads.
         """
+        with pulse(self._folder.identity, on_state):
+            self._run(stop, on_state)
+
+    def _run(self, stop: threading.Event, on_state: Callable[[bool], None]) -> None:
         before = None
         while not stop.is_set():
             identity = self._wait_for_folder(stop, on_state)
