@@ -22,7 +22,7 @@ from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.judging.quality import quality
 from spinepacs.analysis.judging.texture import texture
 from spinepacs.analysis.measuring.measure import disc_heights, measure
-from spinepacs.analysis.naming.spine import find_spine
+from spinepacs.analysis.naming.upright import find_upright
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
@@ -125,21 +125,22 @@ class Pipeline:
         return self._described(loaded, reading, clock)
 
     def _interpret(self, film: Radiograph, clock: _Clock) -> Reading:
-        """Pixels → spine → measures → findings → conclusions."""
-        spine, _ = find_spine(self.segmenter, film, clock.step)
+        """Pixels → spine, head up → measures → findings → conclusions, back in the film's own pixels."""
+        upright, turn, spine = find_upright(self.segmenter, film, clock.step)
         reading = self._empty_reading(film)
         if isinstance(spine, Refusal):
             return replace(reading, refusal=spine, seconds=clock.seconds)
         with clock.step("measure"):
-            discs = disc_heights(spine, film.spacing)
-            measures = measure(spine, film.spacing, self.segmenter.manifest.localisation)
+            discs = disc_heights(spine, upright.spacing)
+            measures = measure(spine, upright.spacing, self.segmenter.manifest.localisation)
         with clock.step("grade"):
-            look = texture(spine, film)
-            verdict = quality(spine, film, look)
+            look = texture(spine, upright)
+            verdict = quality(spine, upright, look)
             findings = grade(spine, measures, look, verdict, self.policy)
             conclusions = conclude(spine, findings, self.policy, film.age_years)
-        return replace(
+        reading = replace(
             reading,
+            turn=turn,
             spine=spine,
             discs=discs,
             measures=measures,
@@ -148,6 +149,7 @@ class Pipeline:
             notes=film.notes + spine.notes + verdict.notes,
             seconds=clock.seconds,
         )
+        return reading.moved(turn.to_film(film.rows, film.columns)) if turn else reading
 
     def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""

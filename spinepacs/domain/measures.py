@@ -6,11 +6,11 @@ px that are not square are first brought to px of isotropic length (see :mod:`sp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
-from spinepacs.domain.geometry import Points, SpacingBasis
+from spinepacs.domain.geometry import Move, Points, SpacingBasis
 
 HALF_95 = 1.96
 """Half-width of a 95 % interval, in standard deviations."""
@@ -135,6 +135,10 @@ class Measure:
     def __post_init__(self) -> None:
         if (self.unit is Unit.MM) != (self.basis is not None):
             raise ValueError(f"{self.quantity}: mm need a basis, and nothing else has one")
+
+    def moved(self, move: Move) -> Measure:
+        """The same value, shown on another picture."""
+        return replace(self, lines_px=tuple(map(move, self.lines_px)))
 
     @property
     def margin(self) -> float | None:

@@ -5,11 +5,11 @@ All names are stable: they are in the database, in reports and in files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
-from spinepacs.domain.geometry import Points, SpacingBasis
+from spinepacs.domain.geometry import Move, Points, SpacingBasis
 from spinepacs.domain.measures import Place, Unit
 
 
@@ -155,6 +155,10 @@ class Finding:
     reference_scheme: Scheme | None = None
     reference_grade: int | None = None
     marks_px: tuple[Points, ...] = field(default=(), compare=False, repr=False)
+
+    def moved(self, move: Move) -> Finding:
+        """The same finding, shown on another picture."""
+        return replace(self, marks_px=tuple(map(move, self.marks_px)))
 
     @property
     def disc(self) -> DiscLevel | None:
