@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from spinepacs.analysis.judging.conclude import conclude
 from spinepacs.analysis.judging.grade import grade
 from spinepacs.analysis.judging.policy import Policy
+from spinepacs.analysis.judging.publish import Doubts, published
 from spinepacs.analysis.judging.quality import quality
 from spinepacs.analysis.judging.texture import texture
 from spinepacs.analysis.measuring.measure import disc_heights, measure
@@ -136,6 +137,7 @@ class Pipeline:
         with clock.step("grade"):
             look = texture(spine, upright)
             verdict = quality(spine, upright, look)
+            measures = published(measures, Doubts.of(spine, measures, verdict, self.policy.least_score))
             findings = grade(spine, measures, look, verdict, self.policy)
             conclusions = conclude(spine, findings, self.policy, film.age_years)
         reading = replace(

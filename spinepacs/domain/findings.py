@@ -228,6 +228,16 @@ class Reading:
     turn: Turn = Turn.NONE
     """How the film was turned to be read."""
 
+    @property
+    def published_measures(self) -> tuple[Measure, ...]:
+        """What is shown: the measures that are not withheld."""
+        return tuple(measure for measure in self.measures if measure.reason is None)
+
+    @property
+    def withheld_measures(self) -> tuple[Measure, ...]:
+        """The others, each with its reason."""
+        return tuple(measure for measure in self.measures if measure.reason is not None)
+
     def moved(self, move: Move) -> Reading:
         """The same reading with everything that it shows on another picture."""
         supported = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from spinepacs.domain.geometry import SpacingBasis
-from spinepacs.domain.measures import Quantity
-from spinepacs.domain.signs import GRADE_NAMES, Deformity, ExpectedFrom, Reason, Scheme, Side, Sign
+from spinepacs.domain.measures import Quantity, Reason
+from spinepacs.domain.signs import GRADE_NAMES, Deformity, ExpectedFrom, Scheme, Side, Sign
 
 TO_PHYSICIAN = " To be judged by a physician."
 """How sentences of conclusions end; where several stand together it is said once."""
@@ -47,6 +47,7 @@ REASONS: dict[Reason, str] = {
     Reason.NOT_MEASURABLE: "not measurable",
     Reason.LEVEL_AMBIGUOUS: "levels may be shifted by one",
     Reason.LOW_CONFIDENCE: "vertebra barely found",
+    Reason.UNCERTAIN: "outlines too uncertain",
     Reason.CUT_AT_BORDER: "cut by the border of the film",
     Reason.IMPLANT: "metal over it",
     Reason.FILM_QUALITY: "quality of the film",
@@ -62,9 +63,9 @@ NOTES: dict[str, str] = {
     "VERTEBRAE_MISSING": "vertebrae between those named were not found",
     "DETECTIONS_DROPPED": "something was found that fits nowhere in the chain",
     "HEAD_AT_THE_BOTTOM": "the film stands on its head",
-    "TURNED_CLOCKWISE": "read after a turn to the right: left and right with the head up",
-    "TURNED_HALF": "read upside down: left and right are those with the head up",
-    "TURNED_COUNTERCLOCKWISE": "read after a turn to the left: left and right with the head up",
+    "TURNED_CLOCKWISE": "it lies on its side: left and right are those with the head up",
+    "TURNED_HALF": "it stands on its head: left and right are those with the head up",
+    "TURNED_COUNTERCLOCKWISE": "it lies on its side: left and right are those with the head up",
     "TURN_FROM_PICTURE": "where the head is was told from the picture",
     "ORIENTATION_CONTRADICTED": "the header has the head elsewhere: the picture was believed",
     "FACING_CONTRADICTED": "header and picture have the front at opposite sides: no fronts",

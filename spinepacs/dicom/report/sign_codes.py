@@ -6,13 +6,13 @@ from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
 from spinepacs.dicom.codes import ANTERIOR, POSTERIOR, private
+from spinepacs.domain.measures import Reason
 from spinepacs.domain.signs import (
     GRADE_NAMES,
     Area,
     Deformity,
     ExpectedFrom,
     ForAge,
-    Reason,
     Scheme,
     Side,
     Sign,

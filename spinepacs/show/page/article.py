@@ -134,7 +134,7 @@ def _words(reading: Reading, spine: Spine) -> Html:
     bodies = vertebrae(reading)
     parts = [
         _section("Conclusions", _conclusions(reading)),
-        _angles([m for m in reading.measures if isinstance(m.place, Span)]),
+        _angles([m for m in reading.published_measures if isinstance(m.place, Span)]),
         _halves("Vertebrae", bodies.table),
         _note(bodies.notes),
         _note(single_signs(reading)),
