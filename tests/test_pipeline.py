@@ -9,6 +9,7 @@ from spinepacs import pipeline as pipeline_module
 from spinepacs.domain.anatomy import DiscLevel, Level
 from spinepacs.domain.findings import ObjectKind
 from spinepacs.domain.geometry import SpacingBasis, Turn
+from spinepacs.domain.measures import Unit
 from spinepacs.domain.signs import Area, ForAge, Sign, Statement
 from spinepacs.domain.study import View
 from spinepacs.errors import Transient
@@ -178,6 +179,19 @@ def test_a_turned_film_with_oblong_pixels_is_measured_in_true_millimetres(pipeli
     assert (reading.spacing.row_mm, reading.spacing.column_mm) == (MM, 2 * MM)
     for disc in reading.discs:
         assert disc.middle_mm == pytest.approx(PHANTOM.discs[disc.disc].middle_px * MM, abs=0.1)
+
+
+def test_an_impossible_spacing_costs_the_millimetres_and_nothing_else(pipeline, result, tmp_path):
+    film = _film(PatientOrientation=["P", "F"], ImagerPixelSpacing=[MM / 10, MM / 10])
+    image = pipeline.read_film(films.write(film, tmp_path / "film.dcm"))
+    reading, sound = image.reading, result.reading
+    assert "SPACING_IMPLAUSIBLE" in reading.notes
+    assert reading.spacing is None
+    assert {m.unit for m in reading.measures} == {Unit.PX, Unit.RATIO, Unit.DEGREE}
+    assert all(disc.middle_mm is None for disc in reading.discs)
+    for one, other in zip(reading.findings, sound.findings, strict=True):
+        assert (one.sign, one.place, one.published_grade) == (other.sign, other.place, other.published_grade)
+    assert b"mm" not in image.objects[1].part10.split(b"Lengths:")[1][:60]
 
 
 def test_damaged_films_never_cost_the_others(pipeline, tmp_path):

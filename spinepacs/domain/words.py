@@ -80,6 +80,7 @@ NOTES: dict[str, str] = {
     "TILTED": "the spine as a whole leans",
     "LOW_CONTRAST": "bone hardly stands out from soft tissue",
     "METAL": "metal over a vertebra",
+    "SPACING_IMPLAUSIBLE": "the stated pixel spacing cannot be right: no mm",
     "WINDOW_MISSING": "no window in the header, so the pixels' own range",
     "WINDOW_ABSURD": "the header's window shows nothing, so the pixels' own range",
     "FOR_PROCESSING": "a film for processing, not for presentation",
@@ -96,6 +97,13 @@ _FIELDS = {
     "WHOLE_THORACIC": "thoracic",
     "WHOLE_LUMBAR": "lumbar",
 }
+
+
+def why_no_mm(codes: Iterable[str]) -> str:
+    """Why a film without a spacing has none, by its notes."""
+    if "SPACING_IMPLAUSIBLE" in codes:
+        return "the film's pixel spacing cannot be right, hence no mm"
+    return "the film states no pixel spacing, hence no mm"
 
 
 def note_words(code: str) -> str:

@@ -69,7 +69,7 @@ def _legend(reading: Reading) -> Iterator[Row]:
         sides = "anterior / middle / posterior" if len({m.quantity for m in heights}) == 3 else "middle"
         yield Row(f"Disc heights {sides}, {words.BASES[reading.spacing.basis]}{_typical(heights)}")
     elif heights:
-        yield Row("Disc height index (height / depth): the film states no pixel spacing, hence no mm")
+        yield Row(f"Disc height index (height / depth): {words.why_no_mm(reading.notes)}")
     if any(f.sign is Sign.DISC_HEIGHT_LOSS for f in reading.findings):
         names = GRADE_NAMES[Sign.DISC_HEIGHT_LOSS]
         stages = [Chip(str(n), STAGES[n], name) for n, name in enumerate(names) if n]
