@@ -15,16 +15,18 @@ Notes beside those of :mod:`~spinepacs.analysis.naming.label`:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from spinepacs.analysis.naming.exposures import are_two
 from spinepacs.analysis.naming.pose import shown_facing
 from spinepacs.analysis.naming.spine import find_spine, named
 from spinepacs.analysis.seeing.normalise import with_square_pixels
 from spinepacs.analysis.seeing.segment import Segmenter, Step, untimed
-from spinepacs.domain.findings import Refusal, Spine
+from spinepacs.domain.findings import SURE_SCORE, Detection, Refusal, Spine
 from spinepacs.domain.geometry import Turn
 from spinepacs.domain.study import Radiograph
 
@@ -46,12 +48,39 @@ _UNCLEAR = Refusal(
 )
 
 
+_TWO = Refusal(
+    "TWO_EXPOSURES", "this image holds two exposures of the spine: send each of them as an image of its own"
+)
+
+
 class Upright(NamedTuple):
     """A film with its head up (its ``film`` is turned), how it was turned, and its spine in px of the turned one."""
 
     film: Radiograph
     turn: Turn
     spine: Spine | Refusal
+
+
+class _Look(NamedTuple):
+    """What one position shows.
+
+    ``agreement``: what the network gives to the published levels, summed over the vertebrae that it names so itself; of
+    two exposures, each of which has its own, to all that is surely there.
+    """
+
+    turn: Turn
+    spine: Spine | Refusal
+    agreement: float
+
+    @classmethod
+    def of(cls, turn: Turn, spine: Spine | Refusal, found: Sequence[Detection]) -> _Look:
+        if are_two(found):
+            sure = (one for one in found if one.score >= SURE_SCORE)
+            return cls(turn, _TWO, float(sum(one.class_scores.max() for one in sure)))
+        if isinstance(spine, Refusal):
+            return cls(turn, spine, 0.0)
+        same = (vertebra for vertebra in spine.vertebrae if vertebra.level == vertebra.raw_level)
+        return cls(turn, spine, sum(vertebra.raw_score for vertebra in same))
 
 
 def find_upright(segmenter: Segmenter, film: Radiograph, step: Step = untimed) -> Upright:
@@ -66,31 +95,32 @@ def find_upright(segmenter: Segmenter, film: Radiograph, step: Step = untimed) -
 
     Returns
     -------
-    Refused, beside what ``find_spine`` refuses, with ``ORIENTATION_UNCLEAR``.
+    Refused, beside what ``find_spine`` refuses, with ``TWO_EXPOSURES`` or ``ORIENTATION_UNCLEAR``.
     """
-    seen = _read(segmenter, film, film.turn or Turn.NONE, step)
-    if _is_doubtful(seen):
-        seen = _other_position(segmenter, film, seen, step) or _unless_unclear(seen)
-    if isinstance(seen.spine, Refusal):
-        return seen
-    return seen._replace(spine=_noted(seen.spine, seen, film.turn))
+    look = _read(segmenter, film, film.turn or Turn.NONE, step)
+    if _is_doubtful(look, film):
+        look = _other_position(segmenter, film, look, step) or _unless_unclear(look)
+    turned = film.turned(look.turn)
+    spine = (
+        look.spine if isinstance(look.spine, Refusal) else _noted(look.spine, look.turn, film.turn, turned)
+    )
+    return Upright(turned, look.turn, spine)
 
 
-def _read(segmenter: Segmenter, film: Radiograph, turn: Turn, step: Step) -> Upright:
-    turned = film.turned(turn)
-    return Upright(turned, turn, find_spine(segmenter, turned, step)[0])
+def _read(segmenter: Segmenter, film: Radiograph, turn: Turn, step: Step) -> _Look:
+    return _Look.of(turn, *find_spine(segmenter, film.turned(turn), step))
 
 
-def _is_doubtful(seen: Upright) -> bool:
-    spine = seen.spine
+def _is_doubtful(look: _Look, film: Radiograph) -> bool:
+    spine = look.spine
     if isinstance(spine, Refusal):
         return True
     extent = np.ptp(np.concatenate([vertebra.outline.points for vertebra in spine.vertebrae])[:, 1])
     return bool(
         _own_turn(spine) is not Turn.NONE
         or "LEVELS_SHIFTED" in spine.notes
-        or extent < _SHORT * seen.film.rows
-        or _agreement(spine) < _LEAST_AGREEMENT * len(spine.vertebrae)
+        or extent < _SHORT * (film.columns if look.turn.is_sideways else film.rows)
+        or look.agreement < _LEAST_AGREEMENT * len(spine.vertebrae)
     )
 
 
@@ -103,45 +133,40 @@ def _own_turn(spine: Spine) -> Turn:
     return Turn.CLOCKWISE if across > 0 else Turn.COUNTERCLOCKWISE
 
 
-def _agreement(spine: Spine | Refusal) -> float:
-    """What the network gives to the published levels, summed over the vertebrae that it names so itself."""
-    if isinstance(spine, Refusal):
-        return 0.0
-    return sum(vertebra.raw_score for vertebra in spine.vertebrae if vertebra.level == vertebra.raw_level)
-
-
-def _other_position(segmenter: Segmenter, film: Radiograph, seen: Upright, step: Step) -> Upright | None:
+def _other_position(segmenter: Segmenter, film: Radiograph, look: _Look, step: Step) -> _Look | None:
     """The best of the other positions by a first look, read as a whole; None where none is clearly better.
 
     What the header says of the front is not believed there: it says it of the position that it states.
     """
-    turns = [Turn((seen.turn + quarters) % 4) for quarters in (1, 2, 3)]
-    agreements = {turn: _agreement(_first_look(segmenter, film.turned(turn), step)) for turn in turns}
-    best = max(turns, key=agreements.__getitem__)
-    shown, times, more = _agreement(seen.spine), *_CLEARLY_BETTER
-    enough = max(times * shown, shown + more)
-    if isinstance(seen.spine, Spine) and best is (seen.turn + _own_turn(seen.spine)) % 4:
-        enough = _AS_GOOD * shown
-    if agreements[best] < enough:
+    turns = (Turn((look.turn + quarters) % 4) for quarters in (1, 2, 3))
+    best = max((_first_look(segmenter, film, turn, step) for turn in turns), key=lambda one: one.agreement)
+    times, more = _CLEARLY_BETTER
+    enough = max(times * look.agreement, look.agreement + more)
+    if isinstance(look.spine, Spine) and best.turn is (look.turn + _own_turn(look.spine)) % 4:
+        enough = _AS_GOOD * look.agreement
+    if best.agreement < enough:
         return None
-    return _read(segmenter, replace(film, anterior_left=None), best, step)
+    return (
+        best if best.spine is _TWO else _read(segmenter, replace(film, anterior_left=None), best.turn, step)
+    )
 
 
-def _first_look(segmenter: Segmenter, film: Radiograph, step: Step) -> Spine | Refusal:
-    display, _ = with_square_pixels(film.display, film.spacing)
-    return named(segmenter.detect_whole(display, step), film)
+def _first_look(segmenter: Segmenter, film: Radiograph, turn: Turn, step: Step) -> _Look:
+    turned = film.turned(turn)
+    display, _ = with_square_pixels(turned.display, turned.spacing)
+    found = segmenter.detect_whole(display, step)
+    return _Look.of(turn, named(found, turned), found)
 
 
-def _unless_unclear(seen: Upright) -> Upright:
-    if isinstance(seen.spine, Spine) and _own_turn(seen.spine) is not Turn.NONE:
-        return seen._replace(spine=_UNCLEAR)
-    return seen
+def _unless_unclear(look: _Look) -> _Look:
+    if isinstance(look.spine, Spine) and _own_turn(look.spine) is not Turn.NONE:
+        return look._replace(spine=_UNCLEAR)
+    return look
 
 
-def _noted(spine: Spine, seen: Upright, stated: Turn | None) -> Spine:
+def _noted(spine: Spine, turn: Turn, stated: Turn | None, turned: Radiograph) -> Spine:
     """The spine with the notes on its position; the front is unknown where header and picture contradict each other."""
-    turn = seen.turn
-    shown = shown_facing(spine, seen.film.display) if spine.anterior_basis == "header" else None
+    shown = shown_facing(spine, turned.display) if spine.anterior_basis == "header" else None
     contradicted = shown is not None and shown is not spine.anterior_left
     applies = {
         f"TURNED_{turn.name}": turn is not Turn.NONE,

@@ -122,9 +122,47 @@ def test_a_film_of_nothing_is_refused_as_before(segmenter, films):
 def test_a_lying_spine_that_no_position_explains_is_refused(monkeypatch, films, true_spines):
     film = films[LUMBAR]
     lying = true_spines[LUMBAR].moved(Turn.CLOCKWISE.to_upright(film.rows, film.columns))
-    none = Refusal("NO_VERTEBRA_FOUND", "nothing")
-    monkeypatch.setattr(
-        upright, "_read", lambda _, film, turn, __: upright.Upright(film.turned(turn), turn, lying)
-    )
-    monkeypatch.setattr(upright, "_first_look", lambda *_: none)
+    nothing = (Refusal("NO_VERTEBRA_FOUND", "nothing"), ())
+    monkeypatch.setattr(upright, "find_spine", lambda *_: (lying, ()))
+    monkeypatch.setattr(upright, "_first_look", lambda _, __, turn, ___: upright._Look.of(turn, *nothing))
     assert find_upright(None, replace(film, turn=None)).spine.code == "ORIENTATION_UNCLEAR"
+
+
+def _together(film, *displays, gap_px=0, grey=0, turned=Turn.NONE):
+    """Several exposures on one image, beside each other."""
+    rows = max(len(display) for display in displays)
+    padded = [
+        np.pad(one, ((0, rows - len(one)), (0, gap_px)), "constant", constant_values=grey) for one in displays
+    ]
+    picture = turned.as_filmed(np.hstack(padded))
+    values = picture.astype(np.float32)
+    return replace(film, display=picture, values=values, view=View.UNKNOWN, turn=None, spacing=None)
+
+
+@pytest.mark.parametrize(
+    ("gap_px", "grey", "turned"),
+    [
+        (0, 0, Turn.NONE),
+        (3, 255, Turn.NONE),
+        (60, 0, Turn.NONE),
+        (60, 0, Turn.HALF),
+        (0, 0, Turn.CLOCKWISE),
+        (0, 0, Turn.COUNTERCLOCKWISE),
+    ],
+)
+def test_two_exposures_beside_each_other_are_refused(segmenter, films, gap_px, grey, turned):
+    lateral, frontal = films[LUMBAR].display, films[AP].display[900:1600]
+    image = _together(films[LUMBAR], lateral, frontal, gap_px=gap_px, grey=grey, turned=turned)
+    assert find_upright(segmenter, image).spine.code == "TWO_EXPOSURES"
+
+
+def test_two_exposures_of_one_kind_of_two_sizes_or_below_each_other_are_refused(segmenter, films):
+    film, lateral, frontal = films[LUMBAR], films[LUMBAR].display, films[AP].display[900:1600]
+    laid = _together(film, lateral.T, frontal.T, gap_px=10)
+    below = replace(laid, display=laid.display.T.copy(), values=laid.values.T.copy())
+    for image in (
+        _together(film, lateral, lateral[:, ::-1]),
+        _together(film, lateral[::2, ::2].copy(), frontal),
+        below,
+    ):
+        assert find_upright(segmenter, image).spine.code == "TWO_EXPOSURES"
