@@ -24,7 +24,7 @@ from spinepacs.analysis.judging.quality import quality
 from spinepacs.analysis.judging.texture import texture
 from spinepacs.analysis.measuring.measure import disc_heights, measure
 from spinepacs.analysis.measuring.size import with_possible_spacing
-from spinepacs.analysis.naming.upright import find_upright
+from spinepacs.analysis.naming.polarity import find_bright
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
@@ -135,8 +135,8 @@ class Pipeline:
         return self._described(loaded, reading, clock)
 
     def _interpret(self, film: Radiograph, clock: _Clock) -> Reading:
-        """Pixels → spine, head up → measures → findings → conclusions, back in the film's own pixels."""
-        upright, turn, spine = find_upright(self.segmenter, film, clock.step)
+        """Pixels → spine, head up, bone bright → measures → findings → conclusions, back in the film's pixels."""
+        upright, turn, spine = find_bright(self.segmenter, film, clock.step)
         reading = replace(self._empty_reading(film), turn=turn, seconds=clock.seconds)
         if isinstance(spine, Refusal):
             return replace(reading, refusal=spine)

@@ -85,6 +85,8 @@ NOTES: dict[str, str] = {
     "WINDOW_ABSURD": "the header's window shows nothing, so the pixels' own range",
     "FOR_PROCESSING": "a film for processing, not for presentation",
     "POLARITY_INCONSISTENT": "the header contradicts itself on what is bright",
+    "POLARITY_FROM_PICTURE": "a negative by the picture: turned round to be read",
+    "POLARITY_UNCLEAR": "whether bone is bright or dark cannot be told",
     "MODALITY_LUT_DAMAGED": "the modality lookup table is damaged and was not used",
     "RESCALE_SLOPE_ZERO": "the rescale slope is 0 and was not used",
     "RESCALE_ABSURD": "the rescale slope or intercept is absurd and was not used",

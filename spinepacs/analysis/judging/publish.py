@@ -58,7 +58,7 @@ class Doubts:
             Reason.LEVEL_AMBIGUOUS: ambiguous,
             Reason.CUT_AT_BORDER: bool(self.quality.cut & levels),
             Reason.IMPLANT: bool(self.quality.metal & levels),
-            Reason.FILM_QUALITY: "VIEW_MISMATCH" in self.quality.notes,
+            Reason.FILM_QUALITY: self.quality.unfit,
             Reason.LOW_CONFIDENCE: min((vertebra.score for vertebra in on), default=1.0) < self.least_score,
             Reason.UNCERTAIN: place in self.uncertain,
         }
