@@ -19,6 +19,7 @@ SHOWN = {
         "study_date", "patient_id", "view_position", "disc", "anterior_mm", "left_mm", "middle_mm", "posterior_mm",
         "right_mm", "spacing_basis", "height_index", "expected_height_index", "height_loss", "stage", "stage_reason",
         "slip_mm", "spondylolisthesis_grade", "osteophytes_grade", "sclerosis_grade", "degeneration_degree",
+        "measure_reason",
     ),
     "vertebrae": (
         "study_date", "patient_id", "view_position", "level", "raw_level", "score", "level_reason", "area_mm2",
@@ -31,6 +32,7 @@ SHOWN = {
     ),
     "measures": (
         "study_date", "patient_id", "view_position", "place", "quantity", "value", "uncertainty", "unit", "basis",
+        "reason",
     ),
     "conclusions": (
         "study_date", "patient_id", "area", "span", "scheme", "computed_degree", "published_degree", "reason",

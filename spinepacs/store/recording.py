@@ -219,6 +219,7 @@ def _measure_row(measure: Measure) -> dict[str, Any]:
         "apex": measure.apex.name if measure.apex is not None else None,
         "convex_left": measure.convex_left,
         "lines_px": _lines(measure.lines_px),
+        "reason": measure.reason or "",
     }
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0011"
+REVISION = "r0012"
 """The newest migration."""
 
 metadata = MetaData(
@@ -235,6 +235,7 @@ measures = Table(
     Column("apex", SafeText),
     Column("convex_left", Boolean),
     Column("lines_px", PlainJson, nullable=False),
+    Column("reason", SafeText, nullable=False, server_default=""),
     UniqueConstraint("reading_id", "quantity", "place"),
     Index("ix_measures_quantity_place", "quantity", "place"),
 )
