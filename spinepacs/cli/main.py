@@ -31,7 +31,7 @@ def main() -> None:
 
 
 for _command in (
-    daemon.serve, daemon.check, daemon.version,
+    daemon.serve, daemon.status, daemon.check, daemon.version,
     films.process, films.wrap,
     questions.findings, questions.queue, questions.audit,
     decisions.retry, decisions.redirect, decisions.withdraw, decisions.discard,

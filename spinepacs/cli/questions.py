@@ -58,7 +58,7 @@ def findings(config: Path, what: str | None, style: str, out: Path | None, **fil
         raise click.UsageError("--format parquet needs --out FILE")
     whole = what is None and style in ("table", "json")
     what = what or "discs"
-    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
+    with Ledger.open_to_read(load(config).storage.database_url) as ledger:
         rows = queries.find_films(ledger, **filters) if whole else queries.find(ledger, what, **filters)
     if style == "parquet" and out:
         listing.write_parquet(rows, out)
@@ -72,13 +72,19 @@ def findings(config: Path, what: str | None, style: str, out: Path | None, **fil
 @config_option
 @format_option
 def queue(config: Path, style: str) -> None:
-    """Show what is not done: studies on their way or failed, objects not delivered or committed, files not readable."""
+    """Show what is not done: studies on their way or failed, objects not delivered or committed, files not readable.
+
+    No patient is named; the accession number is what the RIS knows the study by. Above a table stands how much there is
+    of all.
+    """
     from spinepacs.store import queries
     from spinepacs.store.ledger import Ledger
 
     settings = load(config)
-    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+    with Ledger.open_to_read(settings.storage.database_url) as ledger:
         rows = queries.queue(ledger, [destination.name for destination in settings.destinations])
+        if style == "table" and rows:
+            click.echo(queries.queue_counts(ledger) + "\n")
         click.echo(as_text(rows, style))
 
 
@@ -99,6 +105,6 @@ def audit(config: Path, since: datetime | None, until: datetime | None, style: S
 
     settings = load(config)
     times = {name: at.replace(tzinfo=UTC) for name, at in (("since", since), ("until", until)) if at}
-    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+    with Ledger.open_to_read(settings.storage.database_url) as ledger:
         for line in lines(ledger, style, messages_for(settings), **times):
             click.echo(line)

@@ -33,6 +33,7 @@ from spinepacs.dicom.wrap import is_picture, wrap
 from spinepacs.domain.study import Source, StudyHeader
 from spinepacs.errors import BadInput, Permanent, Transient
 from spinepacs.intake.part10 import dataset_offset, head
+from spinepacs.outages import Outage
 from spinepacs.settings.sections import WatchSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, NewArrival
@@ -88,6 +89,7 @@ class Watcher:
         self._spool = spool
         self._ledger = ledger
         self._clock = clock
+        self._outage = Outage(_log, "the watched folder")
         self._looks: dict[Path, _Look] = {}
         self._stuck: dict[Path, _Look] = {}
         """Files that could be neither taken nor moved, and since when: left alone for a while unless they change."""
@@ -143,7 +145,7 @@ class Watcher:
         try:
             self._take(path)
         except Transient as error:
-            _log.warning("a file of the watched folder waits: %s", error)
+            self._outage.lasts(error)
             return False
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
@@ -151,6 +153,7 @@ class Watcher:
                 self._stuck[path] = self._looks[path]._replace(since_s=self._clock())
             self._looks.pop(path, None)
             return False
+        self._outage.over()
         return True
 
     def _take(self, path: Path) -> None:

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Boolean, ColumnElement, Date, Select, Table, column, literal_column, select, text
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Date,
+    Select,
+    Table,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+)
 
 from spinepacs.domain.anatomy import ALL_DISCS, Level
 from spinepacs.domain.study import StudyState
@@ -19,12 +31,24 @@ from spinepacs.errors import BadSettings
 from spinepacs.store.columns import PlainJson
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalState, OutboxState
-from spinepacs.store.tables import arrivals, conclusions, discs, findings, measures, readings, vertebrae
+from spinepacs.store.tables import (
+    arrivals,
+    conclusions,
+    discs,
+    events,
+    findings,
+    measures,
+    outbox,
+    readings,
+    vertebrae,
+)
 
 QUEUED = (
     StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,
 )  # fmt: skip
 """States of studies that something is still to be done for."""
+
+_OUTSIDE = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
 
 Row = dict[str, Any]
 
@@ -185,14 +209,14 @@ def find_studies(
 def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
     """All that is not done, in one list: studies, then objects, then files, at most ``limit`` of each.
 
-    Every row has ``what`` (study, object or file), ``uid``, ``state``, ``where`` (destination or sender),
-    ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names objects
-    that wait for another.
+    Every row has ``what`` (study, object or file), ``uid``, ``accession_number``, ``state``, ``where`` (destinations,
+    or the sender of a file), ``images`` and ``objects`` (of a study: how many, and how many of them are not there yet),
+    ``attempts``, ``since`` and ``reason``, and no patient. With ``destinations``, those of the settings, the reason
+    names objects that wait for another.
     """
-    studies = [
-        _queued("study", row["study_uid"], row | {"reason": row["reason"] or _undelivered(row)})
-        for row in queued_studies(ledger, limit)
-    ]
+    found = queued_studies(ledger, limit)
+    towards = _destinations_of(ledger, [row["study_uid"] for row in found])
+    studies = [_queued_study(row, towards.get(row["study_uid"], "")) for row in found]
     objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
     files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
     for row in objects:
@@ -201,6 +225,46 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
         elif row["state"] == OutboxState.SENT.value:
             row["reason"] = row["reason"] or "its commitment is awaited"
     return studies + objects + files
+
+
+def queue_counts(ledger: Ledger) -> str:
+    """How much :func:`queue` has to show, in lines for a person: it lists no more than its limit of each."""
+    counts = ledger.counts()
+    by_destination: dict[str, list[str]] = defaultdict(list)
+    for (destination, state), number in sorted(counts.outbox.items()):
+        if state in (OutboxState.PENDING, OutboxState.FAILED):
+            by_destination[destination].append(f"{number} {state}")
+    for destination, number in counts.uncommitted.items():
+        by_destination[destination].append(f"{number} not committed yet")
+    lines = {
+        "studies": ", ".join(
+            f"{counts.studies[state]} {state}" for state in QUEUED if state in counts.studies
+        ),
+        "files": ", ".join(
+            f"{counts.arrivals[state]} {state}" for state in _OUTSIDE if state in counts.arrivals
+        ),
+        **{
+            f"to {destination}": ", ".join(numbers) for destination, numbers in sorted(by_destination.items())
+        },
+    }
+    return "\n".join(f"{what}: {numbers}" for what, numbers in lines.items() if numbers)
+
+
+def _queued_study(row: Row, destinations: str) -> Row:
+    to_come = sum(row[f"objects_{kind}"] for kind in ("pending", "failed", "uncommitted"))
+    more = {"reason": row["reason"] or _undelivered(row), "objects": to_come, "destination": destinations}
+    return _queued("study", row["study_uid"], row | more)
+
+
+def _destinations_of(ledger: Ledger, study_uids: Sequence[str]) -> dict[str, str]:
+    """Destinations that have not got everything of a study yet."""
+    waiting = outbox.c.state.in_((OutboxState.PENDING, OutboxState.FAILED))
+    unfinished = or_(waiting, outbox.c.commitment_due_at.is_not(None))
+    towards = select(outbox.c.study_uid, outbox.c.destination).distinct()
+    names: dict[str, list[str]] = defaultdict(list)
+    for row in ledger.rows(towards.where(outbox.c.study_uid.in_(study_uids), unfinished)):
+        names[row["study_uid"]].append(row["destination"])
+    return {study_uid: ", ".join(sorted(each)) for study_uid, each in names.items()}
 
 
 def _undelivered(row: Row) -> str:
@@ -216,8 +280,11 @@ def _queued(what: str, uid: str, row: Row) -> Row:
     return {
         "what": what,
         "uid": uid,
+        "accession_number": row.get("accession_number", ""),
         "state": row["state"],
         "where": row.get("destination", row.get("calling_ae", "")),
+        "images": row.get("images"),
+        "objects": row.get("objects"),
         "attempts": row.get("attempts", row.get("registrations")),
         "since": row.get("changed_at", row.get("created_at", row.get("received_at"))),
         "reason": f"{code}: {words}" if code else words,
@@ -243,10 +310,28 @@ def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
         "arrival_id", "sop_uid", "state", "reason_code", "reason", "source", "calling_ae", "peer", "received_at",
         "registrations", "size_bytes", "sha256",
     )  # fmt: skip
-    outside = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
     kept = select(*(arrivals.c[name] for name in names))
-    kept = kept.where(arrivals.c.state.in_(outside), arrivals.c.file_deleted_at.is_(None))
+    kept = kept.where(arrivals.c.state.in_(_OUTSIDE), arrivals.c.file_deleted_at.is_(None))
     return _plain(ledger.rows(kept.order_by(arrivals.c.arrival_id).limit(limit)))
+
+
+def last_sent(ledger: Ledger) -> dict[str, datetime]:
+    """When each destination took an object last."""
+    newest = select(outbox.c.destination, func.max(outbox.c.sent_at).label("at")).group_by(
+        outbox.c.destination
+    )
+    return {row["destination"]: row["at"] for row in ledger.rows(newest) if row["at"]}
+
+
+def daemon_events(ledger: Ledger) -> tuple[datetime | None, datetime | None]:
+    """When a daemon started last, and when one was stopped in order last."""
+    newest = (
+        select(events.c.kind, func.max(events.c.happened_at).label("at"))
+        .where(events.c.kind.in_(("started", "stopped")))
+        .group_by(events.c.kind)
+    )
+    at = {row["kind"]: row["at"] for row in ledger.rows(newest)}
+    return at.get("started"), at.get("stopped")
 
 
 def step_seconds(ledger: Ledger, newest: int = 100) -> dict[str, float]:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from spinepacs.errors import Permanent, Transient
 from spinepacs.serve.health import Figures, HealthServer
+from spinepacs.serve.processes import Life
 from spinepacs.settings.sections import HealthSettings
 from spinepacs.store.records import OutboxState
 from tests.store import makers
@@ -24,7 +25,7 @@ def checks():
 
 @pytest.fixture
 def server(checks, ledger, spool):
-    processes = {"listener": (True, 0), "worker-1": (False, 3)}
+    processes = {"listener": Life(True, 0, 1.0), "worker-1": Life(False, 3)}
     figures = Figures(ledger, spool, 1_000_000, lambda: processes)
     started = HealthServer(HealthSettings(port=0), checks, figures)
     started.start()
