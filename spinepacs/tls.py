@@ -123,7 +123,7 @@ def why_broken(error: OSError) -> str:
     reason = getattr(error, "reason", None) or ""
     if isinstance(error, ssl.SSLCertVerificationError):
         remedy = "tls_server_name" if error.verify_code in _OF_A_NAME else "tls_ca"
-        return f"its certificate is not good: {error.verify_message} (see {remedy})"
+        return f"certificate verify failed: {error.verify_message} (see {remedy})"
     if reason in _NOT_TLS:
         return "the other side speaks no TLS on this port: name its TLS port (often 2762), or switch TLS off here"
     if "PROTOCOL" in reason:

@@ -67,6 +67,16 @@ def test_the_daemon_works_in_the_units_sandbox(tmp_path: Path):
     assert asked <= known
 
 
+def test_the_alerts_fire_when_they_should_and_are_quiet_in_a_busy_archive_that_keeps_up():
+    promtool = peers.require("promtool")
+    for arguments in (
+        ["check", "rules", DEPLOY / "alerts.yaml"],
+        ["test", "rules", ROOT / "tests" / "alerts_test.yaml"],
+    ):
+        judged = subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
 def _python_with_seccomp() -> str:
     peers.require("systemd-analyze")
     python = "/usr/bin/python3"  # Debian's: the package python3-seccomp is for no other

@@ -7,10 +7,12 @@ import os
 import pwd
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import spinepacs
 from spinepacs.check.result import CheckResult
 from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.settings.sections import StorageSettings
@@ -44,6 +46,8 @@ def become(name: str | None, spool: Path) -> None:
         user = pwd.getpwnam(name)
         if user.pw_uid == os.geteuid():
             return
+        for module in (os, spinepacs):
+            _check_readable(Path(str(module.__file__)), user)
         os.initgroups(user.pw_name, user.pw_gid)
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
@@ -51,6 +55,24 @@ def become(name: str | None, spool: Path) -> None:
         raise BadSettings(f"there is no user {name!r} on this machine: useradd --system {name}") from None
     except PermissionError:
         raise BadSettings(f"only root can check as another user: run it as {name}, or as root") from None
+
+
+def _check_readable(file: Path, user: pwd.struct_passwd) -> None:
+    """Check that a user may read an installation, as far as the rights of everybody and of its owner tell."""
+    for place in file.resolve().parents:
+        status = place.stat()
+        mine = (
+            stat.S_IXUSR
+            if status.st_uid == user.pw_uid
+            else stat.S_IXGRP
+            if status.st_gid == user.pw_gid
+            else 0
+        )
+        if not status.st_mode & (stat.S_IXOTH | mine):
+            raise BadSettings(
+                f"{user.pw_name} may not enter {place}, in which this installation lies: install it where the daemon's "
+                "user may read, for instance in /opt"
+            )
 
 
 def user(spool: Path) -> CheckResult:

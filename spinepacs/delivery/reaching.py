@@ -24,11 +24,9 @@ def why_unreachable(destination: Destination) -> str:
         with socket.create_connection((destination.host, destination.port), limit_s) as plain:
             how = _with_tls(destination, plain) if destination.tls else _without_tls(plain)
     except TimeoutError:
-        return f"no answer within {limit_s:g} s: the machine is off, or a firewall drops what we send"
+        return f"not reachable: no answer within {limit_s:g} s: the machine is off, or a firewall drops what we send"
     except ConnectionRefusedError:
-        return (
-            "the machine answers, but nothing listens on that port: is the PACS running, is the port right?"
-        )
+        return "not reachable: connection refused, nothing listens on that port: does the PACS run, is it the port?"
     except OSError as error:
         return f"not reachable: {why_broken(error)}"
     return how or (

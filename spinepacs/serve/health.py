@@ -128,9 +128,13 @@ def _waiting(waiting: Waiting, destinations: Collection[str]) -> Iterable[Metric
     now = datetime.now(UTC)
     unread = age_s(waiting.oldest_unread_at, now)
     yield _gauge("oldest_unread_seconds", "How long the oldest image or study waits to be read", {(): unread})
-    pending: _Values = {(name,): age_s(waiting.oldest_pending_at.get(name), now) for name in destinations}
-    text = "How long the oldest result waits for this destination, attempts and outages included"
-    yield _gauge("oldest_pending_seconds", text, pending, "destination")
+    ages = {
+        "oldest_pending": ("waits to be sent, attempts and outages included", waiting.oldest_pending_at),
+        "oldest_uncommitted": ("waits for its commitment", waiting.oldest_uncommitted_at),
+    }
+    for name, (what, oldest_at) in ages.items():
+        values: _Values = {(each,): age_s(oldest_at.get(each), now) for each in destinations}
+        yield _gauge(f"{name}_seconds", f"How long the oldest result {what}", values, "destination")
 
 
 def _network(traffic: Traffic) -> Iterable[Metric]:

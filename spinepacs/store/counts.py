@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from spinepacs.domain.study import StudyState
 from spinepacs.store.records import ArrivalState, OutboxState, QueueCounts, Waiting
@@ -68,10 +70,16 @@ def waiting(connection: Connection) -> Waiting:
     pending = select(outbox.c.destination, func.min(outbox.c.created_at)).where(
         outbox.c.state == OutboxState.PENDING
     )
+    awaited = select(outbox.c.destination, func.min(outbox.c.sent_at)).where(
+        outbox.c.commitment_due_at.is_not(None)
+    )
     return Waiting(
         last_received_at=newest,
         oldest_unread_at=min(unread, default=None),
-        oldest_pending_at={
-            row[0]: row[1] for row in connection.execute(pending.group_by(outbox.c.destination))
-        },
+        oldest_pending_at=_by_destination(connection, pending),
+        oldest_uncommitted_at=_by_destination(connection, awaited),
     )
+
+
+def _by_destination(connection: Connection, oldest: Select[Any]) -> dict[str, datetime]:
+    return {row[0]: row[1] for row in connection.execute(oldest.group_by(outbox.c.destination))}

@@ -127,11 +127,10 @@ class Database:
 
         From version 15 on only the database's owner may make any in the schema ``public``.
         """
-        make = "has_schema_privilege(current_schema(), 'CREATE')"
-        write = "has_table_privilege('arrivals', 'INSERT') AND has_table_privilege('outbox', 'UPDATE')"
+        make = text("SELECT current_user, current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
+        write = text("SELECT current_user, current_schema(), has_table_privilege('arrivals', 'INSERT')")
         with self.read() as connection:
-            asked = text(f"SELECT current_user, current_schema(), {make if makes_tables else write}")  # noqa: S608 - fixed text
-            user, schema, may = connection.execute(asked).one()
+            user, schema, may = connection.execute(make if makes_tables else write).one()
         what = f"make no tables in the schema {schema}" if makes_tables else "not write our tables"
         return (
             ""

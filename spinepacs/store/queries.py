@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import (
@@ -26,6 +27,8 @@ from sqlalchemy import (
 )
 
 from spinepacs.domain.anatomy import ALL_DISCS, Level
+from spinepacs.domain.measures import Quantity
+from spinepacs.domain.signs import Area, Sign
 from spinepacs.domain.study import StudyState
 from spinepacs.errors import BadSettings
 from spinepacs.store.columns import PlainJson
@@ -177,8 +180,20 @@ def _conditions(what: str, filters: Filters) -> list[ColumnElement[bool]]:
     if (grade := filters.get("grade")) is not None:
         wanted.append(column(view.grade) >= grade)
     if kind := filters.get("kind"):
-        wanted.append(column(view.kind) == kind)
+        wanted.append(column(view.kind) == _known_kind(view.kind, kind))
     return wanted + _current(filters)
+
+
+def _known_kind(of: str, kind: str) -> str:
+    """Check that rows of this kind can exist: a misspelt one would look like a cohort without findings."""
+    known = [str(member) for member in _KINDS[of]]
+    if kind not in known:
+        raise BadSettings(f"{kind!r} is no {of}; there are {', '.join(known)}")
+    return kind
+
+
+_KINDS: dict[str, type[StrEnum]] = {"finding": Sign, "quantity": Quantity, "area": Area}
+"""What the columns hold that :attr:`_View.kind` names."""
 
 
 def _current(filters: Filters) -> list[ColumnElement[bool]]:

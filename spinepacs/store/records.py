@@ -199,11 +199,14 @@ class Waiting:
         or was refused waits for nobody.
     oldest_pending_at
         By destination: when the oldest result was made that is still to be sent there, whatever its attempts.
+    oldest_uncommitted_at
+        By destination: when the oldest result was sent whose commitment is awaited.
     """
 
     last_received_at: datetime | None
     oldest_unread_at: datetime | None
     oldest_pending_at: dict[str, datetime]
+    oldest_uncommitted_at: dict[str, datetime]
 
 
 def age_s(since: datetime | None, now: datetime) -> float:
