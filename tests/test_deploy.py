@@ -69,11 +69,8 @@ def test_the_daemon_works_in_the_units_sandbox(tmp_path: Path):
 
 def test_the_alerts_fire_when_they_should_and_are_quiet_in_a_busy_archive_that_keeps_up():
     promtool = peers.require("promtool")
-    for arguments in (
-        ["check", "rules", DEPLOY / "alerts.yaml"],
-        ["test", "rules", ROOT / "tests" / "alerts_test.yaml"],
-    ):
-        judged = subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
+    for verb, rules in (("check", DEPLOY / "alerts.yaml"), ("test", ROOT / "tests" / "alerts_test.yaml")):
+        judged = subprocess.run([promtool, verb, "rules", rules], capture_output=True, text=True, check=False)
         assert judged.returncode == 0, judged.stdout + judged.stderr
 
 

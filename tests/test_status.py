@@ -16,7 +16,7 @@ from tests import films, peers
 from tests.daemons import Daemon, daemon, destination, film
 from tests.test_privacy import send
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 
 def status(of: Daemon) -> dict[str, Any]:
@@ -40,9 +40,9 @@ def test_from_before_the_first_start_to_after_the_last_stop(tmp_path: Path):
         assert "no daemon has ever run" in new["how"]
 
         running.start()
-        running.wait_ready()
+        running.wait_ready(180)
         assert send(running.port, [sent]) == [0]
-        peers.wait_until(lambda: running.states() == {"delivered": 1}, 60, "a study delivered")
+        peers.wait_until(lambda: running.states() == {"delivered": 1}, 180, "a study delivered")
         well = status(running)
         assert (well["exit_status"], well["problems"]) == (Code.WELL, [])
         assert 0 < age_s(well["since"]) < 120
@@ -63,7 +63,7 @@ def test_from_before_the_first_start_to_after_the_last_stop(tmp_path: Path):
         assert killed["studies"] == {"delivered": 1}, "the database answers all the same"
 
         running.start()
-        running.wait_ready()
+        running.wait_ready(180)
         assert running.terminate() == 0
         assert "stopped in order" in status(running)["how"]
 
@@ -73,11 +73,11 @@ def test_what_needs_a_person_is_told_and_ends_with_1(tmp_path: Path):
     good = films.write(film(2), tmp_path / "good.dcm")
     with daemon(tmp_path, [destination(peers.free_port())], work={"maximum_attempts": 1}) as running:
         running.start()
-        running.wait_ready()
+        running.wait_ready(180)
         assert send(running.port, [bad, good]) == [0, 0]
-        peers.wait_until(lambda: running.states().get("recorded") == 1, 60, "a study read")
+        peers.wait_until(lambda: running.states().get("recorded") == 1, 180, "a study read")
         peers.wait_until(
-            lambda: "failed" in running.states() or "refused" in running.states(), 60, "the other"
+            lambda: "failed" in running.states() or "refused" in running.states(), 180, "the other"
         )
         with running.ledger() as ledger:  # as if the PACS had been away for two hours
             ledger._database.write(
@@ -95,7 +95,7 @@ def test_a_model_that_cannot_be_loaded_is_told_with_its_path(tmp_path: Path):
     with daemon(tmp_path) as running:
         (tmp_path / "model" / "manifest.toml").unlink()
         running.start()
-        peers.wait_until(lambda: str(tmp_path / "model") in running.http("/readyz")[1], 60, "the reason")
+        peers.wait_until(lambda: str(tmp_path / "model") in running.http("/readyz")[1], 180, "the reason")
         told = status(running)
         assert told["exit_status"] == Code.NEEDS_A_PERSON
         assert any(str(tmp_path / "model") in problem for problem in told["problems"])

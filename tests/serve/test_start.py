@@ -14,7 +14,7 @@ from tests.daemons import daemon, destination, film
 from tests.peers_postgresql import PostgreSQL, postgresql
 from tests.test_privacy import send
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +72,11 @@ def test_a_database_that_is_not_there_yet_is_waited_for(tmp_path, server):
     url = f"postgresql://spinepacs@127.0.0.1:{server.port}/postgres"
     with daemon(tmp_path, storage=storage(tmp_path, url)) as running:
         running.start()
-        peers.wait_until(lambda: "the start waits" in running.log.read_text(), 60, "a start that waits")
+        peers.wait_until(lambda: "the start waits" in running.log.read_text(), 180, "a start that waits")
         time.sleep(2)
         assert running.process.poll() is None
         server.start()
-        running.wait_ready()
+        running.wait_ready(180)
         assert running.log.read_text().count("the start waits") == 1
         assert running.log.read_text().count("the start goes on") == 1
         assert running.terminate() == 0
@@ -91,7 +91,7 @@ def test_a_database_that_is_away_is_said_once_and_once_that_it_is_back(tmp_path,
     sent = films.write(film(1), tmp_path / "film.dcm")
     with daemon(tmp_path, [destination(peers.free_port())], **more) as running:
         running.start()
-        running.wait_ready()
+        running.wait_ready(180)
         before = running.log.read_text()
         server.stop()
         films.write(film(2), watched / "film.dcm")
@@ -99,8 +99,8 @@ def test_a_database_that_is_away_is_said_once_and_once_that_it_is_back(tmp_path,
         time.sleep(6)
         away = warnings(running.log.read_text().removeprefix(before))
         server.start()
-        peers.wait_until(lambda: "goes on after" in running.log.read_text(), 60, "that it is back")
-        running.wait_ready()
+        peers.wait_until(lambda: "goes on after" in running.log.read_text(), 180, "that it is back")
+        running.wait_ready(180)
         time.sleep(3)
         whole = warnings(running.log.read_text().removeprefix(before))
         assert len(away) == 1, away
