@@ -27,6 +27,8 @@ from dataclasses import dataclass
 MEMORY_LIMIT = "MEMORY_LIMIT"
 """Reason of what asked for more memory than it may have; a worker that says so of itself is replaced, since its
 successor begins with a heap that is whole."""
+DATABASE_AWAY = "DATABASE_AWAY"
+"""Reason of what the database did not take or give."""
 _log = logging.getLogger(__name__)
 
 
@@ -99,7 +101,7 @@ def failed(error: Exception) -> Failed:
     if isinstance(error, BadInput):
         return Failed(error.reason_code, str(error), False)
     if isinstance(error, Transient):
-        return Failed("TRANSIENT", str(error), True)
+        return Failed(DATABASE_AWAY if isinstance(error, DatabaseAway) else "TRANSIENT", str(error), True)
     if isinstance(error, Permanent):
         return Failed(type(error).__name__.upper(), str(error), False)
     frames = traceback.extract_tb(error.__traceback__)

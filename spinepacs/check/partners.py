@@ -53,7 +53,7 @@ def database(url: str, is_running: bool) -> CheckResult:
         return CheckResult(
             "database", False, f"{kind}: {tables.value} ({at}); the one that runs is of an older version"
         )
-    return CheckResult("database", True, f"{kind}: answers; {tables.value} ({at})")
+    return CheckResult("database", True, f"{kind}: {tables.value} ({at})")
 
 
 def _why_not_written(database: Database, tables: Tables) -> str:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from spinepacs.domain.findings import Versions
 from spinepacs.domain.study import Arrival
-from spinepacs.errors import MEMORY_LIMIT, Failed, Transient
+from spinepacs.errors import DATABASE_AWAY, MEMORY_LIMIT, DatabaseAway, Failed, Transient
 from spinepacs.outages import Outage
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, unpack
 from spinepacs.serve.processes import Child, Life
@@ -34,7 +34,7 @@ START_LIMIT_S = 300.0
 RECONCILE_S = 60.0
 """How often the ledger is searched for claims that nobody has in hand (s)."""
 WORKER_DIED, TIME_LIMIT, STOPPED = "WORKER_DIED", "TIME_LIMIT", "STOPPED"
-_NOT_ITS_FAULT = (STOPPED, "TRANSIENT")
+_NOT_ITS_FAULT = (STOPPED, "TRANSIENT", DATABASE_AWAY)
 """Attempts that the disk, the database or the end of the daemon broke off: they are not counted."""
 _LONGEST_ANSWER = 1 << 16
 _SLICE_S, _FAREWELL_S, _LAST_WORD_S = 0.2, 2.0, 10.0
@@ -188,7 +188,7 @@ class Bench:
         limit_s = min(REGISTRATION_LIMIT_S, self._dispatcher.settings.time_limit_s)
         answer = self._ask(RegistrationJob(tuple(arrivals)), limit_s)
         if isinstance(answer, Failed):
-            self._dispatcher.unregistered.lasts(answer.reason, reason_code=answer.reason_code)
+            self._dispatcher.unregistered.lasts(_why(answer), reason_code=answer.reason_code)
             self._dispatcher.stopping.wait(self._dispatcher.settings.poll_s)
         else:
             self._dispatcher.unregistered.over()
@@ -201,7 +201,10 @@ class Bench:
         _log.info("reading, attempt %d", claim.attempt_number, extra=context)
         answer = self._ask(StudyJob(claim), self._dispatcher.settings.time_limit_s)
         if isinstance(answer, Failed):
-            _log.warning("not read: %s", answer.reason, extra={**context, "reason_code": answer.reason_code})
+            level = logging.INFO if answer.reason_code == DATABASE_AWAY else logging.WARNING
+            _log.log(
+                level, "not read: %s", answer.reason, extra={**context, "reason_code": answer.reason_code}
+            )
             self._fail(claim, answer)
         else:
             _log.info("read", extra={**context, "seconds": round(time.monotonic() - started, 3)})
@@ -260,7 +263,9 @@ class Bench:
             _log.info("%s is ready, pid %d", self.thread.name, self._worker.pid)
             return 0.0
         if isinstance(answer, Failed) and answer.reason_code != STOPPED:
-            if answer.reason != self.why_not_hired:
+            if answer.reason_code == DATABASE_AWAY:
+                self._dispatcher.outage.lasts(_why(answer))
+            elif answer.reason != self.why_not_hired:
                 _log.error("no worker: %s", answer.reason, extra={"reason_code": answer.reason_code})
             self.why_not_hired = answer.reason
         self._dismiss()
@@ -309,3 +314,8 @@ class Bench:
     def _longer_pause_s(self) -> float:
         pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _LONGEST_PAUSE_S)
         return pause_s
+
+
+def _why(answer: Failed) -> Transient | str:
+    """Give an answer's reason as what :class:`~spinepacs.outages.Outage` tells apart."""
+    return DatabaseAway(answer.reason) if answer.reason_code == DATABASE_AWAY else answer.reason

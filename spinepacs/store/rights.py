@@ -26,8 +26,9 @@ def why_denied(what: str, path: Path) -> str:
     user, owner = name_of(os.geteuid()), name_of(there.stat().st_uid)
     if there == path:
         return f"{what}: {path} belongs to {owner} and cannot be written by {user}: chown -R {user} {path}"
+    first = there / path.relative_to(there).parts[0]
     return (
-        f"{what}: {user} may make nothing in {there}, which belongs to {owner}: install -d -o {user} {path}"
+        f"{what}: {user} may make nothing in {there}, which belongs to {owner}: install -d -o {user} {first}"
     )
 
 

@@ -92,6 +92,7 @@ def test_a_database_that_is_away_is_said_once_and_once_that_it_is_back(tmp_path,
     with daemon(tmp_path, [destination(peers.free_port())], **more) as running:
         running.start()
         running.wait_ready(180)
+        peers.wait_until(lambda: "worker-2 is ready" in running.log.read_text(), 180, "both workers")
         before = running.log.read_text()
         server.stop()
         films.write(film(2), watched / "film.dcm")
