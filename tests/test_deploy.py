@@ -97,6 +97,30 @@ def test_the_image_is_built_from_what_is_there_and_runs_as_a_user_of_its_own():
     assert text.rindex("\nUSER ") < text.index("\nENTRYPOINT")
 
 
+def test_the_containers_show_metrics_to_their_host_only_and_keep_few_logs():
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert '- "127.0.0.1:11180:11180"' in text
+    assert re.search(r'max-size: 10m\n\s+max-file: "\d+"', text)
+    services = text[text.index("services:\n") : text.index("\nnetworks:\n")]
+    assert services.count("logging: *logging") == services.count("restart: unless-stopped") == 2
+
+
+def test_the_installation_page_speaks_of_what_unit_and_image_name():
+    page, unit = (ROOT / "docs" / "install.md").read_text(), UNIT.read_text()
+    command = settings_of(unit, "ExecStart")[0].split()
+    for word in (
+        command[0].partition("/.venv")[0],
+        command[-1],
+        settings_of(unit, "EnvironmentFile")[0].lstrip("-"),
+    ):
+        assert word in page, word
+    assert f"useradd --system --home-dir /var/lib/{settings_of(unit, 'StateDirectory')[0]} " in page
+    uid = re.findall(r"--uid (\d+)", (DEPLOY / "Dockerfile").read_text())[0]
+    assert f"install -d -o {uid} -g {uid}" in page
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page):
+        assert (ROOT / "docs" / target).exists(), target
+
+
 def test_the_containers_are_as_tight_as_the_unit():
     text = (DEPLOY / "compose.yaml").read_text()
     service = text[text.index("  spinepacs:\n") : text.index("\nvolumes:")]
