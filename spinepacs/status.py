@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import func, select
 
 from spinepacs.errors import SpinepacsError
 from spinepacs.settings.sections import HealthSettings
@@ -23,9 +24,9 @@ from spinepacs.settings.settings import Settings
 from spinepacs.show.listing import as_text as table
 from spinepacs.store import lock
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.queries import daemon_events, last_sent
 from spinepacs.store.records import QueueCounts, Waiting, age_s
 from spinepacs.store.rights import name_of, nearest
+from spinepacs.store.tables import events, outbox
 
 LATE_S = 3600.0
 """A result that has waited so long for its destination (s) needs a person; deploy/alerts.yaml says the same."""
@@ -173,7 +174,7 @@ def _ledger(settings: Settings, ledger: Ledger, found: Status) -> None:
     found.studies, found.last_received_at = counts.studies, waiting.last_received_at
     found.oldest_unread_s = age_s(waiting.oldest_unread_at, now)
     if not found.running and found.since:
-        began, ended = daemon_events(ledger)
+        began, ended = _daemon_events(ledger)
         in_order = ended is not None and (began is None or ended > began)
         found.how = "it was stopped in order" if in_order else "it ended without a word: killed, or a crash"
     if found.oldest_unread_s > UNREAD_LATE_S:
@@ -187,7 +188,7 @@ def _destinations(
     settings: Settings, ledger: Ledger, counts: QueueCounts, waiting: Waiting, found: Status
 ) -> None:
     known = [destination.name for destination in settings.destinations]
-    sent, now = last_sent(ledger), datetime.now(UTC)
+    sent, now = _last_sent(ledger), datetime.now(UTC)
     strays = ledger.strays(known)
     for name in [*known, *strays]:
         late_s = age_s(waiting.oldest_pending_at.get(name), now)
@@ -207,6 +208,25 @@ def _destinations(
         if late_s > LATE_S:
             found.problems.append(f"a result has waited for {_span(late_s)} for {name}: spinepacs check")
     found.problems += [f"{name} is not in the settings: spinepacs redirect, or withdraw" for name in strays]
+
+
+def _last_sent(ledger: Ledger) -> dict[str, datetime]:
+    """When each destination took an object last."""
+    newest = select(outbox.c.destination, func.max(outbox.c.sent_at).label("at")).group_by(
+        outbox.c.destination
+    )
+    return {row["destination"]: row["at"] for row in ledger.rows(newest) if row["at"]}
+
+
+def _daemon_events(ledger: Ledger) -> tuple[datetime | None, datetime | None]:
+    """When a daemon started last, and when one was stopped in order last."""
+    newest = (
+        select(events.c.kind, func.max(events.c.happened_at).label("at"))
+        .where(events.c.kind.in_(("started", "stopped")))
+        .group_by(events.c.kind)
+    )
+    at = {row["kind"]: row["at"] for row in ledger.rows(newest)}
+    return at.get("started"), at.get("stopped")
 
 
 def as_text(found: Status, settings: Settings) -> str:

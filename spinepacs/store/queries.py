@@ -19,7 +19,6 @@ from sqlalchemy import (
     Select,
     Table,
     column,
-    func,
     literal_column,
     or_,
     select,
@@ -38,7 +37,6 @@ from spinepacs.store.tables import (
     arrivals,
     conclusions,
     discs,
-    events,
     findings,
     measures,
     outbox,
@@ -328,25 +326,6 @@ def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
     kept = select(*(arrivals.c[name] for name in names))
     kept = kept.where(arrivals.c.state.in_(_OUTSIDE), arrivals.c.file_deleted_at.is_(None))
     return _plain(ledger.rows(kept.order_by(arrivals.c.arrival_id).limit(limit)))
-
-
-def last_sent(ledger: Ledger) -> dict[str, datetime]:
-    """When each destination took an object last."""
-    newest = select(outbox.c.destination, func.max(outbox.c.sent_at).label("at")).group_by(
-        outbox.c.destination
-    )
-    return {row["destination"]: row["at"] for row in ledger.rows(newest) if row["at"]}
-
-
-def daemon_events(ledger: Ledger) -> tuple[datetime | None, datetime | None]:
-    """When a daemon started last, and when one was stopped in order last."""
-    newest = (
-        select(events.c.kind, func.max(events.c.happened_at).label("at"))
-        .where(events.c.kind.in_(("started", "stopped")))
-        .group_by(events.c.kind)
-    )
-    at = {row["kind"]: row["at"] for row in ledger.rows(newest)}
-    return at.get("started"), at.get("stopped")
 
 
 def step_seconds(ledger: Ledger, newest: int = 100) -> dict[str, float]:
