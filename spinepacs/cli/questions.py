@@ -70,7 +70,7 @@ def findings(
     if style == "parquet" and out is None:
         raise click.UsageError("--format parquet needs --out FILE")
     cut = Cut(limit or (ON_SCREEN if style == "table" and out is None else None))
-    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger, writing(out) as file:
+    with Ledger.open_to_read(load(config).storage.database_url) as ledger, writing(out) as file:
         export(ledger, what, style, file, cut, filters)
     if cut.is_cut:
         click.echo(
@@ -82,13 +82,19 @@ def findings(
 @config_option
 @format_option
 def queue(config: Path, style: str) -> None:
-    """Show what is not done: studies on their way or failed, objects not delivered or committed, files not readable."""
+    """Show what is not done: studies on their way or failed, objects not delivered or committed, files not readable.
+
+    No patient is named; the accession number is what the RIS knows the study by. Above a table stands how much there is
+    of all.
+    """
     from spinepacs.store import queries
     from spinepacs.store.ledger import Ledger
 
     settings = load(config)
-    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+    with Ledger.open_to_read(settings.storage.database_url) as ledger:
         rows = queries.queue(ledger, [destination.name for destination in settings.destinations])
+        if style == "table" and rows:
+            click.echo(queries.queue_counts(ledger) + "\n")
         click.echo(as_text(rows, style))
 
 
@@ -109,6 +115,6 @@ def audit(config: Path, since: datetime | None, until: datetime | None, style: S
 
     settings = load(config)
     times = {name: at.replace(tzinfo=UTC) for name, at in (("since", since), ("until", until)) if at}
-    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+    with Ledger.open_to_read(settings.storage.database_url) as ledger:
         for line in lines(ledger, style, messages_for(settings), **times):
             click.echo(line)

@@ -23,6 +23,7 @@ from spinepacs.intake.folder import DONE, FAILED, WatchedFolder
 from spinepacs.intake.pulse import pulse
 from spinepacs.intake.taking import NotYet, Taker
 from spinepacs.intake.wake import PENDING_S, events, wait_any
+from spinepacs.outages import Outage
 from spinepacs.settings.sections import WatchSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import FailedFile
@@ -77,6 +78,7 @@ class Watcher:
         self._taker = Taker(settings, self._folder, self._tables, spool, ledger)
         self._ledger = ledger
         self._clock = clock
+        self._outage = Outage(_log, "the watched folder")
         self._looks: dict[Path, _Look] = {}
         self._noted: tuple[object, Collection[FailedFile]] = (None, ())
         """What of ``failed/`` the ledger knows, and of which folder that is."""
@@ -186,9 +188,10 @@ class Watcher:
             reason = self._take(path, found)
             if reason is not None:
                 self._leave(path, reason)
+            self._outage.over()
             return reason is not None
         except Transient as error:
-            _log.warning("a file of the watched folder waits: %s", error)
+            self._outage.lasts(error)
         except FileNotFoundError:
             self._looks.pop(path, None)
         except OSError as error:

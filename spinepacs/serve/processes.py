@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spinepacs import logs
 
@@ -41,6 +41,14 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
 _PR_SET_PDEATHSIG = 1
 _DIES_FIRST = "500"
 _log = logging.getLogger(__name__)
+
+
+class Life(NamedTuple):
+    """Whether a process of the daemon is up, how often it was started again, and since when this one runs (Unix s)."""
+
+    is_up: bool
+    restarts: int
+    started_s: float = 0.0
 
 
 class Child:
@@ -136,7 +144,7 @@ class Part:
         self._silence_s = silence_s
         self._child: Child | None = None
         self._state = b""
-        self._started_s = self._due_s = self._looked_s = self._silent_s = 0.0
+        self._started_s = self._due_s = self._looked_s = self._silent_s = self._started_at_s = 0.0
         self._pause_s = _FIRST_PAUSE_S
 
     @property
@@ -148,6 +156,10 @@ class Part:
     def is_up(self) -> bool:
         """Whether its process lives and has begun its work, be it only to wait."""
         return self.is_alive and bool(self._state)
+
+    def life(self) -> Life:
+        """How it goes."""
+        return Life(not self.why_not_ready(), max(0, self.restarts), self._started_at_s)
 
     def why_not_ready(self) -> str:
         """Empty when it works."""
@@ -168,6 +180,7 @@ class Part:
 
     def _start(self, now_s: float) -> None:
         self._started_s = self._looked_s = now_s
+        self._started_at_s = time.time()
         self._silent_s = 0.0
         self.restarts += 1
         try:

@@ -91,9 +91,9 @@ def rendered(*parts: Any) -> str:
     """What Rich draws, as text; a pipe has no width, so that it gets what it needs instead of 80 columns."""
     text = io.StringIO()
     terminal = sys.stdout.isatty()
-    console = Console(
-        file=text, force_terminal=terminal, width=Console().width if terminal else 250, highlight=False
-    )
+    width = Console().width if terminal else 250
+    # No markup: a reason may hold square brackets, and Rich would take them for a style.
+    console = Console(file=text, force_terminal=terminal, width=width, highlight=False, markup=False)
     console.print(*parts, sep="\n")
     lines = (line.rstrip() for line in text.getvalue().splitlines())
     return "\n".join(lines)

@@ -9,7 +9,7 @@ changes nothing then.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
 from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
 from spinepacs.store.commitments import Commitments
-from spinepacs.store.engine import Database
+from spinepacs.store.engine import Access, Database
 from spinepacs.store.files import Files
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
@@ -33,6 +33,7 @@ from spinepacs.store.records import (
     OutboxState,
     QueueCounts,
     StudyClock,
+    Waiting,
 )
 from spinepacs.store.rereading import Rereading
 
@@ -45,7 +46,7 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str, migrate: bool = True) -> Ledger:
-        """Open the database, and by default bring its tables up to date; safe when several processes do so at once.
+        """Open the database, by default making what is missing; safe when several processes do so at once.
 
         Parameters
         ----------
@@ -57,13 +58,24 @@ class Ledger:
         BadSettings
             If the URL is neither SQLite in a file nor PostgreSQL.
         Permanent
-            If the tables are newer than this version, or older and ``migrate`` is False.
+            If the tables are newer than this version, or older or missing and ``migrate`` is False.
+        ToMend
+            If it cannot be reached before a person has mended a setting or a right.
         Transient
-            If the database cannot be reached now.
+            If it cannot be reached now.
         """
-        database = Database(url)
+        database = Database(url, Access.MAKE if migrate else Access.WRITE)
+        return cls._checked(database, migrate_tables if migrate else check_tables)
+
+    @classmethod
+    def open_to_read(cls, url: str) -> Ledger:
+        """Open it for questions only: nothing is made or changed, whoever asks; raises as :meth:`open`."""
+        return cls._checked(Database(url, Access.READ), check_tables)
+
+    @classmethod
+    def _checked(cls, database: Database, check: Callable[[Database], None]) -> Ledger:
         try:
-            (migrate_tables if migrate else check_tables)(database)
+            check(database)
         except BaseException:
             database.close()
             raise
@@ -344,6 +356,11 @@ class Ledger:
         """How many of what."""
         with self._database.read() as connection:
             return counts.count(connection)
+
+    def waiting(self) -> Waiting:
+        """How long things have waited, and when something came last."""
+        with self._database.read() as connection:
+            return counts.waiting(connection)
 
     def add_event(self, kind: str, study_uid: str = "", sop_uid: str = "", detail: str = "") -> None:
         """Append an event; ``detail`` is free of patient identity."""

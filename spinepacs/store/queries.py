@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import (
@@ -22,12 +23,15 @@ from sqlalchemy import (
     column,
     func,
     literal_column,
+    or_,
     select,
     text,
     union,
 )
 
 from spinepacs.domain.anatomy import ALL_DISCS, Level
+from spinepacs.domain.measures import Quantity
+from spinepacs.domain.signs import Area, Sign
 from spinepacs.domain.study import StudyState
 from spinepacs.errors import BadSettings
 from spinepacs.store import unseen
@@ -41,6 +45,7 @@ from spinepacs.store.tables import (
     failed_files,
     findings,
     measures,
+    outbox,
     readings,
     vertebrae,
 )
@@ -49,6 +54,8 @@ QUEUED = (
     StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,
 )  # fmt: skip
 """States of studies that something is still to be done for."""
+
+_OUTSIDE = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
 
 Row = dict[str, Any]
 
@@ -227,8 +234,20 @@ def _conditions(what: str, filters: Filters) -> list[ColumnElement[bool]]:
     if (grade := filters.get("grade")) is not None:
         wanted.append(column(view.grade) >= grade)
     if kind := filters.get("kind"):
-        wanted.append(column(view.kind) == kind)
+        wanted.append(column(view.kind) == _known_kind(view.kind, kind))
     return wanted + _current(filters)
+
+
+def _known_kind(of: str, kind: str) -> str:
+    """Check that rows of this kind can exist: a misspelt one would look like a cohort without findings."""
+    known = [str(member) for member in _KINDS[of]]
+    if kind not in known:
+        raise BadSettings(f"{kind!r} is no {of}; there are {', '.join(known)}")
+    return kind
+
+
+_KINDS: dict[str, type[StrEnum]] = {"finding": Sign, "quantity": Quantity, "area": Area}
+"""What the columns hold that :attr:`_View.kind` names."""
 
 
 def _current(filters: Filters) -> list[ColumnElement[bool]]:
@@ -262,14 +281,14 @@ def find_studies(
 def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
     """All that is not done or was refused, in one list, at most ``limit`` of each kind.
 
-    Every row has ``what`` (study, object, file, film, images or folder), ``uid``, ``state``, ``where`` (destination
-    or sender), ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names
-    objects that wait for another.
+    Every row has ``what`` (study, object, file, film, images or folder), ``uid``, ``accession_number``, ``state``,
+    ``where`` (destinations, or the sender of a file), ``images`` and ``objects`` (of a study: how many, and how many of
+    them are not there yet), ``attempts``, ``since`` and ``reason``, and no patient. With ``destinations``, those of the
+    settings, the reason names objects that wait for another.
     """
-    studies = [
-        _queued("study", row["study_uid"], row | {"reason": row["reason"] or _undelivered(row)})
-        for row in queued_studies(ledger, limit)
-    ]
+    found = queued_studies(ledger, limit)
+    towards = _destinations_of(ledger, [row["study_uid"] for row in found])
+    studies = [_queued_study(row, towards.get(row["study_uid"], "")) for row in found]
     objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
     files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
     files += failed_in_folder(ledger)
@@ -304,6 +323,46 @@ def _by_rule(row: Row) -> Row:
     return {"state": ArrivalState.REFUSED.value, "reason": f"{row['images']} images, {row['reason']}"}
 
 
+def queue_counts(ledger: Ledger) -> str:
+    """How much :func:`queue` has to show, in lines for a person: it lists no more than its limit of each."""
+    counts = ledger.counts()
+    by_destination: dict[str, list[str]] = defaultdict(list)
+    for (destination, state), number in sorted(counts.outbox.items()):
+        if state in (OutboxState.PENDING, OutboxState.FAILED):
+            by_destination[destination].append(f"{number} {state}")
+    for destination, number in counts.uncommitted.items():
+        by_destination[destination].append(f"{number} not committed yet")
+    lines = {
+        "studies": ", ".join(
+            f"{counts.studies[state]} {state}" for state in QUEUED if state in counts.studies
+        ),
+        "files": ", ".join(
+            f"{counts.arrivals[state]} {state}" for state in _OUTSIDE if state in counts.arrivals
+        ),
+        **{
+            f"to {destination}": ", ".join(numbers) for destination, numbers in sorted(by_destination.items())
+        },
+    }
+    return "\n".join(f"{what}: {numbers}" for what, numbers in lines.items() if numbers)
+
+
+def _queued_study(row: Row, destinations: str) -> Row:
+    to_come = sum(row[f"objects_{kind}"] for kind in ("pending", "failed", "uncommitted"))
+    more = {"reason": row["reason"] or _undelivered(row), "objects": to_come, "destination": destinations}
+    return _queued("study", row["study_uid"], row | more)
+
+
+def _destinations_of(ledger: Ledger, study_uids: Sequence[str]) -> dict[str, str]:
+    """Destinations that have not got everything of a study yet."""
+    waiting = outbox.c.state.in_((OutboxState.PENDING, OutboxState.FAILED))
+    unfinished = or_(waiting, outbox.c.commitment_due_at.is_not(None))
+    towards = select(outbox.c.study_uid, outbox.c.destination).distinct()
+    names: dict[str, list[str]] = defaultdict(list)
+    for row in ledger.rows(towards.where(outbox.c.study_uid.in_(study_uids), unfinished)):
+        names[row["study_uid"]].append(row["destination"])
+    return {study_uid: ", ".join(sorted(each)) for study_uid, each in names.items()}
+
+
 def _undelivered(row: Row) -> str:
     """What is still to come of a study that was read."""
     kinds = {"to be sent": "pending", "failed": "failed", "not committed yet": "uncommitted"}
@@ -320,8 +379,11 @@ def _queued(what: str, uid: str, row: Row) -> Row:
     return {
         "what": what,
         "uid": uid,
+        "accession_number": row.get("accession_number", ""),
         "state": row["state"],
         "where": row.get("destination", row.get("calling_ae", "")),
+        "images": row.get("images"),
+        "objects": row.get("objects"),
         "attempts": row.get("attempts", row.get("registrations")),
         "since": next((row[name] for name in _SINCE if name in row), None),
         "reason": f"{code}: {words}" if code else words,
@@ -374,9 +436,8 @@ def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
         "arrival_id", "sop_uid", "state", "reason_code", "reason", "source", "calling_ae", "peer", "received_at",
         "registrations", "size_bytes", "sha256",
     )  # fmt: skip
-    outside = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
     kept = select(*(arrivals.c[name] for name in names))
-    kept = kept.where(arrivals.c.state.in_(outside), arrivals.c.file_deleted_at.is_(None))
+    kept = kept.where(arrivals.c.state.in_(_OUTSIDE), arrivals.c.file_deleted_at.is_(None))
     return _plain(ledger.rows(kept.order_by(arrivals.c.arrival_id).limit(limit)))
 
 

@@ -211,3 +211,31 @@ class QueueCounts:
     files_deleted: dict[str, int]
     unseen: dict[str, int]
     folder_failed: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How long things have waited, and when something came last.
+
+    Parameters
+    ----------
+    last_received_at
+        When the newest image came; None: none ever has.
+    oldest_unread_at
+        When the oldest image came whose header, or whose study, is still to be read; None: all is read. What has failed
+        or was refused waits for nobody.
+    oldest_pending_at
+        By destination: when the oldest result was made that is still to be sent there, whatever its attempts.
+    oldest_uncommitted_at
+        By destination: when the oldest result was sent whose commitment is awaited.
+    """
+
+    last_received_at: datetime | None
+    oldest_unread_at: datetime | None
+    oldest_pending_at: dict[str, datetime]
+    oldest_uncommitted_at: dict[str, datetime]
+
+
+def age_s(since: datetime | None, now: datetime) -> float:
+    """Seconds since then; 0 for nothing, and where the clock was set back."""
+    return max(0.0, (now - since).total_seconds()) if since else 0.0

@@ -1,6 +1,7 @@
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from pydicom import dcmread
 from spinepacs.cli.main import main
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import OWN_RESULT
+from spinepacs.settings.settings import load
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
 from tests.films import spine_like
@@ -20,7 +22,7 @@ from tests.store import makers
 DEMO_FILMS = sorted((Path(__file__).parents[2] / "demo" / "films").glob("*.dcm"))
 pytestmark = UNCLOSED_SOCKETS
 COMMANDS = (
-    "serve", "process", "wrap", "findings", "queue", "retry", "reread", "seen",
+    "serve", "status", "process", "wrap", "findings", "queue", "retry", "reread", "seen",
     "redirect", "withdraw", "check", "synthesise", "version",
 )  # fmt: skip
 
@@ -36,6 +38,10 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+def make_tables(config: Path) -> None:
+    Ledger.open(load(config).storage.database_url).close()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str):
     result = spinepacs(command, "--help")
@@ -43,14 +49,75 @@ def test_every_command_explains_itself(command: str):
     assert len(result.output.splitlines()) >= 4
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
-def test_a_training_command_explains_itself_or_names_the_extra(command: str):
-    result = spinepacs(command, "--help")
-    if result.exit_code == 0:
-        assert f"usage: spinepacs {command}" in result.output
-    else:
-        assert find_spec("torch") is None
-        assert "pip install 'spinepacs[train]'" in result.output
+def without(*modules: str, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that has not got these modules."""
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
+        f"from spinepacs.cli.main import main; main({command.split()!r}, 'spinepacs')"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "export", "synthesise"])
+def test_a_training_command_explains_itself_without_its_extra(command: str):
+    """Whoever reads what it can do has not yet installed 6 GB."""
+    told = without("torch", "ultralytics", "onnx", "scipy", "numba", command=f"{command} --help")
+    assert told.returncode == 0, told.stderr
+    assert f"usage: spinepacs {command}" in told.stdout.replace("Usage", "usage")
+
+
+def test_a_training_command_names_the_extra_that_it_needs(tmp_path: Path):
+    told = without("torch", command=f"train --out {tmp_path}")
+    assert told.returncode == 1
+    assert "pip install 'spinepacs[train]'" in told.stderr
+
+
+def test_folders_that_do_not_exist_are_no_evaluation(tmp_path: Path):
+    absent = tmp_path / "absent"
+    for option in ("--synthetic", "--ap", "--lateral"):
+        told = spinepacs("evaluate", "--model", "models/spine", option, absent)
+        assert (told.exit_code, told.output) == (2, f"spinepacs: {absent}: there is no such folder\n")
+    told = spinepacs("evaluate", "--model", "models/spine", "--synthetic", tmp_path)
+    assert told.exit_code == 2
+    assert "no labelled films" in told.output
+    told = spinepacs("evaluate", "--model", "models/spine")
+    assert (told.exit_code, "give --ap, --lateral or --synthetic" in told.output) == (2, True)
+
+
+def test_an_unknown_kind_is_told_with_those_that_there_are(config: Path):
+    make_tables(config)
+    for rows, kind, known in (
+        ((), "osteophyte", "osteophytes"),
+        (("--rows", "measures"), "osteophytes", "slip"),
+        (("--rows", "conclusions"), "lumbal", "lumbar"),
+    ):
+        told = spinepacs("findings", "--config", config, *rows, "--kind", kind)
+        assert told.exit_code == 2
+        assert f"{kind!r} is no" in told.output
+        assert known in told.output
+        assert spinepacs("findings", "--config", config, *rows, "--kind", known).output == "nothing\n"
+
+
+def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(tmp_path: Path):
+    (tmp_path / "file").touch()
+    told = spinepacs("process", DEMO_FILMS[0], "--out", tmp_path / "file" / "out")
+    assert told.exit_code == 2
+    assert str(tmp_path / "file") in told.output
+    assert not isinstance(told.exception, OSError)
+
+
+def test_the_queue_names_the_accession_and_the_destinations_and_no_patient(config: Path, tmp_path: Path):
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        makers.recorded(ledger, destinations=(makers.PACS, makers.VIEWER))
+    shown = spinepacs("queue", "--config", config).output
+    assert "studies: 1 recorded" in shown
+    assert "to pacs: 3 pending" in shown
+    assert makers.header().patient_id not in shown
+    rows = json.loads(spinepacs("queue", "--config", config, "--format", "json").output)
+    assert {row["accession_number"] for row in rows} == {makers.header().accession_number}
+    (study,) = [row for row in rows if row["what"] == "study"]
+    assert (study["where"], study["images"], study["objects"]) == ("pacs, viewer", 1, 4)
+    assert "patient_id" not in study
 
 
 def test_version_names_the_libraries():
@@ -103,7 +170,7 @@ def test_a_database_without_tables_is_told_and_not_made_by_asking(config: Path):
 
 
 def test_findings_and_queue_of_an_empty_database(config: Path):
-    spinepacs("check", "--config", config)
+    make_tables(config)
     for command in ("findings", "queue"):
         result = spinepacs(command, "--config", config)
         assert (result.exit_code, result.output) == (0, "nothing\n"), result.output
@@ -113,7 +180,7 @@ def test_findings_and_queue_of_an_empty_database(config: Path):
 
 
 def test_retry_wants_to_know_what(config: Path):
-    spinepacs("check", "--config", config)
+    make_tables(config)
     assert spinepacs("retry", "--config", config).exit_code == 2
     assert spinepacs("retry", "--config", config, "--failed").output == "0 back in the queue\n"
     assert spinepacs("retry", "--config", config, "1.2.3").exit_code == 1

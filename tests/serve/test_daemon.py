@@ -148,7 +148,8 @@ def test_a_broken_model_is_said_and_images_are_received_all_the_same(tmp_path):
         running.start()
         peers.wait_until(lambda: "no worker: " in running.log.read_text(), 60, "the reason in the log")
         peers.wait_until(lambda: peers.listens(running.port), what="the listener")
-        assert json.loads(running.http("/readyz")[1])["model"] == "no worker has a model loaded"
+        why = json.loads(running.http("/readyz")[1])["model"]
+        assert why.startswith(f"no worker has a model loaded: {tmp_path / 'model' / 'model.onnx'}: ")
         assert store(running.port, *sent) == sent
         assert running.terminate() == 0
         with running.ledger() as ledger:

@@ -89,6 +89,25 @@ def test_a_destination_whose_reports_could_not_come_in_is_refused(tmp_path, list
     assert load(write(tmp_path, text.replace("commitment = true", ""))).destinations
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[destinations]\nname = "a"\n', "destinations: a list of tables, in double brackets: one [[destinations]]"),
+        ('[destinations.a]\nport = 1\n', "one [[destinations]] for each"),
+        ('destinations = "a"\n', "one [[destinations]] for each"),
+        ('[destinations]\nname = "a"\n[destinations]\nname = "b"\n', "has double brackets, as [[destinations]]"),
+        ('[[storage]]\nspool = "s"\n', "storage: one table, in single brackets: [storage]"),
+        ('listener = 11112\n', "one table, in single brackets: [listener]"),
+    ],
+)  # fmt: skip
+def test_wrong_brackets_are_told_with_the_right_ones(tmp_path: Path, monkeypatch, text, said):
+    for url in ("", "sqlite:////tmp/l.sqlite"):
+        monkeypatch.setenv(DATABASE_URL_VARIABLE, url)
+        with pytest.raises(BadSettings) as caught:
+            load(write(tmp_path, text))
+        assert said in str(caught.value)
+
+
 def test_every_mistake_is_told_at_once(tmp_path: Path):
     with pytest.raises(BadSettings) as caught:
         load(write(tmp_path, "[listener]\nport = -1\nprot = 1\n"))
