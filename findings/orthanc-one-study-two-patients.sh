@@ -22,7 +22,7 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 cat > "$work/orthanc.json" <<END
 {"StorageDirectory": "$work/db", "IndexDirectory": "$work/db", "HttpPort": $port, "DicomServerEnabled": false,
  "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomWeb": {"Enable": true, "Root": "/dicom-web/"},
- "Plugins": ["$(dirname "$(find /usr/share/orthanc/plugins /usr/lib -name 'libOrthancDicomWeb*' | head -n 1)")"]}
+ "Plugins": ["$(dirname "$(find /usr/share/orthanc/plugins /usr/lib -name 'libOrthancDicomWeb*' | sort | sed -n 1p)")"]}
 END
 Orthanc "$work/orthanc.json" >"$work/log" 2>&1 &
 orthanc=$!
