@@ -19,10 +19,11 @@ dpkg-query -W -f '${Package} ${Version}\n' orthanc orthanc-dicomweb 2>/dev/null 
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check pydicom==3.0.2
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+plugin=$(find /usr/share/orthanc /usr/lib -name libOrthancDicomWeb.so | sort | sed -n 1p)
 cat > "$work/orthanc.json" <<END
 {"StorageDirectory": "$work/db", "IndexDirectory": "$work/db", "HttpPort": $port, "DicomServerEnabled": false,
  "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomWeb": {"Enable": true, "Root": "/dicom-web/"},
- "Plugins": ["$(dirname "$(find /usr/share/orthanc/plugins /usr/lib -name 'libOrthancDicomWeb*' | sort | sed -n 1p)")"]}
+ "Plugins": ["$plugin"]}
 END
 Orthanc "$work/orthanc.json" >"$work/log" 2>&1 &
 orthanc=$!
@@ -82,6 +83,7 @@ for _ in range(150):
         break
     except URLError:
         time.sleep(0.2)
+assert ask("/dicom-web/studies")[0] == 200, "Orthanc runs without its DICOMweb plugin"
 first = send("A-1001")
 before = state(first)
 send("A-1001B")
