@@ -324,7 +324,7 @@ def test_process_tells_no_identity_beside_its_objects(tmp_path: Path):
     hostile_films(tmp_path / "films")
     out = tmp_path / "out"
     ended = cli("process", str(tmp_path / "films"), "--out", str(out), "--threads", "1", "--page")
-    assert ended.returncode == 1
+    assert ended.returncode == 0, "what is wrong with a film is refused"
     assert "failed" in ended.stdout
     assert quiet_lines(ended.stdout + ended.stderr) == []
     texts = [path for path in out.iterdir() if path.suffix in (".json", ".csv", ".html")]
