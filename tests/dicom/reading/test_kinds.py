@@ -53,7 +53,7 @@ def archived(kind: str) -> bytes:
         (picture(".png"), "NOT_DICOM", "a picture"),
         (archived("zip"), "ARCHIVE", "a zip archive"),
         (archived("tar"), "ARCHIVE", "a tar archive"),
-        (gzip.compress(b"x"), "ARCHIVE", "a gzip archive"),
+        (gzip.compress(b"x", mtime=0), "ARCHIVE", "a gzip archive"),
         (bz2.compress(b"x"), "ARCHIVE", "a bzip2 archive"),
         (lzma.compress(b"x"), "ARCHIVE", "an xz archive"),
         (b"%PDF-1.7", "NOT_DICOM", "a PDF document"),
