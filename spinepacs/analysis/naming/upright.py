@@ -3,8 +3,7 @@
 A film that reads well costs nothing more. One that does not (no chain, a short one, one that lies or stands on its
 head, or whose levels are not those that the network sees) is looked at in the other three positions, and the clearly
 best one is kept. On 4 demo, 15 lateral, 10 cervical and 20 AP films the network agrees with the published levels at
-least twice, mostly ten times, as much with the head up as in any other position. Without any header 45 of these films
-in all four positions were brought upright, and none that stands upright was turned.
+least twice, mostly ten times, as much with the head up as in any other position.
 
 Notes beside those of :mod:`~spinepacs.analysis.naming.label`:
 
