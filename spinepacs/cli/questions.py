@@ -87,14 +87,14 @@ def queue(config: Path, style: str) -> None:
     No patient is named; the accession number is what the RIS knows the study by. Above a table stands how much there is
     of all.
     """
-    from spinepacs.store import queries
+    from spinepacs.store import queue
     from spinepacs.store.ledger import Ledger
 
     settings = load(config)
     with Ledger.open_to_read(settings.storage.database_url) as ledger:
-        rows = queries.queue(ledger, [destination.name for destination in settings.destinations])
+        rows = queue.queue(ledger, [destination.name for destination in settings.destinations])
         if style == "table" and rows:
-            click.echo(queries.queue_counts(ledger) + "\n")
+            click.echo(queue.queue_counts(ledger) + "\n")
         click.echo(as_text(rows, style))
 
 

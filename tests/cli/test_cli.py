@@ -187,7 +187,7 @@ def test_retry_wants_to_know_what(config: Path):
 
 
 def test_reread_wants_to_know_what(config: Path):
-    spinepacs("check", "--config", config)
+    make_tables(config)
     assert spinepacs("reread", "--config", config).exit_code == 2
     assert spinepacs("reread", "--config", config, "--from", "yesterday").exit_code == 2
     assert spinepacs("reread", "--config", config, "1.2.3").exit_code == 1
@@ -429,14 +429,14 @@ def test_an_out_that_cannot_be_written_is_one_line_before_any_film_is_read(tmp_p
 
 @pytest.mark.parametrize("style", ["csv", "json", "table", "parquet"])
 def test_findings_that_cannot_be_written_are_one_line(config: Path, tmp_path: Path, style: str):
-    spinepacs("check", "--config", config)
+    make_tables(config)
     result = spinepacs("findings", "--config", config, "--format", style, "--out", tmp_path / "none" / "x")
     assert result.exit_code == 2
     assert "cannot be written (No such file or directory)" in result.output
 
 
 def test_findings_in_a_file_replace_an_older_one_only_when_they_are_whole(config: Path, tmp_path: Path):
-    spinepacs("check", "--config", config)
+    make_tables(config)
     (tmp_path / "x.csv").write_text("older")
     wrong = spinepacs("findings", "--config", config, "--csv", "--out", tmp_path / "x.csv", "--level", "Q9")
     assert wrong.exit_code == 2

@@ -24,7 +24,7 @@ from spinepacs.intake.listener import Listener
 from spinepacs.intake.part10 import dataset_offset, head
 from spinepacs.intake.watcher import Watcher
 from spinepacs.settings.sections import ListenerSettings, WatchSettings
-from spinepacs.store import queries
+from spinepacs.store import queue
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.store.tables import arrivals, audit_events, events
@@ -668,7 +668,7 @@ def test_the_ledger_knows_what_lies_in_failed(watcher, clock, folder, spool, led
     (folder / "film.tif").write_bytes(b"II*\0" + b"x" * 500)
     look_until_still(watcher, clock)
     assert ledger.counts().folder_failed == {"NOT_DICOM": 2, "PICTURE_FORMAT": 1}
-    rows = queries.queue(ledger)
+    rows = queue.queue(ledger)
     assert {(row["what"], row["state"], row["where"]) for row in rows} == {("folder", "failed", "failed/")}
     assert sorted(row["reason"].partition(",")[0] for row in rows) == [
         "NOT_DICOM: 2 files",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from spinepacs.store import queries
+from spinepacs.store import queue
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import FailedFile
 from tests.store.conftest import Ask
@@ -35,13 +35,13 @@ def test_what_is_gone_is_kept_as_a_row_and_may_come_again(ledger: Ledger, ask: A
 
 def test_a_share_whose_clock_is_ahead_fails_nothing_in_the_future(ledger: Ledger) -> None:
     ledger.note_failed_files([FailedFile("a", "X", "", datetime.now(UTC) + timedelta(days=400))])
-    (row,) = queries.failed_in_folder(ledger)
+    (row,) = queue.failed_in_folder(ledger)
     assert datetime.fromisoformat(row["since"]) <= datetime.now(UTC)
 
 
 def test_the_queue_shows_them_by_reason_and_without_names(ledger: Ledger) -> None:
     ledger.note_failed_files([LETTER, CUT, FailedFile("by hand.dcm", "", "", AT)])
-    rows = queries.queue(ledger)
+    rows = queue.queue(ledger)
     assert [(row["what"], row["reason"]) for row in rows] == [
         ("folder", "no reason: 1 files, the reason beside each"),
         ("folder", "NOT_DICOM: 1 files, the reason beside each"),
