@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,11 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.encaps import generate_frames
 
+from spinepacs.dicom.pictures import Pictures
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.wrap import is_picture, wrap
 from spinepacs.domain.findings import ImageResult, ObjectKind, Reading, Refusal
-from spinepacs.errors import BadInput, SpinepacsError, failed
+from spinepacs.errors import BadInput, BadSettings, SpinepacsError, failed
 from spinepacs.intake.selection import no_film, select
 from spinepacs.pipeline import Pipeline
 from spinepacs.settings.sections import SelectionSettings
@@ -81,8 +83,8 @@ class Batch:
         Folder of the results; made if absent.
     selection
         Selection rules, or None to read every radiograph that is given: who names a file has selected it.
-    body_part, view
-        What PNG and JPEG films show (``CSPINE``, ``LATERAL``): they have no header that says so.
+    pictures
+        What is known of PNG and JPEG films: they have no header that says so.
     pages
         Writes a page for each film, where asked for.
     """
@@ -93,14 +95,12 @@ class Batch:
         out: Path,
         selection: SelectionSettings | None = None,
         *,
-        body_part: str = "SPINE",
-        view: str = "",
+        pictures: Pictures | None = None,
         pages: Pages | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._pages = pages
-        self._body_part = body_part
-        self._view = view
+        self._pictures = pictures or Pictures()
         self._out = out
         self._selection = selection
         self._stems: set[str] = set()
@@ -111,8 +111,15 @@ class Batch:
         """Process the films; ``on_film`` is told each file and its outcome (read, refused, failed, skipped).
 
         A file that cannot be read costs nothing but itself.
+
+        Raises
+        ------
+        BadSettings
+            If the folder of the results cannot be written: before any film is read, or at the end, when the disk is
+            full.
         """
-        self._out.mkdir(parents=True, exist_ok=True)
+        with _writing(self._out):
+            self._try_out()
         summary = Summary()
         for path, named in films:
             outcome, code, reason = self._process(path, named)
@@ -120,8 +127,18 @@ class Batch:
             if outcome in ("refused", "failed"):
                 summary.problems.append((str(path), code, reason))
             on_film(path, outcome)
-        self._write_tables()
+        with _writing(self._out):
+            self._write_tables()
         return summary
+
+    def _try_out(self) -> None:
+        """Find out whether results can be written; those of an earlier batch stay until there are new ones."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._out) as file:
+            file.write(b"\0")
+        for table in (self._out / "readings.json", *(self._out / f"{name}.csv" for name in _TABLES)):
+            if table.exists():
+                table.open("ab").close()
 
     def _process(self, path: Path, named: bool) -> tuple[str, str, str]:
         """Outcome, code and reason of one file."""
@@ -152,7 +169,7 @@ class Batch:
             return
         with tempfile.TemporaryDirectory(prefix="spinepacs-") as folder:
             film = Path(folder, "film.dcm")
-            wrap(path, film, spacing_mm=None, body_part=self._body_part, view=self._view)
+            wrap(path, film, self._pictures.facts_of(path))
             yield film
 
     def _not_for_us(self, film: Path) -> Refusal | None:
@@ -199,6 +216,16 @@ class Batch:
                 writer = csv.DictWriter(file, columns, restval="")
                 writer.writeheader()
                 writer.writerows(self._rows[name])
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Say in one line that the folder of the results cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        what = "is full" if error.errno == errno.ENOSPC else f"cannot be written ({error.strerror})"
+        raise BadSettings(f"--out {out}: {what}; give a folder that this user may write to") from None
 
 
 def _jpeg(overlay: bytes) -> bytes:

@@ -4,6 +4,8 @@
 
     SpinepacsError
     ├── Transient            try again later: the same call may succeed
+    │   ├── DatabaseAway     the database cannot do it now: said once for the whole daemon, by its supervisor
+    │   └── ToMend           but not before a person has mended a setting or a right: a start ends with it
     └── Permanent            trying again changes nothing: keep it, say why, wait for a person
         ├── BadInput         a file or dataset that cannot be read as it is
         ├── BadSettings      the configuration file, the environment or the command line
@@ -25,6 +27,8 @@ from dataclasses import dataclass
 MEMORY_LIMIT = "MEMORY_LIMIT"
 """Reason of what asked for more memory than it may have; a worker that says so of itself is replaced, since its
 successor begins with a heap that is whole."""
+DATABASE_AWAY = "DATABASE_AWAY"
+"""Reason of what the database did not take or give."""
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +38,17 @@ class SpinepacsError(Exception):
 
 class Transient(SpinepacsError):  # noqa: N818 - named by the action it asks for, as DESIGN.md draws it
     """Trying again later may succeed: a busy database, a PACS that is down, a full disk."""
+
+
+class DatabaseAway(Transient):
+    """The database does not answer, is busy, full or read-only."""
+
+
+class ToMend(Transient):
+    """A setting or a right must be mended first: a start ends and says so, while work that is in hand waits.
+
+    A password that was changed at night gives no study up.
+    """
 
 
 class Permanent(SpinepacsError):  # noqa: N818 - named by the action it asks for, as DESIGN.md draws it
@@ -85,8 +100,10 @@ def failed(error: Exception) -> Failed:
     """
     if isinstance(error, BadInput):
         return Failed(error.reason_code, str(error), False)
-    if isinstance(error, (Transient, Permanent)):
-        return Failed(type(error).__name__.upper(), str(error), isinstance(error, Transient))
+    if isinstance(error, Transient):
+        return Failed(DATABASE_AWAY if isinstance(error, DatabaseAway) else "TRANSIENT", str(error), True)
+    if isinstance(error, Permanent):
+        return Failed(type(error).__name__.upper(), str(error), False)
     frames = traceback.extract_tb(error.__traceback__)
     place = " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
     if isinstance(error, MemoryError):

@@ -19,17 +19,27 @@ from pydicom.dataset import Dataset
 from spinepacs.analysis.judging.conclude import conclude
 from spinepacs.analysis.judging.grade import grade
 from spinepacs.analysis.judging.policy import Policy
+from spinepacs.analysis.judging.publish import Doubts, published
 from spinepacs.analysis.judging.quality import quality
 from spinepacs.analysis.judging.texture import texture
 from spinepacs.analysis.measuring.measure import disc_heights, measure
-from spinepacs.analysis.naming.spine import find_spine
+from spinepacs.analysis.measuring.size import with_possible_spacing
+from spinepacs.analysis.naming.polarity import find_bright
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
-from spinepacs.domain.findings import EncodedObject, ImageResult, Reading, Refusal, StudyResult, Versions
+from spinepacs.domain.findings import (
+    EncodedObject,
+    ImageResult,
+    Reading,
+    Refusal,
+    Spine,
+    StudyResult,
+    Versions,
+)
 from spinepacs.domain.study import Radiograph
 from spinepacs.errors import BadInput
 from spinepacs.settings.sections import ModelSettings, OutputSettings
@@ -130,28 +140,38 @@ class Pipeline:
         return self._described(loaded, reading, clock)
 
     def _interpret(self, film: Radiograph, clock: _Clock) -> Reading:
-        """Pixels → spine → measures → findings → conclusions."""
-        spine, _ = find_spine(self.segmenter, film, clock.step)
-        reading = self._empty_reading(film)
+        """Pixels → spine, head up, bone bright → measures → findings → conclusions, back in the film's pixels."""
+        upright, turn, spine = find_bright(self.segmenter, film, clock.step)
+        reading = replace(self._empty_reading(film), turn=turn, seconds=clock.seconds)
         if isinstance(spine, Refusal):
-            return replace(reading, refusal=spine, seconds=clock.seconds)
+            return replace(reading, refusal=spine)
+        with clock.step("measure"):
+            believed = with_possible_spacing(upright, spine)
+        if isinstance(believed, Refusal):
+            return replace(reading, refusal=believed)
+        reading = self._judge(believed, spine, reading, clock)
+        return reading.moved(turn.to_film(film.rows, film.columns)) if turn else reading
+
+    def _judge(self, film: Radiograph, spine: Spine, reading: Reading, clock: _Clock) -> Reading:
+        """Spine → measures → findings → conclusions, in px of the film with its head up."""
         with clock.step("measure"):
             discs = disc_heights(spine, film.spacing)
             measures = measure(spine, film.spacing, self.segmenter.manifest.localisation)
         with clock.step("grade"):
             look = texture(spine, film)
             verdict = quality(spine, film, look)
+            measures = published(measures, Doubts.of(spine, measures, verdict, self.policy.least_score))
             findings = grade(spine, measures, look, verdict, self.policy)
             conclusions = conclude(spine, findings, self.policy, film.age_years)
         return replace(
             reading,
+            spacing=reading.spacing if film.spacing else None,
             spine=spine,
             discs=discs,
             measures=measures,
             findings=findings,
             conclusions=conclusions,
             notes=film.notes + spine.notes + verdict.notes,
-            seconds=clock.seconds,
         )
 
     def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:

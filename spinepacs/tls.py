@@ -115,6 +115,35 @@ class ServerTls:
         return [_stamp(file) for file in files if file is not None]
 
 
+def why_broken(error: OSError) -> str:
+    """Say why a connection or a TLS handshake failed, and what to do, as far as the error tells.
+
+    OpenSSL's reasons (``err.h`` of its libssl) are words for programmers.
+    """
+    reason = getattr(error, "reason", None) or ""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = "tls_server_name" if error.verify_code in _OF_A_NAME else "tls_ca"
+        return f"certificate verify failed: {error.verify_message} (see {remedy})"
+    if reason in _NOT_TLS:
+        return "the other side speaks no TLS on this port: name its TLS port (often 2762), or switch TLS off here"
+    if "PROTOCOL" in reason:
+        return f"the other side speaks neither TLS 1.2 nor 1.3 ({reason})"
+    if "ALERT" in reason:
+        return f"the other side does not take our certificate or our ciphers ({reason}): see tls_certificate"
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError)):
+        return "the other side closes the connection: does it speak TLS on this port?"
+    return reason or error.strerror or type(error).__name__
+
+
+_OF_A_NAME = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG",
+    "UNEXPECTED_RECORD", "UNEXPECTED_MESSAGE", "HTTPS_PROXY_REQUEST",
+)  # fmt: skip
+
+
 def _stamp(file: Path) -> tuple[int, int, int]:
     try:
         status = file.stat()

@@ -26,7 +26,9 @@ def read_toml(path: Path, refusal: type[Permanent], remedy: str) -> dict[str, An
     except OSError as error:
         raise refusal(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise refusal(f"{path}: not valid TOML: {error}") from error
+        twice = "; a table that may come more than once has double brackets, as [[destinations]]"
+        hint = twice if "Cannot declare" in str(error) else ""
+        raise refusal(f"{path}: not valid TOML: {error}{hint}") from error
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from tests import films, models, peers, phantoms
 PHANTOM = phantoms.spine(left_px=[44, 44, 20, 44, 44], right_px=[34, 34, 14, 34, 34])
 _QUICK = {
     "assembly": {"quiet_period_s": 0.3},
-    "watch": {"settle_s": 0.3, "scan_interval_s": 0.3},
+    "watch": {"settle_s": 0.3, "scan_interval_s": 0.3, "patience_s": 0.3},
     "work": {"poll_s": 0.05, "retry_wait_s": 0.1, "threads_per_worker": 1, "time_limit_s": 60},
 }
 

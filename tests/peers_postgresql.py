@@ -42,6 +42,13 @@ class PostgreSQL:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         return f"postgresql://spinepacs@127.0.0.1:{self.port}/{name}"
 
+    def run(self, database: str, *statements: str) -> None:
+        """Run statements as the superuser in a database, by its name or URL."""
+        where = database if "://" in database else self._connection(database)
+        with psycopg.connect(where, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
     def start(self) -> None:
         """Start the server and wait until it takes queries."""
         settings = {

@@ -40,6 +40,11 @@ def test_a_film_becomes_objects_pictures_and_tables(tmp_path: Path, pipeline: Pi
     assert len(reading["vertebrae"]) >= 3
     with (tmp_path / "out/readings.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
+    assert "grade" not in rows[0], "one name everywhere: published_grade"
+    stages = {row["name"]: row["published_grade"] for row in rows if row["published_grade"]}
+    lost = {finding["place"]: finding["published_grade"] for finding in reading["findings"]
+            if finding["sign"] == "disc_height_loss" and finding["published_grade"] is not None}  # fmt: skip
+    assert stages == {place: str(grade) for place, grade in lost.items()}
     assert {row["item"] for row in rows} == {"vertebra", "disc"}
     assert all(row["spacing_basis"] for row in rows if row["middle_mm"])
     for name in ("measures", "findings", "conclusions"):
@@ -130,3 +135,14 @@ def test_our_own_results_are_not_read_again(tmp_path: Path, pipeline: Pipeline):
     run(pipeline, [DEMO_FILMS[0]], tmp_path / "out")
     again = run(pipeline, [tmp_path / f"out/{DEMO_FILMS[0].stem}.overlay.dcm"], tmp_path / "out2")
     assert again.problems[0][1] == "OWN_RESULT"
+
+
+def test_films_of_other_formats_are_not_passed_over_in_silence(tmp_path: Path, pipeline: Pipeline):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "film.tif").write_bytes(b"II*\0" + b"x" * 200)
+    (folder / "films.zip").write_bytes(b"PK\x03\x04" + b"x" * 200)
+    (folder / "notes.txt").write_text("not a film")
+    summary = run(pipeline, [folder], tmp_path / "out")
+    assert (summary.failed, summary.skipped) == (2, 1)
+    assert [code for _, code, _ in summary.problems] == ["PICTURE_FORMAT", "ARCHIVE"]

@@ -67,6 +67,13 @@ def test_the_daemon_works_in_the_units_sandbox(tmp_path: Path):
     assert asked <= known
 
 
+def test_the_alerts_fire_when_they_should_and_are_quiet_in_a_busy_archive_that_keeps_up():
+    promtool = peers.require("promtool")
+    for verb, rules in (("check", DEPLOY / "alerts.yaml"), ("test", ROOT / "tests" / "alerts_test.yaml")):
+        judged = subprocess.run([promtool, verb, "rules", rules], capture_output=True, text=True, check=False)
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
 def _python_with_seccomp() -> str:
     peers.require("systemd-analyze")
     python = "/usr/bin/python3"  # Debian's: the package python3-seccomp is for no other
@@ -88,6 +95,30 @@ def test_the_image_is_built_from_what_is_there_and_runs_as_a_user_of_its_own():
     assert users
     assert users[-1] not in ("root", "0")
     assert text.rindex("\nUSER ") < text.index("\nENTRYPOINT")
+
+
+def test_the_containers_show_metrics_to_their_host_only_and_keep_few_logs():
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert '- "127.0.0.1:11180:11180"' in text
+    assert re.search(r'max-size: 10m\n\s+max-file: "\d+"', text)
+    services = text[text.index("services:\n") : text.index("\nnetworks:\n")]
+    assert services.count("logging: *logging") == services.count("restart: unless-stopped") == 2
+
+
+def test_the_installation_page_speaks_of_what_unit_and_image_name():
+    page, unit = (ROOT / "docs" / "install.md").read_text(), UNIT.read_text()
+    command = settings_of(unit, "ExecStart")[0].split()
+    for word in (
+        command[0].partition("/.venv")[0],
+        command[-1],
+        settings_of(unit, "EnvironmentFile")[0].lstrip("-"),
+    ):
+        assert word in page, word
+    assert f"useradd --system --home-dir /var/lib/{settings_of(unit, 'StateDirectory')[0]} " in page
+    uid = re.findall(r"--uid (\d+)", (DEPLOY / "Dockerfile").read_text())[0]
+    assert f"install -d -o {uid} -g {uid}" in page
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page):
+        assert (ROOT / "docs" / target).exists(), target
 
 
 def test_the_containers_are_as_tight_as_the_unit():

@@ -1,12 +1,15 @@
 import logging
+from io import BytesIO
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from spinepacs import pipeline as pipeline_module
 from spinepacs.domain.anatomy import DiscLevel, Level
 from spinepacs.domain.findings import ObjectKind
-from spinepacs.domain.geometry import SpacingBasis
+from spinepacs.domain.geometry import SpacingBasis, Turn
+from spinepacs.domain.measures import Unit
 from spinepacs.domain.signs import Area, ForAge, Sign, Statement
 from spinepacs.domain.study import View
 from spinepacs.errors import Transient
@@ -128,6 +131,69 @@ def test_a_film_with_oblong_pixels_is_measured_in_true_millimetres(pipeline, tmp
     assert max(vertebra.outline.points[:, 1].max() for vertebra in reading.spine.vertebrae) < 750
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turn", [Turn.CLOCKWISE, Turn.HALF, Turn.COUNTERCLOCKWISE])
+def test_a_film_in_any_position_gives_the_same_results_in_its_own_pixels(pipeline, tmp_path, turn, mirrored):
+    upright = PHANTOM.picture()
+    orientation = {
+        Turn.CLOCKWISE: ["F", "A"], Turn.HALF: ["A", "H"], Turn.COUNTERCLOCKWISE: ["H", "P"],
+    }[turn]  # fmt: skip
+    if mirrored:  # the made-up model finds the same bodies: what is at their right is the front then
+        orientation = [
+            "".join({"A": "P", "P": "A"}.get(letter, letter) for letter in way) for way in orientation
+        ]
+    film = _film(turn.as_filmed(upright), PatientOrientation=orientation)
+    straight = _film(upright, PatientOrientation=["A" if mirrored else "P", "F"])
+    turned, plain = (
+        pipeline.read_film(films.write(one, tmp_path / f"{name}.dcm"))
+        for name, one in (("t", film), ("p", straight))
+    )
+
+    assert turned.reading.spine.anterior_left is plain.reading.spine.anterior_left is not mirrored
+    assert turned.reading.findings == plain.reading.findings
+    assert [(m.quantity, m.place) for m in turned.reading.measures] == [
+        (m.quantity, m.place) for m in plain.reading.measures
+    ]
+    for one, other in zip(turned.reading.measures, plain.reading.measures, strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-9)
+    shape = turned.reading.rows, turned.reading.columns
+    assert shape == film.pixel_array.shape
+    back = turn.to_upright(*shape)
+    for one, other in zip(turned.reading.spine.vertebrae, plain.reading.spine.vertebrae, strict=True):
+        np.testing.assert_allclose(back(one.outline.points), other.outline.points, atol=1e-9)
+        np.testing.assert_allclose(back(np.array([one.upper.left])), [other.upper.left], atol=1e-9)
+    masks, straight_masks = (
+        dcmread(BytesIO(image.objects[0].part10)).pixel_array for image in (turned, plain)
+    )
+    assert masks.shape[1:] == shape
+    # A pixel whose centre an outline crosses may fall to either side.
+    assert (np.array([turn.upright(mask) for mask in masks]) != straight_masks).mean() < 1e-4
+    assert f"TURNED_{turn.name}" in turned.reading.notes
+
+
+def test_a_turned_film_with_oblong_pixels_is_measured_in_true_millimetres(pipeline, tmp_path):
+    squeezed = PHANTOM.moved(np.array([[1, 0, 0], [0, 0.5, 0]]), 750, 900).picture()
+    laid = Turn.CLOCKWISE.as_filmed(squeezed)
+    film = _film(laid, ImagerPixelSpacing=[MM, 2 * MM], PatientOrientation=["F", "A"])
+    reading = pipeline.read_film(films.write(film, tmp_path / "film.dcm")).reading
+    assert (reading.spacing.row_mm, reading.spacing.column_mm) == (MM, 2 * MM)
+    for disc in reading.discs:
+        assert disc.middle_mm == pytest.approx(PHANTOM.discs[disc.disc].middle_px * MM, abs=0.1)
+
+
+def test_an_impossible_spacing_costs_the_millimetres_and_nothing_else(pipeline, result, tmp_path):
+    film = _film(PatientOrientation=["P", "F"], ImagerPixelSpacing=[MM / 10, MM / 10])
+    image = pipeline.read_film(films.write(film, tmp_path / "film.dcm"))
+    reading, sound = image.reading, result.reading
+    assert "SPACING_IMPLAUSIBLE" in reading.notes
+    assert reading.spacing is None
+    assert {m.unit for m in reading.measures} == {Unit.PX, Unit.RATIO, Unit.DEGREE}
+    assert all(disc.middle_mm is None for disc in reading.discs)
+    for one, other in zip(reading.findings, sound.findings, strict=True):
+        assert (one.sign, one.place, one.published_grade) == (other.sign, other.place, other.published_grade)
+    assert b"mm" not in image.objects[1].part10.split(b"Lengths:")[1][:60]
+
+
 def test_damaged_films_never_cost_the_others(pipeline, tmp_path):
     good = films.write(_film(seed="good"), tmp_path / "good.dcm")
     cut = films.truncate(films.write(_film(seed="cut"), tmp_path / "cut.dcm"), 0.4)
@@ -177,4 +243,4 @@ def test_what_may_pass_or_is_beyond_us_is_not_turned_into_a_refusal(pipeline, tm
 def test_the_versions_name_model_and_policy(pipeline):
     versions = pipeline.versions
     assert (versions.model_name, versions.model_version) == ("made-up", "1")
-    assert (versions.policy_name, versions.policy_version) == ("spinepacs-v1", "1.0")
+    assert (versions.policy_name, versions.policy_version) == ("spinepacs-v1", "1.1")

@@ -60,8 +60,9 @@ ON_PURPOSE = {
         for name in ("patient_id", "accession_number", "study_description", "modality", "body_part")
     ),
     *(f"arrivals.{name}" for name in ("patient_id", "accession_number", "modality", "body_part")),
+    *(f"{table}.file_name" for table in ("arrivals", "failed_files")),
 }
-"""Columns that hold what the header says, because people look for it there."""
+"""Columns that hold what the header says, or a file is called, because people look for it there."""
 
 _WRONG = (
     (
@@ -293,7 +294,9 @@ def test_serve_keeps_identities_where_they_belong(tmp_path: Path):
         trail = cli("audit", "--config", str(running.config))
         for told in (listed, trail):
             assert told.returncode == 0
-            assert quiet_lines(told.stdout + told.stderr) == []
+            # By its accession number the RIS knows a study; it is shown on purpose.
+            text = (told.stdout + told.stderr).replace(IDENTITY["AccessionNumber"], "")
+            assert quiet_lines(text) == []
         assert {
             "started",
             "received",
@@ -324,8 +327,8 @@ def test_process_tells_no_identity_beside_its_objects(tmp_path: Path):
     hostile_films(tmp_path / "films")
     out = tmp_path / "out"
     ended = cli("process", str(tmp_path / "films"), "--out", str(out), "--threads", "1", "--page")
-    assert ended.returncode == 1
-    assert "failed" in ended.stdout
+    assert ended.returncode == 0
+    assert " 0 refused" not in ended.stdout
     assert quiet_lines(ended.stdout + ended.stderr) == []
     texts = [path for path in out.iterdir() if path.suffix in (".json", ".csv", ".html")]
     assert {path.suffix for path in texts} == {".json", ".csv", ".html"}

@@ -5,6 +5,7 @@ action                        event                            code   participan
 ============================= ================================ ====== =======================================
 started, stopped              Application Activity             110100 we
 selected, refused, unreadable DICOM Instances Transferred, C   110104 sender → we; study, patient
+not-taken                     DICOM Instances Transferred, C   110104 watched folder → we
 duplicate                     DICOM Instances Transferred, R   110104 sender → we; study, patient
 read, not-read                DICOM Instances Accessed, R      110103 we; study, patient
 made, file-deleted            DICOM Instances Accessed, C or D 110103 we; study, patient
@@ -56,6 +57,7 @@ _EVENTS = {
     "selected": (_TRANSFERRED, "C"),
     "refused": (_TRANSFERRED, "C"),
     "unreadable": (_TRANSFERRED, "C"),
+    "not-taken": (_TRANSFERRED, "C"),
     "duplicate": (_TRANSFERRED, "R"),
     "read": (_ACCESSED, "R"),
     "not-read": (_ACCESSED, "R"),
@@ -64,7 +66,7 @@ _EVENTS = {
     "sent": (_TRANSFERRED, "R"),
     "not-sent": (_TRANSFERRED, "R"),
 }
-_MINOR_FAILURES = frozenset({"unreadable", "not-read", "not-sent"})
+_MINOR_FAILURES = frozenset({"unreadable", "not-taken", "not-read", "not-sent"})
 
 
 class Messages:

@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 from spinepacs.audit import trail
 from spinepacs.audit.message import Messages, Node
 from spinepacs.errors import Transient
+from spinepacs.outages import Outage
 from spinepacs.settings.sections import AuditSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
-from spinepacs.tls import client_context
+from spinepacs.tls import client_context, why_broken
 
 _PRIORITY = 10 * 8 + 5  # facility security/authorisation, severity notice (IHE ITI-20)
 _MESSAGE_ID = "DICOM+RFC3881"  # PS3.15 A.6
@@ -34,14 +35,15 @@ _log = logging.getLogger(__name__)
 def export(settings: Settings, ledger: Ledger, stop: threading.Event, poll_s: float) -> None:
     """Send every new row of the trail until told to stop; while the server is away they wait in the database."""
     messages = messages_for(settings)
+    outage = Outage(_log, "the audit trail")
     pause_s = poll_s
     while not stop.is_set():
         try:
             send_new(settings.audit, messages, ledger)
+            outage.over()
             pause_s = poll_s
         except (OSError, Transient) as error:
-            why = str(error) if isinstance(error, Transient) else type(error).__name__
-            _log.warning("the audit trail waits: %s", why)
+            outage.lasts(error if isinstance(error, Transient) else why_broken(error))
             pause_s = min(max(1.0, pause_s * 2), _LONGEST_PAUSE_S)
         stop.wait(pause_s)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -27,17 +29,49 @@ def serve(config: Path) -> None:
 
 @click.command()
 @config_option
-def check(config: Path) -> None:
-    """Check settings, model, policy, disk, database, and every destination by C-ECHO and accepted contexts."""
-    from spinepacs.check import run_checks
+@click.option(
+    "--user", help="As whom the daemon runs; root checks as the owner of the spool where it is not given."
+)
+def check(config: Path, user: str | None) -> None:
+    """Check settings, model, policy, rights, disk, database, ports, and every destination by C-ECHO and contexts.
 
-    settings = load(config)
+    Nothing is made or changed: what the daemon's start will make is said.
+    """
+    from spinepacs.check.checks import run_checks
+    from spinepacs.check.places import become
+
+    become(user, load(config).storage.spool)
+    settings = load(config)  # as the daemon's user reads it
     click.echo(f"ok    settings: {config}")
     failed = False
     for result in run_checks(settings):
         click.echo(f"{'ok   ' if result.ok else 'FAIL '} {result.name}: {result.detail}")
         failed |= not result.ok
     sys.exit(1 if failed else 0)
+
+
+@click.command()
+@config_option
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def status(config: Path, style: str) -> None:
+    """Say whether the daemon runs, since when, how its processes and destinations go, and what needs a person.
+
+    \b
+    Exit status: 0 it runs and all is well
+                 1 it runs and something needs a person
+                 2 bad usage or settings
+                 3 it does not run
+    """
+    from spinepacs.status import as_text, find_out
+
+    settings = load(config)
+    found = find_out(settings)
+    if style == "json":
+        values = {**dataclasses.asdict(found), "exit_status": found.code}
+        click.echo(json.dumps(values, indent=1, default=str, ensure_ascii=False))
+    else:
+        click.echo(as_text(found, settings))
+    sys.exit(found.code)
 
 
 @click.command()

@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import Progress
 
 from spinepacs import logs
-from spinepacs.cli.options import BAR, FILE, FOLDER, STDERR, body_part_option, view_option
+from spinepacs.cli.options import BAR, FILE, FOLDER, STDERR, picture_options, say_unnamed
+from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.settings.settings import Settings, load
+
+if TYPE_CHECKING:
+    from spinepacs.dicom.pictures import Pictures
 
 
 @click.command()
@@ -26,8 +31,7 @@ from spinepacs.settings.settings import Settings, load
 @click.option(
     "--page-identity", is_flag=True, help="The same, with patient ID, sex, age and accession number on it."
 )
-@body_part_option
-@view_option
+@picture_options
 @click.option(
     "--threads", type=click.IntRange(min=0), default=0, help="Threads of the network; 0 = all cores."
 )
@@ -39,9 +43,8 @@ def process(
     select: bool,
     page: bool,
     page_identity: bool,
-    body_part: str,
-    view: str,
     threads: int,
+    pictures: Pictures,
 ) -> None:
     """Process DICOM, PNG and JPEG films and folders of them, without a daemon.
 
@@ -66,7 +69,8 @@ def process(
     films = find_films(paths)
     rules = settings.selection if select else None
     pages = Pages(out, with_identity=page_identity) if page or page_identity else None
-    batch = Batch(pipeline, out, rules, body_part=body_part, view=view, pages=pages)
+    batch = Batch(pipeline, out, rules, pictures=pictures, pages=pages)
+    say_unnamed(pictures, [path for path, _ in films])
     with Progress(*BAR, console=STDERR) as progress:
         task = progress.add_task("reading films", total=len(films))
         summary = batch.run(films, lambda path, outcome: progress.advance(task))
@@ -79,17 +83,27 @@ def process(
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--out", type=FILE, help="DICOM file to write; IMAGE with the suffix .dcm where not given.")
-@click.option(
-    "--spacing", type=click.FloatRange(min=0, min_open=True), help="Size of a pixel (mm), if it is known."
+@click.argument(
+    "images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
-@body_part_option
-@view_option
-def wrap(image: Path, out: Path | None, spacing: float | None, body_part: str, view: str) -> None:
-    """Wrap a PNG or JPEG film as a DICOM file that any PACS takes."""
+@click.option("--out", type=FILE, help="DICOM file to write; IMAGE with the suffix .dcm where not given.")
+@picture_options
+def wrap(images: Sequence[Path], out: Path | None, pictures: Pictures) -> None:
+    """Wrap PNG or JPEG films as DICOM files that any PACS takes.
+
+    With --table each needs a line in it: a film without its patient is not made by mistake.
+    """
     from spinepacs.dicom.wrap import wrap as wrap_image
 
-    target = out or image.with_suffix(".dcm")
-    wrap_image(image, target, spacing_mm=spacing, body_part=body_part, view=view)
-    click.echo(str(target))
+    if out and len(images) > 1:
+        raise click.UsageError("--out names one file: give one IMAGE")
+    for image in images:
+        if pictures.has_no_line(image):
+            raise BadSettings(f"{image}: no line of the table names it")
+    for image in images:
+        target = out or image.with_suffix(".dcm")
+        try:
+            wrap_image(image, target, pictures.facts_of(image))
+        except SpinepacsError as error:
+            raise BadSettings(f"{image}: {error}") from None
+        click.echo(str(target))

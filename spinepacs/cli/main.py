@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
@@ -9,17 +10,27 @@ import click
 from spinepacs.cli import daemon, decisions, films, questions, training
 from spinepacs.errors import SpinepacsError
 
+_OF_A_PATH = (
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+"""What a person mends at the path that was named; everything else is a defect and keeps its traceback."""
+
 
 class _Group(click.Group):
     """Shows our own errors as one clear message, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; exit 2 when settings or input are wrong."""
+        """Run a command; exit 2 when settings or input are wrong, or a file cannot be read or written."""
         try:
             return super().invoke(ctx)
         except SpinepacsError as error:
             click.echo(f"spinepacs: {error}", err=True)
-            ctx.exit(2)
+        except OSError as error:
+            if error.filename is None or error.errno not in _OF_A_PATH:
+                raise
+            click.echo(f"spinepacs: {error.filename}: {error.strerror}", err=True)
+        ctx.exit(2)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,7 +42,7 @@ def main() -> None:
 
 
 for _command in (
-    daemon.serve, daemon.check, daemon.version,
+    daemon.serve, daemon.status, daemon.check, daemon.version,
     films.process, films.wrap,
     questions.findings, questions.queue, questions.audit,
     decisions.retry, decisions.reread, decisions.seen, decisions.redirect, decisions.withdraw, decisions.discard,

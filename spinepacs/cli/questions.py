@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from spinepacs.cli.options import FILE, config_option, format_option
+from spinepacs.cli.options import FILE, config_option, format_option, writing
 from spinepacs.settings.settings import load
 from spinepacs.show.listing import SHOWN, as_text
 
@@ -16,22 +16,33 @@ TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 Style = Literal["csv", "json", "dicom"]
 
 
+ON_SCREEN = 1000
+"""Most films or rows of a table for people, unless they ask for more; files and pipes hold all."""
+
+
 @click.command()
 @config_option
 @click.option("--study", help="Study Instance UID.")
 @click.option("--patient", help="Patient ID.")
-@click.option("--level", help="Vertebra or disc, for instance L4 or L4/L5.")
+@click.option(
+    "--level",
+    help="Vertebra or disc, for instance L4 or L4/L5; whole films are cut down to it and its neighbours.",
+)
 @click.option(
     "--kind", help="Sign, for instance osteophytes; with --rows measures a quantity, for instance slip."
 )
 @click.option("--from", "date_from", help="Study date from, YYYY-MM-DD.")
 @click.option("--to", "date_to", help="Study date up to, YYYY-MM-DD.")
-@click.option("--grade", type=click.IntRange(0, 5), help="Only findings of at least this grade.")
+@click.option(
+    "--grade", type=click.IntRange(0, 5), help="Only findings whose published grade is at least this."
+)
 @click.option(
     "--rows", "what", type=click.Choice(list(SHOWN)), help="A flat list of these instead of whole films."
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Most films or rows."
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"Most films or rows; all where not given, {ON_SCREEN} in a table on the screen.",
 )
 @click.option(
     "--format",
@@ -42,43 +53,48 @@ Style = Literal["csv", "json", "dicom"]
 )
 @click.option("--csv", "style", flag_value="csv", help="The same as --format csv.")
 @click.option("--json", "style", flag_value="json", help="The same as --format json.")
+@click.option("--parquet", "style", flag_value="parquet", help="The same as --format parquet.")
 @click.option("--out", type=FILE, help="File to write instead of the screen; Parquet needs one.")
-def findings(config: Path, what: str | None, style: str, out: Path | None, **filters: Any) -> None:
+def findings(
+    config: Path, what: str | None, style: str, out: Path | None, limit: int | None, **filters: Any
+) -> None:
     """Ask the database what was found, newest study first: whole films for people, or rows for statistics.
 
     As a table or JSON: films with levels, discs, signs, angles and conclusions. As CSV or Parquet: one row for each
-    disc, or what --rows says. The same rows are in views for plain SQL: see docs/sql.md.
+    disc, or what --rows says. --kind and --grade choose whole films that hold such a finding. The same rows are in
+    views for plain SQL: see docs/sql.md.
     """
-    from spinepacs.show import listing
-    from spinepacs.show.sheet import draw as sheet
-    from spinepacs.store import queries
+    from spinepacs.show.export import Cut, export
     from spinepacs.store.ledger import Ledger
 
     if style == "parquet" and out is None:
         raise click.UsageError("--format parquet needs --out FILE")
-    whole = what is None and style in ("table", "json")
-    what = what or "discs"
-    with Ledger.open(load(config).storage.database_url, migrate=False) as ledger:
-        rows = queries.find_films(ledger, **filters) if whole else queries.find(ledger, what, **filters)
-    if style == "parquet" and out:
-        listing.write_parquet(rows, out)
-        return
-    sheets = whole and style == "table"
-    text = sheet.draw(rows) if sheets else listing.as_text(rows, style, listing.SHOWN[what])
-    click.echo(text) if out is None else out.write_text(text + "\n", encoding="utf-8")
+    cut = Cut(limit or (ON_SCREEN if style == "table" and out is None else None))
+    with Ledger.open_to_read(load(config).storage.database_url) as ledger, writing(out) as file:
+        export(ledger, what, style, file, cut, filters)
+    if cut.is_cut:
+        click.echo(
+            f"only the first {cut.limit} are shown: give --limit for more, or narrow the question", err=True
+        )
 
 
 @click.command()
 @config_option
 @format_option
 def queue(config: Path, style: str) -> None:
-    """Show what is not done: studies on their way or failed, objects not delivered or committed, files not readable."""
-    from spinepacs.store import queries
+    """Show what is not done: studies on their way or failed, objects not delivered or committed, files not readable.
+
+    No patient is named; the accession number is what the RIS knows the study by. Above a table stands how much there is
+    of all.
+    """
+    from spinepacs.store import queue
     from spinepacs.store.ledger import Ledger
 
     settings = load(config)
-    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
-        rows = queries.queue(ledger, [destination.name for destination in settings.destinations])
+    with Ledger.open_to_read(settings.storage.database_url) as ledger:
+        rows = queue.queue(ledger, [destination.name for destination in settings.destinations])
+        if style == "table" and rows:
+            click.echo(queue.queue_counts(ledger) + "\n")
         click.echo(as_text(rows, style))
 
 
@@ -99,6 +115,6 @@ def audit(config: Path, since: datetime | None, until: datetime | None, style: S
 
     settings = load(config)
     times = {name: at.replace(tzinfo=UTC) for name, at in (("since", since), ("until", until)) if at}
-    with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
+    with Ledger.open_to_read(settings.storage.database_url) as ledger:
         for line in lines(ledger, style, messages_for(settings), **times):
             click.echo(line)

@@ -27,6 +27,7 @@ from spinepacs.delivery.sending import (
 )
 from spinepacs.dicom.commitment import new_transaction_uid
 from spinepacs.errors import Transient
+from spinepacs.outages import Outage
 from spinepacs.settings.sections import Destination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxItem, OutboxState
@@ -71,6 +72,9 @@ class Courier:
         self._spool = spool
         self._ledger = ledger
         self._failures = self._refusals = 0
+        self._waits = Outage(_log, "delivery")
+        self._no_association = Outage(_log, "delivery")
+        self._no_commitment = Outage(_log, "commitment")
 
     def run(self, stop: threading.Event, poll_s: float) -> None:
         """Deliver until told to stop; a defect is logged and does not end it."""
@@ -79,9 +83,10 @@ class Courier:
                 is_well = self.deliver_due(stop)
                 if is_well:
                     self.commit_due(stop)
+                self._waits.over(**self._context())
                 pause_s = poll_s if is_well else self._pause_s()
             except Transient as error:
-                _log.warning("delivery waits: %s", error, extra=self._context())
+                self._waits.lasts(error, **self._context())
                 pause_s = max(poll_s, 1.0)
             except Exception:
                 _log.exception("defect in delivery", extra=self._context())
@@ -124,6 +129,7 @@ class Courier:
             if not association.is_established:
                 self._not_delivered(items, why_not(association, self._destination, items))
                 return False
+            self._no_association.over(**self._context())
             for item in items:
                 if stop.is_set():
                     break
@@ -145,7 +151,7 @@ class Courier:
             return
         pause_s = min(self._wait_s(self._failures + 1), LONGEST_OUTAGE_PAUSE_S)
         self._ledger.postpone_delivery([item.outbox_id for item in items], self._in(pause_s), verdict.message)
-        _log.warning("%d objects wait: %s", len(items), verdict.message, extra=self._context())
+        self._no_association.lasts(f"{len(items)} objects, {verdict.message}", **self._context())
 
     def _finish(self, item: OutboxItem, verdict: Verdict) -> None:
         attempts = item.attempts + 1
@@ -185,7 +191,9 @@ class Courier:
             # Nobody has lost anything: it is asked again for as long as it takes, and nothing is sent again.
             ids = [item.outbox_id for item in to_ask]
             self._ledger.commitments.postpone(ids, self._in(self._wait_s(self._refusals)), why)
-            _log.warning("%s", why, extra=self._context())
+            self._no_commitment.lasts(why, **self._context())
+        else:
+            self._no_commitment.over(**self._context())
 
     def _was_lost(self, item: OutboxItem) -> bool:
         """Send again, or give up, what the destination has accepted and not kept."""

@@ -20,6 +20,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line, end
+from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.dicom.commitment import SOP_CLASS
 from spinepacs.dicom.identity import keep_texts
 from spinepacs.dicom.reading.parse import quiet
@@ -36,6 +37,8 @@ _MESSAGE_IDS = (1 << 16) - 1
 _log = logging.getLogger(__name__)
 # Files go out as they lie in the spool, in pieces, neither parsed nor encoded anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
+# Why there is no connection is said by us, see `spinepacs.delivery.reaching`; what pynetdicom says of it is withheld.
+logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)
 
 
 class Unreachable(Transient):
@@ -241,5 +244,4 @@ def why_not(association: Association, destination: Destination, items: Sequence[
     if association.rejected_contexts:
         kinds = ", ".join(sorted({item.kind for item in items})) or "storage commitment"
         return Verdict(Outcome.PERMANENT, None, f"{peer} does not take {kinds}")
-    why = f"no association with {peer}: not reachable, or it did not answer in time"
-    return Verdict(Outcome.TRANSIENT, None, why)
+    return Verdict(Outcome.TRANSIENT, None, f"no association with {peer}: {why_unreachable(destination)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from spinepacs.dicom.pictures import PictureFacts
 from spinepacs.dicom.reading.bounded import MAXIMUM_BYTES
-from spinepacs.dicom.reading.codestream import size_of
+from spinepacs.dicom.reading.codestream import ends, size_of
 from spinepacs.dicom.reading.pixels import MAXIMUM_PIXELS
 from spinepacs.errors import BadInput, Transient
 
@@ -38,9 +38,7 @@ def is_picture(file: Path) -> bool:
         return opened.read(len(_PNG)).startswith((_PNG, _JPEG))
 
 
-def wrap(
-    image: Path, out: Path, *, spacing_mm: float | None, body_part: str, view: str, study: str | None = None
-) -> None:
+def wrap(image: Path, out: Path, said: PictureFacts) -> None:
     """Write a PNG or JPEG film as a Computed Radiography object (PS3.10 file).
 
     CR and not DX, since a DX object must state ImagerPixelSpacing, the size of a pixel at the detector, and nobody
@@ -51,36 +49,30 @@ def wrap(
     ----------
     image : Path
         Grey 8 or 16 bits, or colour, which becomes luminance; turned as its EXIF orientation says.  Bone is bright.
+        Its file name is kept in DerivationDescription.
     out : Path
         File to write; an existing one is replaced.
-    spacing_mm : float or None
-        Distance of neighbouring pixels, mm; None where it is not known.
-    body_part, view : str
-        BodyPartExamined, for instance ``CSPINE``; ViewPosition, for instance ``LATERAL`` or ``AP``, may be empty.
-    study : str or None
-        Films with the same text come into one study; by default each has its own.
+    said : PictureFacts
+        What its header is to say.
 
     Raises
     ------
     BadInput
-        ``NOT_AN_IMAGE``, ``IMAGE_TOO_LARGE``, ``INVALID_SPACING``, ``INVALID_CODE_STRING``.
+        ``NOT_AN_IMAGE``, ``TRUNCATED``, ``IMAGE_TOO_LARGE``.
     Transient
         A file cannot be read or written.
 
     Notes
     -----
-    UIDs come from the file's SHA-256 and the arguments: the same call writes the same bytes again.
+    UIDs come from the picture's SHA-256, its file name and what is said of it: the same call writes the same bytes
+    again, and another patient or day never comes into the same study.
     """
-    body_part, view = _code_string(body_part), _code_string(view)
-    if spacing_mm is not None and not 0.01 <= spacing_mm <= 5.0:
-        raise BadInput(
-            "INVALID_SPACING", "the spacing must be between 0.01 and 5 mm: distance of neighbouring pixels"
-        )
     try:
         data = _read(image)
         film = _dataset(_grey(data))
-        _identify(film, hashlib.sha256(data).hexdigest(), study, (spacing_mm, body_part, view))
-        _describe(film, spacing_mm, body_part, view)
+        _identify(film, hashlib.sha256(data).hexdigest(), image.name, said)
+        _describe(film, said)
+        _derive(film, image.name)
         if data[:2] == b"\xff\xd8":
             _admit_loss(film, len(data))
         film.save_as(out, enforce_file_format=True)
@@ -94,17 +86,6 @@ def _read(image: Path) -> bytes:
             "IMAGE_TOO_LARGE", f"the file has more than {MAXIMUM_BYTES} bytes: scale the picture down"
         )
     return image.read_bytes()
-
-
-def _code_string(value: str) -> str:
-    """Spell a value as DICOM's code strings are: C-Spine becomes CSPINE."""
-    spelt = value.upper().replace("-", "")
-    if not re.fullmatch(r"[A-Z0-9 _]{0,16}", spelt):
-        raise BadInput(
-            "INVALID_CODE_STRING",
-            "body part and view take at most 16 letters, digits, spaces and underscores: for instance LSPINE, LATERAL",
-        )
-    return spelt
 
 
 def _grey(data: bytes) -> NDArray[Any]:
@@ -125,19 +106,35 @@ def _grey(data: bytes) -> NDArray[Any]:
 
 def _size_of_png(data: bytes) -> tuple[int, int]:
     """Rows and columns of a PNG whose chunks are all there: OpenCV makes room for as long a chunk as is stated."""
+    if len(data) >= 16 and data[12:16] != b"IHDR":
+        raise ValueError("no PNG after all")
     at, kind = len(_PNG), b""
     while kind != b"IEND":
+        if at + 8 > len(data):
+            raise _cut_off()
         length, kind = struct.unpack_from(">L4s", data, at)
         at += length + 12  # length, kind and checksum (ISO 15948 5.3)
     if at > len(data):
-        raise ValueError("cut off")
+        raise _cut_off()
     columns, rows = struct.unpack_from(">LL", data, 16)
     return rows, columns
 
 
 def _size_of_jpeg(data: bytes) -> tuple[int, int]:
-    size = size_of(data)
+    """Rows and columns of a JPEG that has its end (EOI, ISO 10918-1 B.2.1): decoders fill up with grey without it."""
+    if not data.startswith(_JPEG):
+        raise ValueError("no JPEG after all")
+    try:
+        size = size_of(data)
+    except struct.error:
+        raise _cut_off() from None
+    if not ends(data):
+        raise _cut_off()
     return size.rows, size.columns
+
+
+def _cut_off() -> BadInput:
+    return BadInput("TRUNCATED", "the picture ends before its end: send it again")
 
 
 def _dataset(grey: NDArray[Any]) -> Dataset:
@@ -155,16 +152,21 @@ def _dataset(grey: NDArray[Any]) -> Dataset:
     return film
 
 
-def _identify(film: Dataset, digest: str, study: str | None, options: tuple[object, ...]) -> None:
-    """Derive all UIDs; options belong to the object, since other options make another object."""
-    group = digest if study is None else study
+def _identify(film: Dataset, digest: str, name: str, said: PictureFacts) -> None:
+    """Derive all UIDs; what is said belongs to the object, since other words make another object."""
+    who = "|".join((said.patient_id, said.study_date)).strip("|")
+    group = (digest if said.study is None else said.study) + (f"|{who}" if who else "")
+    name = name.encode(errors="backslashreplace").decode()  # bytes that are no text
+    words = (said.spacing_mm, said.body_part, said.view)
     film.SOPClassUID = ComputedRadiographyImageStorage
     film.StudyInstanceUID = generate_uid(entropy_srcs=[f"spinepacs|wrap|study|{group}"])
     film.SeriesInstanceUID = generate_uid(entropy_srcs=[f"spinepacs|wrap|series|{group}"])
-    film.SOPInstanceUID = generate_uid(entropy_srcs=[f"spinepacs|wrap|image|{group}|{digest}|{options!r}"])
+    film.SOPInstanceUID = generate_uid(
+        entropy_srcs=[f"spinepacs|wrap|image|{group}|{digest}|{name}|{words!r}"]
+    )
 
 
-def _describe(film: Dataset, spacing_mm: float | None, body_part: str, view: str) -> None:
+def _describe(film: Dataset, said: PictureFacts) -> None:
     for keyword in _EMPTY.split():
         setattr(film, keyword, None)
     film.SpecificCharacterSet = "ISO_IR 192"
@@ -172,10 +174,20 @@ def _describe(film: Dataset, spacing_mm: float | None, body_part: str, view: str
     film.Modality = "CR"
     film.Manufacturer, film.ManufacturerModelName = "spinepacs", "spinepacs wrap"
     film.SeriesNumber = film.InstanceNumber = 1
-    film.BodyPartExamined, film.ViewPosition = body_part, view
+    film.PatientID, film.StudyDate = said.patient_id or None, said.study_date or None
+    film.BodyPartExamined, film.ViewPosition = said.body_part, said.view
     film.SeriesDescription = "Film wrapped from a picture file"
-    if spacing_mm is not None:
-        film.PixelSpacing = [spacing_mm, spacing_mm]
+    if said.spacing_mm is not None:
+        film.PixelSpacing = [said.spacing_mm, said.spacing_mm]
+
+
+def _derive(film: Dataset, name: str) -> None:
+    """Keep the name of the file where a text says how an image came about (PS3.3 C.7.6.1.1.3).
+
+    Nothing reads it back: a description would decide on selection and view, and results would inherit it.
+    """
+    clean = "".join(letter if letter.isprintable() else "?" for letter in name)
+    film.DerivationDescription = f"wrapped from the picture file {clean}"
 
 
 def _admit_loss(film: Dataset, size_bytes: int) -> None:

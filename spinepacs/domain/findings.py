@@ -6,14 +6,14 @@ film has a spacing, whose basis is stored with the reading.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.domain.anatomy import DiscLevel, Level
-from spinepacs.domain.geometry import Endplate, Outline, Spacing
+from spinepacs.domain.geometry import Endplate, Move, Outline, Spacing, Turn
 from spinepacs.domain.measures import Measure
 from spinepacs.domain.signs import Conclusion, Finding
 from spinepacs.domain.study import View
@@ -123,6 +123,11 @@ class Vertebra:
     lower: Endplate | None
     level_margin: float | None = None
 
+    def moved(self, move: Move) -> Vertebra:
+        """The same vertebra on another picture."""
+        upper, lower = (plate and plate.moved(move) for plate in (self.upper, self.lower))
+        return replace(self, outline=self.outline.moved(move), upper=upper, lower=lower)
+
     @property
     def level_is_ambiguous(self) -> bool:
         """Whether another level fits almost as well."""
@@ -142,7 +147,7 @@ class Spine:
     view
         The view that the measures assume (header, else picture).
     anterior_left
-        True: anterior is at the image's left; False: right; None: AP film or unknown.
+        True: anterior is at the image's left with the head up; False: right; None: AP film or unknown.
     anterior_basis
         ``header``, ``picture`` or empty.
     notes
@@ -155,6 +160,10 @@ class Spine:
     anterior_left: bool | None
     anterior_basis: str = ""
     notes: tuple[str, ...] = ()
+
+    def moved(self, move: Move) -> Spine:
+        """The same spine on another picture."""
+        return replace(self, vertebrae=tuple(vertebra.moved(move) for vertebra in self.vertebrae))
 
 
 @dataclass(frozen=True)
@@ -194,6 +203,10 @@ class DiscHeight:
     left_mm: float | None = None
     right_mm: float | None = None
 
+    def moved(self, move: Move) -> DiscHeight:
+        """The same heights, shown on another picture."""
+        return replace(self, lines_px={name: move(line) for name, line in self.lines_px.items()})
+
 
 @dataclass(frozen=True)
 class Versions:
@@ -207,7 +220,11 @@ class Versions:
 
 @dataclass(frozen=True)
 class Reading:
-    """The result of one radiograph under one model and one policy."""
+    """The result of one radiograph under one model and one policy.
+
+    All coordinates are those of the film's own pixels, however it was turned to be read; left and right, in names and
+    words, are those of the film with its head up.
+    """
 
     study_uid: str
     series_uid: str
@@ -228,6 +245,33 @@ class Reading:
     measures: tuple[Measure, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
     """By region, from head to foot, the combined one last."""
+    turn: Turn = Turn.NONE
+    """How the film was turned to be read."""
+
+    @property
+    def published_measures(self) -> tuple[Measure, ...]:
+        """What is shown: the measures that are not withheld."""
+        return tuple(measure for measure in self.measures if measure.reason is None)
+
+    @property
+    def withheld_measures(self) -> tuple[Measure, ...]:
+        """The others, each with its reason."""
+        return tuple(measure for measure in self.measures if measure.reason is not None)
+
+    def moved(self, move: Move) -> Reading:
+        """The same reading with everything that it shows on another picture."""
+        supported = (
+            replace(one, support=tuple(finding.moved(move) for finding in one.support))
+            for one in self.conclusions
+        )
+        return replace(
+            self,
+            spine=self.spine and self.spine.moved(move),
+            discs=tuple(disc.moved(move) for disc in self.discs),
+            measures=tuple(measure.moved(move) for measure in self.measures),
+            findings=tuple(finding.moved(move) for finding in self.findings),
+            conclusions=tuple(supported),
+        )
 
 
 class ObjectKind(StrEnum):

@@ -6,15 +6,20 @@ corner of the top-left pixel is (0, 0) and its centre (0.5, 0.5). Resizing is th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
+from enum import IntEnum, StrEnum
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 """(N, 2) float64 array of x, y in native pixels, unless a name says otherwise."""
+Move = Callable[[Points], Points]
+"""(N, 2) points of one picture to those of another."""
+
+_Pixel = TypeVar("_Pixel", bound=np.generic)
 
 
 class PointPx(NamedTuple):
@@ -44,6 +49,10 @@ class Outline:
     def __post_init__(self) -> None:
         if self.points.ndim != 2 or self.points.shape[0] < 3 or self.points.shape[1] != 2:
             raise ValueError(f"an outline needs (N >= 3, 2) points, not {self.points.shape}")
+
+    def moved(self, move: Move) -> Outline:
+        """The same polygon on another picture."""
+        return Outline(move(self.points))
 
     @property
     def area_px(self) -> float:
@@ -81,6 +90,11 @@ class Endplate:
     left: PointPx
     right: PointPx
     curve: Points
+
+    def moved(self, move: Move) -> Endplate:
+        """The same endplate on another picture; its corners keep their names, which are those with the head up."""
+        left, right = move(np.array([self.left, self.right])).tolist()
+        return Endplate(PointPx(*left), PointPx(*right), move(self.curve))
 
     @property
     def middle(self) -> PointPx:
@@ -139,6 +153,53 @@ class Spacing:
     def xy_mm(self) -> NDArray[np.float64]:
         """(2,) float64: multiply a vector in px (x, y) by it to get mm."""
         return np.array([self.column_mm, self.row_mm])
+
+
+class Turn(IntEnum):
+    """How a film is turned so that the head is up: quarters of a circle, clockwise; no pixel is lost.
+
+    Mirrorings need none of their own: a mirrored film with its head up is read as it is, since front and back, and left
+    and right of the image, change places on it and nothing else does.
+    """
+
+    NONE = 0
+    CLOCKWISE = 1
+    HALF = 2
+    COUNTERCLOCKWISE = 3
+
+    @property
+    def is_sideways(self) -> bool:
+        """Whether rows become columns."""
+        return self in (Turn.CLOCKWISE, Turn.COUNTERCLOCKWISE)
+
+    def upright(self, picture: NDArray[_Pixel]) -> NDArray[_Pixel]:
+        """(rows, columns, …) picture of the film → the one with the head up."""
+        return np.ascontiguousarray(np.rot90(picture, -self)) if self else picture
+
+    def as_filmed(self, picture: NDArray[_Pixel]) -> NDArray[_Pixel]:
+        """The other way round."""
+        return np.ascontiguousarray(np.rot90(picture, self)) if self else picture
+
+    def to_upright(self, rows: int, columns: int) -> Move:
+        """Px of a film of rows × columns → px of the upright picture."""
+        return self._quarters(self, rows, columns)
+
+    def to_film(self, rows: int, columns: int) -> Move:
+        """Px of the upright picture → px of a film of rows × columns."""
+        shape = (columns, rows) if self.is_sideways else (rows, columns)
+        return self._quarters(Turn(-self % 4), *shape)
+
+    @staticmethod
+    def _quarters(turn: Turn, rows: int, columns: int) -> Move:
+        """Points of a picture of rows × columns after a clockwise turn of it."""
+        size = np.array([columns, rows], np.float64)
+        moves: dict[Turn, Move] = {
+            Turn.NONE: lambda points: points,
+            Turn.CLOCKWISE: lambda points: np.stack([size[1] - points[:, 1], points[:, 0]], axis=1),
+            Turn.HALF: lambda points: size - points,
+            Turn.COUNTERCLOCKWISE: lambda points: np.stack([points[:, 1], size[0] - points[:, 0]], axis=1),
+        }
+        return moves[turn]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ px that are not square are first brought to px of isotropic length (see :mod:`sp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
-from spinepacs.domain.geometry import Points, SpacingBasis
+from spinepacs.domain.geometry import Move, Points, SpacingBasis
 
 HALF_95 = 1.96
 """Half-width of a 95 % interval, in standard deviations."""
@@ -100,6 +100,35 @@ class Quantity(StrEnum):
     """AP: Cobb angle of another curve, above or below the main one, of 10° or more."""
 
 
+class Reason(StrEnum):
+    """Why a measure is not published, or a published grade not the computed one, or why there is none."""
+
+    NO_EXPECTED_HEIGHT = "NO_EXPECTED_HEIGHT"
+    """Nothing says how high this disc should be: nothing is computed either."""
+    NOT_MEASURABLE = "NOT_MEASURABLE"
+    """What the grade needs could not be measured here: nothing is computed either."""
+    LEVEL_AMBIGUOUS = "LEVEL_AMBIGUOUS"
+    """The levels may be shifted by one."""
+    LOW_CONFIDENCE = "LOW_CONFIDENCE"
+    """One of the vertebrae was barely found."""
+    UNCERTAIN = "UNCERTAIN"
+    """The outlines are so uncertain here that a value says nothing."""
+    CUT_AT_BORDER = "CUT_AT_BORDER"
+    """A vertebra that the grade needs is cut by the border of the film."""
+    IMPLANT = "IMPLANT"
+    """Metal lies over what was measured."""
+    FILM_QUALITY = "FILM_QUALITY"
+    """The film is not good enough: tilt, contrast or the like; its notes say which."""
+    NOT_VALIDATED = "NOT_VALIDATED"
+    """The sign could not be told from none in this region when it was tested: nothing is graded."""
+    WITHIN_ERROR = "WITHIN_ERROR"
+    """The value cannot be told from none at its uncertainty: grade 0 is published."""
+    NOT_LATERAL = "NOT_LATERAL"
+    """Of a conclusion: the film is not a lateral one."""
+    TOO_FEW_DISCS = "TOO_FEW_DISCS"
+    """Of a conclusion: too few discs of the region have a published degree."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """One value at one place.
@@ -120,6 +149,8 @@ class Measure:
         Of a Cobb angle: the vertebra or disc that lies farthest out of the curve's ends.
     convex_left
         Of a Cobb angle: whether the curve bends towards the image's left.
+    reason
+        Why it is not published, that is shown nowhere but in tables, and there with the reason; None where it is.
     """
 
     quantity: Quantity
@@ -131,10 +162,15 @@ class Measure:
     lines_px: tuple[Points, ...] = field(default=(), compare=False, repr=False)
     apex: Level | DiscLevel | None = None
     convex_left: bool | None = None
+    reason: Reason | None = None
 
     def __post_init__(self) -> None:
         if (self.unit is Unit.MM) != (self.basis is not None):
             raise ValueError(f"{self.quantity}: mm need a basis, and nothing else has one")
+
+    def moved(self, move: Move) -> Measure:
+        """The same value, shown on another picture."""
+        return replace(self, lines_px=tuple(map(move, self.lines_px)))
 
     @property
     def margin(self) -> float | None:

@@ -1,16 +1,18 @@
 """Graded signs of wear, and what they add up to by region: the computed and the published answer kept apart.
 
+Why the two differ is a :class:`~spinepacs.domain.measures.Reason`, as of measures that are not published.
+
 All names are stable: they are in the database, in reports and in files.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
-from spinepacs.domain.geometry import Points, SpacingBasis
-from spinepacs.domain.measures import Place, Unit
+from spinepacs.domain.geometry import Move, Points, SpacingBasis
+from spinepacs.domain.measures import Place, Reason, Unit
 
 
 class Sign(StrEnum):
@@ -66,33 +68,6 @@ class Deformity(StrEnum):
     WEDGE = "wedge"
     BICONCAVE = "biconcave"
     CRUSH = "crush"
-
-
-class Reason(StrEnum):
-    """Why the published grade is not the computed one, or why there is none."""
-
-    NO_EXPECTED_HEIGHT = "NO_EXPECTED_HEIGHT"
-    """Nothing says how high this disc should be: nothing is computed either."""
-    NOT_MEASURABLE = "NOT_MEASURABLE"
-    """What the grade needs could not be measured here: nothing is computed either."""
-    LEVEL_AMBIGUOUS = "LEVEL_AMBIGUOUS"
-    """The levels may be shifted by one."""
-    LOW_CONFIDENCE = "LOW_CONFIDENCE"
-    """One of the vertebrae was barely found."""
-    CUT_AT_BORDER = "CUT_AT_BORDER"
-    """A vertebra that the grade needs is cut by the border of the film."""
-    IMPLANT = "IMPLANT"
-    """Metal lies over what was measured."""
-    FILM_QUALITY = "FILM_QUALITY"
-    """The film is not good enough: tilt, contrast or the like; its notes say which."""
-    NOT_VALIDATED = "NOT_VALIDATED"
-    """The sign could not be told from none in this region when it was tested: nothing is graded."""
-    WITHIN_ERROR = "WITHIN_ERROR"
-    """The value cannot be told from none at its uncertainty: grade 0 is published."""
-    NOT_LATERAL = "NOT_LATERAL"
-    """Of a conclusion: the film is not a lateral one."""
-    TOO_FEW_DISCS = "TOO_FEW_DISCS"
-    """Of a conclusion: too few discs of the region have a published degree."""
 
 
 class ExpectedFrom(StrEnum):
@@ -156,6 +131,10 @@ class Finding:
     reference_grade: int | None = None
     marks_px: tuple[Points, ...] = field(default=(), compare=False, repr=False)
 
+    def moved(self, move: Move) -> Finding:
+        """The same finding, shown on another picture."""
+        return replace(self, marks_px=tuple(map(move, self.marks_px)))
+
     @property
     def disc(self) -> DiscLevel | None:
         """The disc, where the place is one."""
@@ -193,7 +172,7 @@ class Statement(StrEnum):
     WITHHELD = "withheld"
     NO_SIGNS = "no_signs"
     ISOLATED_SIGNS = "isolated_signs"
-    """Single signs of wear, at no disc the loss of height together with changes of its endplates or rims."""
+    """Single signs, at no disc the loss of height together with changes of its endplates or rims."""
     SLIGHT_SIGNS = "slight_signs"
     """Signs of osteochondrosis, overall degree 1."""
     MODERATE_SIGNS = "moderate_signs"
@@ -223,7 +202,7 @@ class Conclusion:
     statement, sentence
         Its code, and one sentence in English.
     support
-        The findings that the statement rests on, worst first.
+        The findings that the statement rests on, worst first; then the other published signs of the region.
     reason
         Why it is withheld; None where it is not.
     for_age

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.domain.geometry import Spacing
+from spinepacs.domain.geometry import Spacing, Turn
 
 OWN_RESULT, NO_RADIOGRAPH = "OWN_RESULT", "NO_RADIOGRAPH"
 NO_FILM = frozenset({OWN_RESULT, NO_RADIOGRAPH})
@@ -82,7 +82,7 @@ class Arrival:
 class StudyHeader:
     """What a file's header says about itself, without pixels: for the ledger and for selection.
 
-    Every text is stripped; what is missing or not valid is empty (``None`` for the age).
+    Every text but identifiers is stripped; what is missing or not valid is empty (``None`` for the age).
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class StudyHeader:
     descriptions
         Study, series, protocol, view and anatomic descriptions that are not empty; no patient identity.
     patient_id, accession_number
-        As sent. For the database only: never for a log or an exception.
+        As they stand, without the padding at their end. For the database only: never for a log or an exception.
     patient_sex
         ``M``, ``F``, ``O`` or empty.
     patient_age_years
@@ -143,7 +143,7 @@ class Radiograph:
     view
         Projection as the header states it.
     anterior_left
-        True if the patient's anterior is at the image's left side, False if at the right, None if the
+        True if the patient's anterior is at the image's left side with the head up, False if at the right, None if the
         header (PatientOrientation) does not say or the view is not lateral.
     body_part
         BodyPartExamined or the like, upper case, may be empty.
@@ -151,6 +151,10 @@ class Radiograph:
         Quality notes from reading (codes), for instance ``WINDOW_ABSURD``.
     age_years
         Of the patient, to say what is usual at that age; None where the header does not.
+    turn
+        What brings the head up, as the header (PatientOrientation) states it; None where it does not.
+    view_is_sure
+        False where the view comes from a text or from elements that contradict one another: the picture goes before it.
     """
 
     study_uid: str
@@ -164,6 +168,16 @@ class Radiograph:
     body_part: str
     notes: tuple[str, ...] = ()
     age_years: float | None = None
+    turn: Turn | None = None
+    view_is_sure: bool = True
+
+    def turned(self, turn: Turn) -> Radiograph:
+        """The same film after a turn; what the header says of it stays as it is."""
+        spacing = self.spacing
+        if spacing and turn.is_sideways:
+            spacing = replace(spacing, row_mm=spacing.column_mm, column_mm=spacing.row_mm)
+        values, display = turn.upright(self.values), turn.upright(self.display)
+        return replace(self, values=values, display=display, spacing=spacing) if turn else self
 
     @property
     def rows(self) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from spinepacs.domain.geometry import SpacingBasis
-from spinepacs.domain.measures import Quantity
-from spinepacs.domain.signs import GRADE_NAMES, Deformity, ExpectedFrom, Reason, Scheme, Side, Sign
+from spinepacs.domain.measures import Quantity, Reason
+from spinepacs.domain.signs import GRADE_NAMES, Deformity, ExpectedFrom, Scheme, Side, Sign
 
 TO_PHYSICIAN = " To be judged by a physician."
 """How sentences of conclusions end; where several stand together it is said once."""
@@ -48,6 +48,7 @@ REASONS: dict[Reason, str] = {
     Reason.NOT_MEASURABLE: "not measurable",
     Reason.LEVEL_AMBIGUOUS: "levels may be shifted by one",
     Reason.LOW_CONFIDENCE: "vertebra barely found",
+    Reason.UNCERTAIN: "outlines too uncertain",
     Reason.CUT_AT_BORDER: "cut by the border of the film",
     Reason.IMPLANT: "metal over it",
     Reason.FILM_QUALITY: "quality of the film",
@@ -63,6 +64,12 @@ NOTES: dict[str, str] = {
     "VERTEBRAE_MISSING": "vertebrae between those named were not found",
     "DETECTIONS_DROPPED": "something was found that fits nowhere in the chain",
     "HEAD_AT_THE_BOTTOM": "the film stands on its head",
+    "TURNED_CLOCKWISE": "it lies on its side: left and right are those with the head up",
+    "TURNED_HALF": "it stands on its head: left and right are those with the head up",
+    "TURNED_COUNTERCLOCKWISE": "it lies on its side: left and right are those with the head up",
+    "TURN_FROM_PICTURE": "where the head is was told from the picture",
+    "ORIENTATION_CONTRADICTED": "the header has the head elsewhere: the picture was believed",
+    "FACING_CONTRADICTED": "header and picture have the front at opposite sides: no fronts",
     "VIEW_FROM_PICTURE": "view told from the picture, not from the header",
     "VIEW_MISMATCH": "header and picture speak of different views",
     "VIEW_UNKNOWN": "view not known",
@@ -74,13 +81,15 @@ NOTES: dict[str, str] = {
     "TILTED": "the spine as a whole leans",
     "LOW_CONTRAST": "bone hardly stands out from soft tissue",
     "METAL": "metal over a vertebra",
+    "SPACING_IMPLAUSIBLE": "a stated pixel spacing cannot be right and was not used",
     "WINDOW_MISSING": "no window in the header, so the pixels' own range",
     "WINDOW_ABSURD": "the header's window shows nothing, so the pixels' own range",
     "FOR_PROCESSING": "a film for processing, not for presentation",
     "POLARITY_INCONSISTENT": "the header contradicts itself on what is bright",
+    "POLARITY_FROM_PICTURE": "a negative by the picture: turned round to be read",
+    "POLARITY_UNCLEAR": "whether bone is bright or dark cannot be told",
     "MODALITY_LUT_DAMAGED": "the modality lookup table is damaged and was not used",
     "RESCALE_SLOPE_ZERO": "the rescale slope is 0 and was not used",
-    "SPACING_IMPLAUSIBLE": "a pixel spacing that no radiograph has was not used",
     "DECIMAL_COMMA": "a number of the header has a comma, read as a decimal point",
     "PADDING_ABSURD": "the padding value covers the whole image and was not used",
     "BITS_ABOVE_USED": "pixels are wider than BitsStored says and were read as they are",
@@ -95,6 +104,13 @@ _FIELDS = {
     "WHOLE_THORACIC": "thoracic",
     "WHOLE_LUMBAR": "lumbar",
 }
+
+
+def why_no_mm(codes: Iterable[str]) -> str:
+    """Why a film without a spacing has none, by its notes."""
+    if "SPACING_IMPLAUSIBLE" in codes:
+        return "the film's pixel spacing cannot be right, hence no mm"
+    return "the film states no pixel spacing, hence no mm"
 
 
 def note_words(code: str) -> str:

@@ -22,7 +22,7 @@ from spinepacs.intake.upper import OrderlyAssociation, OrderlyUpperLayer
 from spinepacs.intake.visitors import Turned
 from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.spool import Spool
-from spinepacs.tls import ServerTls
+from spinepacs.tls import ServerTls, why_broken
 
 POLL_S = 0.1
 """How often a listener looks whether it is to stop (s)."""
@@ -190,7 +190,7 @@ class Acceptor(ThreadedAssociationServer):
         except TimeoutError:
             self.gate.count(Turned.TIME, address, "no association request in time")
         except ssl.SSLError as error:
-            self.gate.count(Turned.TLS, address, error.reason or "handshake failed")
+            self.gate.count(Turned.TLS, address, why_broken(error))
         except ValueError as error:
             if str(error):  # a port check connects and says nothing
                 self.gate.count(Turned.PROTOCOL, address, str(error))

@@ -17,6 +17,7 @@ LONGEST_REQUEST_BYTES = 1 << 19
 """128 presentation contexts of 40 transfer syntaxes each are less (PS3.8 9.3.2)."""
 
 _A_ASSOCIATE_RQ = 0x01
+_TLS_HANDSHAKE = 0x16  # RFC 8446 5.1; its version begins with 3
 _REJECTIONS = {Turned.ASSOCIATION_LIMIT: (2, 3, 2), Turned.RATE_LIMIT: (2, 3, 1)}
 """Result, source, reason (PS3.8 9.3.4): rejected-transient by the service provider, presentation related."""
 
@@ -107,7 +108,13 @@ def read_request(connection: socket.socket, until_s: float) -> bytes:
         raise ValueError("closed before a request was there" if head else "")
     kind, _, length = struct.unpack(">BBL", head)
     if kind != _A_ASSOCIATE_RQ or length > LONGEST_REQUEST_BYTES:
-        raise ValueError(f"no association request: PDU type 0x{kind:02X}, {length} bytes")
+        is_tls = kind == _TLS_HANDSHAKE and head[1] == 3
+        how = (
+            "the sender uses TLS, and listener.tls is off"
+            if is_tls
+            else f"PDU type 0x{kind:02X}, {length} bytes"
+        )
+        raise ValueError(f"no association request: {how}")
     body = read_exactly(connection, length, until_s)
     if len(body) < length:
         raise ValueError("closed inside its request")

@@ -31,6 +31,7 @@ from spinepacs.intake.gate import Gate
 from spinepacs.intake.incoming import Incoming, TooLarge
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import Page, Turned, VisitorsBook
+from spinepacs.outages import Outage
 from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import NewArrival
@@ -88,6 +89,7 @@ class Listener:
         self._spool = spool
         self._ledger = ledger
         self._on_report = on_report
+        self._outage = Outage(_log, "the receiving of images")
         self._server: Acceptor | None = None
 
     @property
@@ -195,7 +197,8 @@ class Listener:
             self._gate.count(Turned.TOO_LARGE, event.assoc.requestor.address, context["calling_ae"])
             return _refusal(TOO_LARGE, str(error))
         except Transient as error:
-            _log.warning("not taken now, answered 0xA700: %s", error, extra=context)
+            _log.info("not taken now, answered 0xA700: %s", error, extra=context)
+            self._outage.lasts(error)
         except Exception:
             # A defect of ours: the sender keeps the object and may come again after the repair.
             _log.exception("not taken, answered 0xA700", extra=context)
@@ -220,6 +223,7 @@ class Listener:
                 peer=str(event.assoc.requestor.address),
             )
         )
+        self._outage.over()
         seconds = round(time.monotonic() - started, 4)
         _log.info("received", extra={**context, "state": outcome.value, "seconds": seconds})
         return SUCCESS

@@ -14,7 +14,6 @@ of them needs is imported there and not above: the listener need not hold the li
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -23,24 +22,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TypeVar
 
 from spinepacs import __version__, logs
-from spinepacs.errors import Permanent, Transient
+from spinepacs.errors import Permanent, ToMend, Transient
 from spinepacs.intake.assembly import Assembly
 from spinepacs.intake.gate import why_open
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import VisitorsBook
+from spinepacs.outages import Outage
 from spinepacs.serve.dispatch import Dispatcher
 from spinepacs.serve.health import Check, Figures, HealthServer, Traffic
 from spinepacs.serve.parts import listeners, parts, read
-from spinepacs.serve.processes import Child
+from spinepacs.serve.processes import Child, Life
 from spinepacs.serve.systemd import ServiceManager
 from spinepacs.serve.upkeep import Upkeep
 from spinepacs.settings.sections import ListenerSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
+from spinepacs.store.lock import Held, only_daemon
 from spinepacs.store.spool import Spool
 from spinepacs.tls import server_context
 
@@ -67,17 +67,21 @@ def serve(settings: Settings) -> int:
     ------
     Permanent
         If another daemon works on the same spool, or a port of ours is taken, or the database does not fit.
+    ToMend
+        If the spool or the database do not let us in: no patience would help.
     """
     logs.configure(settings.log.level, settings.log.format)
     os.umask(0o077)
     stop = threading.Event()
     with _signals(stop), ExitStack() as stack:
-        spool = Spool(settings.storage.spool)
-        stack.enter_context(_only_daemon(settings.storage.spool / "lock"))
+        spool = _when_it_answers(lambda: Spool(settings.storage.spool), stop)
+        if spool is None:
+            return 0
+        held = stack.enter_context(only_daemon(settings.storage.spool))
         ledger = _when_it_answers(lambda: Ledger.open(settings.storage.database_url), stop)
         if ledger is not None:
             stack.callback(ledger.close)
-            Daemon(settings, spool, ledger).run(stop)
+            Daemon(settings, spool, ledger, held).run(stop)
     return 0
 
 
@@ -90,10 +94,13 @@ class Daemon:
         All of them.
     spool, ledger
         Opened by this process.
+    held
+        The lock of the spool.
     """
 
-    def __init__(self, settings: Settings, spool: Spool, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, spool: Spool, ledger: Ledger, held: Held) -> None:
         self._settings = settings
+        self._held = held
         self._spool = spool
         self._ledger = ledger
         if settings.listener.enabled and settings.listener.tls:
@@ -139,12 +146,13 @@ class Daemon:
         """Keep the parts alive until told to stop, and tell the service manager how it goes."""
         is_started, well_s = False, time.monotonic()
         while not stop.wait(_LOOK_S):
+            self._held.beat()
             for part in self._parts:
                 part.keep_alive()
             if not is_started and self._is_receiving():
                 manager.ready()
                 is_started = True
-            if not self._parts or not all(part.why_not_ready() for part in self._parts):
+            if not self._parts or any(part.is_up for part in self._parts):
                 well_s = time.monotonic()
             if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
                 manager.alive()
@@ -188,9 +196,8 @@ class Daemon:
         figures = Figures(self._ledger, self._spool, reserve_bytes, self._processes, self._traffic)
         return HealthServer(settings, self._checks(reserve_bytes), figures)
 
-    def _processes(self) -> Mapping[str, tuple[bool, int]]:
-        parts = {part.name: (part.is_alive, part.restarts) for part in self._parts}
-        return {**parts, **self._dispatcher.workers()}
+    def _processes(self) -> Mapping[str, Life]:
+        return {**{part.name: part.life() for part in self._parts}, **self._dispatcher.workers()}
 
     def _traffic(self) -> Traffic:
         return Traffic(self._book.inside(), self._book.let_in(), self._book.turned_away())
@@ -205,7 +212,7 @@ class Daemon:
             return "" if free_bytes > reserve_bytes else f"{free_bytes // _MB} MB free, below the reserve"
 
         def model() -> str:
-            return "" if self._dispatcher.models_loaded else "no worker has a model loaded"
+            return self._dispatcher.why_no_model
 
         def listener() -> str:
             """One of them is enough to receive."""
@@ -231,27 +238,20 @@ def _door(settings: ListenerSettings) -> socket.socket:
 
 
 def _when_it_answers(call: Callable[[], T], stop: threading.Event) -> T | None:
-    """Call the database, waiting while it is away, locked or full; None: stopped meanwhile."""
-    pause_s = _FIRST_PAUSE_S
+    """Call spool or database, waiting while they are away, locked or full; None: stopped meanwhile."""
+    pause_s, outage = _FIRST_PAUSE_S, Outage(_log, "the start", speaks_for_database=True)
     while not stop.is_set():
         try:
-            return call()
+            result = call()
+            outage.over()
+            return result
+        except ToMend:
+            raise
         except Transient as error:
-            _log.warning("waiting for the database: %s", error)
+            outage.lasts(error)
         stop.wait(pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
     return None
-
-
-@contextmanager
-def _only_daemon(path: Path) -> Iterator[None]:
-    """Hold the spool's lock; the system lets go of it when the process ends, however it ends."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Permanent(f"another spinepacs daemon works on {path.parent}: stop it first") from error
-        yield
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from datetime import UTC, datetime, timedelta
 
 from spinepacs.domain.findings import Versions
 from spinepacs.domain.study import Arrival
-from spinepacs.errors import MEMORY_LIMIT, Failed, Transient
+from spinepacs.errors import DATABASE_AWAY, MEMORY_LIMIT, DatabaseAway, Failed, Transient
+from spinepacs.outages import Outage
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, unpack
-from spinepacs.serve.processes import Child
+from spinepacs.serve.processes import Child, Life
 from spinepacs.settings.sections import WorkSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, StudyClock
@@ -33,7 +34,7 @@ START_LIMIT_S = 300.0
 RECONCILE_S = 60.0
 """How often the ledger is searched for claims that nobody has in hand (s)."""
 WORKER_DIED, TIME_LIMIT, STOPPED = "WORKER_DIED", "TIME_LIMIT", "STOPPED"
-_NOT_ITS_FAULT = (STOPPED, "TRANSIENT")
+_NOT_ITS_FAULT = (STOPPED, "TRANSIENT", DATABASE_AWAY)
 """Attempts that the disk, the database or the end of the daemon broke off: they are not counted."""
 _LONGEST_ANSWER = 1 << 16
 _SLICE_S, _FAREWELL_S, _LAST_WORD_S = 0.2, 2.0, 10.0
@@ -74,6 +75,9 @@ class Dispatcher:
         self._claiming = threading.Lock()
         self._reconcile_at_s = time.monotonic() + RECONCILE_S
         self._assembled_s = time.monotonic()
+        self.outage = Outage(_log, "the work on studies", speaks_for_database=True)
+        """Shared by the benches: what stops one of them stops all."""
+        self.unregistered = Outage(_log, "the registration of images")
         self._benches = [Bench(self, f"worker-{number}") for number in range(1, settings.workers + 1)]
 
     @property
@@ -81,9 +85,19 @@ class Dispatcher:
         """Number of workers that are ready for work."""
         return sum(bench.is_ready for bench in self._benches)
 
-    def workers(self) -> dict[str, tuple[bool, int]]:
-        """By name: whether the worker is ready, and how often it has been replaced."""
-        return {bench.thread.name: (bench.is_ready, max(0, bench.hired - 1)) for bench in self._benches}
+    @property
+    def why_no_model(self) -> str:
+        """Why no worker has a model loaded; empty: one has."""
+        if self.models_loaded:
+            return ""
+        why = next(
+            (bench.why_not_hired for bench in self._benches if bench.why_not_hired), "it is being loaded"
+        )
+        return f"no worker has a model loaded: {why}"
+
+    def workers(self) -> dict[str, Life]:
+        """By name how each worker goes."""
+        return {bench.thread.name: bench.life() for bench in self._benches}
 
     @property
     def is_alive(self) -> bool:
@@ -154,8 +168,15 @@ class Bench:
         self._versions: Versions | None = None
         self._pause_s = _FIRST_PAUSE_S
         self.hired = 0
+        self._hired_at_s = 0.0
+        self.why_not_hired = ""
+        """Why the last worker did not begin; empty: it did, or has not said yet."""
         self.claim: Claim | None = None
         """What it has in hand, until the next one is claimed or the turn is over."""
+
+    def life(self) -> Life:
+        """Whether its worker is ready, and how often it has been replaced."""
+        return Life(self.is_ready, max(0, self.hired - 1), self._hired_at_s)
 
     @property
     def is_ready(self) -> bool:
@@ -167,8 +188,10 @@ class Bench:
         limit_s = min(REGISTRATION_LIMIT_S, self._dispatcher.settings.time_limit_s)
         answer = self._ask(RegistrationJob(tuple(arrivals)), limit_s)
         if isinstance(answer, Failed):
-            _log.warning("registration: %s", answer.reason, extra={"reason_code": answer.reason_code})
+            self._dispatcher.unregistered.lasts(_why(answer), reason_code=answer.reason_code)
             self._dispatcher.stopping.wait(self._dispatcher.settings.poll_s)
+        else:
+            self._dispatcher.unregistered.over()
         return isinstance(answer, Done)
 
     def read(self, claim: Claim) -> None:
@@ -178,7 +201,10 @@ class Bench:
         _log.info("reading, attempt %d", claim.attempt_number, extra=context)
         answer = self._ask(StudyJob(claim), self._dispatcher.settings.time_limit_s)
         if isinstance(answer, Failed):
-            _log.warning("not read: %s", answer.reason, extra={**context, "reason_code": answer.reason_code})
+            level = logging.INFO if answer.reason_code == DATABASE_AWAY else logging.WARNING
+            _log.log(
+                level, "not read: %s", answer.reason, extra={**context, "reason_code": answer.reason_code}
+            )
             self._fail(claim, answer)
         else:
             _log.info("read", extra={**context, "seconds": round(time.monotonic() - started, 3)})
@@ -196,7 +222,7 @@ class Bench:
                 )
                 return
             except Transient as error:
-                _log.warning("the ledger waits: %s", error)
+                self._dispatcher.outage.lasts(error)
             if self._dispatcher.stopping.wait(settings.poll_s):
                 return
 
@@ -205,7 +231,7 @@ class Bench:
             try:
                 pause_s = self._turn()
             except Transient as error:
-                _log.warning("the dispatcher waits: %s", error)
+                self._dispatcher.outage.lasts(error)
                 pause_s = self._longer_pause_s()
             except Exception:
                 _log.exception("defect in the dispatcher")
@@ -222,20 +248,26 @@ class Bench:
         if self._versions is None:
             return self._hire()
         busy = self._dispatcher.work_once(self, self._versions)
+        self._dispatcher.outage.over()
         self._pause_s = _FIRST_PAUSE_S
         return 0.0 if busy else self._dispatcher.settings.poll_s
 
     def _hire(self) -> float:
         """Start a worker and wait for its first word; returns the pause (s) after it."""
         self._worker = self._dispatcher.hire()
+        self._hired_at_s = time.time()
         self.hired += 1
         answer = self._wait(START_LIMIT_S, self._dispatcher.stopping.is_set)
         if isinstance(answer, Ready):
-            self._versions = answer.versions
+            self._versions, self.why_not_hired = answer.versions, ""
             _log.info("%s is ready, pid %d", self.thread.name, self._worker.pid)
             return 0.0
         if isinstance(answer, Failed) and answer.reason_code != STOPPED:
-            _log.error("no worker: %s", answer.reason, extra={"reason_code": answer.reason_code})
+            if answer.reason_code == DATABASE_AWAY:
+                self._dispatcher.outage.lasts(_why(answer))
+            elif answer.reason != self.why_not_hired:
+                _log.error("no worker: %s", answer.reason, extra={"reason_code": answer.reason_code})
+            self.why_not_hired = answer.reason
         self._dismiss()
         return self._longer_pause_s()
 
@@ -282,3 +314,8 @@ class Bench:
     def _longer_pause_s(self) -> float:
         pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _LONGEST_PAUSE_S)
         return pause_s
+
+
+def _why(answer: Failed) -> Transient | str:
+    """Give an answer's reason as what :class:`~spinepacs.outages.Outage` tells apart."""
+    return DatabaseAway(answer.reason) if answer.reason_code == DATABASE_AWAY else answer.reason

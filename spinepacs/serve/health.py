@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -23,8 +25,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from spinepacs.errors import Permanent, SpinepacsError
+from spinepacs.serve.processes import Life
 from spinepacs.settings.sections import HealthSettings
 from spinepacs.store.ledger import Ledger
+from spinepacs.store.records import Waiting, age_s
 from spinepacs.store.spool import Spool
 from spinepacs.store.tables import readings
 
@@ -55,7 +59,7 @@ class Figures(Collector):
     reserve_bytes
         Free disk below which nothing is received.
     processes
-        Gives for each part of the daemon whether it lives and how often it has been restarted.
+        Gives for each part of the daemon how it goes.
     traffic
         Gives what the listeners have counted; None: there are none.
     """
@@ -65,7 +69,7 @@ class Figures(Collector):
         ledger: Ledger,
         spool: Spool,
         reserve_bytes: int,
-        processes: Callable[[], Mapping[str, tuple[bool, int]]],
+        processes: Callable[[], Mapping[str, Life]],
         traffic: Callable[[], Traffic] | None = None,
     ) -> None:
         self._traffic = traffic
@@ -73,17 +77,15 @@ class Figures(Collector):
         self._spool = spool
         self._reserve_bytes = reserve_bytes
         self._processes = processes
+        self._started_s = time.time()
         self._steps = _StepSeconds(ledger)
 
     def collect(self) -> Iterable[Metric]:
         """Take the figures now; the ledger's are left out, and said to be, while it is away."""
         yield _gauge("disk_free_bytes", "Free disk of the spool", {(): self._spool.free_bytes()})
         yield _gauge("disk_reserve_bytes", "Free disk that is kept", {(): self._reserve_bytes})
-        processes = self._processes()
-        up: _Values = {(name,): float(alive) for name, (alive, _) in processes.items()}
-        yield _gauge("process_up", "1 while this part of the daemon lives", up, "process")
-        restarts: _Values = {(name,): float(count) for name, (_, count) in processes.items()}
-        yield _counter("process_restarts", "Restarts of a part since the start", restarts, "process")
+        yield _gauge("start_time_seconds", "When the daemon started (Unix time)", {(): self._started_s})
+        yield from _lives(self._processes())
         if self._traffic:
             yield from _network(self._traffic())
         try:
@@ -104,11 +106,43 @@ class Figures(Collector):
         yield _gauge("outbox", "Objects by destination and state", outbox, "destination", "state")
         awaited = _labelled(counts.uncommitted)
         yield _gauge("uncommitted", "Objects accepted whose commitment is awaited", awaited, "destination")
+        folder = _labelled(counts.folder_failed)
+        yield _gauge(
+            "folder_failed", "Files in failed/ of the watched folder, by reason", folder, "reason_code"
+        )
         deleted = _labelled(counts.files_deleted)
         yield _gauge("files_deleted", "Originals and results that were deleted", deleted, "what")
         unseen = counts.unseen
         yield _gauge("refused_films", "Films refused by the reading, not seen to", {(): unseen["films"]})
         yield _gauge("mixed_studies", "Studies of several patients, not seen to", {(): unseen["studies"]})
+        yield _gauge("files_deleted", "Originals and results that retention has deleted", deleted, "what")
+        yield from _waiting(self._ledger.waiting(), {destination for destination, _ in counts.outbox})
+
+
+def _lives(processes: Mapping[str, Life]) -> Iterable[Metric]:
+    """How the daemon's processes go."""
+    up: _Values = {(name,): float(life.is_up) for name, life in processes.items()}
+    yield _gauge("process_up", "1 while this part of the daemon lives and can work", up, "process")
+    restarts: _Values = {(name,): float(life.restarts) for name, life in processes.items()}
+    yield _counter("process_restarts", "Restarts of a part since the start", restarts, "process")
+    started: _Values = {(name,): life.started_s for name, life in processes.items() if life.is_up}
+    yield _gauge("process_start_time_seconds", "When this part was started (Unix time)", started, "process")
+
+
+def _waiting(waiting: Waiting, destinations: Collection[str]) -> Iterable[Metric]:
+    """How long what is late has waited, and when something came last."""
+    received: _Values = {(): waiting.last_received_at.timestamp()} if waiting.last_received_at else {}
+    yield _gauge("last_received_timestamp_seconds", "When the newest image came (Unix time)", received)
+    now = datetime.now(UTC)
+    unread = age_s(waiting.oldest_unread_at, now)
+    yield _gauge("oldest_unread_seconds", "How long the oldest image or study waits to be read", {(): unread})
+    ages = {
+        "oldest_pending": ("waits to be sent, attempts and outages included", waiting.oldest_pending_at),
+        "oldest_uncommitted": ("waits for its commitment", waiting.oldest_uncommitted_at),
+    }
+    for name, (what, oldest_at) in ages.items():
+        values: _Values = {(each,): age_s(oldest_at.get(each), now) for each in destinations}
+        yield _gauge(f"{name}_seconds", f"How long the oldest result {what}", values, "destination")
 
 
 def _network(traffic: Traffic) -> Iterable[Metric]:

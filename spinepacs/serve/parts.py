@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from spinepacs import logs
 from spinepacs.errors import Permanent, Transient
 from spinepacs.intake.visitors import VisitorsBook
-from spinepacs.serve.processes import READY, Part, stop_event
+from spinepacs.serve.processes import READY, WAITING, Part, stop_event
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
@@ -82,8 +82,10 @@ def watch(channel: Connection, settings: Settings) -> None:
     from spinepacs.intake.watcher import Watcher
 
     with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
-        channel.send_bytes(READY)
-        Watcher(settings.watch, spool, ledger).run(stop_event(channel))
+        # A word is one small write, as the beat's is: the two never mix.
+        Watcher(settings.watch, spool, ledger).run(
+            stop_event(channel), lambda is_there: channel.send_bytes(READY if is_there else WAITING)
+        )
 
 
 def send(channel: Connection, settings: Settings) -> None:

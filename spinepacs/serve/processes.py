@@ -15,12 +15,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spinepacs import logs
 
 READY = b"ready"
 """What a part says when it works."""
+
+WAITING = b"waiting"
+"""What a part says when it lives and cannot work for now: something outside is away, as its log says."""
 
 BEAT_S = 2.0
 """How often a part says that it still lives (s)."""
@@ -38,6 +41,14 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
 _PR_SET_PDEATHSIG = 1
 _DIES_FIRST = "500"
 _log = logging.getLogger(__name__)
+
+
+class Life(NamedTuple):
+    """Whether a process of the daemon is up, how often it was started again, and since when this one runs (Unix s)."""
+
+    is_up: bool
+    restarts: int
+    started_s: float = 0.0
 
 
 class Child:
@@ -132,8 +143,8 @@ class Part:
         self._arguments = arguments
         self._silence_s = silence_s
         self._child: Child | None = None
-        self._is_ready = False
-        self._started_s = self._due_s = self._looked_s = self._silent_s = 0.0
+        self._state = b""
+        self._started_s = self._due_s = self._looked_s = self._silent_s = self._started_at_s = 0.0
         self._pause_s = _FIRST_PAUSE_S
 
     @property
@@ -141,9 +152,20 @@ class Part:
         """Whether its process lives."""
         return self._child is not None and self._child.is_alive
 
+    @property
+    def is_up(self) -> bool:
+        """Whether its process lives and has begun its work, be it only to wait."""
+        return self.is_alive and bool(self._state)
+
+    def life(self) -> Life:
+        """How it goes."""
+        return Life(not self.why_not_ready(), max(0, self.restarts), self._started_at_s)
+
     def why_not_ready(self) -> str:
         """Empty when it works."""
-        return "" if self.is_alive and self._is_ready else f"the {self.name} process is not up"
+        if self.is_up and self._state == WAITING:
+            return f"the {self.name} waits for something that is away: see the log"
+        return "" if self.is_up else f"the {self.name} process is not up"
 
     def keep_alive(self) -> None:
         """Look after it once: never waits, never raises."""
@@ -158,6 +180,7 @@ class Part:
 
     def _start(self, now_s: float) -> None:
         self._started_s = self._looked_s = now_s
+        self._started_at_s = time.time()
         self._silent_s = 0.0
         self.restarts += 1
         try:
@@ -172,10 +195,11 @@ class Part:
         passed_s = min(now_s - self._looked_s, _LONGEST_LOOK_S)
         self._silent_s = 0.0 if words else self._silent_s + passed_s
         self._looked_s = now_s
-        if READY in words:
-            self._is_ready = True
-            _log.info("%s is ready, pid %d", self.name, child.pid)
-        if self._silent_s > (self._silence_s if self._is_ready else _START_LIMIT_S):
+        for word in words:
+            if word in (READY, WAITING):
+                self._state = word
+                _log.info("%s is %s, pid %d", self.name, word.decode(), child.pid)
+        if self._silent_s > (self._silence_s if self._state else _START_LIMIT_S):
             _log.error("%s hangs: silent for %g s, killed", self.name, self._silent_s)
             child.kill()
 
@@ -189,7 +213,7 @@ class Part:
         _log.error("%s died, exit code %s; again in %g s", self.name, child.exit_code, self._pause_s)
         self._put_off(now_s)
         child.end()
-        self._child, self._is_ready = None, False
+        self._child, self._state = None, b""
 
     def ask_to_stop(self) -> None:
         """Tell it, without waiting."""

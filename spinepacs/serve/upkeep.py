@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from spinepacs.errors import SpinepacsError, Transient
+from spinepacs.outages import Outage
 from spinepacs.settings.sections import RetentionSettings
 from spinepacs.store.files import GivenUp, Want
 from spinepacs.store.ledger import Ledger
@@ -72,6 +73,7 @@ class Upkeep:
         self._wall = wall
         self._offset_s = wall() - clock()
         self._strays: dict[str, _Look] = {}
+        self._outage = Outage(_log, "upkeep")
         self._said: set[str] = set()
         """What has been logged and need not be again: digests, and the clock."""
 
@@ -89,8 +91,9 @@ class Upkeep:
     def _safely(self, work: Callable[..., object], *arguments: str) -> None:
         try:
             work(*arguments)
+            self._outage.over()
         except Transient as error:
-            _log.warning("upkeep waits: %s", error)
+            self._outage.lasts(error)
         except Exception:
             _log.exception("defect in the upkeep of the spool")
 

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+_BRACKETS = {
+    "tuple_type": "a list of tables, in double brackets: one [[{0}]] for each",
+    "model_type": "one table, in single brackets: [{0}]",
+}
+"""What is wrong with a section as a whole, by pydantic's types of errors."""
+
 
 def explain(path: Path, error: ValidationError) -> str:
     """Put a validation error into one line for each mistake: file, line, key, what is wrong, what to do."""
@@ -16,6 +22,8 @@ def explain(path: Path, error: ValidationError) -> str:
         remedy = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             remedy = "no such key; see config/spinepacs.toml for those that exist, or remove the line"
+        elif len(keys) == 1 and item["type"] in _BRACKETS:
+            remedy = _BRACKETS[item["type"]].format(keys[0])
         number = _line_of(text, item["loc"])
         lines.append(f"{path}:{number}: {'.'.join(keys) or 'settings'}: {remedy}")
     return "\n".join(lines)

@@ -84,9 +84,17 @@ class WatchSettings(Section):
     """The watched folder; off while ``folder`` is not set."""
 
     folder: Path | None = None
-    """Drop files or folders here; ``done/`` and ``failed/`` are made inside it."""
+    """Drop files, folders or zip archives here; ``done/`` and ``failed/`` are made inside it."""
+    create: bool = False
+    """Make the folder if it is missing. Off: then it is a share that is not mounted, and nobody would notice."""
     settle_s: Seconds = 5.0
     """A file is taken when its size and mtime have been still for this long (s)."""
+    patience_s: Seconds = 300.0
+    """What ends too early gets so long (s), and as long again as it has taken so far: a copy may pause."""
+    table_required: bool = False
+    """A picture is taken only with a line of a CSV table that says whose it is; off: also without one."""
+    archive_maximum_mb: int = Field(default=8192, ge=1)
+    """What a zip archive holds, unpacked (MB); a larger one is not opened."""
     scan_interval_s: Seconds = 10.0
     """Periodic scan (s): the truth; file-system events only make it sooner."""
 

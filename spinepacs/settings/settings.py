@@ -106,8 +106,11 @@ def load(path: Path) -> Settings:
         If the file cannot be read or anything in it is wrong; the message gives the line and the remedy.
     """
     data = read_toml(path, BadSettings, "give an existing file with --config")
-    if url := os.environ.get(DATABASE_URL_VARIABLE):
-        data.setdefault("storage", {})["database_url"] = url
+    storage = data.setdefault("storage", {})
+    if (url := os.environ.get(DATABASE_URL_VARIABLE)) and isinstance(
+        storage, dict
+    ):  # what else it is, is told below
+        storage["database_url"] = url
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:

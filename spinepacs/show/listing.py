@@ -1,21 +1,16 @@
-"""Rows for people and for programs: plain tables, CSV, JSON and Parquet."""
+"""Rows for people and for programs: plain tables, CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 import sys
-from collections.abc import Sequence
-from datetime import date, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
-
-from spinepacs.errors import BadSettings
 
 Row = dict[str, Any]
 
@@ -24,6 +19,7 @@ SHOWN = {
         "study_date", "patient_id", "view_position", "disc", "anterior_mm", "left_mm", "middle_mm", "posterior_mm",
         "right_mm", "spacing_basis", "height_index", "expected_height_index", "height_loss", "stage", "stage_reason",
         "slip_mm", "spondylolisthesis_grade", "osteophytes_grade", "sclerosis_grade", "degeneration_degree",
+        "measure_reason",
     ),
     "vertebrae": (
         "study_date", "patient_id", "view_position", "level", "raw_level", "score", "level_reason", "area_mm2",
@@ -36,10 +32,15 @@ SHOWN = {
     ),
     "measures": (
         "study_date", "patient_id", "view_position", "place", "quantity", "value", "uncertainty", "unit", "basis",
+        "reason",
     ),
     "conclusions": (
         "study_date", "patient_id", "area", "span", "scheme", "computed_degree", "published_degree", "reason",
         "for_age", "sentence",
+    ),
+    "films": (
+        "study_date", "patient_id", "view_position", "file_name", "sop_uid", "spacing_basis", "missing_levels", "notes",
+        "refusal_code",
     ),
     "follow-up": (
         "patient_id", "disc", "view_position", "study_date", "previous_date", "height_index", "height_index_change",
@@ -58,29 +59,12 @@ def as_text(rows: Sequence[Row], style: str, columns: Sequence[str] = ()) -> str
     return _table(rows, columns) if rows else "nothing"
 
 
-def write_parquet(rows: Sequence[Row], path: Path) -> None:
-    """Write rows as a Parquet file; dates and times become such, and a column without any value is of type null.
-
-    Raises
-    ------
-    BadSettings
-        If pyarrow is not there: it is the extra ``parquet``.
-    """
-    try:
-        # By name: pyarrow is an extra and has no type information.
-        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise BadSettings("pyarrow is not there: pip install 'spinepacs[parquet]'") from error
-    typed = [{name: _typed(name, value) for name, value in row.items()} for row in rows]
-    parquet.write_table(arrow.Table.from_pylist(typed), path)
-
-
-def _typed(name: str, value: Any) -> Any:
-    if isinstance(value, str) and name.endswith("_date"):
-        return date.fromisoformat(value)
-    if isinstance(value, str) and name.endswith("_at"):
-        return datetime.fromisoformat(value)
-    return value
+def write_csv(columns: Sequence[str], pages: Iterable[Sequence[Row]], file: TextIO) -> None:
+    """Write rows, page by page, as CSV; without any row the names of the columns alone."""
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    for page in pages:
+        writer.writerows(page)
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -107,9 +91,9 @@ def rendered(*parts: Any) -> str:
     """What Rich draws, as text; a pipe has no width, so that it gets what it needs instead of 80 columns."""
     text = io.StringIO()
     terminal = sys.stdout.isatty()
-    console = Console(
-        file=text, force_terminal=terminal, width=Console().width if terminal else 250, highlight=False
-    )
+    width = Console().width if terminal else 250
+    # No markup: a reason may hold square brackets, and Rich would take them for a style.
+    console = Console(file=text, force_terminal=terminal, width=width, highlight=False, markup=False)
     console.print(*parts, sep="\n")
     lines = (line.rstrip() for line in text.getvalue().splitlines())
     return "\n".join(lines)

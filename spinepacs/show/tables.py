@@ -22,14 +22,14 @@ COLUMNS = (
     "film", "study_uid", "sop_uid", "state", "reason_code", "reason", "view", "spacing_basis", "row_mm", "column_mm",
     "notes", "missing_levels",
     "item", "name", "raw_level", "score", "level_reason", "level_margin", "height_index", "wedge_deg", *_DISC_MEASURES,
-    "finding", "grade", "computed_grade", "finding_reason",
+    "finding", "computed_grade", "published_grade", "finding_reason", "measure_reason",
     "model", "model_version", "policy", "policy_version",
 )  # fmt: skip
 """Columns of readings.csv, in order."""
 _FILM = ("film", "study_uid", "sop_uid", "view")
 _VERSIONS = ("model", "model_version", "policy", "policy_version")
 MEASURE_COLUMNS = (
-    *_FILM, "quantity", "place", "value", "unit", "uncertainty", "basis", "apex", "convex_left", *_VERSIONS,
+    *_FILM, "quantity", "place", "value", "unit", "uncertainty", "basis", "apex", "convex_left", "reason", *_VERSIONS,
 )  # fmt: skip
 """Columns of measures.csv, in order."""
 FINDING_COLUMNS = (
@@ -103,7 +103,11 @@ def reading_to_rows(film: str, reading: Reading) -> list[Row]:
         common | _vertebra_row(vertebra) for vertebra in (reading.spine.vertebrae if reading.spine else ())
     ]
     graded = {finding.disc: finding for finding in reading.findings if finding.sign is Sign.DISC_HEIGHT_LOSS}
-    rows += [common | _disc_row(disc, graded.get(disc.disc)) for disc in reading.discs]
+    reasons = {measure.place: measure.reason or "" for measure in reading.measures}
+    rows += [
+        common | _disc_row(disc, graded.get(disc.disc)) | {"measure_reason": reasons.get(disc.disc, "")}
+        for disc in reading.discs
+    ]
     return rows or [common]
 
 
@@ -168,7 +172,7 @@ def _disc(disc: DiscHeight) -> Row:
 
 
 def _measure(measure: Measure) -> Row:
-    names = ("quantity", "value", "unit", "uncertainty", "basis", "convex_left")
+    names = ("quantity", "value", "unit", "uncertainty", "basis", "convex_left", "reason")
     apex = measure.apex.name if measure.apex is not None else None
     return {"place": measure.place.name, "apex": apex, **{name: getattr(measure, name) for name in names}}
 
@@ -215,8 +219,8 @@ def _disc_row(disc: DiscHeight, finding: Finding | None) -> Row:
     if finding:
         row |= {
             "finding": finding.sign,
-            "grade": finding.published_grade,
             "computed_grade": finding.computed_grade,
+            "published_grade": finding.published_grade,
             "finding_reason": finding.reason or "",
         }
     return row

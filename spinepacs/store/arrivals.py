@@ -69,7 +69,9 @@ def _come_again(connection: Connection, row: Any, new: NewArrival, *, may_be_rea
         or (row.state == ArrivalState.UNREADABLE and was_given_up)
     )
     if may_be_read and is_anew:
-        sender = {name: getattr(new, name) for name in ("calling_ae", "called_ae", "peer", "source")}
+        sender = {
+            name: getattr(new, name) for name in ("calling_ae", "called_ae", "peer", "source", "file_name")
+        }
         changes |= {**ANEW, "study_uid": None, **sender}
     elif row.state == ArrivalState.SELECTED and was_given_up:
         _take_up(connection, row.study_uid, new)

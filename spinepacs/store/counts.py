@@ -1,13 +1,16 @@
-"""How many of what, for metrics."""
+"""How many of what, and since when, for metrics."""
 
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
-from spinepacs.store import unseen
-from spinepacs.store.records import ArrivalState, QueueCounts
+from spinepacs.domain.study import StudyState
+from spinepacs.store import folder, unseen
+from spinepacs.store.records import ArrivalState, OutboxState, QueueCounts, Waiting
 from spinepacs.store.tables import arrivals, objects, outbox, readings, studies
 
 
@@ -33,6 +36,7 @@ def count(connection: Connection) -> QueueCounts:
             ).scalar_one()
             for what, table in (("original", arrivals), ("result", objects))
         },
+        folder_failed=folder.count(connection),
     )
 
 
@@ -52,3 +56,33 @@ def _refused(connection: Connection) -> dict[str, int]:
     for question in (early, late):
         total.update({row[0]: row[1] for row in connection.execute(question)})
     return dict(total)
+
+
+_UNREAD = (StudyState.ARRIVING, StudyState.READY, StudyState.WORKING)
+
+
+def waiting(connection: Connection) -> Waiting:
+    """See Ledger.waiting."""
+    by_id = select(arrivals.c.received_at)
+    newest = connection.execute(by_id.order_by(arrivals.c.arrival_id.desc()).limit(1)).scalar()
+    new = by_id.where(arrivals.c.state == ArrivalState.RECEIVED)
+    unregistered = connection.execute(new.order_by(arrivals.c.arrival_id).limit(1)).scalar()
+    # The last image of a study: one that is opened again waits since then.
+    of_studies = select(func.min(studies.c.last_arrival_at)).where(studies.c.state.in_(_UNREAD))
+    unread = [at for at in (unregistered, connection.execute(of_studies).scalar()) if at]
+    pending = select(outbox.c.destination, func.min(outbox.c.created_at)).where(
+        outbox.c.state == OutboxState.PENDING
+    )
+    awaited = select(outbox.c.destination, func.min(outbox.c.sent_at)).where(
+        outbox.c.commitment_due_at.is_not(None)
+    )
+    return Waiting(
+        last_received_at=newest,
+        oldest_unread_at=min(unread, default=None),
+        oldest_pending_at=_by_destination(connection, pending),
+        oldest_uncommitted_at=_by_destination(connection, awaited),
+    )
+
+
+def _by_destination(connection: Connection, oldest: Select[Any]) -> dict[str, datetime]:
+    return {row[0]: row[1] for row in connection.execute(oldest.group_by(outbox.c.destination))}

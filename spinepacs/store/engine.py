@@ -8,25 +8,35 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
 
-from spinepacs.errors import BadSettings, Permanent, SpinepacsError, Transient
+from spinepacs.errors import BadSettings, DatabaseAway, Permanent, ToMend
 from spinepacs.store.spool import make_folder
+from spinepacs.store.troubles import summary, translated, why_file_is_denied
 
 BUSY_TIMEOUT_S = 30
 """How long one transaction waits for another one (s) before it gives up as Transient; ``?timeout=`` in SQLite's URL."""
 
 _CLASH_TRIES = 5
-_POSTGRESQL_TRANSIENT = ("08", "25006", "40", "53", "55", "57", "58")
-"""SQLSTATE classes: connection, read-only, rollback (deadlock), resources (disk), locks, shutdown, system."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Access(Enum):
+    """What opening a database may do to it."""
+
+    MAKE = "make"
+    """An SQLite file that is missing is made."""
+    WRITE = "write"
+    """What is there is written, and nothing is made."""
+    READ = "read"
+    """Nothing is made or changed: for questions, by whatever user."""
 
 
 class Database:
@@ -42,14 +52,19 @@ class Database:
         If the URL is neither SQLite in a file nor PostgreSQL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: Access = Access.MAKE) -> None:
         self.url = url
-        parsed = parse_url(url)
-        self._engine = _engine(parsed)
+        self._parsed = parsed = parse_url(url)
+        self._engine = _engine(parsed, access)
         self._writing = self._engine.execution_options(spinepacs_writes=True)
         self._process = os.getpid()
         self._turns = threading.Lock()
         self._patience_s = _patience_s(parsed)
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None: PostgreSQL."""
+        return Path(str(self._parsed.database)) if self.is_sqlite else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -64,14 +79,14 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Open a transaction that reads; what others commit meanwhile does not show on SQLite."""
         self._check_process()
-        with translated(), self._engine.begin() as connection:
+        with translated(self._parsed), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Open a transaction that writes: committed at the end, rolled back on any exception."""
         self._check_process()
-        with translated(), self._turn(), self._writing.begin() as connection:
+        with translated(self._parsed), self._turn(), self._writing.begin() as connection:
             yield connection
 
     @contextmanager
@@ -81,7 +96,7 @@ class Database:
             yield
             return
         if not self._turns.acquire(timeout=self._patience_s):
-            raise Transient("the database is busy: others of this process wait for it too; try again")
+            raise DatabaseAway("the database is busy: others of this process wait for it too; try again")
         try:
             yield
         finally:
@@ -98,14 +113,30 @@ class Database:
                 with self.transaction() as connection:
                     return work(connection, *args, **kwargs)
             except IntegrityError as error:
-                clash = _summary(error)
+                clash = summary(error)
         raise Permanent(f"the database refuses a row: {clash}")
 
     def check_writable(self) -> None:
         """Raise Transient while nothing can be written: locked, read-only, away."""
         with self.transaction() as connection:
             if not self.is_sqlite and connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
-                raise Transient("the database is read-only")
+                raise DatabaseAway("the database is read-only")
+
+    def why_not_written(self, makes_tables: bool) -> str:
+        """Why our user of a PostgreSQL server may not write its tables, or make them; empty: it may.
+
+        From version 15 on only the database's owner may make any in the schema ``public``.
+        """
+        make = text("SELECT current_user, current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
+        write = text("SELECT current_user, current_schema(), has_table_privilege('arrivals', 'INSERT')")
+        with self.read() as connection:
+            user, schema, may = connection.execute(make if makes_tables else write).one()
+        what = f"make no tables in the schema {schema}" if makes_tables else "not write our tables"
+        return (
+            ""
+            if may
+            else f"its user {user} may {what}: make {user} the owner of the database (docs/install.md)"
+        )
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
@@ -136,44 +167,6 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn what the database raises into what should happen next.
-
-    A unique constraint's IntegrityError passes: its catcher knows what it means. The original exception is
-    not chained: drivers quote whole rows in theirs, and rows hold patient IDs.
-    """
-    try:
-        yield
-    except (SpinepacsError, IntegrityError):
-        raise
-    except PoolTimeout:
-        raise Transient("all connections to the database are in use; try again") from None
-    except DBAPIError as error:
-        if _may_pass(error):
-            raise Transient(f"the database cannot do it now: {_summary(error)}") from None
-        raise Permanent(f"the database refuses: {_summary(error)}") from None
-
-
-def _may_pass(error: DBAPIError) -> bool:
-    """Whether the same call may succeed later."""
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return str(state).startswith(_POSTGRESQL_TRANSIENT)
-    if isinstance(error.orig, sqlite3.Error):
-        lasting = ("no such table", "no such column")  # no tables yet, or those of another version
-        return isinstance(error.orig, sqlite3.OperationalError) and not str(error.orig).startswith(lasting)
-    return error.connection_invalidated or type(error.orig).__name__ in ("OperationalError", "InterfaceError")
-
-
-def _summary(error: DBAPIError) -> str:
-    """First line of the driver's message: PostgreSQL quotes rows in the others, and wrong values (22) here."""
-    if str(getattr(error.orig, "sqlstate", "")).startswith("22"):
-        return type(error.orig).__name__
-    lines = str(error.orig).strip().splitlines()
-    return lines[0] if lines else type(error.orig).__name__
-
-
 def _patience_s(url: URL) -> float:
     """How long to wait for a lock of another transaction (s).
 
@@ -188,9 +181,10 @@ def _patience_s(url: URL) -> float:
         raise BadSettings("database_url: timeout is a number of seconds: ?timeout=30") from None
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, access: Access) -> Engine:
     if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url)
+        return _sqlite_reader(url) if access is Access.READ else _sqlite_engine(url, access)
+    read_only = " -c default_transaction_read_only=on" if access is Access.READ else ""
     try:
         return create_engine(
             url,
@@ -208,14 +202,32 @@ def _engine(url: URL) -> Engine:
                 "keepalives_count": 3,
                 "application_name": "spinepacs",
                 # synchronous_commit: an answer of success to a sender rests on the commit.
-                "options": f"-c timezone=UTC -c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s",
+                "options": f"-c timezone=UTC -c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s"
+                + read_only,
             },
         )
     except (ImportError, NoSuchModuleError):
         raise BadSettings("PostgreSQL needs its driver: pip install 'spinepacs[postgresql]'") from None
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_reader(url: URL) -> Engine:
+    """Read a file as it is. Opened in the usual way SQLite would leave its WAL beside it, with the wrong owner."""
+    path, patience_s = Path(str(url.database)), _patience_s(url)
+
+    def connect() -> sqlite3.Connection:
+        # Whoever has the file open has a WAL; without one nobody writes, and SQLite need not lock.
+        how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+        uri = f"file:{quote(str(path))}?{how}"
+        return sqlite3.connect(
+            uri, uri=True, timeout=patience_s, check_same_thread=False, isolation_level=None
+        )
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+def _sqlite_engine(url: URL, access: Access) -> Engine:
     path = Path(str(url.database))
     engine = create_engine(
         url,
@@ -233,12 +245,16 @@ def _sqlite_engine(url: URL) -> Engine:
         A file that is there is never opened here: closing it would drop the locks of this process's other connections
         (POSIX), and the next process to leave would take itself for the last one and delete the WAL under them.
         """
+        if access is not Access.MAKE:
+            return
         try:
             make_folder(path.parent)
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
-            raise Transient(f"the database file cannot be opened: {error.strerror}") from error
+            if denied := why_file_is_denied(path):
+                raise ToMend(denied) from error
+            raise DatabaseAway(f"the database file cannot be opened: {error.strerror}") from error
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: sqlite3.Connection, _: object) -> None:

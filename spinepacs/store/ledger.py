@@ -9,7 +9,7 @@ changes nothing then.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -18,20 +18,22 @@ from sqlalchemy import Select
 from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
-from spinepacs.store import arrivals, audit, counts, events, outbox, recording, studies, unseen
+from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
 from spinepacs.store.commitments import Commitments
-from spinepacs.store.engine import Database
+from spinepacs.store.engine import Access, Database
 from spinepacs.store.files import Files
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
 from spinepacs.store.records import (
     ArrivalOutcome,
     Claim,
+    FailedFile,
     NewArrival,
     OutboxItem,
     OutboxState,
     QueueCounts,
     StudyClock,
+    Waiting,
 )
 from spinepacs.store.rereading import Rereading
 
@@ -44,7 +46,7 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str, migrate: bool = True) -> Ledger:
-        """Open the database, and by default bring its tables up to date; safe when several processes do so at once.
+        """Open the database, by default making what is missing; safe when several processes do so at once.
 
         Parameters
         ----------
@@ -56,13 +58,24 @@ class Ledger:
         BadSettings
             If the URL is neither SQLite in a file nor PostgreSQL.
         Permanent
-            If the tables are newer than this version, or older and ``migrate`` is False.
+            If the tables are newer than this version, or older or missing and ``migrate`` is False.
+        ToMend
+            If it cannot be reached before a person has mended a setting or a right.
         Transient
-            If the database cannot be reached now.
+            If it cannot be reached now.
         """
-        database = Database(url)
+        database = Database(url, Access.MAKE if migrate else Access.WRITE)
+        return cls._checked(database, migrate_tables if migrate else check_tables)
+
+    @classmethod
+    def open_to_read(cls, url: str) -> Ledger:
+        """Open it for questions only: nothing is made or changed, whoever asks; raises as :meth:`open`."""
+        return cls._checked(Database(url, Access.READ), check_tables)
+
+    @classmethod
+    def _checked(cls, database: Database, check: Callable[[Database], None]) -> Ledger:
         try:
-            (migrate_tables if migrate else check_tables)(database)
+            check(database)
         except BaseException:
             database.close()
             raise
@@ -136,6 +149,10 @@ class Ledger:
         If another file of the same SOP UID is kept as a conflict, that one takes its place.
         """
         self._database.write(arrivals.mark_unreadable, arrival_id, refusal)
+
+    def note_failed_files(self, there: Collection[FailedFile]) -> None:
+        """Write down what lies in ``failed/`` of the watched folder now: rows and events for what is new."""
+        self._database.write(folder.note, there)
 
     # -- studies -------------------------------------------------------------------------------------------
 
@@ -340,9 +357,26 @@ class Ledger:
         with self._database.read() as connection:
             return counts.count(connection)
 
+    def waiting(self) -> Waiting:
+        """How long things have waited, and when something came last."""
+        with self._database.read() as connection:
+            return counts.waiting(connection)
+
     def add_event(self, kind: str, study_uid: str = "", sop_uid: str = "", detail: str = "") -> None:
         """Append an event; ``detail`` is free of patient identity."""
         self._database.write(events.add, kind, study_uid, sop_uid, detail)
+
+    def pages(self, statement: Select[Any], size: int = 2000) -> Iterator[list[dict[str, Any]]]:
+        """Run a query of any length and give its rows page by page: no more than a page is in memory."""
+        with self._database.read() as connection:
+            result = connection.execution_options(yield_per=size).execute(statement).mappings()
+            for page in result.partitions():
+                yield [dict(row) for row in page]
+
+    def columns(self, statement: Select[Any]) -> list[str]:
+        """Names of the columns that a query gives."""
+        with self._database.read() as connection:
+            return list(connection.execute(statement.limit(0)).keys())
 
     def rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
         """Run a query and give its rows as plain dicts."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from enum import Enum
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -22,6 +24,37 @@ def revision(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
+class Tables(Enum):
+    """How the tables of a database stand to this version."""
+
+    NONE = "the database has no tables yet: the start of `spinepacs serve` makes them"
+    OLDER = "its tables are older than this version: the start of `spinepacs serve` brings them up to date"
+    CURRENT = "its tables are those of this version"
+    NEWER = (
+        "its tables are of a newer spinepacs: install that version, or go back to a copy (docs/upgrade.md)"
+    )
+
+
+def compare(database: Database) -> tuple[Tables, str]:
+    """Say how the tables stand, and at which revision, and make nothing.
+
+    Raises
+    ------
+    Transient
+        If the database cannot be read now.
+    """
+    if database.file is not None and not os.path.exists(database.file):
+        return Tables.NONE, f"there is no file {database.file}"
+    with database.read() as connection:
+        found = revision(connection)
+    if found is None:
+        return Tables.NONE, "it is empty"
+    at = f"revision {found}, of this version {REVISION}"
+    if found == REVISION:
+        return Tables.CURRENT, f"revision {found}"
+    return (Tables.NEWER if found > REVISION else Tables.OLDER), at
+
+
 def check(database: Database) -> None:
     """Check that the tables are those of this version.
 
@@ -30,12 +63,9 @@ def check(database: Database) -> None:
     Permanent
         If they are not; the message says what to do.
     """
-    with database.read() as connection:
-        found = revision(connection)
-    if found is None:
-        raise Permanent("the database has no tables yet; `spinepacs serve` makes them")
-    if found != REVISION:
-        raise Permanent(f"the database is at revision {found}, this version of spinepacs needs {REVISION}")
+    tables, at = compare(database)
+    if tables is not Tables.CURRENT:
+        raise Permanent(f"{tables.value} ({at})")
 
 
 def migrate(database: Database) -> None:
@@ -67,5 +97,5 @@ def _upgrade(connection: Connection) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     found = revision(connection)
     if found is not None and found not in known:
-        raise Permanent(f"the database comes from a newer spinepacs (revision {found}); install that version")
+        raise Permanent(f"{Tables.NEWER.value} (revision {found}, of this version {REVISION})")
     command.upgrade(config, "head")

@@ -5,29 +5,49 @@ Dates and times are ISO 8601 text, times in UTC. Whoever wants more asks the dat
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Boolean, ColumnElement, Date, Select, Table, column, literal_column, select, text
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    CompoundSelect,
+    Date,
+    Select,
+    Table,
+    column,
+    literal_column,
+    select,
+    text,
+    union,
+)
 
 from spinepacs.domain.anatomy import ALL_DISCS, Level
+from spinepacs.domain.measures import Quantity
+from spinepacs.domain.signs import Area, Sign
 from spinepacs.domain.study import StudyState
 from spinepacs.errors import BadSettings
-from spinepacs.store import unseen
 from spinepacs.store.columns import PlainJson
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.records import ArrivalState, OutboxState
-from spinepacs.store.tables import arrivals, conclusions, discs, findings, measures, readings, vertebrae
-
-QUEUED = (
-    StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,
-)  # fmt: skip
-"""States of studies that something is still to be done for."""
+from spinepacs.store.tables import (
+    arrivals,
+    conclusions,
+    discs,
+    findings,
+    measures,
+    readings,
+    vertebrae,
+)
 
 Row = dict[str, Any]
+
+_SHORT_DISC = re.compile(r"^([CTL])(\d+)/(\d+)$")
+"""A disc as people write it, L4/5."""
 
 
 class StudyFilters(TypedDict, total=False):
@@ -82,20 +102,35 @@ _FLAGS = ("is_current", "is_beyond_error", "convex_left", "anterior_left")
 """Columns that are true, false or unknown; SQLite counts them 1 and 0."""
 
 
-def find(ledger: Ledger, what: str, limit: int = 1000, **filters: Unpack[Filters]) -> list[Row]:
-    """Rows of one of :data:`VIEWS`, newest study first, each film from head to foot.
+def find(ledger: Ledger, what: str, limit: int | None = None, **filters: Unpack[Filters]) -> list[Row]:
+    """Rows of one of :data:`VIEWS`, newest study first, each film from head to foot; all of them without ``limit``.
 
     Raises
     ------
     BadSettings
         If a level or a date is none, or a filter asks for what these rows do not have.
     """
-    view = VIEWS[what]
-    return _newest_first(ledger, view, _conditions(what, filters), limit)
+    return [row for page in find_pages(ledger, what, limit, **filters) for row in page]
 
 
-def find_films(ledger: Ledger, limit: int = 100, **filters: Unpack[Filters]) -> list[Row]:
-    """Films with all that was found on them; filters of findings ask for films that hold such a finding.
+def find_pages(
+    ledger: Ledger, what: str, limit: int | None = None, **filters: Unpack[Filters]
+) -> Iterator[list[Row]]:
+    """Give the same page by page, so that an archive of any size goes into a file."""
+    return _newest_first(ledger, VIEWS[what], _conditions(what, filters), limit)
+
+
+def columns_of(ledger: Ledger, what: str) -> list[str]:
+    """Columns of one of :data:`VIEWS`, in order."""
+    return ledger.columns(select(text("*")).select_from(text(VIEWS[what].name)))
+
+
+def find_films(ledger: Ledger, limit: int | None = None, **filters: Unpack[Filters]) -> list[Row]:
+    """Films with all that was found on them.
+
+    A level chooses the films that show it, and of those films the rows of it and its neighbours: see
+    :class:`Filters`; conclusions are about regions and stay. Kind and grade choose films that hold such a finding, and
+    show them whole.
 
     Returns
     -------
@@ -108,15 +143,38 @@ def find_films(ledger: Ledger, limit: int = 100, **filters: Unpack[Filters]) -> 
         If a level or a date is none.
     """
     chosen = [*_about_study(filters), *_current(filters)]
-    if any(filters.get(name) is not None for name in ("level", "grade", "kind")):
+    level = filters.get("level")
+    places = _places(level) if level else []
+    if any(filters.get(name) is not None for name in ("grade", "kind")):
         holding = select(text("reading_id")).select_from(text("study_findings"))
         chosen.append(column("reading_id").in_(holding.where(*_conditions("findings", filters))))
-    films = _newest_first(ledger, VIEWS["films"], chosen, limit)
+    elif places:
+        chosen.append(column("reading_id").in_(_showing(places[0])))
+    pages = _newest_first(ledger, VIEWS["films"], chosen, limit, page=_FILMS_A_PAGE)
+    return [film for page in pages for film in _with_parts(ledger, page, places)]
+
+
+def _showing(place: str) -> CompoundSelect[Any]:
+    """Keys of the readings that found a vertebra, or measured a disc."""
+    return union(
+        select(vertebrae.c.reading_id).where(vertebrae.c.level == place),
+        select(discs.c.reading_id).where(discs.c.disc == place),
+    )
+
+
+def _with_parts(ledger: Ledger, films: list[Row], places: Collection[str]) -> Iterator[Row]:
+    """Films with the rows of their parts: all of them, or those at some places."""
     keys = [film["reading_id"] for film in films]
-    parts = {table.name: _by_reading(ledger, table, order, keys) for table, order in _PARTS.items()}
-    return [film | {name: rows[film["reading_id"]] for name, rows in parts.items()} for film in films]
+    parts = {table.name: _by_reading(ledger, table, order, keys, places) for table, order in _PARTS.items()}
+    for film in films:
+        if places:
+            film["missing_levels"] = " ".join(
+                name for name in film["missing_levels"].split() if name in places
+            )
+        yield film | {name: rows[film["reading_id"]] for name, rows in parts.items()}
 
 
+_FILMS_A_PAGE = 500
 _PARTS = {
     vertebrae: "level_order",
     discs: "disc_order",
@@ -126,21 +184,30 @@ _PARTS = {
 }
 
 
-def _by_reading(ledger: Ledger, table: Table, order: str, keys: list[int]) -> dict[int, list[Row]]:
-    """Rows of a table by reading, without coordinates."""
+_PLACE = {vertebrae.name: "level", discs.name: "disc", measures.name: "place", findings.name: "place"}
+"""Columns that say where something is; a conclusion is about a region."""
+
+
+def _by_reading(
+    ledger: Ledger, table: Table, order: str, keys: list[int], places: Collection[str]
+) -> dict[int, list[Row]]:
+    """Rows of a table by reading, without coordinates; all, or those at some places."""
     shown = [part for part in table.c if not isinstance(part.type, PlainJson) or part.name == "support"]
     rows: dict[int, list[Row]] = defaultdict(list)
-    for row in _plain(
-        ledger.rows(select(*shown).where(table.c.reading_id.in_(keys)).order_by(table.c[order]))
-    ):
+    wanted = select(*shown).where(table.c.reading_id.in_(keys))
+    if places and table.name in _PLACE:
+        wanted = wanted.where(table.c[_PLACE[table.name]].in_(places))
+    for row in plain(ledger.rows(wanted.order_by(table.c[order]))):
         rows[row.pop("reading_id")].append(row)
     return rows
 
 
-def _newest_first(ledger: Ledger, view: _View, wanted: list[ColumnElement[bool]], limit: int) -> list[Row]:
+def _newest_first(
+    ledger: Ledger, view: _View, wanted: list[ColumnElement[bool]], limit: int | None, page: int = 2000
+) -> Iterator[list[Row]]:
     order = ("study_date DESC NULLS LAST", "reading_id DESC", *view.order)
-    rows = _select(ledger, view.name, wanted, order, limit)
-    return [{**row, **{name: _flag(row[name]) for name in _FLAGS if name in row}} for row in rows]
+    for rows in ledger.pages(_selection(view.name, wanted, order, limit), page):
+        yield [{**row, **{name: _flag(row[name]) for name in _FLAGS if name in row}} for row in plain(rows)]
 
 
 def _conditions(what: str, filters: Filters) -> list[ColumnElement[bool]]:
@@ -154,8 +221,20 @@ def _conditions(what: str, filters: Filters) -> list[ColumnElement[bool]]:
     if (grade := filters.get("grade")) is not None:
         wanted.append(column(view.grade) >= grade)
     if kind := filters.get("kind"):
-        wanted.append(column(view.kind) == kind)
+        wanted.append(column(view.kind) == _known_kind(view.kind, kind))
     return wanted + _current(filters)
+
+
+def _known_kind(of: str, kind: str) -> str:
+    """Check that rows of this kind can exist: a misspelt one would look like a cohort without findings."""
+    known = [str(member) for member in _KINDS[of]]
+    if kind not in known:
+        raise BadSettings(f"{kind!r} is no {of}; there are {', '.join(known)}")
+    return kind
+
+
+_KINDS: dict[str, type[StrEnum]] = {"finding": Sign, "quantity": Quantity, "area": Area}
+"""What the columns hold that :attr:`_View.kind` names."""
 
 
 def _current(filters: Filters) -> list[ColumnElement[bool]]:
@@ -172,7 +251,10 @@ def find_studies(
     BadSettings
         If a date is none.
     """
-    conditions = _about_study(filters)
+    conditions = _about_study({**filters, "patient": None})
+    if patient := filters.get("patient"):  # of any of its films: the study's row names the first one's only
+        theirs = select(arrivals.c.study_uid).where(arrivals.c.patient_id == patient)
+        conditions.append(column("study_uid").in_(theirs))
     if states:
         conditions.append(column("state").in_([state.value for state in states]))
     newest_first = (text("last_arrival_at DESC"), text("study_uid"))
@@ -180,100 +262,7 @@ def find_studies(
     shown = select(text("study_uid")).select_from(text("studies")).where(*conditions)
     summary = select(text("*")).select_from(text("study_summary"))
     rows = summary.where(column("study_uid").in_(shown.order_by(*newest_first).limit(limit)))
-    return _plain(ledger.rows(rows.order_by(*newest_first)))
-
-
-def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
-    """All that is not done or was refused, in one list, at most ``limit`` of each kind.
-
-    Every row has ``what`` (study, object, file, film or images), ``uid``, ``state``, ``where`` (destination or sender),
-    ``attempts``, ``since`` and ``reason``. With ``destinations``, those of the settings, the reason names objects
-    that wait for another.
-    """
-    studies = [
-        _queued("study", row["study_uid"], row | {"reason": row["reason"] or _undelivered(row)})
-        for row in queued_studies(ledger, limit)
-    ]
-    objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
-    files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
-    for row in objects:
-        if destinations is not None and row["where"] not in destinations:
-            row["reason"] = "there is no destination of this name in the settings any more"
-        elif row["state"] == OutboxState.SENT.value:
-            row["reason"] = row["reason"] or "its commitment is awaited"
-    return studies + objects + files + refused(ledger, limit)
-
-
-def refused(ledger: Ledger, limit: int = 1000) -> list[Row]:
-    """What nobody has seen to: studies of several patients, films that the reading refused; and images by rule."""
-    films = _plain(ledger.rows(unseen.films().order_by(readings.c.reading_id.desc()).limit(limit)))
-    return [
-        *(
-            _queued("study", row["study_uid"], row | _MIXED)
-            for row in _plain(ledger.rows(unseen.mixed().limit(limit)))
-        ),
-        *(_queued("film", row["sop_uid"], row | {"state": ArrivalState.REFUSED.value}) for row in films),
-        *(_queued("images", "", row | _by_rule(row)) for row in _plain(ledger.rows(unseen.turned_down()))),
-    ]
-
-
-_MIXED = {
-    "reason_code": "PATIENTS_DIFFER",
-    "reason": "its films name several patients: correct it where it came from, then `spinepacs seen` it",
-}
-
-
-def _by_rule(row: Row) -> Row:
-    return {"state": ArrivalState.REFUSED.value, "reason": f"{row['images']} images, {row['reason']}"}
-
-
-def _undelivered(row: Row) -> str:
-    """What is still to come of a study that was read."""
-    kinds = {"to be sent": "pending", "failed": "failed", "not committed yet": "uncommitted"}
-    numbers = {words: row[f"objects_{kind}"] for words, kind in kinds.items()}
-    return ", ".join(f"{number} objects {words}" for words, number in numbers.items() if number)
-
-
-_SINCE = ("patients_differ_at", "changed_at", "created_at", "received_at", "read_at", "newest_at")
-
-
-def _queued(what: str, uid: str, row: Row) -> Row:
-    """One form for all kinds of rows, each with its own names."""
-    code, words = row.get("reason_code"), row.get("reason", row.get("message"))
-    return {
-        "what": what,
-        "uid": uid,
-        "state": row["state"],
-        "where": row.get("destination", row.get("calling_ae", "")),
-        "attempts": row.get("attempts", row.get("registrations")),
-        "since": next((row[name] for name in _SINCE if name in row), None),
-        "reason": f"{code}: {words}" if code else words,
-    }
-
-
-def queued_studies(ledger: Ledger, limit: int = 1000) -> list[Row]:
-    """Studies for which something is still to be done, failed ones included."""
-    return find_studies(ledger, QUEUED, limit)
-
-
-def queued_objects(ledger: Ledger, limit: int = 1000) -> list[Row]:
-    """Rows of the view ``deliveries`` that are pending, failed or not yet committed, oldest first."""
-    waiting = column("state").in_([OutboxState.PENDING.value, OutboxState.FAILED.value])
-    uncommitted = column("commitment_due_at").is_not(None)
-    unfinished: ColumnElement[bool] = waiting | uncommitted
-    return _select(ledger, "deliveries", [unfinished], ("created_at", "sop_uid", "destination"), limit)
-
-
-def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
-    """Files that belong to no study: not registered yet, unreadable, or in conflict; with their reasons."""
-    names = (
-        "arrival_id", "sop_uid", "state", "reason_code", "reason", "source", "calling_ae", "peer", "received_at",
-        "registrations", "size_bytes", "sha256",
-    )  # fmt: skip
-    outside = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
-    kept = select(*(arrivals.c[name] for name in names))
-    kept = kept.where(arrivals.c.state.in_(outside), arrivals.c.file_deleted_at.is_(None))
-    return _plain(ledger.rows(kept.order_by(arrivals.c.arrival_id).limit(limit)))
+    return plain(ledger.rows(rows.order_by(*newest_first)))
 
 
 def step_seconds(ledger: Ledger, newest: int = 100) -> dict[str, float]:
@@ -309,7 +298,7 @@ def _date(text: str) -> date:
 
 def _places(text: str) -> list[str]:
     """A vertebra and the discs that touch it, or a disc and its two vertebrae."""
-    name = text.strip().upper()
+    name = _SHORT_DISC.sub(r"\1\2/\1\3", text.strip().upper().replace("-", "/"))
     around = [disc for disc in ALL_DISCS if name in (disc.name, disc.upper.name, disc.lower.name)]
     if name in Level.__members__:
         return [name, *(disc.name for disc in around)]
@@ -322,15 +311,22 @@ def _flag(value: object) -> bool | None:
     return None if value is None else bool(value)
 
 
-def _select(
+def rows_of_view(
     ledger: Ledger, view: str, conditions: list[ColumnElement[bool]], order_by: Sequence[str], limit: int
 ) -> list[Row]:
+    """Rows of a view, all columns; the names come from the caller's code, values are bound."""
+    return plain(ledger.rows(_selection(view, conditions, order_by, limit)))
+
+
+def _selection(
+    view: str, conditions: list[ColumnElement[bool]], order_by: Sequence[str], limit: int | None
+) -> Select[Any]:
     """Rows of a view, all columns; the names come from this module, values are bound."""
     everything: Select[Any] = select(text("*")).select_from(text(view)).where(*conditions)
-    return _plain(ledger.rows(everything.order_by(*map(text, order_by)).limit(limit)))
+    return everything.order_by(*map(text, order_by)).limit(limit)
 
 
-def _plain(rows: list[Row]) -> list[Row]:
+def plain(rows: list[Row]) -> list[Row]:
     """Dates and times as ISO text."""
     return [{name: _as_text(value) for name, value in row.items()} for row in rows]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, exists, insert, select
+from sqlalchemy import Connection, Table, insert, select
 
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import DiscHeight, EncodedObject, ImageResult, Reading, StudyResult, Vertebra
@@ -21,9 +21,10 @@ from spinepacs.domain.study import Arrival, StudyState
 from spinepacs.errors import Permanent
 from spinepacs.settings.sections import Destination
 from spinepacs.store.records import Claim, OutboxState
-from spinepacs.store.rows import under, unread
+from spinepacs.store.rows import answered, unread
 from spinepacs.store.states import end_attempt, is_open, move, settle
 from spinepacs.store.tables import (
+    arrivals,
     conclusions,
     discs,
     findings,
@@ -84,8 +85,11 @@ def _reading_of(claim: Claim, arrival: Arrival, reading: Reading) -> Reading:
 
 
 def _is_read(connection: Connection, arrival_id: int, reading: Reading) -> bool:
-    known = exists().where(readings.c.arrival_id == arrival_id, under(reading.versions))
-    return bool(connection.execute(select(known)).scalar())
+    this = arrivals.c.arrival_id == arrival_id
+    return (
+        connection.execute(select(arrivals.c.arrival_id).where(this, answered(reading.versions))).first()
+        is not None
+    )
 
 
 def _add_reading(connection: Connection, arrival_id: int, reading: Reading) -> int:
@@ -215,6 +219,7 @@ def _measure_row(measure: Measure) -> dict[str, Any]:
         "apex": measure.apex.name if measure.apex is not None else None,
         "convex_left": measure.convex_left,
         "lines_px": _lines(measure.lines_px),
+        "reason": measure.reason or "",
     }
 
 

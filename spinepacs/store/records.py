@@ -71,6 +71,8 @@ class EventKind(StrEnum):
     """A destination accepted an object and has not committed to keep it: it is sent again, or given up."""
     FILES_DELETED = "files-deleted"
     """Retention has deleted files of the spool; their rows stay."""
+    NOT_TAKEN = "not-taken"
+    """A file of the watched folder went to ``failed/``."""
     FILE_MISSING = "file-missing"
     """A row's file is not in the spool, and nobody here has deleted it."""
     DISCARDED = "discarded"
@@ -89,8 +91,8 @@ class EventKind(StrEnum):
 class NewArrival:
     """A file that the spool already holds durably, offered to the ledger.
 
-    ``calling_ae``, ``called_ae`` and ``peer`` (address) are empty where the source has none. ``received_at``
-    is zone-aware; now, where nobody says otherwise.
+    ``calling_ae``, ``called_ae`` and ``peer`` (address) are empty where the source has none, ``file_name`` where it is
+    not the watched folder. ``received_at`` is zone-aware; now, where nobody says otherwise.
     """
 
     sop_uid: str
@@ -103,6 +105,17 @@ class NewArrival:
     called_ae: str = ""
     peer: str = ""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    file_name: str = ""
+
+
+@dataclass(frozen=True)
+class FailedFile:
+    """A file in ``failed/`` of the watched folder: its name there, why it went there (code, sentence), and when."""
+
+    file_name: str
+    reason_code: str
+    reason: str
+    failed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -186,6 +199,8 @@ class QueueCounts:
         counted.
     unseen
         What nobody has seen to yet: ``films`` that the reading has refused, ``studies`` that name several patients.
+    folder_failed
+        Files in ``failed/`` of the watched folder, by reason code.
     """
 
     studies: dict[str, int]
@@ -195,3 +210,32 @@ class QueueCounts:
     uncommitted: dict[str, int]
     files_deleted: dict[str, int]
     unseen: dict[str, int]
+    folder_failed: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How long things have waited, and when something came last.
+
+    Parameters
+    ----------
+    last_received_at
+        When the newest image came; None: none ever has.
+    oldest_unread_at
+        When the oldest image came whose header, or whose study, is still to be read; None: all is read. What has failed
+        or was refused waits for nobody.
+    oldest_pending_at
+        By destination: when the oldest result was made that is still to be sent there, whatever its attempts.
+    oldest_uncommitted_at
+        By destination: when the oldest result was sent whose commitment is awaited.
+    """
+
+    last_received_at: datetime | None
+    oldest_unread_at: datetime | None
+    oldest_pending_at: dict[str, datetime]
+    oldest_uncommitted_at: dict[str, datetime]
+
+
+def age_s(since: datetime | None, now: datetime) -> float:
+    """Seconds since then; 0 for nothing, and where the clock was set back."""
+    return max(0.0, (now - since).total_seconds()) if since else 0.0

@@ -1,16 +1,17 @@
 """Films that are read again, or selected anew, after a rule, a policy or the model has changed.
 
-What was found before stays: another model or policy makes a reading of its own, and objects with UIDs of their own.
+What was found before stays: another model or policy makes a reading of its own, and objects with UIDs of their own. A
+film that was refused may be read once more by the same ones: a newer version of spinepacs may be able to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, not_, or_, select, update
 
 from spinepacs.domain.findings import Versions
 from spinepacs.domain.study import NO_FILM, StudyState
@@ -83,7 +84,8 @@ class Reread:
     anew
         Their headers are held against today's rules; those that pass are read.
     known
-        Read with today's model and policy already: nothing is done.
+        Read with today's model and policy already, and not refused: nothing is done, since the results would have the
+        UIDs of those that the archive has.
     waiting
         On their way already.
     gone
@@ -158,7 +160,7 @@ def _ask(connection: Connection, choice: Choice, today: Versions, after: int) ->
         select(
             arrivals.c.arrival_id, arrivals.c.state, arrivals.c.study_uid, arrivals.c.sop_uid,
             arrivals.c.file_deleted_at.is_not(None).label("is_gone"), studies.c.state.label("study_state"),
-            _has_reading(under(today)).label("is_known"),
+            _has_reading(under(today), readings.c.refusal_code == "").label("is_known"),
         )
         .outerjoin(studies, studies.c.study_uid == arrivals.c.study_uid)
         .where(arrivals.c.arrival_id > after, choice.films(today))
@@ -170,7 +172,7 @@ def _ask(connection: Connection, choice: Choice, today: Versions, after: int) ->
     for row in rows:
         by_fate[_fate(row)].append(row)
     _select_anew(connection, by_fate["anew"])
-    _reopen(connection, {row.study_uid for row in by_fate["again"]})
+    _read_again(connection, by_fate["again"])
     counts = Reread(**{name: len(found) for name, found in by_fate.items()})
     return counts, rows[-1].arrival_id if len(rows) == BATCH else 0
 
@@ -198,8 +200,15 @@ def _select_anew(connection: Connection, rows: Sequence[Row[Any]]) -> None:
         events.add(connection, EventKind.REREAD, row.study_uid or "", row.sop_uid, "to be selected anew")
 
 
-def _reopen(connection: Connection, study_uids: Collection[str]) -> None:
-    for study_uid in sorted(study_uids):  # in one order, so that two of us cannot lock each other out
+def _read_again(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Let refusals count no more that these films have met with so far, and open their studies."""
+    newest = select(func.max(readings.c.reading_id)).where(readings.c.arrival_id == arrivals.c.arrival_id)
+    keys = [row.arrival_id for row in rows]
+    connection.execute(
+        update(arrivals).where(arrivals.c.arrival_id.in_(keys)).values(reread_after=newest.scalar_subquery())
+    )
+    # In one order, so that two of us cannot lock each other out.
+    for study_uid in sorted({row.study_uid for row in rows}):
         if lock(connection, study_uid) in SETTLED:
             # Written first: its turn depends on it.
             connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(rereading=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, exists, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, exists, or_, select
 
 from spinepacs.domain.findings import ObjectKind, Versions
 from spinepacs.domain.study import Arrival, Source
@@ -29,15 +29,24 @@ def as_arrivals(rows: Iterable[Row[Any]]) -> list[Arrival]:
 
 
 def unread(connection: Connection, study_uid: str, versions: Versions) -> list[Arrival]:
-    """Selected arrivals of a study that have no reading under ``versions``, in the order in which they came."""
-    read = exists().where(readings.c.arrival_id == arrivals.c.arrival_id, under(versions))
+    """Selected arrivals of a study that ``versions`` have yet to read, in the order in which they came."""
     selected = columns().where(
         arrivals.c.study_uid == study_uid,
         arrivals.c.state == ArrivalState.SELECTED,
         arrivals.c.file_deleted_at.is_(None),
-        ~read,
+        ~answered(versions),
     )
     return as_arrivals(connection.execute(selected.order_by(arrivals.c.arrival_id)))
+
+
+def answered(versions: Versions) -> ColumnElement[bool]:
+    """Arrivals that this model and policy have read.
+
+    A reading that refused the film no longer counts when a person has asked for the film again since.
+    """
+    asked = arrivals.c.reread_after
+    counts = or_(readings.c.refusal_code == "", asked.is_(None), readings.c.reading_id > asked)
+    return exists().where(readings.c.arrival_id == arrivals.c.arrival_id, under(versions), counts)
 
 
 def under(versions: Versions) -> ColumnElement[bool]:

@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from spinepacs.errors import Permanent, Transient
+from spinepacs.errors import Permanent, ToMend, Transient
+from spinepacs.store.rights import why_denied
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -48,6 +49,8 @@ class Spool:
 
     Raises
     ------
+    ToMend
+        If they belong to somebody else.
     Transient
         If the folders cannot be made or written: a disk may be mounted or freed later.
     """
@@ -58,6 +61,8 @@ class Spool:
         self._reserve_bytes = reserve_bytes
         with _disk_errors():
             for folder in (root, self._files, root / "tmp"):
+                if denied := why_denied("storage.spool", folder):
+                    raise ToMend(denied)
                 make_folder(folder)
                 folder.chmod(0o700)
             # All of them now: a file in a folder whose own name is not durable yet would not be either.

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0010"
+REVISION = "r0012"
 """The newest migration."""
 
 metadata = MetaData(
@@ -91,6 +91,8 @@ arrivals = Table(
     Column("patient_age_years", Measure),
     Column("study_date", Date, index=True),
     Column("accession_number", SafeText, nullable=False, server_default="", index=True),
+    Column("reread_after", Key),
+    Column("file_name", SafeText, nullable=False, server_default=""),
     UniqueConstraint("sop_uid", "sha256"),
     Index("ix_arrivals_sha256", "sha256"),
     # The last line against two files of one SOP UID that are both read.
@@ -99,7 +101,7 @@ arrivals = Table(
     ),
 )
 
-_REFUSED = text("refusal_code <> ''")
+_REFUSED, _PUBLISHED = text("refusal_code <> ''"), text("refusal_code = ''")
 
 readings = Table(
     "readings",
@@ -128,8 +130,20 @@ readings = Table(
     Column("refusal_code", SafeText, nullable=False, server_default=""),
     Column("refusal_reason", SafeText, nullable=False, server_default=""),
     Column("seconds", PlainJson, nullable=False),
-    UniqueConstraint("arrival_id", "model_name", "model_version", "policy_name", "policy_version"),
     Index("ix_readings_refused", "reading_id", sqlite_where=_REFUSED, postgresql_where=_REFUSED),
+    Index("ix_readings_arrival_id", "arrival_id"),
+    # The last line against two results of one film under one model and policy: their objects would have the same UIDs.
+    Index(
+        "uq_readings_published",
+        "arrival_id",
+        "model_name",
+        "model_version",
+        "policy_name",
+        "policy_version",
+        unique=True,
+        sqlite_where=_PUBLISHED,
+        postgresql_where=_PUBLISHED,
+    ),
 )
 
 vertebrae = Table(
@@ -221,6 +235,7 @@ measures = Table(
     Column("apex", SafeText),
     Column("convex_left", Boolean),
     Column("lines_px", PlainJson, nullable=False),
+    Column("reason", SafeText, nullable=False, server_default=""),
     UniqueConstraint("reading_id", "quantity", "place"),
     Index("ix_measures_quantity_place", "quantity", "place"),
 )
@@ -324,6 +339,17 @@ attempts = Table(
     Column("outcome", SafeText, nullable=False, server_default="working"),
     Column("reason_code", SafeText, nullable=False, server_default=""),
     Column("reason", SafeText, nullable=False, server_default=""),
+)
+
+failed_files = Table(
+    "failed_files",
+    metadata,
+    Column("failed_file_id", Key, primary_key=True),
+    Column("file_name", SafeText, nullable=False),
+    Column("reason_code", SafeText, nullable=False),
+    Column("reason", SafeText, nullable=False),
+    Column("failed_at", UtcTime, nullable=False),
+    Column("gone_at", UtcTime, index=True),
 )
 
 events = Table(

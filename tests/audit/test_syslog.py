@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from spinepacs import check
 from spinepacs.audit.syslog import export, messages_for, send_new
+from spinepacs.check import partners
 from spinepacs.settings.sections import AuditSettings
 from spinepacs.settings.settings import Settings
 from tests import peers
@@ -125,7 +125,7 @@ def test_check_tells_whether_the_server_can_be_used(tmp_path, certificate):
             audited(f"tls://localhost:{peers.free_port()}", tls_ca=certificate),
             audited("udp://localhost:514"),
         ]
-        told = [check._audit(settings.audit) for settings in asked]
+        told = [partners.syslog(settings.audit) for settings in asked]
     assert [result.ok for result in told] == [True, False, False, False, True]
     assert "certificate verify failed" in told[1].detail.lower()
     assert "none.pem" in told[2].detail

@@ -1,6 +1,7 @@
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from pydicom import dcmread
 from spinepacs.cli.main import main
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import OWN_RESULT
+from spinepacs.settings.settings import load
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
 from tests.films import spine_like
@@ -20,7 +22,7 @@ from tests.store import makers
 DEMO_FILMS = sorted((Path(__file__).parents[2] / "demo" / "films").glob("*.dcm"))
 pytestmark = UNCLOSED_SOCKETS
 COMMANDS = (
-    "serve", "process", "wrap", "findings", "queue", "retry", "reread", "seen",
+    "serve", "status", "process", "wrap", "findings", "queue", "retry", "reread", "seen",
     "redirect", "withdraw", "check", "synthesise", "version",
 )  # fmt: skip
 
@@ -36,6 +38,10 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+def make_tables(config: Path) -> None:
+    Ledger.open(load(config).storage.database_url).close()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str):
     result = spinepacs(command, "--help")
@@ -43,14 +49,75 @@ def test_every_command_explains_itself(command: str):
     assert len(result.output.splitlines()) >= 4
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
-def test_a_training_command_explains_itself_or_names_the_extra(command: str):
-    result = spinepacs(command, "--help")
-    if result.exit_code == 0:
-        assert f"usage: spinepacs {command}" in result.output
-    else:
-        assert find_spec("torch") is None
-        assert "pip install 'spinepacs[train]'" in result.output
+def without(*modules: str, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that has not got these modules."""
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
+        f"from spinepacs.cli.main import main; main({command.split()!r}, 'spinepacs')"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "export", "synthesise"])
+def test_a_training_command_explains_itself_without_its_extra(command: str):
+    """Whoever reads what it can do has not yet installed 6 GB."""
+    told = without("torch", "ultralytics", "onnx", "scipy", "numba", command=f"{command} --help")
+    assert told.returncode == 0, told.stderr
+    assert f"usage: spinepacs {command}" in told.stdout.replace("Usage", "usage")
+
+
+def test_a_training_command_names_the_extra_that_it_needs(tmp_path: Path):
+    told = without("torch", command=f"train --out {tmp_path}")
+    assert told.returncode == 1
+    assert "pip install 'spinepacs[train]'" in told.stderr
+
+
+def test_folders_that_do_not_exist_are_no_evaluation(tmp_path: Path):
+    absent = tmp_path / "absent"
+    for option in ("--synthetic", "--ap", "--lateral"):
+        told = spinepacs("evaluate", "--model", "models/spine", option, absent)
+        assert (told.exit_code, told.output) == (2, f"spinepacs: {absent}: there is no such folder\n")
+    told = spinepacs("evaluate", "--model", "models/spine", "--synthetic", tmp_path)
+    assert told.exit_code == 2
+    assert "no labelled films" in told.output
+    told = spinepacs("evaluate", "--model", "models/spine")
+    assert (told.exit_code, "give --ap, --lateral or --synthetic" in told.output) == (2, True)
+
+
+def test_an_unknown_kind_is_told_with_those_that_there_are(config: Path):
+    make_tables(config)
+    for rows, kind, known in (
+        ((), "osteophyte", "osteophytes"),
+        (("--rows", "measures"), "osteophytes", "slip"),
+        (("--rows", "conclusions"), "lumbal", "lumbar"),
+    ):
+        told = spinepacs("findings", "--config", config, *rows, "--kind", kind)
+        assert told.exit_code == 2
+        assert f"{kind!r} is no" in told.output
+        assert known in told.output
+        assert spinepacs("findings", "--config", config, *rows, "--kind", known).output == "nothing\n"
+
+
+def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(tmp_path: Path):
+    (tmp_path / "file").touch()
+    told = spinepacs("process", DEMO_FILMS[0], "--out", tmp_path / "file" / "out")
+    assert told.exit_code == 2
+    assert str(tmp_path / "file") in told.output
+    assert not isinstance(told.exception, OSError)
+
+
+def test_the_queue_names_the_accession_and_the_destinations_and_no_patient(config: Path, tmp_path: Path):
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        makers.recorded(ledger, destinations=(makers.PACS, makers.VIEWER))
+    shown = spinepacs("queue", "--config", config).output
+    assert "studies: 1 recorded" in shown
+    assert "to pacs: 3 pending" in shown
+    assert makers.header().patient_id not in shown
+    rows = json.loads(spinepacs("queue", "--config", config, "--format", "json").output)
+    assert {row["accession_number"] for row in rows} == {makers.header().accession_number}
+    (study,) = [row for row in rows if row["what"] == "study"]
+    assert (study["where"], study["images"], study["objects"]) == ("pacs, viewer", 1, 4)
+    assert "patient_id" not in study
 
 
 def test_version_names_the_libraries():
@@ -103,23 +170,24 @@ def test_a_database_without_tables_is_told_and_not_made_by_asking(config: Path):
 
 
 def test_findings_and_queue_of_an_empty_database(config: Path):
-    spinepacs("check", "--config", config)
+    make_tables(config)
     for command in ("findings", "queue"):
         result = spinepacs(command, "--config", config)
         assert (result.exit_code, result.output) == (0, "nothing\n"), result.output
         assert json.loads(spinepacs(command, "--config", config, "--format", "json").output) == []
-        assert spinepacs(command, "--config", config, "--format", "csv").output.strip() == ""
+    assert spinepacs("queue", "--config", config, "--format", "csv").output.strip() == ""
+    assert spinepacs("findings", "--config", config, "--csv").output.startswith("study_uid,patient_id,")
 
 
 def test_retry_wants_to_know_what(config: Path):
-    spinepacs("check", "--config", config)
+    make_tables(config)
     assert spinepacs("retry", "--config", config).exit_code == 2
     assert spinepacs("retry", "--config", config, "--failed").output == "0 back in the queue\n"
     assert spinepacs("retry", "--config", config, "1.2.3").exit_code == 1
 
 
 def test_reread_wants_to_know_what(config: Path):
-    spinepacs("check", "--config", config)
+    make_tables(config)
     assert spinepacs("reread", "--config", config).exit_code == 2
     assert spinepacs("reread", "--config", config, "--from", "yesterday").exit_code == 2
     assert spinepacs("reread", "--config", config, "1.2.3").exit_code == 1
@@ -225,3 +293,186 @@ def test_check_asks_a_real_destination(config: Path, tmp_path: Path):
         result = spinepacs("check", "--config", config)
     assert result.exit_code == 0, result.output
     assert "accepts SEG, SR, OVERLAY" in result.output
+
+
+# -- pictures: process and wrap say the same ------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with two pictures that hold vertebrae, and a table of them."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    pixels = cv2.normalize(dcmread(DEMO_FILMS[0]).pixel_array, None, 0, 255, cv2.NORM_MINMAX).astype("uint8")
+    for number, name in enumerate(("a.png", "b.png")):
+        pixels[0, 0] = number
+        cv2.imwrite(str(folder / name), pixels)
+    (folder / "films.csv").write_text(
+        "file,patient_id,study_date,spacing_mm\na.png,PAT-1,2026-11-20,0.2\nb.png,,,\n"
+    )
+    return folder
+
+
+SAID = (
+    "--patient-id",
+    "PAT-9",
+    "--study-date",
+    "20260102",
+    "--spacing",
+    "0.3",
+    "--body-part",
+    "LSPINE",
+    "--view",
+    "LATERAL",
+)
+
+
+def test_wrap_takes_options_and_the_table_and_several_pictures(pictures: Path):
+    result = spinepacs(
+        "wrap", pictures / "a.png", pictures / "b.png", *SAID, "--table", pictures / "films.csv"
+    )
+    assert result.exit_code == 0, result.output
+    a, b = (dcmread(pictures / name) for name in ("a.dcm", "b.dcm"))
+    assert (a.PatientID, a.StudyDate, float(a.PixelSpacing[0]), a.BodyPartExamined) == (
+        "PAT-1",
+        "20261120",
+        0.2,
+        "LSPINE",
+    )
+    assert (b.PatientID, b.StudyDate, float(b.PixelSpacing[0]), b.ViewPosition) == (
+        "PAT-9",
+        "20260102",
+        0.3,
+        "LATERAL",
+    )
+
+
+def test_process_takes_the_same(pictures: Path, tmp_path: Path):
+    result = spinepacs(
+        "process", pictures, *SAID, "--table", pictures / "films.csv", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0, result.output
+    read = {
+        Path(film["film"]).name: film for film in json.loads((tmp_path / "out/readings.json").read_text())
+    }
+    assert [read[name]["spacing"]["row_mm"] for name in ("a.png", "b.png")] == [0.2, 0.3]
+    reports = [dcmread(tmp_path / f"out/{name}.sr.dcm") for name in ("a", "b")]
+    assert [(report.PatientID, report.StudyDate) for report in reports] == [
+        ("PAT-1", "20261120"),
+        ("PAT-9", "20260102"),
+    ]
+    assert "no line names" not in result.output
+    assert "no such file" not in result.output
+
+
+def test_what_a_table_misses_or_names_in_vain_is_said(pictures: Path, tmp_path: Path):
+    (pictures / "films.csv").write_text("file,patient_id\na.png,PAT-1\nB.png,PAT-2\n")
+    result = spinepacs("process", pictures, "--table", pictures / "films.csv", "--out", tmp_path / "out")
+    assert "films.csv: no such file is given: lines 3\n" in result.output
+    assert f"no line names {pictures / 'b.png'}\n" in result.output
+    refused = spinepacs("wrap", pictures / "b.png", "--table", pictures / "films.csv")
+    assert refused.exit_code == 2
+    assert "b.png: no line of the table names it" in refused.output
+    assert not (pictures / "b.dcm").exists()
+
+
+@pytest.mark.parametrize("command", ["process", "wrap"])
+def test_mistakes_in_a_table_are_told_by_line_before_anything_is_done(
+    pictures: Path, tmp_path: Path, command: str
+):
+    (pictures / "films.csv").write_text("file,study_date,view\na.png,20.11.2026,\nb.png,,side\n")
+    out = ("--out", tmp_path / "out") if command == "process" else ()
+    result = spinepacs(command, pictures / "a.png", "--table", pictures / "films.csv", *out)
+    assert result.exit_code == 2
+    assert (
+        "films.csv: line 2: study_date must be a day like 2026-11-20 or 20261120; line 3: view must be"
+        in result.output
+    )
+    assert not (tmp_path / "out").exists()
+    assert not (pictures / "a.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--study-date", "20.11.2026", "study_date must be a day"), ("--spacing", "9", "spacing_mm must be")],
+)
+def test_mistakes_in_options_are_told(pictures: Path, option: str, value: str, said: str):
+    result = spinepacs("wrap", pictures / "a.png", option, value)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_wrap_names_the_picture_that_it_cannot_read(pictures: Path):
+    (pictures / "b.png").write_bytes((pictures / "b.png").read_bytes()[:5000])
+    result = spinepacs("wrap", pictures / "a.png", pictures / "b.png")
+    assert result.exit_code == 2
+    assert f"{pictures / 'b.png'}: the picture ends before its end: send it again" in result.output
+    assert (
+        spinepacs("wrap", pictures / "a.png", pictures / "b.png", "--out", pictures / "x.dcm").exit_code == 2
+    )
+
+
+# -- what cannot be written ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("out", ["a file/out", "/proc/out", "taken"])
+def test_an_out_that_cannot_be_written_is_one_line_before_any_film_is_read(tmp_path: Path, out: str):
+    (tmp_path / "a file").write_text("")
+    (tmp_path / "taken" / "findings.csv").mkdir(parents=True)
+    result = spinepacs("process", DEMO_FILMS[0], "--out", tmp_path / out)
+    assert result.exit_code == 2
+    assert "cannot be written" in result.output
+    assert "give a folder that this user may write to" in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert not list((tmp_path / "taken").glob("*.dcm"))
+
+
+@pytest.mark.parametrize("style", ["csv", "json", "table", "parquet"])
+def test_findings_that_cannot_be_written_are_one_line(config: Path, tmp_path: Path, style: str):
+    make_tables(config)
+    result = spinepacs("findings", "--config", config, "--format", style, "--out", tmp_path / "none" / "x")
+    assert result.exit_code == 2
+    assert "cannot be written (No such file or directory)" in result.output
+
+
+def test_findings_in_a_file_replace_an_older_one_only_when_they_are_whole(config: Path, tmp_path: Path):
+    make_tables(config)
+    (tmp_path / "x.csv").write_text("older")
+    wrong = spinepacs("findings", "--config", config, "--csv", "--out", tmp_path / "x.csv", "--level", "Q9")
+    assert wrong.exit_code == 2
+    assert (tmp_path / "x.csv").read_text() == "older"
+    assert spinepacs("findings", "--config", config, "--csv", "--out", tmp_path / "x.csv").exit_code == 0
+    assert (tmp_path / "x.csv").read_text().startswith("study_uid,")
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_cut_on_the_screen_is_said_and_a_file_is_whole(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("spinepacs.cli.questions.ON_SCREEN", 3)
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        makers.recorded(ledger, "1.2.1", "1.2.2", "1.2.3")
+    shown = spinepacs("findings", "--config", config, "--rows", "discs")
+    assert "only the first 3 are shown: give --limit for more" in shown.stderr
+    assert "only the first" not in spinepacs("findings", "--config", config).stderr, "three films just fit"
+    written = spinepacs("findings", "--config", config, "--csv")
+    assert (len(written.stdout.splitlines()), written.stderr) == (7, "")
+    limited = spinepacs("findings", "--config", config, "--csv", "--limit", "2")
+    assert len(limited.stdout.splitlines()) == 3
+    assert "only the first 2 are shown" in limited.stderr
+    pytest.importorskip("pyarrow")
+    assert (
+        spinepacs("findings", "--config", config, "--parquet", "--out", tmp_path / "x.parquet").exit_code == 0
+    )
+
+
+@pytest.mark.parametrize(("create", "well"), [("false", False), ("true", True)])
+def test_check_looks_for_the_watched_folder(config: Path, tmp_path: Path, create: str, well: bool):
+    with config.open("a") as file:
+        file.write(f'[watch]\nfolder = "share"\ncreate = {create}\n')
+    said = spinepacs("check", "--config", config)
+    assert (said.exit_code == 0) is well
+    assert "watched folder: " in said.output
+    assert not (tmp_path / "share").exists()
+    (tmp_path / "share").mkdir()
+    assert spinepacs("check", "--config", config).exit_code == 0

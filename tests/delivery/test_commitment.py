@@ -21,7 +21,7 @@ from spinepacs.delivery.courier import Courier
 from spinepacs.domain.findings import ObjectKind
 from spinepacs.intake.listener import Listener
 from spinepacs.settings.sections import Destination, ListenerSettings
-from spinepacs.store import queries
+from spinepacs.store import queue
 from spinepacs.store.ledger import Ledger
 from tests import daemons, films, peers
 from tests.outboxes import SOP_CLASSES, courier_to, deliveries, destination, fill_outbox, lying, outbox
@@ -354,9 +354,7 @@ def test_a_destination_that_does_not_offer_it_is_told_of_and_gets_nothing_twice(
     (row,) = deliveries(ledger)
     assert row["state"] == "sent"
     assert "does not take storage commitment" in row["message"]
-    assert [entry["reason"] for entry in queries.queue(ledger) if entry["what"] == "object"] == [
-        row["message"]
-    ]
+    assert [entry["reason"] for entry in queue.queue(ledger) if entry["what"] == "object"] == [row["message"]]
 
 
 def test_commitment_switched_off_ends_the_waiting(spool, ledger):

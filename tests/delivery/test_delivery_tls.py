@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pynetdicom.presentation import build_context
 
-from spinepacs.check import run_checks
+from spinepacs.check.checks import run_checks
 from spinepacs.delivery.sending import associate
 from spinepacs.errors import Transient
 from spinepacs.settings.sections import Destination, StorageSettings

@@ -16,13 +16,12 @@ from spinepacs.dicom.reading.source import source_header
 from spinepacs.domain.anatomy import DiscLevel, Level, Region, Span
 from spinepacs.domain.findings import DiscHeight, Reading, Spine, Versions, Vertebra
 from spinepacs.domain.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
-from spinepacs.domain.measures import Unit
+from spinepacs.domain.measures import Reason, Unit
 from spinepacs.domain.signs import (
     Area,
     Conclusion,
     ExpectedFrom,
     Finding,
-    Reason,
     Scheme,
     Side,
     Sign,

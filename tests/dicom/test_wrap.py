@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
+from spinepacs.dicom.pictures import PictureFacts, facts
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.wrap import wrap
@@ -40,7 +42,7 @@ def wrapped(
     study: str | None = None,
 ) -> Path:
     out = image.with_suffix(".dcm")
-    wrap(image, out, spacing_mm=spacing_mm, body_part=body_part, view=view, study=study)
+    wrap(image, out, facts(spacing_mm=spacing_mm, body_part=body_part, view=view, study=study))
     return out
 
 
@@ -128,10 +130,79 @@ def test_films_share_a_study_only_when_asked_to(tmp_path: Path) -> None:
     assert len({read_header(wrapped(image, study="folder")).sop_uid for image in images}) == 2
 
 
-def test_the_name_of_the_file_stays_outside(tmp_path: Path) -> None:
-    data = wrapped(picture(tmp_path)).read_bytes()
-    assert b"Geheim" not in data
-    assert b"Erika" not in data
+def test_the_name_of_the_file_is_kept_where_no_result_inherits_it(tmp_path: Path) -> None:
+    path = wrapped(picture(tmp_path, name="Röntgen^017.png"))
+    film = pydicom.dcmread(path)
+    assert film.DerivationDescription == "wrapped from the picture file Röntgen^017.png"
+    loaded = read_film(path)
+    assert isinstance(loaded, LoadedFilm)
+    assert "017" not in str(loaded.header)
+    assert "017" not in " ".join(read_header(path).descriptions), "a name decides neither selection nor view"
+
+
+def test_names_that_no_text_holds_are_kept_as_far_as_they_can(tmp_path: Path) -> None:
+    bad = tmp_path / os.fsdecode(b"film\xff\n.png")
+    bad.write_bytes(picture(tmp_path).read_bytes())
+    film = pydicom.dcmread(wrapped(bad))
+    assert film.DerivationDescription == "wrapped from the picture file film??.png"
+
+
+def test_a_patient_and_a_day_make_a_study_of_their_own(tmp_path: Path) -> None:
+    """The same picture for another patient, or put right later, never comes into the same study."""
+    image = picture(tmp_path)
+    said = [
+        facts(patient_id=patient, study_date=day, study="both")
+        for patient, day in (
+            ("PAT-1", "2026-11-20"),
+            ("PAT-2", "2026-11-20"),
+            ("PAT-1", "20261121"),
+            ("", ""),
+        )
+    ]
+    headers = []
+    for each in said:
+        wrap(image, tmp_path / "film.dcm", each)
+        headers.append(read_header(tmp_path / "film.dcm"))
+    assert [(header.patient_id, header.study_date) for header in headers] == [
+        ("PAT-1", "20261120"), ("PAT-2", "20261120"), ("PAT-1", "20261121"), ("", ""),
+    ]  # fmt: skip
+    assert len({header.study_uid for header in headers}) == len({header.sop_uid for header in headers}) == 4
+
+
+@pytest.mark.parametrize("name", ["film.png", "film.jpg"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
+def test_a_picture_that_is_cut_off_is_not_filled_up_with_grey(
+    tmp_path: Path, name: str, share: float
+) -> None:
+    image = picture(tmp_path, name=name)
+    data = image.read_bytes()
+    image.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(BadInput) as caught:
+        wrapped(image)
+    assert caught.value.reason_code == "TRUNCATED"
+
+
+def test_what_comes_after_the_end_of_a_jpeg_or_in_its_thumbnail_does_not_matter(tmp_path: Path) -> None:
+    image = picture(tmp_path, name="film.jpg")
+    data = image.read_bytes()
+    thumbnail = b"\xff\xe1" + (2 + 4).to_bytes(2) + b"\xff\xd8\xff\xd9"
+    image.write_bytes(data[:2] + thumbnail + data[2:] + b"trailer")
+    assert radiograph(wrapped(image)).rows == GREY_8.shape[0]
+    image.write_bytes((data[:2] + thumbnail + data[2:])[:-500])
+    with pytest.raises(BadInput, match="ends before its end"):
+        wrapped(image)
+
+
+def test_progressive_jpegs_have_several_scans(tmp_path: Path) -> None:
+    image = tmp_path / "film.jpg"
+    assert cv2.imwrite(
+        str(image), GREY_8, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 4]
+    )
+    assert radiograph(wrapped(image)).rows == GREY_8.shape[0]
+    data = image.read_bytes()
+    image.write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadInput, match="ends before its end"):
+        wrapped(image)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +234,7 @@ def test_a_missing_picture_or_folder_is_told_without_its_name(tmp_path: Path) ->
         wrapped(tmp_path / "Geheim.png")
     assert "Geheim" not in str(caught.value)
     with pytest.raises(Transient):
-        wrap(picture(tmp_path), tmp_path / "none" / "x.dcm", spacing_mm=None, body_part="SPINE", view="")
+        wrap(picture(tmp_path), tmp_path / "none" / "x.dcm", PictureFacts())
 
 
 @pytest.mark.peer

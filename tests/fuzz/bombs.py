@@ -416,7 +416,7 @@ def picture_of_many_bytes_png(path: Path) -> None:
     os.truncate(path, 5 << 30)
 
 
-@bomb("NOT_AN_IMAGE")
+@bomb("TRUNCATED")
 def picture_of_a_long_chunk_png(path: Path) -> None:
     """OpenCV made room for four gigabytes."""
     good = _png(100, 100)
@@ -428,7 +428,7 @@ def picture_jpg(path: Path) -> None:
     path.write_bytes(_jpeg(_sof(0xFFC0, 65000, 65000, 3)))
 
 
-@bomb("NOT_AN_IMAGE")
+@bomb("PICTURE_FORMAT")
 def picture_of_another_kind_png(path: Path) -> None:
     """OpenCV would decode it as a bitmap: pictures are PNG and JPEG."""
     head = struct.pack("<2sLHHLLllHHLLllLL", b"BM", 54, 0, 0, 54, 40, 20_000, 20_000, 1, 24, 0, 0, 0, 0, 0, 0)

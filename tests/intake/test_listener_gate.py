@@ -19,7 +19,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 
-from spinepacs.check import run_checks
+from spinepacs.check.checks import run_checks
 from spinepacs.intake.gate import Gate, why_open
 from spinepacs.intake.visitors import REMEMBERED, Turned, VisitorsBook
 from spinepacs.settings.sections import ListenerSettings, StorageSettings

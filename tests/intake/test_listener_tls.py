@@ -140,12 +140,21 @@ def test_older_tls_is_refused(spool, ledger, ours, server, tmp_path):
         handshake(listener.port, context)
 
 
-def test_plain_dicom_is_not_taken_on_a_port_with_tls(spool, ledger, ours, server):
+def test_plain_dicom_is_not_taken_on_a_port_with_tls(spool, ledger, ours, server, caplog):
     with listening(spool, ledger, **secured(ours, server)) as (listener, book):
         with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as plain:
             plain.sendall(request())
             assert answer(plain)[:1] != b"\x02"
         peers.wait_until(lambda: counted(book) == {"tls": 1}, what="it to be counted")
+    assert "the other side speaks no TLS on this port" in caplog.text
+
+
+def test_tls_is_not_taken_on_a_plain_port_and_the_log_says_what_to_change(spool, ledger, ours, caplog):
+    with listening(spool, ledger) as (listener, book):
+        with pytest.raises(OSError, match=r"."):
+            handshake(listener.port, client(ours))
+        peers.wait_until(lambda: counted(book) == {"protocol": 1}, what="it to be counted")
+    assert "the sender uses TLS, and listener.tls is off" in caplog.text
 
 
 def test_a_handshake_that_stalls_loses_its_place_and_others_do_not(spool, ledger, ours, server, tmp_path):

@@ -96,6 +96,27 @@ def test_watched_folder_and_refusals_without_any_destination(tmp_path):
         assert running.terminate() == 0
 
 
+def test_a_watched_share_that_is_not_mounted_is_said_and_does_not_stop_the_listener(tmp_path):
+    share = tmp_path / "share"
+    with daemon(tmp_path, watch={"folder": str(share)}) as running:
+        running.start()
+        peers.wait_until(lambda: peers.listens(running.port), 60, "the listener")
+        waits = "the watcher waits for something that is away: see the log"
+        peers.wait_until(
+            lambda: json.loads(running.http("/readyz")[1] or "{}").get("watcher") == waits, 60, "the word"
+        )
+        assert running.http("/readyz")[0] == 503
+        assert f"watch.folder {share} is not there" in running.log.read_text()
+        assert 'spinepacs_process_up{process="watcher"} 0.0' in running.http("/metrics")[1]
+        assert not share.exists()
+        share.mkdir()
+        (share / "letter.txt").write_text("Dear colleague, " * 20)
+        running.wait_ready()
+        said = 'spinepacs_folder_failed{reason_code="NOT_DICOM"} 1.0'
+        peers.wait_until(lambda: said in running.http("/metrics")[1], 30, "the letter in failed/")
+        assert running.terminate() == 0
+
+
 def done(running: Daemon) -> bool:
     return running.states() == {"delivered": 1, "refused": 1}
 
@@ -127,7 +148,8 @@ def test_a_broken_model_is_said_and_images_are_received_all_the_same(tmp_path):
         running.start()
         peers.wait_until(lambda: "no worker: " in running.log.read_text(), 60, "the reason in the log")
         peers.wait_until(lambda: peers.listens(running.port), what="the listener")
-        assert json.loads(running.http("/readyz")[1])["model"] == "no worker has a model loaded"
+        why = json.loads(running.http("/readyz")[1])["model"]
+        assert why.startswith(f"no worker has a model loaded: {tmp_path / 'model' / 'model.onnx'}: ")
         assert store(running.port, *sent) == sent
         assert running.terminate() == 0
         with running.ledger() as ledger:

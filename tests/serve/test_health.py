@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from spinepacs.errors import Permanent, Transient
 from spinepacs.serve.health import Figures, HealthServer
+from spinepacs.serve.processes import Life
 from spinepacs.settings.sections import HealthSettings
-from spinepacs.store.records import OutboxState
+from spinepacs.store.records import FailedFile, OutboxState
 from tests.store import makers
 
 
@@ -24,7 +26,7 @@ def checks():
 
 @pytest.fixture
 def server(checks, ledger, spool):
-    processes = {"listener": (True, 0), "worker-1": (False, 3)}
+    processes = {"listener": Life(True, 0, 1.0), "worker-1": Life(False, 3)}
     figures = Figures(ledger, spool, 1_000_000, lambda: processes)
     started = HealthServer(HealthSettings(port=0), checks, figures)
     started.start()
@@ -92,11 +94,41 @@ def test_metrics_count_what_the_ledger_holds(server, ledger):
     assert found["spinepacs_ledger_up",] == 1
 
 
+def test_metrics_count_what_lies_in_failed(server, ledger):
+    file = FailedFile("a.txt", "NOT_DICOM", "no DICOM file", datetime.now(UTC))
+    ledger.note_failed_files([file, replace(file, file_name="b.txt")])
+    assert metrics(server)["spinepacs_folder_failed", "NOT_DICOM"] == 2
+
+
 def test_metrics_count_what_no_destination_has_promised_to_keep_yet(server, ledger):
     makers.recorded(ledger)
     item, *_ = ledger.due("pacs")
     ledger.finish_delivery(item.outbox_id, OutboxState.SENT, 0, commitment_due_at=datetime.now(UTC))
     assert metrics(server)["spinepacs_uncommitted", "pacs"] == 1
+
+
+def test_metrics_tell_how_long_what_waits_has_waited(server, ledger):
+    assert ("spinepacs_last_received_timestamp_seconds",) not in metrics(server), "nothing has come yet"
+    assert metrics(server)["spinepacs_oldest_unread_seconds",] == 0
+    makers.recorded(ledger)
+    found = metrics(server)
+    assert found["spinepacs_last_received_timestamp_seconds",] > 0
+    assert found["spinepacs_oldest_unread_seconds",] == 0, "all is read"
+    assert 0 < found["spinepacs_oldest_pending_seconds", "pacs"] < 60
+    assert found["spinepacs_oldest_uncommitted_seconds", "pacs"] == 0
+    # An outage: it is put off again and again, and its age grows all the same.
+    ids = [item.outbox_id for item in ledger.due("pacs")]
+    ledger.postpone_delivery(ids, datetime.now(UTC) + timedelta(hours=1), "not reachable")
+    assert metrics(server)["spinepacs_oldest_pending_seconds", "pacs"] > 0
+    for number in ids:
+        ledger.finish_delivery(number, OutboxState.SENT, 0, commitment_due_at=datetime.now(UTC))
+    found = metrics(server)
+    assert found["spinepacs_oldest_pending_seconds", "pacs"] == 0
+    assert found["spinepacs_oldest_uncommitted_seconds", "pacs"] > 0
+    makers.take_in(ledger, "1.2.3", "1.2.9")
+    assert metrics(server)["spinepacs_oldest_unread_seconds",] > 0
+    assert metrics(server)["spinepacs_start_time_seconds",] > 0
+    assert metrics(server)["spinepacs_process_start_time_seconds", "listener"] == 1.0
 
 
 def test_seconds_of_each_reading_are_counted_once(server, ledger):

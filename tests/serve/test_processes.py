@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from spinepacs.serve import processes
-from spinepacs.serve.processes import READY, Part, limit_memory, stop_event
+from spinepacs.serve.processes import READY, WAITING, Part, limit_memory, stop_event
 from tests import peers
 
 HOLDS_THE_INTERPRETER = "(a+)+$", "a" * 64 + "b"
@@ -24,6 +24,15 @@ def live(channel) -> None:
     """Be a part that is well."""
     stop = stop_event(channel, beat_s=0.1)
     channel.send_bytes(READY)
+    stop.wait()
+
+
+def wait_for_a_share(channel) -> None:
+    """Be a part that lives and cannot work until somebody mounts what it works on."""
+    stop = stop_event(channel, beat_s=0.1)
+    for word in (WAITING, READY, WAITING):
+        channel.send_bytes(word)
+        stop.wait(0.5)
     stop.wait()
 
 
@@ -74,6 +83,18 @@ def test_a_part_that_hangs_is_killed_and_started_again(watched):
     os.kill(first, signal.SIGSTOP)
     watched(part, lambda: part.restarts == 1 and part.why_not_ready() == "", "its successor")
     assert part._child.pid != first
+
+
+def test_a_part_that_waits_for_a_share_is_up_and_not_ready(watched):
+    part = Part("watcher", wait_for_a_share, silence_s=2)
+    waits = "the watcher waits for something that is away: see the log"
+    watched(part, lambda: part.why_not_ready() == waits, "its first word")
+    assert part.is_up
+    watched(part, lambda: part.why_not_ready() == "", "the share")
+    watched(part, lambda: part.why_not_ready() == waits, "the share to be away again")
+    until = time.monotonic() + 3
+    watched(part, lambda: time.monotonic() > until, "more than a silence")
+    assert (part.is_up, part.restarts) == (True, 0)
 
 
 def test_a_supervisor_that_was_suspended_kills_nobody(watched):

@@ -42,6 +42,8 @@ def test_the_commented_file_names_every_key():
         ('[assembly]\nquiet_period_s = "soon"\n', 2, "valid number"),
         ("[assembly]\nquiet_period_s = 0\n", 2, "greater than 0"),
         ('[selection]\ndescriptions = ["ok", "(not"]\n', 2, "regular expression"),
+        ('[reading]\ndefault_character_set = "UTF-8"\n', 2, "defined term"),
+        ("[reading]\ndefault_character_set = 'ISO 2022 IR 149'\n", 2, "defined term"),
         ('[output]\nsegmentation = "nice"\n', 2, "'compat', 'strict' or 'labelmap'"),
         (
             DESTINATION.format(name="a", port=1) + DESTINATION.format(name="b", port='"x"'),
@@ -61,6 +63,18 @@ def test_a_mistake_is_refused_with_its_line_and_the_remedy(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize(
+    "terms",
+    [
+        "", "ISO_IR 100", "ISO_IR 13", "ISO_IR 192", "GB18030", "GBK", r"\ISO 2022 IR 149", r"\ISO 2022 IR 58",
+        r"ISO 2022 IR 13\ISO 2022 IR 87", r"ISO 2022 IR 6\ISO 2022 IR 87\ISO 2022 IR 159",
+    ],
+)  # fmt: skip
+def test_character_sets_are_spelt_as_the_standard_does(tmp_path: Path, terms: str):
+    path = write(tmp_path, f"[reading]\ndefault_character_set = '{terms}'\n")
+    assert load(path).reading.default_character_set == terms
+
+
+@pytest.mark.parametrize(
     ("listener", "more", "said"),
     [
         ("enabled = false", "", "set listener.enabled = true"),
@@ -73,6 +87,25 @@ def test_a_destination_whose_reports_could_not_come_in_is_refused(tmp_path, list
     with pytest.raises(BadSettings, match=said):
         load(write(tmp_path, text))
     assert load(write(tmp_path, text.replace("commitment = true", ""))).destinations
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[destinations]\nname = "a"\n', "destinations: a list of tables, in double brackets: one [[destinations]]"),
+        ('[destinations.a]\nport = 1\n', "one [[destinations]] for each"),
+        ('destinations = "a"\n', "one [[destinations]] for each"),
+        ('[destinations]\nname = "a"\n[destinations]\nname = "b"\n', "has double brackets, as [[destinations]]"),
+        ('[[storage]]\nspool = "s"\n', "storage: one table, in single brackets: [storage]"),
+        ('listener = 11112\n', "one table, in single brackets: [listener]"),
+    ],
+)  # fmt: skip
+def test_wrong_brackets_are_told_with_the_right_ones(tmp_path: Path, monkeypatch, text, said):
+    for url in ("", "sqlite:////tmp/l.sqlite"):
+        monkeypatch.setenv(DATABASE_URL_VARIABLE, url)
+        with pytest.raises(BadSettings) as caught:
+            load(write(tmp_path, text))
+        assert said in str(caught.value)
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path):

@@ -16,8 +16,8 @@ from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import ImageResult, Reading, Refusal
 from spinepacs.domain.geometry import Spacing
-from spinepacs.domain.measures import Quantity, Unit
-from spinepacs.domain.signs import Deformity, Finding, Reason, Scheme, Side, Sign
+from spinepacs.domain.measures import Quantity, Reason, Unit
+from spinepacs.domain.signs import Deformity, Finding, Scheme, Side, Sign
 from spinepacs.domain.study import StudyHeader, View
 from spinepacs.pipeline import Pipeline
 from spinepacs.settings.sections import OutputSettings
@@ -163,6 +163,20 @@ def test_what_is_withheld_says_why(tmp_path: Path) -> None:
     text = plain(text_of(result(first=Level.C2, count=6), tmp_path))
     assert "withheld a" in " ".join(text.split())
     assert "a: vertebra barely found" in text
+
+
+def test_a_withheld_measure_has_a_letter_and_no_value(tmp_path: Path) -> None:
+    image = result(first=Level.C2, count=6)
+    measures = tuple(
+        replace(m, reason=Reason.UNCERTAIN) if m.place.name == "C4/C5" else m for m in image.reading.measures
+    )
+    text = text_of(replace(image, reading=replace(image.reading, measures=measures)), tmp_path)
+    row = re.search(r'<tr><th scope="row">C4/C5</th>(.*?)</tr>', text)
+    assert row
+    cells = [" ".join(plain(cell).split()) for cell in re.findall(r"<td>(.*?)</td>", row[1])]
+    assert re.fullmatch(r"– [a-z]", cells[0])
+    assert not re.match(r"\d+\.\d", cells[1])
+    assert "outlines too uncertain" in text
 
 
 def test_a_film_without_spacing_shows_no_millimetres(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from spinepacs.domain.findings import (
     Vertebra,
 )
 from spinepacs.domain.geometry import Endplate, Outline, PointPx, Spacing, SpacingBasis
-from spinepacs.domain.measures import Measure, Quantity, Unit
-from spinepacs.domain.signs import Area, Conclusion, Deformity, Finding, Reason, Scheme, Side, Sign, Statement
+from spinepacs.domain.measures import Measure, Quantity, Reason, Unit
+from spinepacs.domain.signs import Area, Conclusion, Deformity, Finding, Scheme, Side, Sign, Statement
 from spinepacs.domain.study import Source, StudyHeader, View
 from spinepacs.settings.sections import Destination
 from spinepacs.store.ledger import Ledger

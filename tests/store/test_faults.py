@@ -190,7 +190,7 @@ def test_a_locked_sqlite_is_no_success_and_work_goes_on_after_it(tmp_path: Path)
         running.ledger().close()  # makes the tables
         other.execute("BEGIN EXCLUSIVE")
         running.start()
-        until(lambda: "waiting for the database" in running.log.read_text(), "a start that waits")
+        until(lambda: "the start waits" in running.log.read_text(), "a start that waits")
         other.execute("ROLLBACK")
         until_ready(running)
 

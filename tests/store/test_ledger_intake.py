@@ -8,11 +8,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from spinepacs.dicom.reading.header import header_of
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Source
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, EventKind, StudyClock
 from spinepacs.store.tables import studies
+from tests.films import make_cr
 from tests.store.conftest import Ask
 from tests.store.makers import (
     NOT_A_SPINE,
@@ -200,3 +202,21 @@ def test_a_naive_time_is_refused(ledger: Ledger, ask: Ask) -> None:
     with pytest.raises(Exception, match="zone-aware"):
         ledger.add_arrival(naive)
     assert ask("arrivals", "arrival_id") == []
+
+
+def test_what_old_and_odd_headers_say_of_patient_and_date_comes_into_the_row(
+    ledger: Ledger, ask: Ask
+) -> None:
+    odd = {"PatientID": b"  47\\11\t1 ", "AccessionNumber": b"A" * 24, "StudyDate": b"1993.04.06"}
+    film = header_of(
+        make_cr(
+            **odd, SpecificCharacterSet=["", "ISO 2022 IR 58"], StudyDescription=b"\x1b$)A\xd1\xfc\xd7\xb5"
+        )
+    )
+    ledger.add_arrival(arrival(film.sop_uid))
+    [waiting] = ledger.unregistered(1)
+    ledger.register(waiting.arrival_id, film, None)
+    assert ask("studies", "patient_id") == ["  47\\11\t1"]
+    assert ask("studies", "accession_number") == ["A" * 24]
+    assert [str(day) for day in ask("studies", "study_date")] == ["1993-04-06"]
+    assert ask("studies", "study_description") == ["腰椎"]

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from spinepacs.domain.findings import ObjectKind, Refusal
 from spinepacs.domain.study import StudyState
 from spinepacs.errors import BadSettings
-from spinepacs.store import queries
+from spinepacs.store import queries, queue
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters
@@ -93,7 +93,7 @@ def test_a_failed_object_keeps_its_study_open_until_it_is_retried(ledger: Ledger
     send_all(ledger, "pacs")
     assert len(others) == 2
     assert ask("studies", "state") == ["recorded"]
-    assert [row["status"] for row in queries.queued_objects(ledger)] == [0xA900]
+    assert [row["status"] for row in queue.queued_objects(ledger)] == [0xA900]
     assert ledger.retry(STUDY) == 1
     assert [item.attempts for item in ledger.due("pacs")] == [0]
     send_all(ledger, "pacs")
@@ -145,8 +145,8 @@ def test_the_queue_lists_what_is_not_done_and_what_is_kept(ledger: Ledger) -> No
     take_in(ledger, "5.1", "5", refusal=NOT_A_SPINE)
     ledger.mark_ready("5")
     ledger.add_arrival(arrival(content="other bytes"))
-    assert [row["study_uid"] for row in queries.queued_studies(ledger)] == [STUDY]
-    [kept] = queries.kept_arrivals(ledger)
+    assert [row["study_uid"] for row in queue.queued_studies(ledger)] == [STUDY]
+    [kept] = queue.kept_arrivals(ledger)
     assert (kept["state"], kept["reason_code"], kept["sha256"]) == (
         "conflict",
         "CONFLICT",
@@ -221,9 +221,9 @@ def test_the_queue_in_one_list(ledger: Ledger) -> None:
     ledger.begin_delivery([item.outbox_id])
     ledger.finish_delivery(item.outbox_id, OutboxState.FAILED, None, "cannot be reached")
     ledger.add_arrival(arrival(content="other bytes"))
-    rows = queries.queue(ledger)
+    rows = queue.queue(ledger)
     assert [(row["what"], row["state"], row["where"], row["attempts"]) for row in rows] == [
-        ("study", "recorded", "", 1),
+        ("study", "recorded", "viewer", 1),
         ("object", "failed", "viewer", 1),
         ("file", "conflict", "MODALITY", 0),
     ]
@@ -318,7 +318,7 @@ def test_a_study_is_delivered_when_its_objects_are_committed(ledger: Ledger, ask
 
 def test_what_is_not_committed_yet_is_in_the_queue(ledger: Ledger) -> None:
     item = sent_to_be_committed(ledger)
-    study, row = queries.queue(ledger)
+    study, row = queue.queue(ledger)
     assert (study["state"], study["reason"]) == ("recorded", "1 objects not committed yet")
     assert (row["uid"], row["state"], row["reason"]) == (item.sop_uid, "sent", "its commitment is awaited")
 

@@ -7,7 +7,7 @@ import pytest
 from spinepacs.audit import trail
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import NO_RADIOGRAPH
-from spinepacs.store import queries
+from spinepacs.store import queries, queue
 from spinepacs.store.ledger import Ledger
 from tests.store.conftest import Ask
 from tests.store.makers import PACS, SOP, STUDY, VERSIONS, result_of, stored, take_in, with_signs
@@ -51,7 +51,7 @@ def test_results_and_their_trail_are_those_of_the_films_patient(ledger: Ledger) 
     take_in(ledger)
     take_in(ledger, SECOND, **ANOTHER)
     read_all(ledger)
-    deliveries = queries.queued_objects(ledger)
+    deliveries = queue.queued_objects(ledger)
     whose = {(row["source_sop_uid"], row["patient_id"], row["accession_number"]) for row in deliveries}
     assert whose == {(SOP, "PAT-0001", "ACC-1"), (SECOND, "PAT-0002", "ACC-2")}
     rows = [row for page in trail.pages(ledger) for row in page]
@@ -69,10 +69,11 @@ def test_the_study_keeps_its_first_patient_and_says_that_there_are_two(ledger: L
     assert ask("studies", "patient_id") == ["PAT-0001"]
     assert ask("studies", "patient_age_years") == [61.5]
     assert ask("study_summary", "patients") == [2]
+    assert [row["study_uid"] for row in queries.find_studies(ledger, patient="PAT-0002")] == [STUDY]
     assert ask("events", "sop_uid", kind="patients-differ") == [SECOND]
     assert ask("audit_events", "sop_uid", action="patients-differ") == [SECOND]
     assert ledger.counts().unseen == {"films": 0, "studies": 1}
-    (row,) = [row for row in queries.queue(ledger) if row["reason"].startswith("PATIENTS_DIFFER")]
+    (row,) = [row for row in queue.queue(ledger) if row["reason"].startswith("PATIENTS_DIFFER")]
     assert (row["what"], row["uid"]) == ("study", STUDY)
     assert "PAT-0" not in str(row)
 

@@ -96,6 +96,28 @@ def test_what_the_reading_had_refused_is_found_by_its_newest_reason(ledger: Ledg
     )
 
 
+def test_what_was_refused_may_be_read_once_more_by_the_same_model(ledger: Ledger, ask: Ask) -> None:
+    """A newer spinepacs can decode what an older one could not."""
+    claim = claimed(ledger)
+    ledger.record(claim, result_of(claim, Refusal("UNDECODABLE_PIXELS", "no")), {}, [PACS])
+    for refusal in (NO_VERTEBRA, None):
+        assert ledger.rereading.ask(Choice(study=STUDY), VERSIONS) == Reread(again=1)
+        assert read_next(ledger, VERSIONS, refusal) == STUDY
+    assert ask("readings", "refusal_code") == ["", "NO_VERTEBRA_FOUND", "UNDECODABLE_PIXELS"]
+    assert ask("studies", "state") == ["recorded"]
+    assert ledger.rereading.ask(Choice(study=STUDY), VERSIONS) == Reread(known=1)
+    assert ledger.rereading.ask(Choice(refused="UNDECODABLE_PIXELS"), VERSIONS) == Reread()
+    assert ledger.counts().unseen["films"] == 0
+
+
+def test_a_worker_that_comes_late_does_not_answer_for_what_was_asked_since(ledger: Ledger, ask: Ask) -> None:
+    claim = claimed(ledger)
+    ledger.record(claim, result_of(claim, NO_VERTEBRA), {}, [PACS])
+    ledger.rereading.ask(Choice(study=STUDY), VERSIONS)
+    assert not ledger.record(claim, result_of(claim, NO_VERTEBRA), {}, [PACS])
+    assert ask("studies", "state") == ["ready"]
+
+
 def test_an_unreadable_file_is_tried_again_unless_another_has_its_place(ledger: Ledger, ask: Ask) -> None:
     ledger.add_arrival(arrival())
     ledger.mark_unreadable(ledger.unregistered(1)[0].arrival_id, Refusal("TRUNCATED", "cut"))

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from pathlib import Path
-
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
 
 from spinepacs.errors import BadSettings
-from spinepacs.show.listing import as_text, write_parquet
 from spinepacs.show.sheet import draw as sheet
 from spinepacs.store import migration, queries
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters
-from spinepacs.store.tables import REVISION, measures
+from spinepacs.store.tables import REVISION, discs, measures
 from tests.store.conftest import Ask
 from tests.store.makers import NEWER, STUDY, recorded, recorded_with_signs, result_of, stored, take_in
 
@@ -209,13 +203,48 @@ def test_the_sheet_says_what_a_radiologist_asks(ledger: Ledger) -> None:
         assert said in drawn, drawn
 
 
-def test_rows_become_csv_json_and_parquet(ledger: Ledger, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("L5", (["L5"], ["L4/L5", "L5/S1"])),
+        ("L5/S1", (["L5", "S1"], ["L5/S1"])),
+        ("l5-s1", (["L5", "S1"], ["L5/S1"])),
+        ("L4/5", (["L4", "L5"], ["L4/L5"])),
+    ],
+)
+def test_a_level_cuts_whole_films_down_to_it_and_its_neighbours(
+    ledger: Ledger, level: str, shown: tuple[list[str], list[str]]
+) -> None:
     recorded_with_signs(ledger)
-    rows = queries.find(ledger, "findings")
-    assert len(list(csv.DictReader(io.StringIO(as_text(rows, "csv"))))) == len(rows)
-    assert json.loads(as_text(rows, "json")) == rows
-    parquet = pytest.importorskip("pyarrow.parquet")
-    write_parquet(rows, tmp_path / "findings.parquet")
-    table = parquet.read_table(tmp_path / "findings.parquet")
-    assert table.num_rows == len(rows)
-    assert str(table.schema.field("study_date").type) == "date32[day]"
+    (film,) = queries.find_films(ledger, level=level)
+    assert ([row["level"] for row in film["vertebrae"]], [row["disc"] for row in film["discs"]]) == shown
+    places = {*shown[0], *shown[1]}
+    assert {row["place"] for row in (*film["findings"], *film["measures"])} <= places
+    assert film["conclusions"], "they are about regions"
+    drawn = sheet.draw([film])
+    assert f"found {' '.join(shown[0])}" in drawn
+
+
+def test_a_level_chooses_films_that_show_it_with_or_without_a_sign(ledger: Ledger) -> None:
+    recorded(ledger)
+    assert len(queries.find_films(ledger, level="S1")) == 1
+    assert queries.find_films(ledger, level="C2") == []
+    assert queries.find_films(ledger, level="L4/L5", kind="osteophytes") == []
+
+
+def test_more_films_than_a_page_holds_are_found_whole(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "_FILMS_A_PAGE", 2)
+    recorded_with_signs(ledger)
+    for number in range(4):
+        take_in(ledger, f"9.{number}.1", f"9.{number}")
+        ledger.mark_ready(f"9.{number}")
+        claim = ledger.claim(NEWER, 3)
+        assert claim is not None
+        ledger.record(claim, result_of(claim), stored(result_of(claim)), ())
+    films = queries.find_films(ledger)
+    assert len(films) == 5
+    assert all(len(film["vertebrae"]) == 3 and len(film["discs"]) == 2 for film in films)
+    assert len(queries.find_films(ledger, limit=3)) == 3
+    assert [len(page) for page in ledger.pages(select(discs.c.disc), 4)] == [4, 4, 2]

@@ -321,6 +321,8 @@ def test_a_file_on_its_way_to_the_ledger_is_left_alone(
     clock.now_s += 3600
     round_off(upkeep)
     assert new.path.exists(), "wanted again"
+    [item] = ledger.unregistered(1)  # and its header is read anew
+    ledger.mark_unreadable(item.arrival_id, Refusal("NOT_DICOM", "no preamble"))
     assert ledger.files.discard(SOP) == 1
     for _ in range(2):
         round_off(upkeep)

@@ -8,19 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from spinepacs.analysis.judging.policy import Policy
+from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level, Span
 from spinepacs.domain.findings import Spine
-from spinepacs.domain.signs import (
-    GRADE_NAMES,
-    Area,
-    Conclusion,
-    Finding,
-    ForAge,
-    Reason,
-    Scheme,
-    Sign,
-    Statement,
-)
+from spinepacs.domain.measures import Reason
+from spinepacs.domain.signs import GRADE_NAMES, Area, Conclusion, Finding, ForAge, Scheme, Sign, Statement
 from spinepacs.domain.study import View
 
 _DISCS = {
@@ -52,7 +44,6 @@ _AGE = {
     ForAge.USUAL: " L1-S1 together: usual at this age.",
     ForAge.MORE: " L1-S1 together: more changes than are usual at this age.",
 }
-_TO_PHYSICIAN = " To be judged by a physician."
 
 
 class _Region(NamedTuple):
@@ -61,6 +52,16 @@ class _Region(NamedTuple):
     area: Area
     discs: tuple[DiscLevel, ...]
     findings: tuple[Finding, ...]
+
+    def also(self) -> tuple[Finding, ...]:
+        """Published signs that no overall degree counts: slips, deformed bodies, what shows at a vertebra alone."""
+        return tuple(f for f in self.findings if f.published_grade and not self._counts(f))
+
+    def _counts(self, finding: Finding) -> bool:
+        if finding.sign not in _PARTS or finding.disc is not None:
+            return finding.sign in _PARTS or finding.sign is Sign.DISC_DEGENERATION
+        same = [f.disc for f in self.findings if f.sign is finding.sign and f.disc and f.published_grade]
+        return any(finding.level in disc for disc in same)
 
 
 def conclude(
@@ -95,7 +96,14 @@ def _regions(spine: Spine, findings: Sequence[Finding]) -> Iterator[_Region]:
     for area, (first, last) in _DISCS.items():
         discs = tuple(disc for disc in shown if first <= disc.upper <= last)
         if discs:
-            yield _Region(area, discs, tuple(finding for finding in findings if finding.disc in discs))
+            yield _Region(area, discs, tuple(f for f in findings if _is_at(f, discs, shown)))
+
+
+def _is_at(finding: Finding, discs: Sequence[DiscLevel], shown: Sequence[DiscLevel]) -> bool:
+    """Whether a finding is at one of the discs, or at a vertebra whose first disc on the film is one of them."""
+    if finding.level is None:
+        return finding.disc in discs
+    return next((disc for disc in shown if finding.level in disc), None) in discs
 
 
 def _concluded(region: _Region, policy: Policy, for_age: ForAge | None) -> Conclusion:
@@ -106,22 +114,48 @@ def _concluded(region: _Region, policy: Policy, for_age: ForAge | None) -> Concl
     if not published or len(published) < policy.least_share * len(region.discs):
         ambiguous = sum(f.reason is Reason.LEVEL_AMBIGUOUS for f in overall) * 2 > len(region.discs)
         reason = Reason.LEVEL_AMBIGUOUS if ambiguous else Reason.TOO_FEW_DISCS
-        return _withheld(region.area, span, reason, computed)
-    degree = max(published)
+        return _withheld(region.area, span, reason, computed, region.also())
+    degree, also = max(published), region.also()
     support = _support(region.findings)
-    statement = _BY_DEGREE[degree] if _is_combined(support) or not degree else Statement.ISOLATED_SIGNS
-    sentence = _sentence(region.area, span, statement, degree, support)
-    sentence += (_AGE[for_age] if for_age else "") + _TO_PHYSICIAN
+    statement = (
+        _BY_DEGREE[degree] if _is_combined(support) or not (degree or also) else Statement.ISOLATED_SIGNS
+    )
+    sentence = _sentence(region.area, span, statement, degree, support) + _besides(also)
+    sentence += (_AGE[for_age] if for_age else "") + words.TO_PHYSICIAN
+    support += also
     return Conclusion(
         region.area, span, Scheme.WALRAEVENS, computed, degree, statement, sentence, support, None, for_age
     )
 
 
-def _withheld(area: Area, span: Span | None, reason: Reason, computed: int | None = None) -> Conclusion:
-    sentence = f"{_name(area, span)}: no statement, since {_WHY[reason]}."
+def _withheld(
+    area: Area,
+    span: Span | None,
+    reason: Reason,
+    computed: int | None = None,
+    also: tuple[Finding, ...] = (),
+) -> Conclusion:
+    sentence = f"{_name(area, span)}: no statement, since {_WHY[reason]}.{_besides(also)}"
     return Conclusion(
-        area, span, Scheme.WALRAEVENS, computed, None, Statement.WITHHELD, sentence, reason=reason
+        area, span, Scheme.WALRAEVENS, computed, None, Statement.WITHHELD, sentence, also, reason=reason
     )
+
+
+def _besides(also: Sequence[Finding]) -> str:
+    """A sentence on the published signs that no degree counts."""
+    return f" Besides: {'; '.join(map(_said, also))}." if also else ""
+
+
+def _said(finding: Finding) -> str:
+    """A sign with its place: ``retro slip I at C5/C6``, ``deformity 2 (moderate, wedge) at T8``."""
+    grade = finding.published_grade or 0
+    name = GRADE_NAMES[finding.sign][grade]
+    if finding.sign is Sign.SPONDYLOLISTHESIS:
+        way = f"{words.SLIPS[finding.side]} " if finding.side else ""
+        return f"{way}slip {name} at {finding.place.name}"
+    form = f", {words.FORMS[finding.form]}" if finding.form else ""
+    side = f", {finding.side.value.replace('_', ' ')}" if finding.side else ""
+    return f"{words.SIGNS[finding.sign]} {grade} ({name}{form}) at {finding.place.name}{side}"
 
 
 def _support(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -165,7 +199,7 @@ def _sentence(
     area: Area, span: Span | None, statement: Statement, degree: int, support: Sequence[Finding]
 ) -> str:
     name = _name(area, span)
-    if statement is Statement.NO_SIGNS:
+    if not degree:
         return f"{name}: no radiographic signs of osteochondrosis at the discs that could be graded."
     worst = support[0] if support else None
     at = [f for f in support if worst and f.disc == worst.disc]

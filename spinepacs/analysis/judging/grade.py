@@ -15,12 +15,13 @@ import numpy as np
 
 from spinepacs.analysis.judging.expected import expected_index
 from spinepacs.analysis.judging.policy import Policy, grade_of
+from spinepacs.analysis.judging.publish import Doubts
 from spinepacs.analysis.judging.quality import Quality
 from spinepacs.analysis.judging.texture import LOWER, UPPER, Texture, plate_mark, spur_mark
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level, Region
 from spinepacs.domain.findings import Spine
-from spinepacs.domain.measures import HALF_95, Measure, Place, Quantity, Unit
-from spinepacs.domain.signs import Deformity, Finding, Reason, Scheme, Side, Sign
+from spinepacs.domain.measures import HALF_95, Measure, Place, Quantity, Reason, Unit
+from spinepacs.domain.signs import Deformity, Finding, Scheme, Side, Sign
 from spinepacs.domain.study import View
 
 _LOW_CONTRAST = "LOW_CONTRAST"
@@ -40,7 +41,8 @@ def grade(
     """Grade one film: its discs from head to foot, then its vertebrae; a film that is not lateral has no findings."""
     if spine.view is not View.LATERAL:
         return ()
-    film = _Film(spine, {(m.quantity, m.place): m for m in measures}, texture, quality, policy)
+    doubts = Doubts.of(spine, measures, quality, policy.least_score)
+    film = _Film(spine, {(m.quantity, m.place): m for m in measures}, texture, quality, policy, doubts)
     return (*_discs(film), *_vertebrae(film))
 
 
@@ -53,19 +55,7 @@ class _Film:
     texture: Texture
     quality: Quality
     policy: Policy
-
-    def withheld(self, *levels: Level) -> Reason | None:
-        """Why nothing that stands on these vertebrae is published; None where it may be."""
-        on = [vertebra for vertebra in self.spine.vertebrae if vertebra.level in levels]
-        applies = {
-            Reason.LEVEL_AMBIGUOUS: any(vertebra.level_is_ambiguous for vertebra in on),
-            Reason.CUT_AT_BORDER: bool(self.quality.cut.intersection(levels)),
-            Reason.IMPLANT: bool(self.quality.metal.intersection(levels)),
-            Reason.FILM_QUALITY: "VIEW_MISMATCH" in self.quality.notes,
-            Reason.LOW_CONFIDENCE: min((vertebra.score for vertebra in on), default=1.0)
-            < self.policy.least_score,
-        }
-        return next((reason for reason, true in applies.items() if true), None)
+    doubts: Doubts
 
     def finding(
         self,
@@ -81,8 +71,7 @@ class _Film:
     ) -> Finding:
         """Grade a value that is known; ``is_none``: it cannot be told from no sign, whose value is ``none_at``."""
         computed = grading(value)
-        levels = (place,) if isinstance(place, Level) else place
-        reason = self.withheld(*levels)
+        reason = self.doubts.about(place)
         published: int | None = None if reason else computed
         if published and is_none:
             published, reason = 0, Reason.WITHIN_ERROR
@@ -228,7 +217,7 @@ def _degeneration(film: _Film, disc: DiscLevel, parts: Sequence[Finding]) -> Fin
         part.grade_range or ((0, 4) if part.computed_grade is None else (part.computed_grade,) * 2)
         for part in parts
     ]
-    reason = film.withheld(*disc)
+    reason = film.doubts.about(disc)
     points = sum(min(part.published_grade or 0, m) for part, m in zip(parts, most, strict=True))
     return Finding(
         Sign.DISC_DEGENERATION, disc, Scheme.WALRAEVENS, float(points), Unit.RATIO, computed,

@@ -45,11 +45,14 @@ class Quality:
         Codes, see the module.
     cut, metal
         Vertebrae at the border of the film, and under metal: what stands on them is not published.
+    unfit
+        Whether view or polarity are in doubt: nothing is published.
     """
 
     notes: tuple[str, ...] = ()
     cut: frozenset[Level] = frozenset()
     metal: frozenset[Level] = frozenset()
+    unfit: bool = False
 
 
 def quality(spine: Spine, film: Radiograph, texture: Texture) -> Quality:
@@ -68,7 +71,9 @@ def quality(spine: Spine, film: Radiograph, texture: Texture) -> Quality:
         "LOW_CONTRAST": bool(contrast.size) and float(np.median(contrast)) < _LEAST_CONTRAST,
         "METAL": bool(metal),
     }
-    return Quality((*notes, *(code for code, true in applies.items() if true)), cut, metal)
+    notes += [code for code, true in applies.items() if true]
+    unfit = "VIEW_MISMATCH" in notes or "POLARITY_UNCLEAR" in film.notes
+    return Quality(tuple(notes), cut, metal, unfit)
 
 
 def _all(first: Level, last: Level, found: set[Level]) -> bool:

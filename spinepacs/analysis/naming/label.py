@@ -7,7 +7,7 @@ Notes that a :class:`~spinepacs.domain.findings.Spine` may carry:
 ``VERTEBRAE_MISSING``      levels inside the chain were not found: ``Spine.missing`` names them
 ``DETECTIONS_DROPPED``     something was found that fits nowhere in the chain
 ``HEAD_AT_THE_BOTTOM``     the film stands on its head
-``VIEW_FROM_PICTURE``      the header does not give the view
+``VIEW_FROM_PICTURE``      the header does not give the view, or not for sure and another one
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ _IN_VIEW = (
 
 
 def label(
-    detections: Sequence[Detection], view: View, anterior_left: bool | None, body_part: str = ""
+    detections: Sequence[Detection],
+    view: View,
+    anterior_left: bool | None,
+    body_part: str = "",
+    *,
+    view_is_sure: bool = True,
 ) -> Spine | Refusal:
     """Name the vertebrae of one film.
 
@@ -51,6 +56,8 @@ def label(
         As the header states them (see :class:`~spinepacs.domain.study.Radiograph`).
     body_part
         BodyPartExamined: levels that such a film should not show are made less likely, not impossible.
+    view_is_sure
+        False: where the picture shows AP and not lateral, or the other way round, it is right.
 
     Returns
     -------
@@ -64,8 +71,11 @@ def label(
         return Refusal("TOO_FEW_VERTEBRAE", "fewer than two sure vertebrae in a row were found on this film")
     vertebrae = _vertebrae(chain)
     notes = _chain_notes(chain, vertebrae)
-    if view is View.UNKNOWN and (view := view_from_picture(vertebrae)) is not View.UNKNOWN:
-        notes.append("VIEW_FROM_PICTURE")
+    if view is View.UNKNOWN or (view is not View.OBLIQUE and not view_is_sure):
+        shown = view_from_picture(vertebrae)
+        if shown not in (View.UNKNOWN, view):
+            view = shown
+            notes.append("VIEW_FROM_PICTURE")
     facing, basis = _facing(vertebrae, view, anterior_left)
     return Spine(vertebrae, _missing(chain.levels), view, facing, basis, tuple(notes))
 

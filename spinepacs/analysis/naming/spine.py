@@ -35,7 +35,9 @@ def find_spine(
         All detections, native px: those of the spine and those that it has no place for.
     """
     display, factor = with_square_pixels(film.display, film.spacing)
-    seen = _read(segmenter, display, detect(segmenter, display, film.view, step), step)
+    seen = _read(
+        segmenter, display, detect(segmenter, display, film.view, step, view_is_sure=film.view_is_sure), step
+    )
     spine, found = _named(seen, factor, film, step)
     if isinstance(spine, Refusal) or not spine.missing:
         return spine, found
@@ -51,7 +53,12 @@ def _named(
     """The spine of what was seen in px of the display, and all of it in native px."""
     found = tuple(scaled(detection, factor) for detection in seen)
     with step("label"):
-        return label(found, film.view, film.anterior_left, film.body_part), found
+        return named(found, film), found
+
+
+def named(found: Sequence[Detection], film: Radiograph) -> Spine | Refusal:
+    """Name what was found on a film (native px), with all that its header says."""
+    return label(found, film.view, film.anterior_left, film.body_part, view_is_sure=film.view_is_sure)
 
 
 def _read(
@@ -66,7 +73,12 @@ def _read(
 
 
 def detect(
-    segmenter: Segmenter, display: NDArray[np.uint8], view: View = View.UNKNOWN, step: Step = untimed
+    segmenter: Segmenter,
+    display: NDArray[np.uint8],
+    view: View = View.UNKNOWN,
+    step: Step = untimed,
+    *,
+    view_is_sure: bool = True,
 ) -> tuple[Detection, ...]:
     """Read one film: as a whole, and again in windows along the spine where the manifest asks for it.
 
@@ -78,7 +90,7 @@ def detect(
     display
         (rows, columns) uint8, bright bone on dark ground, square pixels.
     view
-        As the header states it; if it does not, the first look tells.
+        As the header states it; if it does not, or is not sure, the first look tells.
     step
         Called with ``normalise``, ``infer`` and ``segment``, once for each look.
 
@@ -87,13 +99,13 @@ def detect(
     Detections in native px, best first; empty where there is no vertebra.
     """
     found = segmenter.detect_whole(display, step)
-    if _is_ap(view, found):
+    if _is_ap(view, view_is_sure, found):
         return found
     return join(found, segmenter.detect_closer(display, found, step))
 
 
-def _is_ap(view: View, found: Sequence[Detection]) -> bool:
-    if view is View.UNKNOWN:
-        spine = label(found, view, None)
-        return isinstance(spine, Spine) and spine.view is View.AP
+def _is_ap(view: View, view_is_sure: bool, found: Sequence[Detection]) -> bool:
+    if view is View.UNKNOWN or not view_is_sure:
+        spine = label(found, view, None, view_is_sure=view_is_sure)
+        return spine.view is View.AP if isinstance(spine, Spine) else view is View.AP
     return view is View.AP

@@ -52,14 +52,19 @@ class Marks:
     def __init__(self, reading: Reading, spine: Spine, size_px: int) -> None:
         self._spine, self._size = spine, size_px
         self._width = 1 if size_px < 16 else 2
-        self._by_place = {(m.place, m.quantity): m for m in reading.measures}
+        self._by_place = {(m.place, m.quantity): m for m in reading.published_measures}
         self._bodies = {vertebra.level: vertebra.outline for vertebra in spine.vertebrae}
-        self._measures = reading.measures
+        self._measures = reading.published_measures
+        self._withheld = {
+            m.place: float(np.mean([line[:, 1].mean() for line in m.lines_px]))
+            for m in reading.withheld_measures
+            if m.quantity is HEIGHTS[1] and m.lines_px
+        }
         self._findings = reading.findings
         self._stages = {f.place: f for f in reading.findings if f.sign is Sign.DISC_HEIGHT_LOSS}
         self._discs = [
             m.place
-            for m in reading.measures
+            for m in self._measures
             if m.quantity is HEIGHTS[1] and isinstance(m.place, DiscLevel) and m.lines_px
         ]
 
@@ -124,9 +129,12 @@ class Marks:
         ]
 
     def values(self) -> list[Label]:
-        """Heights at the right of their discs, with the grades that are not 0."""
+        """Heights at the right of their discs, with the grades that are not 0; a mark where they are withheld."""
         size = max(11, round(self._size * 0.95))
-        return [
+        doubtful = [
+            Label("", y, UNGRADED, size, False, (Chip("?", UNGRADED),)) for y in self._withheld.values()
+        ]
+        return doubtful + [
             Label(
                 self._heights(disc), self._y(disc), self._colour(disc), size, False, tuple(self._chips(disc))
             )

@@ -15,6 +15,7 @@ from spinepacs.dicom.overlay.marks import Marks
 from spinepacs.dicom.overlay.text import rows_of
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Spine
+from spinepacs.domain.geometry import Turn
 from spinepacs.settings.sections import OutputSettings
 
 LARGE_PX = 1300
@@ -41,7 +42,8 @@ def draw_overlay(display: NDArray[np.uint8], reading: Reading) -> NDArray[np.uin
 
     Returns
     -------
-    (height, width, 3) uint8, RGB; the film at its top left, at the scale of :func:`scale_of`.
+    (height, width, 3) uint8, RGB; the film at its top left, at the scale of :func:`scale_of`, as it was filmed. One
+    that lies on its side is marked with its head up and laid back, letters and all: a lying spine leaves them no room.
     """
     scale = scale_of(display.shape[0], display.shape[1])
     height, width = (round(side * scale) for side in display.shape)
@@ -49,13 +51,24 @@ def draw_overlay(display: NDArray[np.uint8], reading: Reading) -> NDArray[np.uin
     shape = (max(height, len(words)), width + words.shape[1]) if beside else (height + len(words), width)
     picture = pen.canvas_with(display, scale, *shape)
     picture[(slice(0, len(words)), slice(width, None)) if beside else slice(height, None)] = words
-    film = picture[:height, :width]
-    size = _text_px(film, reading.spine, scale)
-    if reading.spine and reading.spine.vertebrae:
-        _draw_spine(film, reading, reading.spine, scale, size)
-    if reading.spacing:
-        _draw_scale(film, reading.spacing.column_mm / scale, size)
+    _draw_film(picture[:height, :width], reading, scale)
     return picture
+
+
+def _draw_film(film: pen.Picture, reading: Reading, scale: float) -> None:
+    """Mark the film's part of the picture, which is changed."""
+    turn = reading.turn if reading.turn.is_sideways else Turn.NONE
+    marked = turn.upright(film)
+    if turn:
+        reading = reading.moved(turn.to_upright(reading.rows, reading.columns))
+    size = _text_px(marked, reading.spine, scale)
+    if reading.spine and reading.spine.vertebrae:
+        _draw_spine(marked, reading, reading.spine, scale, size)
+    if reading.spacing:
+        across_mm = reading.spacing.row_mm if turn else reading.spacing.column_mm
+        _draw_scale(marked, across_mm / scale, size)
+    if turn:
+        film[:] = turn.as_filmed(marked)
 
 
 def scale_of(rows: int, columns: int) -> float:

@@ -14,8 +14,8 @@ from spinepacs.dicom.overlay.marks import ALIGNMENT, COBB, HEIGHTS, LETTERS, STA
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import Span
 from spinepacs.domain.findings import Reading
-from spinepacs.domain.measures import Measure, Unit
-from spinepacs.domain.signs import GRADE_NAMES, Finding, Reason, Sign
+from spinepacs.domain.measures import Measure, Place, Reason, Unit
+from spinepacs.domain.signs import GRADE_NAMES, Sign
 from spinepacs.domain.study import View
 
 _WHITE: Colour = (255, 255, 255)
@@ -48,7 +48,7 @@ def _versions(reading: Reading) -> Row:
 
 
 def _angles(reading: Reading) -> Iterator[Row]:
-    for m in reading.measures:
+    for m in reading.published_measures:
         if isinstance(m.place, Span):
             side = ""
             if m.quantity in COBB and m.convex_left is not None:
@@ -64,12 +64,12 @@ def _value(measure: Measure) -> str:
 
 def _legend(reading: Reading) -> Iterator[Row]:
     """What the figures at the discs are, and what the colours and letters that occur mean."""
-    heights = [m for m in reading.measures if m.quantity in HEIGHTS]
+    heights = [m for m in reading.published_measures if m.quantity in HEIGHTS]
     if heights and reading.spacing:
         sides = "anterior / middle / posterior" if len({m.quantity for m in heights}) == 3 else "middle"
         yield Row(f"Disc heights {sides}, {words.BASES[reading.spacing.basis]}{_typical(heights)}")
     elif heights:
-        yield Row("Disc height index (height / depth): the film states no pixel spacing, hence no mm")
+        yield Row(f"Disc height index (height / depth): {words.why_no_mm(reading.notes)}")
     if any(f.sign is Sign.DISC_HEIGHT_LOSS for f in reading.findings):
         names = GRADE_NAMES[Sign.DISC_HEIGHT_LOSS]
         stages = [Chip(str(n), STAGES[n], name) for n, name in enumerate(names) if n]
@@ -101,20 +101,22 @@ def _conclusions(reading: Reading) -> Iterator[Row]:
 
 
 def _withheld(reading: Reading) -> Iterator[Row]:
-    """Signs that were computed but not published, by reason."""
-    held: dict[Reason, list[Finding]] = defaultdict(list)
+    """Signs and measures that are known but not published, by reason."""
+    held: dict[Reason, list[tuple[Place, str]]] = defaultdict(list)
+    for measure in reading.withheld_measures:
+        if measure.reason:
+            held[measure.reason].append((measure.place, "measures"))
     for finding in reading.findings:
         if finding.published_grade is None and finding.computed_grade is not None and finding.reason:
-            held[finding.reason].append(finding)
-    for reason, findings in held.items():
-        signs = dict.fromkeys(words.SIGNS[finding.sign] for finding in findings)
-        yield Row(
-            f"Withheld ({words.REASONS[reason]}): {_places(findings)}: {', '.join(signs)}", colour=UNGRADED
-        )
+            held[finding.reason].append((finding.place, words.SIGNS[finding.sign]))
+    for reason, withheld in held.items():
+        what = ", ".join(dict.fromkeys(what for _, what in withheld))
+        places = _places([place for place, _ in withheld])
+        yield Row(f"Withheld ({words.REASONS[reason]}): {places}: {what}", colour=UNGRADED)
 
 
-def _places(findings: Sequence[Finding]) -> str:
-    names = list(dict.fromkeys(finding.place.name for finding in findings))
+def _places(places: Sequence[Place]) -> str:
+    names = list(dict.fromkeys(place.name for place in places))
     return ", ".join(names) if len(names) < _FEW else f"{len(names)} places"
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _SOI, _SOS, _DHP, _JPEG_LS = 0xFFD8, 0xFFDA, 0xFFDE, 0xFFF7
 _START_OF_FRAME = frozenset(range(0xFFC0, 0xFFD0)) - {0xFFC4, 0xFFC8, 0xFFCC} | {_JPEG_LS}
+_EOI = 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""A marker that a segment or the end follows; not what stands for itself inside a scan (ISO 10918-1 B.1.1.3)."""
 _J2K_START = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JP2_CODESTREAM = b"jp2c"
@@ -52,18 +57,52 @@ def _jpeg_2000(frame: bytes) -> StreamSize:
 
 def _jpeg(frame: bytes) -> StreamSize:
     """One SOF before the first SOS, and no DHP (ISO 10918-1 B.2.2, B.3.2; ISO 14495-1 C.2.2)."""
-    (start,) = struct.unpack_from(">H", frame, 0)
-    found, at, marker = [], 2, 0
-    while start == _SOI and marker != _SOS:
-        marker, length = struct.unpack_from(">HH", frame, at)
+    found, marker = [], 0
+    for marker, at in _segments(frame):
         if marker in _START_OF_FRAME:
             found.append(StreamSize(*struct.unpack_from(">HHB", frame, at + 5)))
-        if marker < 0xFF00 or marker == _DHP:
+        if marker == _DHP:
             break
-        at += 1 if marker == 0xFFFF else 2 + length
     if len(found) != 1 or marker != _SOS:
         raise ValueError("no JPEG image of one frame")
     return found[0]
+
+
+def ends(frame: bytes) -> bool:
+    """Whether the scans of a JPEG are followed by its end (EOI): what comes after it does not matter.
+
+    The thumbnail in an application segment has an end of its own, so segments are stepped over.
+    """
+    at = 2
+    while (found := _MARKER.search(frame, at)) is not None:
+        marker = frame[found.start() + 1]
+        if marker == _EOI:
+            return True
+        length = int.from_bytes(frame[found.end() : found.end() + 2], "big")
+        at = found.end() + length
+    return False
+
+
+def lossless_scan(frame: bytes) -> tuple[int, int]:
+    """Bits of a sample of a JPEG image, and the place in it that states the point transform of its one component.
+
+    ISO 10918-1 B.2.2 and B.2.3; only for a frame that :func:`size_of` has read.
+    """
+    places = dict(_segments(frame))
+    (start_of_frame,) = _START_OF_FRAME & places.keys()
+    return frame[places[start_of_frame] + 4], places[_SOS] + 9
+
+
+def _segments(frame: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place of each segment, the first SOS being the last."""
+    (start,) = struct.unpack_from(">H", frame, 0)
+    at, marker = 2, 0
+    while start == _SOI and marker != _SOS:
+        marker, length = struct.unpack_from(">HH", frame, at)
+        yield marker, at
+        if marker < 0xFF00:
+            return
+        at += 1 if marker == 0xFFFF else 2 + length
 
 
 def _in_boxes(frame: bytes) -> bytes:

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from spinepacs.dicom.reading.classes import UNKNOWN_SOP_CLASS
-from spinepacs.dicom.reading.header import anterior_left, header_of, view_of
+from spinepacs.dicom.reading.header import anterior_left, header_of, turn_of, view_is_sure, view_of
 from spinepacs.dicom.reading.parse import has_comma, number, parse, text
 from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
 from spinepacs.dicom.reading.source import source_header
@@ -128,6 +128,8 @@ def _radiograph(dataset: Dataset, stated: StudyHeader, picture: Picture) -> Radi
         body_part=stated.body_part,
         notes=(*picture.notes, *header_notes(dataset)),
         age_years=stated.patient_age_years,
+        turn=turn_of(dataset),
+        view_is_sure=view_is_sure(dataset),
     )
 
 

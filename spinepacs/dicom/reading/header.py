@@ -15,6 +15,7 @@ from pydicom.sr.coding import Code
 from spinepacs.dicom.identity import MANUFACTURER
 from spinepacs.dicom.reading.moments import date_of
 from spinepacs.dicom.reading.parse import identifier, items, parse, text, texts, uid
+from spinepacs.domain.geometry import Turn
 from spinepacs.domain.study import StudyHeader, View
 from spinepacs.errors import BadInput
 
@@ -27,14 +28,20 @@ _DESCRIPTIONS = (
     "RequestedProcedureDescription",
     "AcquisitionDeviceProcessingDescription",
 )
+_OPPOSITE = {"A": "P", "P": "A", "L": "R", "R": "L", "H": "F", "F": "H"}
+"""Directions of PatientOrientation (PS3.3 C.7.6.1.1.1)."""
 _MEANINGS = ("AnatomicRegionSequence", "ProcedureCodeSequence")
 _LAST_OF_HEADER = 0x00409FFF
 """Behind what :class:`StudyHeader` asks for, before the content of a report (0040,A730)."""
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _LATERAL = re.compile(
-    r"\b([LR]L|[LR]?LAT\w*|LTL|SEITL\w*|PROFIL\w*|SAGITTAL|SWIMMER\w*)\b|\b(FLEX|EXTENSION)"
+    r"\b([LR]L|(AP|PA)?[LR]?LAT\w*|(AP|PA)LL|LTL|SEITL\w*|[PB]ROFIL\w*|PERFIL\w*|SAGITTAL|SWIMMER\w*|DWARS\w*|"
+    r"ZIJDELINGS\w*|BOCZN\w*|BO[CČ]N\w*|БОК\w*)\b|\b(FLEX|EXTENSION)|[侧側][位面]|측면"
 )
-_AP = re.compile(r"\b(A\.?P|P\.?A|FRONTAL\w*|ANTERO-?POSTERIOR|POSTERO-?ANTERIOR)\b")
+_AP = re.compile(
+    r"\b(A\.? ?P|P\.? ?A|(AP|PA)(LL|[LR]?LAT\w*)|FRONTAL\w*|FACE|ANTERO-?POST\w*|POSTERO-?ANT\w*|VOORACHTER\w*|"
+    r"PRZEDNIO\w*|ПРЯМ\w*)\b|正[位面侧側]|정면|전후"
+)
 _OBLIQUE = re.compile(r"\b([LR][AP]O|[LR]LO|OBL\w*|SCHR[ÄA]G\w*)\b|OBLIQUE")
 _VIEW_CODES: tuple[tuple[Code, View], ...] = (
     (codes.cid4010.AnteroPosterior, View.AP),
@@ -116,48 +123,110 @@ def body_part_of(dataset: Dataset) -> str:
 
 
 def view_of(dataset: Dataset) -> View:
-    """Projection: ViewPosition, ViewCodeSequence, PatientOrientation, and descriptions as a last resort."""
-    stated = _view_in([text(dataset, "ViewPosition")])
-    if stated is not View.UNKNOWN:
-        return stated
-    views = items(dataset, "ViewCodeSequence")
-    coded = _coded(views, _VIEW_CODES) or _view_in(text(item, "CodeMeaning", dataset) for item in views)
-    if coded is not View.UNKNOWN:
-        return coded
-    along_row = _along_row(dataset)
-    if along_row:
-        return View.LATERAL if along_row in "AP" else View.AP
-    return _view_in(
-        [text(dataset, "SeriesDescription"), text(dataset, "ProtocolName"), *_descriptions(dataset)]
-    )
+    """Projection: ViewPosition, ViewCodeSequence, PatientOrientation, and descriptions as a last resort.
+
+    A text that names two views says nothing, and one of the image itself goes before one of the study.
+    """
+    if stated := _stated_views(dataset):
+        return stated[0]
+    texts_of_image = [text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName")]
+    return _view_in([*texts_of_image, *_descriptions(dataset)]) or View.UNKNOWN
+
+
+def view_is_sure(dataset: Dataset) -> bool:
+    """Whether elements of the image state the view and agree; texts mostly speak of studies with several views."""
+    stated = set(_stated_views(dataset))
+    return bool(stated) and not {View.AP, View.LATERAL} <= stated
+
+
+def _stated_views(dataset: Dataset) -> list[View]:
+    """Views that the elements made for them state, the best first."""
+    return list(filter(None, (_position(dataset), _view_code(dataset), _oriented(dataset))))
+
+
+def turn_of(dataset: Dataset) -> Turn | None:
+    """What brings the head up, by PatientOrientation (PS3.3 C.7.6.1.1.1); None where it does not say.
+
+    The element describes the image as it is stored.  FieldOfViewRotation and FieldOfViewHorizontalFlip do not: they
+    relate it to the detector (PS3.3 C.8.11.4), and are not read.
+    """
+    match _directions(dataset):
+        case (_, "F"):
+            return Turn.NONE
+        case (_, "H"):
+            return Turn.HALF
+        case ("F", _):
+            return Turn.CLOCKWISE
+        case ("H", _):
+            return Turn.COUNTERCLOCKWISE
+    return None
 
 
 def anterior_left(dataset: Dataset, view: View) -> bool | None:
-    """True where the rows of a lateral film run from anterior (left) to posterior; None where not stated.
+    """True where a lateral film, turned head up, shows anterior at the left; None where that is not stated.
 
-    PatientOrientation names the direction in which rows and columns run (PS3.3 C.7.6.1.1.1): ``P`` first means
-    that posterior is at the right.
+    PatientOrientation names the direction in which rows and columns run: ``P`` first means that posterior is at the
+    right.
     """
-    along_row = _along_row(dataset)
-    if view is not View.LATERAL or along_row not in ("A", "P"):
+    rightwards = _rightwards(dataset)
+    if view is not View.LATERAL or rightwards not in ("A", "P"):
         return None
-    return along_row == "P"
+    return rightwards == "P"
 
 
-def _along_row(dataset: Dataset) -> str:
-    """First letter of PatientOrientation's first value where it is one of A, P, L, R; else empty."""
-    first = text(dataset, "PatientOrientation").upper()[:1]
-    return first if first in ("A", "P", "L", "R") else ""
+def _directions(dataset: Dataset) -> tuple[str, ...]:
+    """Main letters of the directions to which rows and columns run; none where they cannot be those of a film.
+
+    One of them is head or foot, the other one a side of the patient; a single value is that of the rows.
+    """
+    letters = tuple(value.upper()[:1] for value in texts(dataset, "PatientOrientation"))
+    if len(letters) == 2 and all(letters):
+        along, aside = set(letters) & {"H", "F"}, set(letters) & {"A", "P", "L", "R"}
+        return letters if len(along) == len(aside) == 1 else ()
+    return letters[:1] if letters and letters[0] in _OPPOSITE else ()
 
 
-def _view_in(words: Iterable[str]) -> View:
-    """View that one of the texts names, the first text first."""
+def _rightwards(dataset: Dataset) -> str:
+    """Side of the patient at the right of the image with its head up; empty where it is not stated."""
+    directions = _directions(dataset)
+    match turn_of(dataset):
+        case Turn.HALF:
+            return _OPPOSITE[directions[0]]
+        case Turn.CLOCKWISE if len(directions) == 2:
+            return _OPPOSITE[directions[1]]
+        case Turn.COUNTERCLOCKWISE if len(directions) == 2:
+            return directions[1]
+    return directions[0] if directions and directions[0] in "APLR" else ""
+
+
+def _position(dataset: Dataset) -> View | None:
+    return _view_in([text(dataset, "ViewPosition")])
+
+
+def _view_code(dataset: Dataset) -> View | None:
+    """What ViewCodeSequence means; nothing where its items contradict one another."""
+    found = set()
+    for item in items(dataset, "ViewCodeSequence"):
+        if view := _coded([item], _VIEW_CODES) or _view_in([text(item, "CodeMeaning")]):
+            found.add(view)
+    return found.pop() if len(found) == 1 else None
+
+
+def _oriented(dataset: Dataset) -> View | None:
+    """Rows or columns that run to the front or the back are those of a lateral film."""
+    side = _rightwards(dataset)
+    return (View.LATERAL if side in "AP" else View.AP) if side else None
+
+
+def _view_in(words: Iterable[str]) -> View | None:
+    """View that one of the texts names, the first text first; a text that names AP and lateral says nothing."""
     for word in words:
         clean = word.upper().replace("_", " ")
-        for pattern, view in ((_OBLIQUE, View.OBLIQUE), (_LATERAL, View.LATERAL), (_AP, View.AP)):
-            if pattern.search(clean):
-                return view
-    return View.UNKNOWN
+        oblique, lateral, frontal = (bool(pattern.search(clean)) for pattern in (_OBLIQUE, _LATERAL, _AP))
+        if (lateral and frontal) or not (oblique or lateral or frontal):
+            continue
+        return View.OBLIQUE if oblique else View.LATERAL if lateral else View.AP
+    return None
 
 
 def _coded(coded: list[Dataset], meanings: Iterable[tuple[Code, _Meaning]]) -> _Meaning | None:

@@ -37,6 +37,7 @@ from spinepacs.dicom.reading.bounded import (
     inflate,
 )
 from spinepacs.dicom.reading.characters import Terms, decode
+from spinepacs.dicom.reading.kinds import START_BYTES, no_dicom
 from spinepacs.errors import BadInput, Transient
 
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -84,7 +85,8 @@ def parse(path: Path, *, with_pixels: bool, character_set: str = "", last_tag: i
     Raises
     ------
     BadInput
-        ``NOT_DICOM``, ``TRUNCATED``, ``DAMAGED_DATASET``; ``FILE_TOO_LARGE``, ``TOO_MANY_ELEMENTS``,
+        ``NOT_DICOM``, ``PICTURE_FORMAT``, ``ARCHIVE`` (:mod:`~spinepacs.dicom.reading.kinds`), ``TRUNCATED``,
+        ``DAMAGED_DATASET``; ``FILE_TOO_LARGE``, ``TOO_MANY_ELEMENTS``,
         ``ELEMENT_TOO_LARGE``, ``NESTED_TOO_DEEP`` beyond the limits of :mod:`spinepacs.dicom.reading.bounded`.
     Transient
         The file cannot be opened or the disk fails.
@@ -93,9 +95,7 @@ def parse(path: Path, *, with_pixels: bool, character_set: str = "", last_tag: i
         with path.open("rb") as file, quiet() as caught:
             dataset, cut_off = _read(file, with_pixels, last_tag)
     except InvalidDicomError:
-        raise BadInput(
-            "NOT_DICOM", "no DICOM file (PS3.10): the prefix DICM is missing; send the original file"
-        ) from None
+        raise no_dicom(_start_of(path)) from None
     except IsADirectoryError:
         raise BadInput("NOT_DICOM", "this is a folder: name the files in it") from None
     except OSError as error:
@@ -105,6 +105,14 @@ def parse(path: Path, *, with_pixels: bool, character_set: str = "", last_tag: i
     if character_set and not any(texts(dataset, "SpecificCharacterSet")):
         dataset.SpecificCharacterSet = character_set.split("\\")
     return dataset
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(START_BYTES)
+    except OSError as error:
+        raise Transient(f"cannot read the file: {error.strerror}") from None
 
 
 def _read(file: BinaryIO, with_pixels: bool, last_tag: int) -> tuple[Dataset, bool]:

@@ -16,6 +16,7 @@ from pydicom.pixels.utils import pixel_array
 
 from spinepacs.dicom.reading.codestream import MAXIMUM_TILES, size_of
 from spinepacs.dicom.reading.parse import number, quiet, uid
+from spinepacs.dicom.reading.point_transform import set_aside
 from spinepacs.errors import BadInput
 
 DECODABLE_TRANSFER_SYNTAXES: tuple[str, ...] = (
@@ -41,6 +42,7 @@ DECODABLE_TRANSFER_SYNTAXES: tuple[str, ...] = (
 MAXIMUM_PIXELS = 100_000_000
 """Rows × columns beyond which an image is not decoded; the largest stitched spine films have about 40 million."""
 
+_LOSSLESS_JPEG = (uids.JPEGLosslessSV1, uids.JPEGLossless)
 _OFFSET_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 _REMEDY = "send the image again, uncompressed if need be"
 
@@ -51,7 +53,7 @@ def decode(dataset: Dataset) -> NDArray[Any]:
     Parameters
     ----------
     dataset : Dataset
-        Single frame, one sample per pixel, with PixelData; loses its extended offset table.
+        Single frame, one sample per pixel, with PixelData; loses its extended offset table and point transform.
 
     Returns
     -------
@@ -69,6 +71,7 @@ def decode(dataset: Dataset) -> NDArray[Any]:
     _check(dataset, syntax)
     try:
         with quiet():
+            transform = set_aside(dataset) if syntax in _LOSSLESS_JPEG else None
             # The windowing takes the stored bits itself: pydicom's correction costs a copy and knows no HighBit.
             stored = pixel_array(dataset, view_only=not syntax.is_encapsulated, correct_unused_bits=False)
     except (MemoryError, KeyboardInterrupt, SystemExit):
@@ -81,7 +84,8 @@ def decode(dataset: Dataset) -> NDArray[Any]:
         ) from None
     if stored.ndim != 2 or stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
         raise BadInput("UNDECODABLE_PIXELS", f"PixelData does not hold one greyscale frame: {_REMEDY}")
-    return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
+    pixels = np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
+    return transform.applied(pixels) if transform else pixels
 
 
 def _check(dataset: Dataset, syntax: uids.UID) -> None:

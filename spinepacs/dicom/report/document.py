@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
@@ -17,8 +17,8 @@ from spinepacs.dicom.report import content as sr
 from spinepacs.dicom.report import sign_codes as by_sign
 from spinepacs.dicom.report.groups import Groups, conclusion_item
 from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading
-from spinepacs.domain.signs import Reason
-from spinepacs.domain.words import SIGNS
+from spinepacs.domain.measures import Reason
+from spinepacs.domain.words import REASONS, SIGNS
 from spinepacs.settings.sections import OutputSettings
 
 DCM = standard.DCM
@@ -132,10 +132,21 @@ def _remarks(reading: Reading) -> Iterator[str]:
     missing = reading.spine.missing if reading.spine else ()
     if missing:
         yield f"Not found between the levels reported: {', '.join(level.name for level in missing)}."
+    yield from _not_stated(reading)
     left_out = Counter(f.sign for f in reading.findings if f.reason is Reason.NOT_VALIDATED)
     if left_out:
         signs = ", ".join(f"{SIGNS[sign]} at {count} discs" for sign, count in left_out.items())
         yield f"Not graded where this policy has no tested rule: {signs}."
+
+
+def _not_stated(reading: Reading) -> Iterator[str]:
+    """Where measures are withheld, by reason."""
+    places: dict[Reason, list[str]] = defaultdict(list)
+    for measure in reading.withheld_measures:
+        if measure.reason:
+            places[measure.reason].append(measure.place.name)
+    for reason, names in places.items():
+        yield f"Measures withheld ({REASONS[reason]}): {', '.join(dict.fromkeys(names))}."
 
 
 def _evidence(header: Dataset, segmentation: EncodedObject | None) -> Dataset:

@@ -18,8 +18,8 @@ from spinepacs.dicom.report import measure_codes as by_measure
 from spinepacs.dicom.report import sign_codes as by_sign
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
 from spinepacs.domain.findings import EncodedObject, Reading, Vertebra
-from spinepacs.domain.measures import Measure, Place, Quantity, Unit
-from spinepacs.domain.signs import Conclusion, Finding, Reason, Sign
+from spinepacs.domain.measures import Measure, Place, Quantity, Reason, Unit
+from spinepacs.domain.signs import Conclusion, Finding, Sign
 
 DCM, SCT = standard.DCM, standard.SCT
 _METHOD, _SITE, _WHERE = SCT.MeasurementMethod, SCT.FindingSite, SCT.TopographicalModifier
@@ -47,7 +47,7 @@ class Groups:
         self._source = self._image(sr.SELECTED, None)
         self._measures: dict[Place, list[Measure]] = defaultdict(list)
         self._findings: dict[Place, list[Finding]] = defaultdict(list)
-        for measure in reading.measures:
+        for measure in reading.published_measures:
             self._measures[measure.place].append(measure)
         for finding in reading.findings:
             self._findings[finding.place].append(finding)
@@ -72,7 +72,7 @@ class Groups:
 
     def spans(self) -> Iterator[sr.Item]:
         """One group for each angle of a region or a curve, its two legs drawn as one line."""
-        for measure in self._reading.measures:
+        for measure in self._reading.published_measures:
             if isinstance(measure.place, Span):
                 ends = [site_of(level) for level in measure.levels]
                 cobb = measure.quantity in (Quantity.COBB_MAIN, Quantity.COBB_OTHER)

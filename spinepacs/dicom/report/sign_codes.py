@@ -6,13 +6,13 @@ from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
 from spinepacs.dicom.codes import ANTERIOR, POSTERIOR, private
+from spinepacs.domain.measures import Reason
 from spinepacs.domain.signs import (
     GRADE_NAMES,
     Area,
     Deformity,
     ExpectedFrom,
     ForAge,
-    Reason,
     Scheme,
     Side,
     Sign,
@@ -104,11 +104,17 @@ _NOTE_VALUES = {
     "VERTEBRAE_MISSING": "LEVELS_MISSING",
     "DETECTIONS_DROPPED": "DETECTION_LEFT",
     "HEAD_AT_THE_BOTTOM": "UPSIDE_DOWN",
+    "TURNED_COUNTERCLOCKWISE": "TURNED_COUNTER",
+    "TURN_FROM_PICTURE": "TURN_BY_PICTURE",
+    "ORIENTATION_CONTRADICTED": "ORIENT_DOUBTED",
+    "FACING_CONTRADICTED": "FACING_DOUBTED",
+    "SPACING_IMPLAUSIBLE": "SPACING_DOUBTED",
     "VIEW_FROM_PICTURE": "VIEW_BY_PICTURE",
     "POLARITY_INCONSISTENT": "POLARITY_UNCLEAR",
+    "POLARITY_FROM_PICTURE": "POLARITY_PICTURE",
+    "POLARITY_UNCLEAR": "POLARITY_UNKNOWN",
     "MODALITY_LUT_DAMAGED": "LUT_DAMAGED",
     "RESCALE_SLOPE_ZERO": "SLOPE_ZERO",
-    "SPACING_IMPLAUSIBLE": "SPACING_ABSURD",
     "BITS_ABOVE_LEFT_OUT": "BITS_LEFT_OUT",
 }
 """The same, for notes."""

@@ -134,7 +134,7 @@ def _words(reading: Reading, spine: Spine) -> Html:
     bodies = vertebrae(reading)
     parts = [
         _section("Conclusions", _conclusions(reading)),
-        _angles([m for m in reading.measures if isinstance(m.place, Span)]),
+        _angles([m for m in reading.published_measures if isinstance(m.place, Span)]),
         _halves("Vertebrae", bodies.table),
         _note(bodies.notes),
         _note(single_signs(reading)),
@@ -203,7 +203,7 @@ def _disc_caption(reading: Reading) -> str:
 
 def _foot(reading: Reading) -> Html:
     versions, spacing = reading.versions, reading.spacing
-    basis = "the film states no pixel spacing, hence no mm"
+    basis = words.why_no_mm(reading.notes)
     if spacing:
         basis = words.BASES[spacing.basis]
         basis += f", divided by {spacing.magnification:.3g}" if spacing.magnification != 1 else ""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import DiscLevel, Level
 from spinepacs.domain.findings import Reading
-from spinepacs.domain.measures import HALF_95, Measure, Place, Quantity, Unit
-from spinepacs.domain.signs import Finding, Reason, Sign
+from spinepacs.domain.measures import HALF_95, Measure, Place, Quantity, Reason, Unit
+from spinepacs.domain.signs import Finding, Sign
 from spinepacs.domain.study import View
 from spinepacs.show.page.html import NONE, Html, joined, tag
 
@@ -150,30 +150,39 @@ class _Film:
         """Three lengths, and once the greatest of their intervals."""
         found = [self.measures.get((place, quantity)) for quantity in quantities.values()]
         row: dict[str, str] = {
-            f"{head} ({self.length})": figures(m.value, None, _DIGITS[m.unit]) if m else NONE
+            f"{head} ({self.length})": self._figures(m, None)
             for head, m in zip(quantities, found, strict=True)
         }
         widest = max(
-            (m for m in found if m and m.margin is not None), key=lambda m: m.margin or 0, default=None
+            (m for m in found if m and not m.reason and m.margin is not None),
+            key=lambda m: m.margin or 0,
+            default=None,
         )
         return row | {"±": f"{widest.margin:.{_DIGITS[widest.unit]}f}" if widest else NONE}
 
     def value(self, quantity: Quantity, place: Place) -> str:
         m = self.measures.get((place, quantity))
-        unit = "°" if m and m.unit is Unit.DEGREE else ""
-        return figures(m.value, m.margin, _DIGITS[m.unit], unit) if m else NONE
+        return self._figures(m, m.margin) if m else NONE
+
+    def _figures(self, m: Measure | None, margin: float | None) -> str:
+        """A measure; of one that is withheld a letter for why."""
+        if m is None:
+            return NONE
+        if m.reason:
+            return joined([NONE, self._letter(m.reason)])
+        return figures(m.value, margin, _DIGITS[m.unit], "°" if m.unit is Unit.DEGREE else "")
 
     def share(self, place: Place, sign: Sign) -> str:
         """The value of a finding in percent."""
         finding = self.findings.get((place, sign))
-        if finding is None or finding.value is None:
+        if finding is None or finding.value is None or finding.published_grade is None:
             return NONE
         margin = None if finding.uncertainty is None else 100 * HALF_95 * finding.uncertainty
         return figures(100 * finding.value, margin, 0, " %")
 
     def percent(self, quantity: Quantity, place: Place) -> str:
         m = self.measures.get((place, quantity))
-        return figures(100 * m.value, None, 0) if m else NONE
+        return figures(100 * m.value, None, 0) if m and not m.reason else NONE
 
     def grade(self, place: Place, sign: Sign) -> str:
         """A published grade with the range that its value leaves; of one that is not published a letter for why."""
@@ -181,20 +190,21 @@ class _Film:
         if finding is None or finding.computed_grade is None:
             return NONE
         if finding.published_grade is None:
-            return joined(["withheld", self._letter(finding)])
+            return joined(["withheld", self._letter(finding.reason)])
         way = (
             f"{words.SLIPS[finding.side]} " if finding.side in words.SLIPS and finding.published_grade else ""
         )
         text = f"{way}{words.grade_words(sign, finding.published_grade)}" if finding.published_grade else "0"
         if finding.form and finding.published_grade:
             text = f"{finding.published_grade} {words.FORMS[finding.form]}"
-        return joined([grade_mark(finding.published_grade, text), self._letter(finding), _range(finding)])
+        return joined(
+            [grade_mark(finding.published_grade, text), self._letter(finding.reason), _range(finding)]
+        )
 
-    def _letter(self, finding: Finding) -> Html:
-        if finding.reason is None:
+    def _letter(self, reason: Reason | None) -> Html:
+        if reason is None:
             return Html("")
-        letter = self.reasons.setdefault(finding.reason, chr(ord("a") + len(self.reasons)))
-        return tag("sup", letter)
+        return tag("sup", self.reasons.setdefault(reason, chr(ord("a") + len(self.reasons))))
 
 
 def _named(finding: Finding, grade: int) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS
-from spinepacs.domain.measures import HALF_95, Quantity
-from spinepacs.domain.signs import Reason, Sign
+from spinepacs.domain.measures import HALF_95, Quantity, Reason
+from spinepacs.domain.signs import Sign
 
 Row = dict[str, Any]
 
@@ -22,6 +22,7 @@ AP_HEIGHTS = {
     "left": Quantity.AP_DISC_HEIGHT_LEFT, "middle": Quantity.AP_DISC_HEIGHT_MIDDLE,
     "right": Quantity.AP_DISC_HEIGHT_RIGHT,
 }  # fmt: skip
+WITHHELD = "withheld"
 NONE = "–"
 """Stands where there is nothing to say."""
 _DIGITS = {"mm": 1, "px": 0, "deg": 1, "1": 2}
@@ -55,6 +56,8 @@ class Film:
         known = [row for row in found if row and row["value"] is not None]
         if not known:
             return NONE
+        if any(row.get("reason") for row in known):
+            return WITHHELD
         shown = (value({**row, "uncertainty": None}, unit=False) if row else NONE for row in found)
         margins = [HALF_95 * row["uncertainty"] for row in known if row["uncertainty"] is not None]
         digits = _DIGITS.get(known[0]["unit"], 2)
@@ -69,7 +72,8 @@ class Film:
 def slip(film: Film, disc: str, length: Quantity, share: Quantity) -> str:
     """A displacement with its interval and its share of the plate."""
     of_depth = film.measures.get((share.value, disc))
-    percent = f" ({words.number(100 * of_depth['value'], 0)} %)" if of_depth else ""
+    stated = of_depth and not of_depth.get("reason")
+    percent = f" ({words.number(100 * of_depth['value'], 0)} %)" if of_depth and stated else ""
     return film.value(length, disc) + percent
 
 
@@ -78,7 +82,7 @@ def grade(finding: Row | None) -> str:
     if finding is None or (finding["published_grade"] is None and finding["computed_grade"] is None):
         return NONE
     if finding["published_grade"] is None:
-        return "withheld"
+        return WITHHELD
     low, high = finding["lowest_grade"], finding["highest_grade"]
     return named(finding, finding["published_grade"]) + (f" ({low}–{high})" if low != high else "")
 
@@ -115,17 +119,28 @@ def percent(row: Row) -> str:
     """A ratio with its interval in percent."""
     if row["value"] is None:
         return NONE
+    if _is_withheld(row):
+        return WITHHELD
     margin = f" ± {100 * HALF_95 * row['uncertainty']:.0f}" if row["uncertainty"] is not None else ""
     return f"{words.number(100 * row['value'], 0)}{margin} %"
 
 
 def value(row: Row, *, unit: bool = True) -> str:
-    """A value with its 95 % interval; a dash where there is none."""
+    """A value with its 95 % interval; a dash where there is none, a word where it is withheld."""
     if row["value"] is None:
         return NONE
+    if _is_withheld(row):
+        return WITHHELD
     digits = _DIGITS.get(row["unit"], 2)
     margin = f" ± {HALF_95 * row['uncertainty']:.{digits}f}" if row["uncertainty"] is not None else ""
     return words.number(row["value"], digits) + margin + (_SUFFIX.get(row["unit"], "") if unit else "")
+
+
+def _is_withheld(row: Row) -> bool:
+    """Whether a measure, or the grade of a finding, is withheld."""
+    if "quantity" in row:
+        return bool(row.get("reason"))
+    return row["published_grade"] is None and row["computed_grade"] is not None
 
 
 def words_of(code: str) -> str:
@@ -138,9 +153,13 @@ def is_part(finding: Row) -> bool:
     return bool(finding["side"]) and finding["level"] is not None
 
 
-def footnotes(findings: Sequence[Row]) -> Iterator[str]:
+def footnotes(findings: Sequence[Row], measures: Sequence[Row] = ()) -> Iterator[str]:
     """What is not published as it was computed, and what is not graded, by reason: a line for each."""
     lines: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for measure in measures:
+        if measure.get("reason"):
+            places = lines["withheld", measure["reason"]]["measures"]
+            places += [measure["place"]] * (measure["place"] not in places)
     for finding in findings:
         if finding["reason"]:
             computed, published = finding["computed_grade"], finding["published_grade"]

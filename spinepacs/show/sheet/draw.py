@@ -59,7 +59,7 @@ def _film(film: Film) -> Iterator[RenderableType]:
         overall.append(words.TO_PHYSICIAN.strip())
     for title, lines in (
         ("Angles", list(_angles(film))),
-        ("Withheld, changed or not graded", list(footnotes(film.row["findings"]))),
+        ("Withheld, changed or not graded", list(footnotes(film.row["findings"], film.row["measures"]))),
         ("Overall", overall),
     ):
         if lines:
@@ -182,7 +182,7 @@ def _bodies(findings: Sequence[Row], names: set[str]) -> Iterator[str]:
 
 def _angles(film: Film) -> Iterator[str]:
     for measure in film.row["measures"]:
-        if measure["quantity"] in words.ANGLES:
+        if measure["quantity"] in words.ANGLES and not measure.get("reason"):
             apex = f", apex {measure['apex']}" if measure["apex"] else ""
             side = {None: "", True: ", convex to the image's left", False: ", convex to the image's right"}
             name = words.ANGLES[measure["quantity"]]

@@ -18,11 +18,13 @@ from typing import Any
 
 import cv2
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.seeing.segment import Precision, Segmenter
 from spinepacs.domain.study import View
+from spinepacs.errors import BadSettings
 from spinepacs.settings.shipped import shipped
 from spinepacs.training.data.dataset import Film, read_lateral_corners, read_yolo_seg
 from spinepacs.training.data.held_out import real_films
@@ -156,7 +158,15 @@ def film_sets(
     """Named sets of labelled films: AP validation groups, lateral films, YOLO-seg folders under their own names.
 
     levels: table of names that were read anew; the AP films are then there once more, under those names.
+
+    Raises
+    ------
+    BadSettings
+        If a folder is not there or holds no such film: nothing would be evaluated.
     """
+    for folder in filter(None, (ap, lateral, *synthetic)):
+        if not folder.is_dir():
+            raise BadSettings(f"{folder}: there is no such folder")
     sets: dict[str, list[Film]] = {}
     if ap:
         sets["ap_validation"] = real_films(ap)[1]
@@ -166,6 +176,10 @@ def film_sets(
         sets["lateral"] = read_lateral_corners(lateral)
     for folder in synthetic:
         sets[folder.resolve().name] = read_yolo_seg(folder)
+    if empty := [name for name, films in sets.items() if not films]:
+        raise BadSettings(
+            f"no labelled films in {', '.join(empty)}: docs/training.md says what each kind of folder holds"
+        )
     return sets
 
 
@@ -216,7 +230,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         policy=given.policy,
     )
     sets = film_sets(given.ap, given.lateral, given.synthetic, given.levels)
-    sets = {name: _spread(films, given.limit) for name, films in sets.items() if films}
+    if not sets:
+        raise BadSettings("no films to evaluate on: give --ap, --lateral or --synthetic")
+    sets = {name: _spread(films, given.limit) for name, films in sets.items()}
     results = {name: _read_with_bar(conditions, name, films) for name, films in sets.items()}
     figures = {name: set_figures(part) for name, part in results.items()}
     print_table(figures)
@@ -231,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read_with_bar(conditions: Conditions, name: str, films: Sequence[Film]) -> list[FilmResult]:
     results = read_films(conditions, films)
-    return list(track(results, name, len(films), console=Console(stderr=True), transient=True))
+    return list(track(results, escape(name), len(films), console=Console(stderr=True), transient=True))
 
 
 def _write_pictures(
@@ -247,7 +263,8 @@ def _write_pictures(
         chosen = [(film_of[id(reading)], reading) for reading in worst_first(readings[name])[:worst]]
         write_overlays(out / "overlays" / name, chosen, inverted=conditions.inverted)
     if find_spec("matplotlib") is None:
-        Console(stderr=True).print("no curves: matplotlib is missing; it comes with spinepacs[train]")
+        missing = "no curves: matplotlib is missing; pip install 'spinepacs[train]'"
+        Console(stderr=True).print(missing, markup=False)
         return
     for name, told in figures.items():
         draw_figures(out, name, told)

@@ -66,8 +66,8 @@ def print_table(figures: Mapping[str, Mapping[str, Any]]) -> None:
 
 def show(tables: Iterable[Table]) -> None:
     """Print tables; wide enough where the terminal does not tell its width."""
-    console = Console()
-    wide = console if console.is_terminal else Console(width=_TABLE_WIDTH)
+    console = Console(markup=False)
+    wide = console if console.is_terminal else Console(width=_TABLE_WIDTH, markup=False)
     for table in tables:
         wide.print(table)
 

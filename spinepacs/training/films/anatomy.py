@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from spinepacs.domain.anatomy import Level
+from spinepacs.errors import BadSettings
 from spinepacs.training.films.landmarks import (
     GRID_MM,
     HALF_MM,
@@ -102,7 +103,7 @@ class Anatomy:
 def _rows(folder: Path) -> list[dict[str, str]]:
     index = folder / "index.csv"
     if not index.is_file():
-        raise FileNotFoundError(f"{folder} holds no index.csv: not a folder of BodyParts3D surfaces")
+        raise BadSettings(f"{folder} holds no index.csv: not a folder of BodyParts3D surfaces")
     with index.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -200,7 +201,7 @@ def load_anatomy(folder: Path) -> Anatomy:
     """Read the donor's surfaces and find the frame and marks of every vertebra; takes some seconds.
 
     folder: index.csv (file, name, group) and npz files with `vertices` (mm) and `faces`.
-    Raises FileNotFoundError when the index or one of its files is missing.
+    Raises BadSettings when the index, FileNotFoundError when one of its files is missing.
     """
     rows = _rows(folder)
     fine = {row["name"]: _load(folder, row) for row in rows if row["group"] in ("vertebra", "disc")}

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from spinepacs.errors import BadSettings
 from spinepacs.training.films.anatomy import LEVELS, Anatomy, load_anatomy
 from spinepacs.training.films.body import build_body, metal_solids, sign_solids, vessels
 from spinepacs.training.films.build import Build, draw_build, with_lumbar
@@ -272,12 +273,12 @@ def synthesise(
     truth/NAME.json (last, so that a film with a truth is whole); with run.dicom also dicom/NAME.dcm and NAME.json.
 
     workers: processes; the films do not depend on them. on_film: told each index done, those that were there first.
-    Raises ValueError for a negative count or no worker, FileNotFoundError when surfaces are missing.
+    Raises ValueError for a negative count or no worker, BadSettings when surfaces are missing.
     """
     if count < 0 or workers < 1:
         raise ValueError(f"count {count} must not be negative, and workers {workers} at least 1")
     if not (run.meshes_dir / "index.csv").is_file():
-        raise FileNotFoundError(f"{run.meshes_dir} holds no index.csv: not a folder of BodyParts3D surfaces")
+        raise BadSettings(f"{run.meshes_dir} holds no index.csv: not a folder of BodyParts3D surfaces")
     run.out_dir.mkdir(parents=True, exist_ok=True)
     about = json.dumps({"names": list(LEVELS), "seed": run.seed})
     (run.out_dir / "data.json").write_text(about, encoding="utf-8")

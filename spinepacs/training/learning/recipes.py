@@ -7,18 +7,19 @@ from collections.abc import Sequence
 
 from spinepacs.errors import Permanent
 from spinepacs.training.learning.config import parse
-from spinepacs.training.learning.initialise import WeightsError
-from spinepacs.training.learning.train import check, films_of, prepare, train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints the path of the trained checkpoint."""
     config, only_check = parse(arguments)
+    # Here, since they need the extra and seconds to import, and --help neither.
+    from spinepacs.training.learning.initialise import WeightsError
+    from spinepacs.training.learning.train import check, films_of, prepare, train
+
     try:
         if only_check:
             return check(films_of(config))
         if config.recipe == "seed":
-            # Here, since it takes seconds to import.
             from spinepacs.training.learning.seed_recipe import train_seed
 
             trained = train_seed(config, prepare(config))

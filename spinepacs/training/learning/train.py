@@ -174,13 +174,13 @@ def prepare(config: TrainConfig) -> DataSet:
 
 def check(data: DataSet) -> int:
     """Print class balance, what is left out, and leaks; return 1 if there are any."""
-    screen = Console(width=None if sys.stdout.isatty() else 200)
+    screen = Console(width=None if sys.stdout.isatty() else 200, markup=False)
     screen.print(balance_table(balance(data)))
     for line in data.left_out:
-        screen.print(f"left out: {line}", markup=False, soft_wrap=True)
+        screen.print(f"left out: {line}", soft_wrap=True)
     leaks = find_leaks(data.training, data.validation)
     for leak in leaks:
-        screen.print(f"leak: {leak}", markup=False, soft_wrap=True)
+        screen.print(f"leak: {leak}", soft_wrap=True)
     screen.print(f"{len(leaks)} leaks: such films are left out of training" if leaks else "no leak")
     return int(bool(leaks))
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from spinepacs.training.data.dataset import CLASS_NAMES
 from spinepacs.training.learning.checkpoint import INPUT_SIDE_PX, ModelFacts, open_torch
-from spinepacs.training.release.quantise import add_int8
 from spinepacs.training.release.reference import (
     COMPARED,
     REPLAYED,
@@ -175,6 +174,8 @@ def export(
         (scratch / "manifest.toml").write_text(manifest_text(fresh, facts), encoding="utf-8")
         _write_reference(fresh, facts, SQUARES if static else REPLAYED)
         if calibrate:
+            from spinepacs.training.release.quantise import add_int8  # needs the package onnx
+
             figures |= add_int8(scratch, calibrate, measure)
         for file in _WRITTEN:
             (folder / file).unlink(missing_ok=True)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from spinepacs.domain.anatomy import ALL_DISCS, Level, Span
-from spinepacs.domain.signs import Area, ForAge, Reason, Sign, Statement
+from spinepacs.domain.measures import Reason
+from spinepacs.domain.signs import Area, ForAge, Sign, Statement
 from spinepacs.domain.study import View
 from tests import phantoms
 from tests.analysis.grading import POLICY, drawn, graded
@@ -45,6 +46,47 @@ def test_a_narrow_disc_alone_is_a_single_sign():
     assert "L4/L5" in found[Area.LUMBAR].sentence
     assert found[Area.LUMBOSACRAL].statement is Statement.NO_SIGNS
     assert found[Area.COMBINED].published_degree == 1
+
+
+def test_a_slip_beside_healthy_discs_is_spoken_of():
+    phantom = _neck()
+    forwards = np.array([-22.0, 0.0])
+    slipped = phantoms.Phantom(
+        phantom.rows,
+        phantom.columns,
+        {level: body + forwards * (level <= Level.C4) for level, body in phantom.bodies.items()},
+        phantom.discs,
+    )
+    found = graded(slipped)
+    assert found.at(Sign.SPONDYLOLISTHESIS, "C4/C5").published_grade == 1
+    (cervical,) = found.conclusions
+    assert (cervical.statement, cervical.published_degree) == (Statement.ISOLATED_SIGNS, 0)
+    assert "Besides: antero slip I at C4/C5." in cervical.sentence
+    assert [(f.sign, f.place.name) for f in cervical.support] == [(Sign.SPONDYLOLISTHESIS, "C4/C5")]
+
+
+def test_a_deformed_body_is_spoken_of_once_by_its_region_and_once_by_the_film():
+    phantom = _lumbar()
+    body = phantom.bodies[Level.L2].copy()
+    body[0] = body[0] + 0.35 * (body[3] - body[0])
+    found = graded(phantoms.Phantom(phantom.rows, phantom.columns, {**phantom.bodies, Level.L2: body}))
+    deformity = found.at(Sign.VERTEBRAL_DEFORMITY, "L2")
+    assert deformity.published_grade
+    said = {c.area: c.sentence for c in found.conclusions if "deformity" in c.sentence}
+    assert set(said) == {Area.LUMBAR, Area.COMBINED}
+    assert f"deformity {deformity.published_grade} (" in said[Area.LUMBAR]
+    assert "wedge) at L2" in said[Area.LUMBAR]
+
+
+def test_every_published_sign_is_in_the_support_of_the_whole_film():
+    for phantom in (_lumbar(L4=0.4), _lumbar(L3=0.1), _neck(C5=0.3)):
+        found = graded(phantom)
+        published = {
+            (f.sign, f.place)
+            for f in found.findings
+            if f.published_grade and f.disc and f.sign is not Sign.DISC_DEGENERATION
+        }
+        assert published <= {(f.sign, f.place) for f in found.conclusions[-1].support}
 
 
 def test_a_disc_that_has_lost_half_of_its_height_is_enough_alone():

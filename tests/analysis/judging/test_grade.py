@@ -17,7 +17,8 @@ from spinepacs.analysis.naming.label import label
 from spinepacs.analysis.seeing.localisation import MODES, Localisation
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level
 from spinepacs.domain.findings import Spine
-from spinepacs.domain.signs import Deformity, ExpectedFrom, Reason, Scheme, Side, Sign
+from spinepacs.domain.measures import Reason
+from spinepacs.domain.signs import Deformity, ExpectedFrom, Scheme, Side, Sign
 from spinepacs.domain.study import View
 from spinepacs.errors import BadSettings
 from spinepacs.settings.shipped import shipped

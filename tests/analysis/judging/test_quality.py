@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from spinepacs.domain.anatomy import Level
-from spinepacs.domain.signs import Reason, Sign
+from spinepacs.domain.measures import Reason
+from spinepacs.domain.signs import Sign
 from spinepacs.domain.study import View
 from tests import phantoms
 from tests.analysis.grading import drawn, graded

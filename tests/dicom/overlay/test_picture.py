@@ -24,9 +24,9 @@ from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay, scale_
 from spinepacs.dicom.overlay.text import rows_of
 from spinepacs.domain.anatomy import DiscLevel, Level
 from spinepacs.domain.findings import EncodedObject, Reading, Refusal
-from spinepacs.domain.geometry import Outline
-from spinepacs.domain.measures import Place, Quantity, Unit
-from spinepacs.domain.signs import Deformity, Finding, Reason, Scheme, Side, Sign
+from spinepacs.domain.geometry import Outline, Turn
+from spinepacs.domain.measures import Place, Quantity, Reason, Unit
+from spinepacs.domain.signs import Deformity, Finding, Scheme, Side, Sign
 from spinepacs.domain.study import View
 from spinepacs.domain.words import NOTES, SIGNS, TO_PHYSICIAN
 from spinepacs.settings.sections import OutputSettings
@@ -158,6 +158,50 @@ def test_beside_the_film_stand_angles_legend_conclusion_and_what_is_withheld() -
     assert "something new" in words
     assert "Not for diagnostic use." in words
     assert "no mm" in words_of(reading_of(spacing=None))
+
+
+def _withheld_at(reading: Reading, place: str) -> Reading:
+    measures = tuple(
+        replace(m, reason=Reason.UNCERTAIN) if m.place.name == place else m for m in reading.measures
+    )
+    return replace(reading, measures=measures)
+
+
+def test_a_withheld_height_is_neither_written_nor_drawn_but_said() -> None:
+    reading = _withheld_at(reading_of(), "C4/C5")
+    assert "Withheld (outlines too uncertain): C4/C5: measures" in words_of(reading)
+    marks = Marks(reading, reading.spine, 14)
+    labels = {label.text for label in marks.values()}
+    shown = Marks(reading_of(), reading.spine, 14)
+    assert len(marks.values()) == len(shown.values())
+    assert labels - {label.text for label in shown.values()} == {""}
+    (mark,) = [label for label in marks.values() if not label.text]
+    assert [chip.text for chip in mark.chips] == ["?"]
+    assert len(marks.lines()) < len(shown.lines())
+
+
+def test_a_withheld_angle_has_no_legs() -> None:
+    reading = _withheld_at(reading_of(), "C2-C7")
+    assert not Marks(reading, reading.spine, 14).angles()
+    assert "Cervical lordosis" not in words_of(reading)
+
+
+@pytest.mark.parametrize("turn", list(Turn))
+def test_a_film_on_its_side_is_drawn_as_with_its_head_up_and_laid_back(turn: Turn) -> None:
+    reading, picture = reading_of(), film()
+    upright = draw_overlay(picture, reading)[:ROWS, :COLUMNS]
+    laid = turn.as_filmed(picture)
+    as_filmed = replace(reading, turn=turn, rows=laid.shape[0], columns=laid.shape[1])
+    as_filmed = as_filmed.moved(turn.to_film(*laid.shape))
+    drawn = draw_overlay(laid, as_filmed)[: laid.shape[0], : laid.shape[1]]
+    if turn.is_sideways:  # marks and letters alike
+        np.testing.assert_array_equal(turn.upright(drawn), upright)
+    else:  # letters are not turned upside down, the outlines lie where the vertebrae are
+        body = reading.spine.vertebrae[1].outline.points
+        x, y = np.round(turn.to_film(ROWS, COLUMNS)(body)[::7]).astype(int).T
+        assert (drawn[y.clip(0, ROWS - 1), x.clip(0, COLUMNS - 1)] != laid[y, x][:, None]).any(
+            axis=1
+        ).mean() > 0.5
 
 
 def test_missing_levels_and_an_unknown_front_are_said() -> None:

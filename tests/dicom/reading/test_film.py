@@ -98,6 +98,18 @@ def test_jpeg_made_by_dcmtk(tmp_path: Path, option: str, syntax: str, bits: int)
     assert option in ("+ee", "+eb") or np.array_equal(loaded.radiograph.values, pixels)
 
 
+@pytest.mark.peer
+@pytest.mark.parametrize("program", ["dcmcjpeg", "dcmcjpls", "dcmcrle", None])
+def test_8_bits_in_words_of_16(tmp_path: Path, program: str | None) -> None:
+    pixels = spine_like() >> 4
+    film = write(
+        make_cr(pixels, BitsStored=8, HighBit=7, WindowCenter=128, WindowWidth=256), tmp_path / "film"
+    )
+    if program:
+        subprocess.run([require(program), film, film], check=True)
+    assert np.array_equal(load(film).radiograph.values, pixels)
+
+
 def test_a_lossy_jpeg_ls(tmp_path: Path) -> None:
     film = make_cr()
     film.compress(uids.JPEGLSNearLossless, jls_error=2, generate_instance_uid=False)

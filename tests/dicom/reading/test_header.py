@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from spinepacs.dicom.reading.header import anterior_left, header_of, read_header, view_of
+from spinepacs.dicom.reading.header import (
+    anterior_left,
+    header_of,
+    read_header,
+    turn_of,
+    view_is_sure,
+    view_of,
+)
+from spinepacs.domain.geometry import Turn
 from spinepacs.domain.study import View
 from spinepacs.errors import BadInput, Transient
 from tests.films import make_cr, make_dx, write
@@ -167,7 +175,15 @@ def test_the_position_outranks_the_description() -> None:
         (["A", "F"], View.LATERAL, False),
         (["PL", "F"], View.LATERAL, True),
         (["a", "f"], View.LATERAL, False),
-        (["F", "A"], View.LATERAL, None),
+        (["P", "H"], View.LATERAL, False),
+        (["A", "H"], View.LATERAL, True),
+        (["F", "A"], View.LATERAL, True),
+        (["F", "P"], View.LATERAL, False),
+        (["H", "A"], View.LATERAL, False),
+        (["H", "P"], View.LATERAL, True),
+        (["P"], View.LATERAL, True),
+        (["P", "L"], View.LATERAL, None),
+        (["F"], View.LATERAL, None),
         (None, View.LATERAL, None),
         (["P", "F"], View.AP, None),
         (["P", "F"], View.OBLIQUE, None),
@@ -175,6 +191,93 @@ def test_the_position_outranks_the_description() -> None:
 )
 def test_facing(orientation: list[str] | None, view: View, expected: bool | None) -> None:
     assert anterior_left(make_cr(PatientOrientation=orientation), view) is expected
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (["P", "F"], Turn.NONE),
+        (["L", "F"], Turn.NONE),
+        (["R", "FA"], Turn.NONE),
+        (["A", "H"], Turn.HALF),
+        (["R", "h"], Turn.HALF),
+        (["F", "P"], Turn.CLOCKWISE),
+        (["F", "R"], Turn.CLOCKWISE),
+        (["H", "A"], Turn.COUNTERCLOCKWISE),
+        (["H", "L"], Turn.COUNTERCLOCKWISE),
+        (["P"], None),
+        (["L", "P"], None),
+        (["F", "H"], None),
+        (["X", "F"], None),
+        (None, None),
+    ],
+)
+def test_what_brings_the_head_up(orientation: list[str] | None, expected: Turn | None) -> None:
+    assert turn_of(make_cr(PatientOrientation=orientation)) is expected
+
+
+@pytest.mark.parametrize("orientation", [["A", "H"], ["F", "P"], ["H", "A"]])
+def test_a_turned_film_states_its_view_all_the_same(orientation: list[str]) -> None:
+    bare = {"ViewPosition": None, "StudyDescription": None, "SeriesDescription": None}
+    assert view_of(make_cr(PatientOrientation=orientation, **bare)) == View.LATERAL
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "XR SPINE AP AND LATERAL",
+        "L-SPINE AP/LAT",
+        "LUMBAR APLAT",
+        "AP/LL STANDING",
+        "C SPINE 2 VIEWS",
+        "LWS in 2 Ebenen (ap + seitl.)",
+        "LWS a.p. und seitlich",
+        "Rachis lombaire face et profil",
+        "Columna lumbar AP y perfil",
+        "RX columna anteroposterior y lateral",
+        "PA + LAT FULL SPINE",
+        "AP_LAT",
+        "腰椎正侧位",
+        "AP LAT OBL",
+    ],
+)
+def test_a_text_that_names_two_views_says_nothing(words: str) -> None:
+    bare = {"ViewPosition": None, "PatientOrientation": None, "StudyDescription": None}
+    assert (
+        view_of(make_cr(SeriesDescription=words, SpecificCharacterSet="ISO_IR 192", **bare)) == View.UNKNOWN
+    )
+
+
+def test_the_text_of_the_image_goes_before_the_one_of_the_study() -> None:
+    bare = {"ViewPosition": None, "PatientOrientation": None}
+    film = make_cr(SeriesDescription="L-SPINE AP", StudyDescription="LUMBAR SPINE LATERAL", **bare)
+    assert view_of(film) == View.AP
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"ViewPosition": "AP"}, True),
+        ({"ViewPosition": "AP", "PatientOrientation": ["L", "F"]}, True),
+        ({"ViewPosition": "AP", "PatientOrientation": ["P", "F"]}, False),
+        ({"ViewPosition": "LL", "ViewCodeSequence": code("399348003", "antero-posterior")}, False),
+        ({"ViewPosition": None, "SeriesDescription": "L-SPINE LAT"}, False),
+        ({"ViewPosition": None, "SeriesDescription": None, "StudyDescription": None}, False),
+    ],
+)
+def test_only_elements_of_the_image_that_agree_are_sure(elements: dict[str, Any], expected: bool) -> None:
+    assert view_is_sure(make_cr(**{"PatientOrientation": None} | elements)) is expected
+
+
+def test_codes_that_contradict_one_another_say_nothing() -> None:
+    both = [*code("399348003", "antero-posterior"), *code("399198007", "right lateral")]
+    bare = {
+        "ViewPosition": None,
+        "PatientOrientation": None,
+        "StudyDescription": None,
+        "SeriesDescription": None,
+    }
+    assert view_of(make_cr(ViewCodeSequence=both, **bare)) == View.UNKNOWN
 
 
 def test_a_missing_file_may_come_back(tmp_path: Path) -> None:

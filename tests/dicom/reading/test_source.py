@@ -15,6 +15,9 @@ from pydicom.uid import ImplicitVRLittleEndian
 from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN, WORDS, Carried, keep_texts
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.dicom.reading.parse import parse, quiet, stored
+from spinepacs.dicom.report.document import encode_report
+from spinepacs.settings.sections import OutputSettings
+from tests.dicom import readings
 from tests.dicom.test_archive import objects
 from tests.films import make_cr, make_dx, write
 
@@ -156,7 +159,8 @@ def test_the_identity_outlives_a_destination_that_takes_implicit_vr_only(
 ) -> None:
     other = Dataset()
     other.PatientID, other.IssuerOfPatientID = "O1", "Klinik"
-    made = objects(source(tmp_path, make_dx(OtherPatientIDsSequence=[other], **damage)))[1]
+    header = source(tmp_path, make_dx(OtherPatientIDsSequence=[other], **damage))
+    made = encode_report(header, readings.reading(header), None, OutputSettings())
     (tmp_path / "explicit").write_bytes(made.part10)
     with quiet():
         written_anew = pydicom.dcmread(tmp_path / "explicit")

@@ -31,8 +31,8 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
 from spinepacs.domain.findings import EncodedObject, Reading
 from spinepacs.domain.geometry import Outline, Spacing
-from spinepacs.domain.measures import Measure, Place, Quantity, Unit
-from spinepacs.domain.signs import GRADE_NAMES, Deformity, Finding, ForAge, Reason, Scheme, Side, Sign
+from spinepacs.domain.measures import Measure, Place, Quantity, Reason, Unit
+from spinepacs.domain.signs import GRADE_NAMES, Deformity, Finding, ForAge, Scheme, Side, Sign
 from spinepacs.domain.study import View
 from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
@@ -355,6 +355,19 @@ def test_a_grade_of_a_disc_without_measures_stands_among_the_evaluations() -> No
     assert "T11" in modifiers(found)["Finding Site"]
     groups = read_back(encoded).content.get_image_measurement_groups()
     assert "T11/T12" not in [group.tracking_identifier for group in groups]
+
+
+def test_withheld_measures_are_left_out_and_said_to_be() -> None:
+    reading = readings.reading(readings.header())
+    measures = tuple(
+        replace(m, reason=Reason.UNCERTAIN) if m.place.name in ("C4/C5", "C2-C7") else m
+        for m in reading.measures
+    )
+    encoded = encode(replace(reading, measures=measures))[2]
+    assert b"Measures withheld (outlines too uncertain): C4/C5, C2-C7." in encoded.part10
+    tracked = [g.tracking_identifier for g in read_back(encoded).content.get_image_measurement_groups()]
+    assert "C3/C4" in tracked
+    assert not {"C4/C5", "C2-C7"} & set(tracked)
 
 
 def test_what_the_policy_never_grades_is_said_once() -> None:

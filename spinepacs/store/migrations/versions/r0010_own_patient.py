@@ -1,17 +1,19 @@
 """Each film keeps its own patient, and a study that names two says so; refused films can be seen to and read again.
 
 The views take patient, sex, age, date, accession number and body part from the film, where they took them from the
-study, whose row followed its newest film. Films of r0009 and before get what the views showed of them.
+study, whose row followed its newest film. Films of r0009 and before get what the views showed of them. A film that was
+refused may be read once more by the same model and policy.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from alembic import op
-from sqlalchemy import Boolean, Column, Date, false, text
+from sqlalchemy import Boolean, Column, Connection, Date, false, inspect, text
 
-from spinepacs.store.columns import Measure, SafeText, UtcTime
+from spinepacs.store.columns import Key, Measure, SafeText, UtcTime
 from spinepacs.store.migrations.versions import r0004_measure_views as r0004
 from spinepacs.store.migrations.versions import r0005_commitment as r0005
 from spinepacs.store.migrations.versions import r0009_level_margin as r0009
@@ -27,6 +29,7 @@ _NEW_IN_ARRIVALS: tuple[Column[Any], ...] = (
     Column("patient_age_years", Measure),
     Column("study_date", Date),
     Column("accession_number", SafeText, nullable=False, server_default=""),
+    Column("reread_after", Key),
 )
 _NEW_IN_STUDIES: tuple[Column[Any], ...] = (
     Column("patients_differ_at", UtcTime),
@@ -87,9 +90,46 @@ def upgrade() -> None:
     op.execute(f"UPDATE arrivals SET {of_study} WHERE study_uid IS NOT NULL")  # noqa: S608 - fixed text
     for name in ("patient_id", "study_date", "accession_number"):
         op.create_index(f"ix_arrivals_{name}", "arrivals", [name])
-    refused = text("refusal_code <> ''")
+    _let_refused_films_be_read_again()
+    for view in VIEWS.values():
+        op.execute(view)
+
+
+def _let_refused_films_be_read_again() -> None:
+    """Of readings under one model and policy only those that were published stay unique."""
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        _without_constraint(connection)
+    else:
+        (constraint,) = inspect(connection).get_unique_constraints("readings")
+        op.drop_constraint(str(constraint["name"]), "readings")
+    refused, published = text("refusal_code <> ''"), text("refusal_code = ''")
     op.create_index(
         "ix_readings_refused", "readings", ["reading_id"], sqlite_where=refused, postgresql_where=refused
     )
-    for view in VIEWS.values():
-        op.execute(view)
+    op.create_index("ix_readings_arrival_id", "readings", ["arrival_id"])
+    op.create_index(
+        "uq_readings_published",
+        "readings",
+        ["arrival_id", "model_name", "model_version", "policy_name", "policy_version"],
+        unique=True,
+        sqlite_where=published,
+        postgresql_where=published,
+    )
+
+
+def _without_constraint(connection: Connection) -> None:
+    """Make the table anew, which is SQLite's only way; rows that refer to it are checked at the commit."""
+    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+    parts = "SELECT sql FROM sqlite_master WHERE tbl_name = 'readings' AND sql IS NOT NULL ORDER BY type = 'table' DESC"
+    table, *others = connection.exec_driver_sql(parts).scalars().all()
+    without, times = re.subn(r",\s*CONSTRAINT \S+ UNIQUE \([^)]*\)", "", table)
+    if times != 1:
+        raise ValueError("the table readings is not that of r0001")
+    connection.exec_driver_sql("CREATE TABLE readings_before AS SELECT * FROM readings")
+    connection.exec_driver_sql("DROP TABLE readings")
+    connection.exec_driver_sql(without)
+    connection.exec_driver_sql("INSERT INTO readings SELECT * FROM readings_before")
+    connection.exec_driver_sql("DROP TABLE readings_before")
+    for other in others:  # its triggers too: they must not write the copy into the audit trail
+        connection.exec_driver_sql(other)
