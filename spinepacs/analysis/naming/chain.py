@@ -42,7 +42,7 @@ _FARTHEST_STEP = 18
 _OUT_OF_VIEW_PRICE = 2.5
 """For each body at a level that the film's body part should not show: less than a clear answer of the network is worth,
 since headers are wrong at times."""
-_SHIFTS = (0, -1, 1, -2, 2)
+SHIFTS = (0, -1, 1, -2, 2)
 """By how many levels a chain may be shifted as a whole; where two fit alike, the first."""
 _REVERSAL_PRICE = 6.0
 """By how much the class scores must prefer the head at the bottom of the image before they are believed."""
@@ -106,10 +106,10 @@ def _as_a_whole(chain: Chain, prior: Vector) -> Chain:
     if len(said) < len(chain.detections):
         return chain
     levels = np.array(chain.levels)
-    totals = np.array([_total(said, levels + shift) for shift in _SHIFTS])
+    totals = np.array([_total(said, levels + shift) for shift in SHIFTS])
     best = int(totals.argmax())
     margin = float(totals[best] - np.delete(totals, best).max())
-    moved = levels + _SHIFTS[best]
+    moved = levels + SHIFTS[best]
     inside = (moved >= 0) & (moved < _LEVELS)
     return replace(
         chain,

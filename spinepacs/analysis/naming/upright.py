@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spinepacs.analysis.naming.chain import SHIFTS
 from spinepacs.analysis.naming.exposures import are_two
 from spinepacs.analysis.naming.pose import shown_facing
 from spinepacs.analysis.naming.spine import find_spine, named
@@ -64,13 +65,15 @@ class Upright(NamedTuple):
 class _Look(NamedTuple):
     """What one position shows.
 
-    ``agreement``: what the network gives to the published levels, summed over the vertebrae that it names so itself; of
-    two exposures, each of which has its own, to all that is surely there.
+    ``agreement``: what the detector gives to the published levels, summed over the ``agreeing`` vertebrae that it names
+    so itself; of two exposures, each of which has its own, to all that is surely there. Where a reader may have shifted
+    the levels as a whole, the detector's are taken to be shifted by as much as fits best.
     """
 
     turn: Turn
     spine: Spine | Refusal
     agreement: float
+    agreeing: int = 0
 
     @classmethod
     def of(cls, turn: Turn, spine: Spine | Refusal, found: Sequence[Detection]) -> _Look:
@@ -79,8 +82,17 @@ class _Look(NamedTuple):
             return cls(turn, _TWO, float(sum(one.class_scores.max() for one in sure)))
         if isinstance(spine, Refusal):
             return cls(turn, spine, 0.0)
-        same = (vertebra for vertebra in spine.vertebrae if vertebra.level == vertebra.raw_level)
-        return cls(turn, spine, sum(vertebra.raw_score for vertebra in same))
+        shifts = SHIFTS if any(one.evidence for one in found) else (0,)
+        same = [
+            [
+                vertebra.raw_score
+                for vertebra in spine.vertebrae
+                if vertebra.level == vertebra.raw_level + shift
+            ]
+            for shift in shifts
+        ]
+        best = max(same, key=sum)
+        return cls(turn, spine, sum(best), len(best))
 
 
 def find_upright(segmenter: Segmenter, film: Radiograph, step: Step = untimed) -> Upright:
@@ -118,7 +130,7 @@ def _is_doubtful(look: _Look, film: Radiograph) -> bool:
     extent = np.ptp(np.concatenate([vertebra.outline.points for vertebra in spine.vertebrae])[:, 1])
     return bool(
         _own_turn(spine) is not Turn.NONE
-        or "LEVELS_SHIFTED" in spine.notes
+        or look.agreeing * 2 < len(spine.vertebrae)
         or extent < _SHORT * (film.columns if look.turn.is_sideways else film.rows)
         or look.agreement < _LEAST_AGREEMENT * len(spine.vertebrae)
     )

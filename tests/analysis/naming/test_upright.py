@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from spinepacs.analysis.naming import upright
+from spinepacs.analysis.naming.label import label
 from spinepacs.analysis.naming.spine import find_spine
 from spinepacs.analysis.naming.upright import find_upright
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
-from spinepacs.domain.findings import Refusal, Spine
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import LevelEvidence, Refusal, Spine
 from spinepacs.domain.geometry import Turn
 from spinepacs.domain.study import View
+from tests import phantoms
 
 ROOT = Path(__file__).resolve().parents[3]
 LUMBAR, AP = "2-lumbar-lateral", "4-full-spine-ap"
@@ -109,6 +112,24 @@ def test_a_header_with_the_front_at_the_back_is_not_believed(segmenter, films):
     spine = find_upright(segmenter, replace(films[LUMBAR], anterior_left=True)).spine
     assert "FACING_CONTRADICTED" in spine.notes
     assert (spine.view, spine.anterior_left, spine.anterior_basis) == (View.LATERAL, None, "")
+
+
+@pytest.mark.parametrize(("read", "agreeing"), [(True, 5), (False, 0)])
+def test_levels_that_a_reader_has_shifted_are_no_sign_of_a_film_upside_down(read, agreeing):
+    together = np.eye(25)[Level.L4] * 9  # of the third body, which the detector calls L3
+    found = [
+        replace(
+            one,
+            evidence=LevelEvidence(np.log(one.class_scores + 0.01), together * (one.raw_level == Level.L3)),
+        )
+        for one in phantoms.spine(phantoms.LUMBAR[:5]).detections()
+    ]
+    spine = label(found, View.AP, None)
+    assert [vertebra.level - vertebra.raw_level for vertebra in spine.vertebrae] == [1] * 5
+    unread = found if read else [replace(one, evidence=None) for one in found]
+    look = upright._Look.of(Turn.NONE, spine, unread)
+    assert look.agreeing == agreeing
+    assert look.agreement == pytest.approx(sum(v.raw_score for v in spine.vertebrae) if read else 0)
 
 
 def test_a_film_of_nothing_is_refused_as_before(segmenter, films):
