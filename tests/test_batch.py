@@ -144,5 +144,5 @@ def test_films_of_other_formats_are_not_passed_over_in_silence(tmp_path: Path, p
     (folder / "films.zip").write_bytes(b"PK\x03\x04" + b"x" * 200)
     (folder / "notes.txt").write_text("not a film")
     summary = run(pipeline, [folder], tmp_path / "out")
-    assert (summary.failed, summary.skipped) == (2, 1)
+    assert (summary.refused, summary.failed, summary.skipped) == (2, 0, 1)
     assert [code for _, code, _ in summary.problems] == ["PICTURE_FORMAT", "ARCHIVE"]

@@ -16,6 +16,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 from spinepacs.dicom.pictures import PictureFacts
 from spinepacs.dicom.reading.bounded import MAXIMUM_BYTES
 from spinepacs.dicom.reading.codestream import ends, size_of
+from spinepacs.dicom.reading.kinds import PICTURE, START_BYTES
 from spinepacs.dicom.reading.pixels import MAXIMUM_PIXELS
 from spinepacs.errors import BadInput, Transient
 
@@ -35,7 +36,7 @@ def is_picture(file: Path) -> bool:
         If it cannot be read.
     """
     with file.open("rb") as opened:
-        return opened.read(len(_PNG)).startswith((_PNG, _JPEG))
+        return PICTURE.match(opened.read(START_BYTES)) is not None
 
 
 def wrap(image: Path, out: Path, said: PictureFacts) -> None:

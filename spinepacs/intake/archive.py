@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from spinepacs.dicom.reading.kinds import START_BYTES, ZIP, no_dicom
+from spinepacs.dicom.reading.kinds import PICTURE, START_BYTES, ZIP, no_dicom
 from spinepacs.errors import BadInput
 
 MAXIMUM_FILES = 10_000
@@ -196,7 +196,7 @@ def _check_member(member: zipfile.ZipInfo, name: PurePosixPath) -> None:
 
 def _is_wanted(name: PurePosixPath, start: bytes) -> bool:
     """Films, pictures (of other formats too: they are refused by name), archives of other kinds, and tables."""
-    if start[128:132] == b"DICM" or name.suffix.lower() == ".csv":
+    if start[128:132] == b"DICM" or PICTURE.match(start) or name.suffix.lower() == ".csv":
         return True
     return no_dicom(start).reason_code in ("PICTURE_FORMAT", "ARCHIVE")
 

@@ -32,7 +32,7 @@ FILES = [
 ]
 """277 with pydicom 3.0 and pydicom-data 1.0."""
 _PIECE_BYTES = 100_000
-NOT_FILMS = frozenset({"NOT_DICOM", "DICOMDIR"})
+NOT_FILMS = frozenset({"NOT_DICOM", "DICOMDIR", "ARCHIVE", "PICTURE_FORMAT"})
 
 
 @pytest.fixture(scope="module")

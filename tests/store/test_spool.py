@@ -98,7 +98,7 @@ def test_below_the_reserve_nothing_is_taken(tmp_path: Path) -> None:
 
 def test_a_root_that_is_no_folder_is_transient(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file")
-    with pytest.raises(Transient, match="disk"):
+    with pytest.raises(Transient, match="is a file where a folder has to be"):
         Spool(tmp_path / "spool")
 
 

@@ -36,11 +36,11 @@ def read(channel: Connection, settings: Settings) -> None:
 def _poison(module: Any, name: str, poisons: tuple[str, ...]) -> None:
     good = getattr(module, name)
 
-    def bad(path: Path) -> Any:
+    def bad(path: Path, *more: Any) -> Any:
         comments = dcmread(path, specific_tags=["ImageComments"]).get("ImageComments", "")
         if comments in poisons:
             _ACTS[comments]()
-        return good(path)
+        return good(path, *more)
 
     setattr(module, name, bad)
 

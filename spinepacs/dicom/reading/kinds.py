@@ -8,6 +8,8 @@ from spinepacs.errors import BadInput
 
 START_BYTES = 512
 """So many of a file's first bytes are looked at."""
+PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff")
+"""How a PNG and a JPEG begin."""
 ZIP = re.compile(rb"PK(\x03\x04|\x05\x06)")
 """How a zip archive begins: with a file in it, and without any."""
 
@@ -22,8 +24,8 @@ _KINDS = (
     (rb"RIFF.{4}WEBP", "PICTURE_FORMAT", "a WebP picture", _AS_PNG),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "PICTURE_FORMAT", "a JPEG 2000 picture", _AS_PNG),
     (rb".{4}ftyp(hei|mif1|msf1|avif)", "PICTURE_FORMAT", "a HEIC or AVIF picture", _AS_PNG),
-    (rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff", "NOT_DICOM", "a picture", "wrap it: spinepacs wrap"),
-    (rb"PK(\x03\x04|\x05\x06)", "ARCHIVE", "a zip archive", f"{_UNPACK}; the watched folder opens it"),
+    (PICTURE.pattern, "NOT_DICOM", "a picture", "wrap it: spinepacs wrap"),
+    (ZIP.pattern, "ARCHIVE", "a zip archive", f"{_UNPACK}; the watched folder opens it"),
     (rb"\x1f\x8b", "ARCHIVE", "a gzip archive", _UNPACK),
     (rb"7z\xbc\xaf\x27\x1c", "ARCHIVE", "a 7z archive", _UNPACK),
     (rb"Rar!\x1a\x07", "ARCHIVE", "a RAR archive", _UNPACK),

@@ -139,11 +139,11 @@ def _read(file: BinaryIO, with_pixels: bool, last_tag: int) -> tuple[Dataset, bo
         return dataset, _ends_inside_its_last_element(dataset)
     except (InvalidDicomError, BadInput, MemoryError):
         raise
-    except RecursionError:
-        raise BadInput(
-            "NESTED_TOO_DEEP", "sequences are nested deeper than any reader follows: correct the sender"
-        ) from None
     except Exception as error:  # pydicom raises whatever its converters raise on damaged bytes
+        if _ran_out_of_stack(error):
+            raise BadInput(
+                "NESTED_TOO_DEEP", "sequences are nested deeper than any reader follows: correct the sender"
+            ) from None
         if bounded.refusal:
             raise bounded.refusal from None
         if isinstance(error, OSError) and error.errno is not None:
@@ -151,6 +151,13 @@ def _read(file: BinaryIO, with_pixels: bool, last_tag: int) -> tuple[Dataset, bo
         raise BadInput(
             "DAMAGED_DATASET", f"the dataset cannot be parsed ({type(error).__name__}); send the image again"
         ) from None
+
+
+def _ran_out_of_stack(error: BaseException | None) -> bool:
+    """Whether an error is, or hides, that of a recursion: pydicom turns some of these into an OSError."""
+    while error is not None and not isinstance(error, RecursionError):
+        error = error.__context__
+    return error is not None
 
 
 def _as_file(bounded: BoundedFile) -> BinaryIO:

@@ -326,7 +326,7 @@ def _policy_with(tmp_path: Path, old: str, new: str) -> Path:
         ('"L5/S1" = 0.245', '"L5/S2" = 0.245'),
         ('{ to = "L5/S1", step = -0.015, within = 0.09 },', ""),
         ("lumbar = [0.9, 1.4, 2.0]", "loin = [0.9, 1.4, 2.0]"),
-        ('version = "1.0"', ""),
+        ('version = "1.1"', ""),
         ("certain = { cervical = 1.35, ", "certain = { "),
         ("least_score = 0.35", "least_score = ["),
     ],

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("numba", reason="numba is not installed (extra: train)")
 
 from spinepacs.domain.anatomy import Level
+from spinepacs.errors import BadSettings
 from spinepacs.training.films import synthesise as module
 from spinepacs.training.films.anatomy import LEVELS, Anatomy
 from spinepacs.training.films.implants import Metal
@@ -203,7 +204,7 @@ def test_impossible_orders_are_refused(tmp_path: Path, count: int, workers: int)
 
 
 def test_a_folder_without_surfaces_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"index\.csv"):
+    with pytest.raises(BadSettings, match=r"index\.csv"):
         synthesise(Run(tmp_path, tmp_path / "out", 1), 1)
 
 
