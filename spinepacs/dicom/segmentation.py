@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 import spinepacs
 from spinepacs.dicom import codes, identity
 from spinepacs.dicom.raster import label_map, packed_frames
-from spinepacs.dicom.reading.parse import quiet
+from spinepacs.dicom.reading.parse import numbers, quiet, text
 from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Vertebra
 from spinepacs.settings.sections import OutputSettings
 
@@ -112,14 +112,25 @@ def _source(header: Dataset, reading: Reading, output: OutputSettings) -> Datase
         for keyword in ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient"):
             source.pop(keyword, None)
         return source
-    spacing = reading.spacing
-    source.FrameOfReferenceUID = identity.derived_uid(reading.sop_uid, "FRAME_OF_REFERENCE", reading.versions)
+    if not _has_plane(source):
+        source.FrameOfReferenceUID = identity.derived_uid(
+            reading.sop_uid, "FRAME_OF_REFERENCE", reading.versions
+        )
+        source.ImagePositionPatient = [0, 0, 0]
+        source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        spacing = reading.spacing
+        source.PixelSpacing = [_ds(spacing.row_mm), _ds(spacing.column_mm)] if spacing else [1, 1]
     source.PositionReferenceIndicator = ""
-    source.ImagePositionPatient = [0, 0, 0]
-    source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    source.PixelSpacing = [_ds(spacing.row_mm), _ds(spacing.column_mm)] if spacing else [1, 1]
     source.SliceThickness = 1
     return source
+
+
+def _has_plane(source: Dataset) -> bool:
+    """Whether the film states the whole geometry of a plane: then viewers lay only what shares it upon the film."""
+    sizes = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+    return bool(text(source, "FrameOfReferenceUID")) and all(
+        len(numbers(source, keyword)) == size for keyword, size in sizes.items()
+    )
 
 
 def _describe(number: int, vertebra: Vertebra, reading: Reading) -> hd.seg.SegmentDescription:

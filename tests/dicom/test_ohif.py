@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from pydicom import Dataset, dcmread
 
 from spinepacs.dicom.codes import colour_of
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
@@ -34,13 +35,34 @@ ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts"
 CHROMIUM = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
+def no_spacing(film: Dataset) -> None:
+    for keyword in ("ImagerPixelSpacing", "PixelSpacing", "EstimatedRadiographicMagnificationFactor"):
+        if keyword in film:
+            delattr(film, keyword)
+
+
+def whole_geometry(film: Dataset) -> None:
+    """Plane and spacing, but no slice thickness, which no projection has."""
+    film.FrameOfReferenceUID = film.StudyInstanceUID
+    film.ImagePositionPatient, film.ImageOrientationPatient = [0, 0, 0], [0, 1, 0, 0, 0, -1]
+    film.PixelSpacing = film.ImagerPixelSpacing
+
+
+HEADERS: dict[str, Callable[[Dataset], None]] = {
+    "as-it-is": lambda film: None, "no-spacing": no_spacing, "whole-geometry": whole_geometry,
+}  # fmt: skip
+
+
 @contextmanager
-def archive_with_result(tmp_path: Path) -> Iterator[tuple[str, Reading]]:
-    """Orthanc with a film of the demo, its SEG, its report and its picture.
+def archive_with_result(tmp_path: Path, change: Callable[[Dataset], None]) -> Iterator[tuple[str, Reading]]:
+    """Orthanc with a film of the demo, its header changed, its SEG, its report and its picture.
 
     Its 1241 columns are no multiple of 8: the frames of a BINARY SEG do not begin at bytes.
     """
-    film, reading = true_reading("1-cervical-lateral")
+    dataset = dcmread(FILMS / "1-cervical-lateral.dcm")
+    change(dataset)
+    dataset.save_as(tmp_path / "film.dcm")
+    film, reading = true_reading("1-cervical-lateral", tmp_path / "film.dcm")
     output = OutputSettings()
     segmentation = encode_segmentation(film.header, reading, output)
     assert segmentation
@@ -51,7 +73,7 @@ def archive_with_result(tmp_path: Path) -> Iterator[tuple[str, Reading]]:
         encode_overlay(film.header, reading, picture, output),
     ]
     with orthanc(tmp_path, dicomweb=True) as pacs:
-        pacs.post("/instances", (FILMS / "1-cervical-lateral.dcm").read_bytes())
+        pacs.post("/instances", (tmp_path / "film.dcm").read_bytes())
         for item in objects:
             pacs.post("/instances", item.part10)
         yield pacs.url, reading
@@ -78,10 +100,11 @@ def open_series(page: playwright.Page, name: str) -> None:
 
 
 @pytest.mark.peer
-def test_ohif_draws_the_segments_and_the_measurements(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", HEADERS)
+def test_ohif_draws_the_segments_and_the_measurements(tmp_path: Path, header: str) -> None:
     chromium = require("chromium")
     with (
-        archive_with_result(tmp_path) as (orthanc_url, reading),
+        archive_with_result(tmp_path, HEADERS[header]) as (orthanc_url, reading),
         ohif(orthanc_url) as url,
         playwright.sync_playwright() as driver,
     ):
@@ -92,7 +115,7 @@ def test_ohif_draws_the_segments_and_the_measurements(tmp_path: Path) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{url}/viewer?StudyInstanceUIDs={reading.study_uid}")
         page.get_by_text("Skip all").click()
-        assert coloured(page, reading, "ohif-film.png") < 200
+        assert coloured(page, reading, f"ohif-film-{header}.png") < 200
 
         open_series(page, "Vertebrae")
         page.get_by_text("Yes", exact=True).click()
@@ -100,17 +123,18 @@ def test_ohif_draws_the_segments_and_the_measurements(tmp_path: Path) -> None:
         for vertebra in reading.spine.vertebrae if reading.spine else ():
             page.get_by_text(vertebra.level.name, exact=True).first.wait_for()
         page.wait_for_timeout(1000)  # the canvas is drawn a little later than the panel
-        assert coloured(page, reading, "ohif-segments.png") > 20_000
+        assert coloured(page, reading, f"ohif-segments-{header}.png") > 20_000
 
         open_series(page, "Spine measurements")
         drawn = page.locator("svg.svg-layer")
         heights = [m for m in reading.measures if m.quantity is Quantity.DISC_HEIGHT_MIDDLE]
         drawn.get_by_text("Disc height").nth(len(heights) - 1).wait_for(state="attached")
         page.wait_for_timeout(500)
-        page.screenshot(path=ARTIFACTS / "ohif-measurements.png")
+        page.screenshot(path=ARTIFACTS / f"ohif-measurements-{header}.png")
         text = " ".join(drawn.all_text_contents())
         for height in heights:
-            assert f"Disc height: {height.value:.2f} mm" in text
+            unit = "{pixels}" if height.unit == "px" else height.unit  # as UCUM writes it
+            assert f"Disc height: {height.value:.2f} {unit}" in text
         (angle,) = [m for m in reading.measures if m.quantity is Quantity.CERVICAL_LORDOSIS]
         assert f"Cervical lordosis C2-C7: {angle.value:.1f}" in text
         assert drawn.locator("polyline").count() > len(heights)

@@ -142,6 +142,23 @@ def test_compat_says_where_pixels_lie_and_strict_says_nothing() -> None:
     assert "PlaneOrientationSequence" not in strict.SharedFunctionalGroupsSequence[0]
 
 
+@pytest.mark.parametrize("missing", ["", "FrameOfReferenceUID", "ImagePositionPatient", "PixelSpacing"])
+def test_a_film_that_states_its_plane_keeps_it(missing: str) -> None:
+    plane = {
+        "FrameOfReferenceUID": "1.2.3.4", "ImagePositionPatient": [10, -20, 30],
+        "ImageOrientationPatient": [0, 1, 0, 0, 0, -1], "PixelSpacing": [0.25, 0.25],
+    }  # fmt: skip
+    header = readings.header(**{**plane, **({missing: None} if missing else {})})
+    spacing = Spacing(0.2, 0.2, SpacingBasis.MAGNIFICATION_CORRECTED)
+    compat = read_back(encode(header, readings.reading(header, spacing=spacing))[1])
+    shared = compat.SharedFunctionalGroupsSequence[0]
+    orientation = shared.PlaneOrientationSequence[0].ImageOrientationPatient
+    is_kept = not missing
+    assert (compat.FrameOfReferenceUID == "1.2.3.4") is is_kept
+    assert orientation == (plane["ImageOrientationPatient"] if is_kept else [1, 0, 0, 0, 1, 0])
+    assert shared.PixelMeasuresSequence[0].PixelSpacing == ([0.25, 0.25] if is_kept else [0.2, 0.2])
+
+
 def test_a_film_without_spacing_gets_pixels_of_one() -> None:
     header = readings.header(ImagerPixelSpacing=None)
     compat = read_back(encode(header, readings.reading(header, spacing=None))[1])

@@ -19,9 +19,9 @@ from tests.phantoms import scores_of
 FILMS = Path(__file__).resolve().parents[2] / "demo" / "films"
 
 
-def true_reading(name: str) -> tuple[LoadedFilm, Reading]:
-    """Film and reading of ``demo/films/NAME.dcm``."""
-    film = read_film(FILMS / f"{name}.dcm")
+def true_reading(name: str, path: Path | None = None) -> tuple[LoadedFilm, Reading]:
+    """Film and reading of ``demo/films/NAME.dcm``, or of a file that shows the same with another header."""
+    film = read_film(path or FILMS / f"{name}.dcm")
     assert isinstance(film, LoadedFilm)
     truth = json.loads((FILMS / "truth" / f"{name}.json").read_text())
     detections = [_detection(entry["level"], entry["outline_px"]) for entry in truth["vertebrae"]]

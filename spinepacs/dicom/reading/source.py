@@ -35,6 +35,7 @@ _KEPT = (
     # DX image, positioning and geometry
     "PresentationIntentType", "PixelIntensityRelationship", "PixelIntensityRelationshipSign", "ViewPosition",
     "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription", "PixelAspectRatio",
+    "ImagePositionPatient", "ImageOrientationPatient",
     "EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector", "DistanceSourceToPatient",
     # SOP common
     "SOPClassUID", "SOPInstanceUID",
