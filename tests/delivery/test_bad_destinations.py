@@ -269,7 +269,7 @@ def test_a_rejection_says_why_and_uses_up_nothing(spool, ledger, name):
         call.released.wait(1)
 
     with liars.raw(*[rejects] * 4, Call.serve) as liar:
-        target = destination("pacs", liar.port, timeout_s=TIMEOUT_S, maximum_attempts=2)
+        target = destination("pacs", liar.port, timeout_s=10, maximum_attempts=2)
         fill_outbox(ledger, spool, target, kinds=[ObjectKind.SR])
         courier = courier_to(target, spool, ledger)
         assert courier.deliver_due(NEVER) is False
