@@ -147,9 +147,7 @@ class Batch:
                 refusal = self._not_for_us(film)
                 if refusal is None:
                     refusal = self._read(path, film)
-        except (
-            BadInput
-        ) as error:  # it is the file's own fault: trying again changes nothing, as in the daemon
+        except BadInput as error:  # the file's own fault: refused, as in the daemon
             skipped = error.reason_code in ("NOT_DICOM", "DICOMDIR") and not named
             return "skipped" if skipped else "refused", error.reason_code, str(error)
         except SpinepacsError as error:

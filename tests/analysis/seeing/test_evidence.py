@@ -5,18 +5,8 @@ import pytest
 
 from spinepacs.analysis.seeing.evidence import Weights, of_both, of_detector, of_reader
 from spinepacs.domain.anatomy import Level
+from tests.models import READER_WEIGHTS
 
-WEIGHTS = Weights(
-    cervical=0.2,
-    thoracic=0.1,
-    thoracolumbar=0.3,
-    lumbosacral=0.5,
-    ends=0.4,
-    detector_cervical=0.35,
-    detector_thoracic=0.05,
-    detector_thoracolumbar=0.15,
-    detector_lumbosacral=0.25,
-)
 EVEN = np.log(np.full((5, 26), 1 / 25))
 
 
@@ -34,21 +24,21 @@ def test_no_scores_at_all_are_even_doubt():
 
 
 def test_even_answers_say_nothing():
-    np.testing.assert_allclose(of_reader(EVEN, WEIGHTS), 0, atol=1e-12)
+    np.testing.assert_allclose(of_reader(EVEN, READER_WEIGHTS), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
     ("place", "shown", "body", "level", "weight"),
     [
-        (4, Level.S1, 2, Level.L5, WEIGHTS.ends),
-        (4, 25, 2, Level.S1, WEIGHTS.ends),
-        (0, Level.C7, 0, Level.T1, WEIGHTS.ends),
-        (0, 25, 0, Level.C1, WEIGHTS.ends),
-        (2, Level.C2, 1, Level.C2, WEIGHTS.cervical),
-        (2, Level.T10, 1, Level.T10, WEIGHTS.thoracic),
-        (2, Level.T11, 1, Level.T11, WEIGHTS.thoracolumbar),
-        (2, Level.L2, 1, Level.L2, WEIGHTS.thoracolumbar),
-        (2, Level.L3, 1, Level.L3, WEIGHTS.lumbosacral),
+        (4, Level.S1, 2, Level.L5, READER_WEIGHTS.ends),
+        (4, 25, 2, Level.S1, READER_WEIGHTS.ends),
+        (0, Level.C7, 0, Level.T1, READER_WEIGHTS.ends),
+        (0, 25, 0, Level.C1, READER_WEIGHTS.ends),
+        (2, Level.C2, 1, Level.C2, READER_WEIGHTS.cervical),
+        (2, Level.T10, 1, Level.T10, READER_WEIGHTS.thoracic),
+        (2, Level.T11, 1, Level.T11, READER_WEIGHTS.thoracolumbar),
+        (2, Level.L2, 1, Level.L2, READER_WEIGHTS.thoracolumbar),
+        (2, Level.L3, 1, Level.L3, READER_WEIGHTS.lumbosacral),
     ],
 )
 def test_what_a_place_shows_speaks_for_one_level_by_the_weight_of_where_it_is(
@@ -57,7 +47,7 @@ def test_what_a_place_shows_speaks_for_one_level_by_the_weight_of_where_it_is(
     answers = EVEN.copy()
     answers[place] = -np.inf
     answers[place, shown] = 0
-    nats = of_reader(answers, WEIGHTS)
+    nats = of_reader(answers, READER_WEIGHTS)
     assert nats[body].argmax() == level
     assert nats[body, level] == pytest.approx(weight * np.log(25))
     assert nats[body].min() == pytest.approx(weight * np.log(0.01 * 25))
@@ -68,13 +58,13 @@ def test_a_body_that_is_none_says_nothing_of_its_level():
     answers = EVEN.copy()
     answers[2] = -np.inf
     answers[2, 25] = 0
-    np.testing.assert_allclose(of_reader(answers, WEIGHTS)[1], 0, atol=1e-12)
+    np.testing.assert_allclose(of_reader(answers, READER_WEIGHTS)[1], 0, atol=1e-12)
 
 
 def test_where_nobody_looked_nothing_is_said():
     answers = EVEN.copy()
     answers[[0, -1]] = np.nan
-    np.testing.assert_allclose(of_reader(answers, WEIGHTS), 0, atol=1e-12)
+    np.testing.assert_allclose(of_reader(answers, READER_WEIGHTS), 0, atol=1e-12)
 
 
 def test_a_weight_that_is_missing_is_named():
@@ -88,10 +78,12 @@ def test_alone_every_answer_counts_alike_and_together_by_its_weight():
     for place, level in enumerate((Level.T4, Level.T5, Level.L5), 1):
         answers[place, level] = 0
     answers[[0, -1]] = np.nan
-    said = of_both(scores, answers, WEIGHTS)
+    said = of_both(scores, answers, READER_WEIGHTS)
     own = of_detector(scores)
     for place, level in enumerate((Level.T4, Level.T5, Level.L5)):
         assert said[place].alone[level] == pytest.approx(np.log(25))
-        own_weight = WEIGHTS.detector_thoracic if level < Level.T11 else WEIGHTS.detector_lumbosacral
-        reader = of_reader(answers, WEIGHTS)[place]
+        own_weight = (
+            READER_WEIGHTS.detector_thoracic if level < Level.T11 else READER_WEIGHTS.detector_lumbosacral
+        )
+        reader = of_reader(answers, READER_WEIGHTS)[place]
         np.testing.assert_allclose(said[place].together, own_weight * own[place] + reader)
