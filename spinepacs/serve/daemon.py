@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from spinepacs import __version__, logs
+from spinepacs.children import Child
 from spinepacs.errors import Permanent, ToMend, Transient
 from spinepacs.intake.assembly import Assembly
 from spinepacs.intake.gate import why_open
@@ -34,7 +35,7 @@ from spinepacs.outages import Outage
 from spinepacs.serve.dispatch import Dispatcher
 from spinepacs.serve.health import Check, Figures, HealthServer, Traffic
 from spinepacs.serve.parts import listeners, parts, read
-from spinepacs.serve.processes import Child, Life
+from spinepacs.serve.processes import Life
 from spinepacs.serve.systemd import ServiceManager
 from spinepacs.serve.upkeep import Upkeep
 from spinepacs.settings.sections import ListenerSettings

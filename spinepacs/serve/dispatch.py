@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from spinepacs.children import Child
 from spinepacs.domain.findings import Versions
 from spinepacs.domain.study import Arrival
 from spinepacs.errors import DATABASE_AWAY, MEMORY_LIMIT, DatabaseAway, Failed, Transient
 from spinepacs.outages import Outage
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, unpack
-from spinepacs.serve.processes import Child, Life
+from spinepacs.serve.processes import Life
 from spinepacs.settings.sections import WorkSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, StudyClock

@@ -1,23 +1,16 @@
-"""Child processes: spawned clean, spoken to through a pipe, never outliving their parent."""
+"""The parts of the daemon: supervised child processes, started again when they die or hang."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import multiprocessing
-import os
-import resource
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinepacs import logs
+from spinepacs.children import Child
 
 READY = b"ready"
 """What a part says when it works."""
@@ -33,13 +26,9 @@ SILENCE_S = 60.0
 that swaps is slow and not dead."""
 
 _BEAT = b"beat"
-_LONGEST_WORD = 64
 _START_LIMIT_S = 300.0
 _LONGEST_LOOK_S = 1.0
-_FAREWELL_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
-_PR_SET_PDEATHSIG = 1
-_DIES_FIRST = "500"
 _log = logging.getLogger(__name__)
 
 
@@ -49,78 +38,6 @@ class Life(NamedTuple):
     is_up: bool
     restarts: int
     started_s: float = 0.0
-
-
-class Child:
-    """One child process and this side of its pipe.
-
-    It is spawned, not forked, so that it inherits no thread, lock or database connection. It ignores SIGINT and
-    SIGTERM, which a terminal or systemd may send to the whole group: only its parent decides, by closing the pipe
-    or by killing it. Nothing is shared but the pipe, so a child may be killed at any moment and harms nobody.
-
-    Parameters
-    ----------
-    name
-        For logs and process lists.
-    target
-        Called in the child with its side of the pipe and then ``arguments``; everything must pickle.
-    """
-
-    def __init__(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.channel, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_run, args=(target, theirs, *arguments), name=name, daemon=True
-        )
-        self._process.start()
-        # Without our copy of its end, reading fails at once when the child dies.
-        theirs.close()
-
-    @property
-    def name(self) -> str:
-        """As given."""
-        return self._process.name
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid or 0
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.is_alive()
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while it runs; negative: killed by that signal."""
-        return self._process.exitcode
-
-    def words(self) -> list[bytes]:
-        """What it has said since the last call; never waits."""
-        said = []
-        with suppress(EOFError, OSError):
-            while self.channel.poll():
-                said.append(self.channel.recv_bytes(_LONGEST_WORD))
-        return said
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-
-    def ask_to_stop(self) -> None:
-        """Close the pipe: the child sees its end and stops when it can."""
-        self.channel.close()
-
-    def end(self, limit_s: float = 0.0) -> bool:
-        """Wait for it, kill it after ``limit_s``, and clear it away; True if it ended by itself."""
-        self._process.join(limit_s)
-        ended = not self._process.is_alive()
-        if not ended:
-            self._process.kill()
-            self._process.join(_FAREWELL_S)
-        self.channel.close()
-        return ended
 
 
 class Part:
@@ -225,57 +142,6 @@ class Part:
         child, self._child = self._child, None
         if child is not None and not child.end(limit_s):
             _log.warning("%s did not end in time and was killed", self.name)
-
-
-def _run(target: Callable[..., None], channel: Connection, *arguments: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _ask_kernel_to_kill_with_parent()
-    threading.Thread(target=_die_with_parent, name="parent-watch", daemon=True).start()
-    logs.configure("INFO", "text")
-    try:
-        target(channel, *arguments)
-    except Exception:
-        # Else multiprocessing would print the words of the exception, and they may quote a dataset.
-        sys.excepthook(*sys.exc_info())
-        sys.exit(1)
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        # No clean-up: an orphan must not go on working beside the next daemon, and a crash is allowed anywhere.
-        os._exit(1)
-
-
-def _ask_kernel_to_kill_with_parent() -> None:
-    """On Linux (prctl(2)): a decoder that never lets go of the interpreter lets no thread of ours run either."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
-def limit_memory(more_mb: int) -> None:
-    """Let this process allocate ``more_mb`` (MB) from now on, and be the first to go when the machine has no more.
-
-    Beyond the limit an allocation fails (MemoryError) instead of driving the machine out of memory. Counted is private
-    memory that can be written (RLIMIT_DATA, getrlimit(2)), on top of what there is now, since stacks and buffers of the
-    libraries' threads grow with the number of cores. Only Linux counts so; elsewhere there is no limit.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-        Path("/proc/self/oom_score_adj").write_text(_DIES_FIRST)
-    except OSError:
-        return
-    held_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
-    _, allowed = resource.getrlimit(resource.RLIMIT_DATA)
-    limit_bytes = held_kb * 1024 + more_mb * 1_000_000
-    if allowed != resource.RLIM_INFINITY:
-        limit_bytes = min(limit_bytes, allowed)
-    try:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-    except (OSError, ValueError) as error:  # a sandbox may forbid it
-        _log.warning("this process has no memory limit: %s", error)
 
 
 def stop_event(channel: Connection, beat_s: float = BEAT_S) -> threading.Event:

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spinepacs import logs
+from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import NO_FILM, Arrival
@@ -18,7 +19,6 @@ from spinepacs.errors import Permanent, Transient, failed
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
-from spinepacs.serve.processes import limit_memory
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim

@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from spinepacs.children import limit_memory
 from spinepacs.errors import MEMORY_LIMIT, Failed
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
-from spinepacs.serve.processes import limit_memory
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
 from tests.store import makers

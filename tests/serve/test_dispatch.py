@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from spinepacs.children import Child
 from spinepacs.errors import Failed
 from spinepacs.intake.assembly import Assembly
 from spinepacs.serve import dispatch
 from spinepacs.serve.dispatch import Dispatcher
 from spinepacs.serve.jobs import Done, Ready, pack, unpack
-from spinepacs.serve.processes import Child
 from spinepacs.settings.sections import WorkSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters, find_studies
@@ -163,41 +163,3 @@ def test_answers_survive_the_pipe_and_nothing_else_is_one():
     ):
         with pytest.raises(ValueError, match=r"not an answer|Expecting|decode"):
             unpack(garbage)
-
-
-def test_a_child_dies_with_its_parent(tmp_path):
-    """An orphan would hold the port, or go on reading beside the next daemon."""
-    script = (
-        "import os, time\n"
-        "from spinepacs.serve.processes import Child\n"
-        "from tests.serve.test_dispatch import sleep\n"
-        "if __name__ == '__main__':\n"
-        "    child = Child('sleeper', sleep)\n"
-        "    child.channel.poll(20)\n"
-        "    print(child.pid, flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    import subprocess
-    import sys
-
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child_pid = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    peers.wait_until(lambda: not _exists(child_pid), what="the end of the child")
-
-
-def sleep(channel) -> None:
-    channel.send_bytes(b"started")
-    time.sleep(60)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f"/proc/{pid}/stat") as status:
-        return status.read().rpartition(")")[2].split()[0] != "Z"

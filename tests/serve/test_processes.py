@@ -1,23 +1,16 @@
-"""Supervised child processes that hang, cannot start, hold the interpreter, or eat memory: real ones."""
+"""Supervised child processes that hang or cannot start: real ones."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
-import sys
 import time
 
-import numpy as np
 import pytest
 
 from spinepacs.serve import processes
-from spinepacs.serve.processes import READY, WAITING, Part, limit_memory, stop_event
+from spinepacs.serve.processes import READY, WAITING, Part, stop_event
 from tests import peers
-
-HOLDS_THE_INTERPRETER = "(a+)+$", "a" * 64 + "b"
-"""A regular expression and a text on which it works for years, without letting any other thread run."""
 
 
 def live(channel) -> None:
@@ -34,23 +27,6 @@ def wait_for_a_share(channel) -> None:
         channel.send_bytes(word)
         stop.wait(0.5)
     stop.wait()
-
-
-def spin(channel) -> None:
-    """Be a child that holds the interpreter for ever, as a decoder may."""
-    channel.send_bytes(READY)
-    re.match(*HOLDS_THE_INTERPRETER)
-
-
-def eat(channel, more_mb: int) -> None:
-    """Allocate until that fails, and say what happened."""
-    limit_memory(more_mb)
-    eaten = []
-    try:
-        while len(eaten) < 100:
-            eaten.append(np.empty(100_000_000, np.uint8))
-    except MemoryError:
-        channel.send_bytes(str(len(eaten)).encode())
 
 
 @pytest.fixture
@@ -120,38 +96,3 @@ def test_a_part_that_cannot_be_started_is_tried_again(watched, monkeypatch):
     monkeypatch.setattr(processes, "Child", no_processes_left)
     watched(part, lambda: part.why_not_ready() == "", "the third try")
     assert len(tries) == 3
-
-
-def test_a_child_that_holds_the_interpreter_dies_with_its_parent_all_the_same():
-    script = (
-        "import time\n"
-        "from spinepacs.serve.processes import Child\n"
-        "from tests.serve.test_processes import spin\n"
-        "if __name__ == '__main__':\n"
-        "    child = Child('spinner', spin)\n"
-        "    child.channel.poll(20)\n"
-        "    print(child.pid, flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
-        child_pid = int(parent.stdout.readline())
-        time.sleep(0.5)
-        parent.kill()
-    peers.wait_until(lambda: not _runs(child_pid), what="the end of the child")
-
-
-def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():
-    child = processes.Child("eater", eat, 1050)
-    try:
-        assert child.channel.poll(30)
-        assert child.channel.recv_bytes() == b"10"
-    finally:
-        child.end(5)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as status:
-            return status.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -11,10 +11,10 @@ import pytest
 from pydicom import Dataset, dcmread
 from sqlalchemy import select
 
+from spinepacs.children import Child
 from spinepacs.dicom.reading.header import header_of
 from spinepacs.intake.assembly import Assembly
 from spinepacs.serve import dispatch
-from spinepacs.serve.processes import Child
 from spinepacs.settings.sections import WorkSettings
 from spinepacs.store.tables import attempts
 from tests import films, peers

@@ -1,0 +1,94 @@
+"""Child processes that hold the interpreter or eat memory, and their parents' death: real ones."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from spinepacs.children import Child, limit_memory
+from tests import peers
+
+HOLDS_THE_INTERPRETER = "(a+)+$", "a" * 64 + "b"
+"""A regular expression and a text on which it works for years, without letting any other thread run."""
+
+
+def spin(channel) -> None:
+    """Be a child that holds the interpreter for ever, as a decoder may."""
+    channel.send_bytes(b"ready")
+    re.match(*HOLDS_THE_INTERPRETER)
+
+
+def eat(channel, more_mb: int) -> None:
+    """Allocate until that fails, and say what happened."""
+    limit_memory(more_mb)
+    eaten = []
+    try:
+        while len(eaten) < 100:
+            eaten.append(np.empty(100_000_000, np.uint8))
+    except MemoryError:
+        channel.send_bytes(str(len(eaten)).encode())
+
+
+def sleep(channel) -> None:
+    channel.send_bytes(b"started")
+    time.sleep(60)
+
+
+def test_a_child_dies_with_its_parent():
+    """An orphan would hold the port, or go on reading beside the next daemon."""
+    script = (
+        "import os, time\n"
+        "from spinepacs.children import Child\n"
+        "from tests.test_children import sleep\n"
+        "if __name__ == '__main__':\n"
+        "    child = Child('sleeper', sleep)\n"
+        "    child.channel.poll(20)\n"
+        "    print(child.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child_pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    peers.wait_until(lambda: not _runs(child_pid), what="the end of the child")
+
+
+def test_a_child_that_holds_the_interpreter_dies_with_its_parent_all_the_same():
+    script = (
+        "import time\n"
+        "from spinepacs.children import Child\n"
+        "from tests.test_children import spin\n"
+        "if __name__ == '__main__':\n"
+        "    child = Child('spinner', spin)\n"
+        "    child.channel.poll(20)\n"
+        "    print(child.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        child_pid = int(parent.stdout.readline())
+        time.sleep(0.5)
+        parent.kill()
+    peers.wait_until(lambda: not _runs(child_pid), what="the end of the child")
+
+
+def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():
+    child = Child("eater", eat, 1050)
+    try:
+        assert child.channel.poll(30)
+        assert child.channel.recv_bytes() == b"10"
+    finally:
+        child.end(5)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as status:
+            return status.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
