@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.progress import Progress
@@ -16,7 +20,12 @@ from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.settings.settings import Settings, load
 
 if TYPE_CHECKING:
+    from spinepacs.batch.records import Head
+    from spinepacs.batch.run import Summary
     from spinepacs.dicom.pictures import Pictures
+
+_STOPPED = 130
+"""What shells give for SIGINT."""
 
 
 @click.command()
@@ -33,7 +42,25 @@ if TYPE_CHECKING:
 )
 @picture_options
 @click.option(
-    "--threads", type=click.IntRange(min=0), default=0, help="Threads of the network; 0 = all cores."
+    "--identity", is_flag=True, help="Tables with patient ID, age, sex, study date and accession number."
+)
+@click.option(
+    "--pseudonym-key",
+    type=FILE,
+    help="File with the secret that pseudonyms are made with; else --out keeps its own.",
+)
+@click.option("--parquet", is_flag=True, help="Write the tables as Parquet, too.")
+@click.option("--again", is_flag=True, help="Read anew what has been read before.")
+@click.option("--skipped", is_flag=True, help="Name each file of a folder that is no film.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, help="Processes that read; 0 = one for each core."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Threads of the network of each of them; 0 = all cores, and one process.",
 )
 def process(
     paths: Sequence[Path],
@@ -43,8 +70,11 @@ def process(
     select: bool,
     page: bool,
     page_identity: bool,
-    threads: int,
-    pictures: Pictures,
+    pseudonym_key: Path | None,
+    again: bool,
+    skipped: bool,
+    workers: int,
+    **wanted: Any,
 ) -> None:
     """Process DICOM, PNG and JPEG films and folders of them, without a daemon.
 
@@ -52,34 +82,79 @@ def process(
     readings.json, readings.csv, measures.csv, findings.csv and conclusions.csv. With --page also for each study
     FILM.page.html, called after its first film: one printed page for each of its films, which names nobody.
 
+    What is read is kept at once. The same command goes on where an earlier one ended, however that ended, and several
+    at once on one --out, also of several machines, share the work. See docs/process.md.
+
     \b
     Exit status: 0 all done; some may be refused: no film, no vertebra found, a damaged file. Trying again
                    changes nothing; each is named with its reason
-                 1 some failed: a file cannot be opened, a result not be written, or a defect of ours
-                 2 bad usage
+                 1 some failed: a file cannot be opened, a result not be written, a film ended its process or
+                   took too long, or a defect of ours; the next run tries them again
+                 2 bad usage, or nothing can be written any more
+               130 stopped by Ctrl-C or SIGTERM; the tables hold what is done
     """
-    from spinepacs.batch import Batch, find_films
-    from spinepacs.pipeline import Pipeline
-    from spinepacs.show.page.pages import Pages
+    from spinepacs.batch.films import find_films
+    from spinepacs.batch.folder import try_out
+    from spinepacs.batch.pseudonym import key_of
+    from spinepacs.batch.run import Batch
+    from spinepacs.batch.task import Task
 
     logs.configure("WARNING", "text")  # libraries would quote headers
     settings = load(config) if config else Settings()
-    chosen = settings.model.model_copy(update={"folder": model}) if model else settings.model
-    pipeline = Pipeline.open(chosen, settings.output, threads, settings.reading.default_character_set)
-    films = find_films(paths)
-    rules = settings.selection if select else None
-    pages = Pages(out, with_identity=page_identity) if page or page_identity else None
-    batch = Batch(pipeline, out, rules, pictures=pictures, pages=pages)
-    say_unnamed(pictures, [path for path, _ in films])
-    with Progress(*BAR, console=STDERR) as progress:
-        task = progress.add_task("reading films", total=len(films))
-        summary = batch.run(films, lambda path, outcome: progress.advance(task))
-    for path, code, reason in summary.problems:
-        click.echo(f"{path}: {code}: {reason}", err=True)
+    if model:
+        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"folder": model})})
+    try_out(out)
+    task = Task(
+        out, settings, selects=select, page=page or page_identity, page_identity=page_identity,
+        key=key_of(out, pseudonym_key), **wanted,
+    )  # fmt: skip
+    films = find_films(paths, out)
+    say_unnamed(task.pictures, [film.path for film in films])
+    outcomes = ("refused", "failed", "skipped") if skipped else ("refused", "failed")
+    with _until_stopped() as stopping, Progress(*BAR, console=STDERR) as progress:
+        bar = progress.add_task("reading films", total=len(films))
+
+        def on_film(path: Path, head: Head) -> None:
+            progress.advance(bar)
+            if head.outcome in outcomes:
+                click.echo(f"{path}: {head.code}: {head.reason}", err=True)
+
+        summary = Batch(task, workers=workers, again=again).run(films, on_film, stopping)
+    _tell(summary, out, stopping.is_set())
+
+
+def _tell(summary: Summary, out: Path, stopped: bool) -> NoReturn:
+    """Say what became of all, and end."""
+    known = f"; {summary.known} of them by other runs" if summary.known else ""
     click.echo(
-        f"{summary.read} read, {summary.refused} refused, {summary.failed} failed, {summary.skipped} skipped; {out}"
+        f"{summary.read} read, {summary.refused} refused, {summary.failed} failed, {summary.skipped} skipped{known}; {out}"
     )
+    if stopped and summary.left:
+        click.echo(
+            f"stopped with {summary.left} files left; the tables hold what is done, and the same command goes on",
+            err=True,
+        )
+        sys.exit(_STOPPED)
     sys.exit(summary.exit_code)
+
+
+@contextmanager
+def _until_stopped() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; the second time they end the process as they always do."""
+    stopping = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield stopping
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @click.command()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 from spinepacs.errors import BadSettings
 
 Row = dict[str, Any]
+_GROUP_ROWS = 10_000
 
 _TYPES = {
     "string": (
@@ -21,7 +23,8 @@ _TYPES = {
         "lower_raw_level spacing_basis stage_reason level raw_level level_reason finding unit grade_reason "
         "side scheme basis expected_from form reference_scheme place quantity apex area span statement "
         "sentence reason for_age measure_reason study_description anterior_basis missing_levels notes "
-        "refusal_code refusal_reason file_name previous_sop_uid"
+        "refusal_code refusal_reason file_name previous_sop_uid "
+        "film view state reason_code item name sign model policy finding_reason pseudonym results"
     ),
     "int64": (
         "reading_id finding_id conclusion_id disc_order level_order stage computed_stage stage_change computed_grade "
@@ -41,7 +44,7 @@ _TYPES = {
     "time": "read_at",
 }
 TYPE_OF: Mapping[str, str] = {name: kind for kind, names in _TYPES.items() for name in names.split()}
-"""Type of each column of the stable views (docs/sql.md), the same wherever a name stands."""
+"""Type of each column of the stable views (docs/sql.md) and of ``process``'s tables, the same wherever a name stands."""
 _AS: Mapping[str, Callable[[Any], Any]] = {
     "string": str,
     "int64": int,
@@ -60,20 +63,71 @@ def write_parquet(columns: Sequence[str], pages: Iterable[Sequence[Row]], file: 
     BadSettings
         If pyarrow is not there: it is the extra ``parquet``.
     """
+    with ParquetFile(file, columns) as opened:
+        for page in pages:
+            opened.write(page)
+
+
+class ParquetFile:
+    """A Parquet file that grows by rows; what is not in a row is null.
+
+    Parameters
+    ----------
+    file
+        To be written.
+    columns
+        Names from :data:`TYPE_OF`.
+
+    Raises
+    ------
+    BadSettings
+        If pyarrow is not there: it is the extra ``parquet``.
+    """
+
+    def __init__(self, file: Path | BinaryIO, columns: Sequence[str]) -> None:
+        self._arrow = load_pyarrow()
+        self._columns, self._rows = columns, list[Row]()
+        types = {
+            "string": self._arrow.string(), "int64": self._arrow.int64(), "float64": self._arrow.float64(),
+            "bool": self._arrow.bool_(), "date": self._arrow.date32(),
+            "time": self._arrow.timestamp("us", tz="UTC"),
+        }  # fmt: skip
+        self._schema = self._arrow.schema([(name, types[TYPE_OF[name]]) for name in columns])
+        parquet = importlib.import_module("pyarrow.parquet")
+        self._writer = parquet.ParquetWriter(file, self._schema)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add rows; they are written by thousands, as readers like them."""
+        self._rows += [{name: _typed(name, row.get(name)) for name in self._columns} for row in rows]
+        if len(self._rows) >= _GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if rows:
+            self._writer.write_table(self._arrow.Table.from_pylist(rows, self._schema))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Write what is left and end the file."""
+        self._flush()
+        self._writer.close()
+
+
+def load_pyarrow() -> Any:
+    """The library, which is an extra; by name, since it has no type information.
+
+    Raises
+    ------
+    BadSettings
+        If it is not there.
+    """
     try:
-        # By name: pyarrow is an extra and has no type information.
-        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+        return importlib.import_module("pyarrow")
     except ModuleNotFoundError as error:
         raise BadSettings("pyarrow is not there: pip install 'spinepacs[parquet]'") from error
-    types = {
-        "string": arrow.string(), "int64": arrow.int64(), "float64": arrow.float64(), "bool": arrow.bool_(),
-        "date": arrow.date32(), "time": arrow.timestamp("us", tz="UTC"),
-    }  # fmt: skip
-    schema = arrow.schema([(name, types[TYPE_OF[name]]) for name in columns])
-    with parquet.ParquetWriter(file, schema) as writer:
-        for page in pages:
-            typed = [{name: _typed(name, row[name]) for name in columns} for row in page]
-            writer.write_table(arrow.Table.from_pylist(typed, schema))
 
 
 def _typed(name: str, value: Any) -> Any:
