@@ -266,3 +266,18 @@ def _answers(url: str) -> bool:
     with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310
         return bool(answer.status == 200)
     return False
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own; only root may mount one: others skip, CI does not."""
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mount.returncode:
+        reason = f"cannot mount a tmpfs: {mount.stderr.decode().strip()}"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    yield folder
+    # Lazily: what a test has left open must not leave the mount behind.
+    subprocess.run(["umount", "--lazy", folder], check=True)

@@ -19,6 +19,7 @@ from spinepacs.errors import MEMORY_LIMIT, Permanent, Transient
 WORKER_DIED, TIME_LIMIT = "WORKER_DIED", "TIME_LIMIT"
 _START_LIMIT_S = 300.0
 _SLICE_S, _FAREWELL_S = 0.2, 2.0
+_LONGEST_LOOK_S = 1.0
 _STARTS_IN_VAIN = 3
 _LONGEST_ANSWER = 1 << 28
 
@@ -37,7 +38,7 @@ class Bench:
         self.child = hire()
         self.is_ready = False
         self.job: Any = None
-        self._limit_s, self._begun_s = _START_LIMIT_S, time.monotonic()
+        self._limit_s, self._taken_s = _START_LIMIT_S, 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -47,17 +48,20 @@ class Bench:
     @property
     def is_overdue(self) -> bool:
         """Whether it has taken longer than it may."""
-        busy = self.job is not None or not self.is_ready
-        return busy and time.monotonic() - self._begun_s > self._limit_s
+        return not self.is_idle and self._taken_s > self._limit_s
 
     @property
     def why_overdue(self) -> Head:
         """What that makes of the film."""
         return Head("failed", TIME_LIMIT, f"stopped after {self._limit_s:g} s")
 
+    def pass_time(self, seconds: float) -> None:
+        """Let it have worked for so long."""
+        self._taken_s += seconds
+
     def give(self, job: Any, message: bytes, limit_s: float) -> None:
         """Hand a film over."""
-        self.job, self._limit_s, self._begun_s = job, limit_s, time.monotonic()
+        self.job, self._limit_s, self._taken_s = job, limit_s, 0.0
         with suppress(OSError):  # a worker that has just died is found out when it is heard
             self.child.channel.send_bytes(message)
 
@@ -67,7 +71,7 @@ class Bench:
         code = self.child.exit_code
         self.is_ready, self.job = False, None
         self.child = self._hire()
-        self._limit_s, self._begun_s = _START_LIMIT_S, time.monotonic()
+        self._limit_s, self._taken_s = _START_LIMIT_S, 0.0
         return code
 
 
@@ -85,6 +89,7 @@ class Crew:
         self._hire, self._number, self._time_limit_s = hire, number, time_limit_s
         self._benches: list[Bench] = []
         self._in_vain = 0
+        self._looked_s = time.monotonic()
         self.versions: Versions | None = None
         """What they read with; None until the first one has said so."""
 
@@ -135,8 +140,12 @@ class Crew:
         Permanent
             If the model cannot be used, or no worker can begin.
         """
+        # All may have been suspended (Ctrl-Z) between two looks: that is no time that a film took.
+        now_s = time.monotonic()
+        passed_s, self._looked_s = min(now_s - self._looked_s, _LONGEST_LOOK_S), now_s
         spoken = wait([bench.child.channel for bench in self._benches], _SLICE_S)
         for bench in self._benches:
+            bench.pass_time(passed_s)
             if bench.child.channel in spoken:
                 yield from self._hear(bench)
             elif bench.is_overdue:

@@ -101,7 +101,7 @@ class Records:
         self._folder, self._part = folder, part
 
     def head(self, stem: str) -> tuple[Head, int] | None:
-        """Head of the record of this name, and when it was written (ns, the file system's clock); None: there is none."""
+        """Head of the record of this name, and when it was written (ns, the file server's clock); None: no record."""
         try:
             with self._path(stem).open("rb") as file:
                 return _head(file.readline(_LONGEST_HEAD)), _written_ns(self._path(stem))

@@ -110,14 +110,17 @@ class Sharer:
         self._descriptor = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         begun_ns = os.fstat(self._descriptor).st_mtime_ns
         self.since_ns = min([begun_ns, *(other["since_ns"] for other in others)])
+        os.pwrite(self._descriptor, self._says(has_lock=self._lock()), 0)
+        unseen.rename(self._file)
+
+    def _says(self, *, has_lock: bool) -> bytes:
         said = {
             "boot": _boot(),
-            "has_lock": self._lock(),
+            "has_lock": has_lock,
             "since_ns": self.since_ns,
             "terms": asdict(self._terms),
         }
-        os.pwrite(self._descriptor, json.dumps(said).encode(), 0)
-        unseen.rename(self._file)
+        return json.dumps(said).encode()
 
     def claim(self, name: str) -> bool:
         """Take a film, or what else has a name below the inner folder, in hand; False if another sharer has it."""
@@ -215,7 +218,10 @@ class Sharer:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
             with suppress(OSError):  # a file server that is away is found out where results are written
-                os.utime(self._file)
+                try:
+                    os.utime(self._file)
+                except FileNotFoundError:  # one was held up and taken for dead
+                    self._file.write_bytes(self._says(has_lock=False))
 
     def _leave(self) -> None:
         self._ended.set()

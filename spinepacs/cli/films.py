@@ -125,10 +125,11 @@ def process(
 
 def _tell(summary: Summary, out: Path, stopped: bool) -> NoReturn:
     """Say what became of all, and end."""
-    known = f"; {summary.known} of them by other runs" if summary.known else ""
-    click.echo(
-        f"{summary.read} read, {summary.refused} refused, {summary.failed} failed, {summary.skipped} skipped{known}; {out}"
+    counted = ", ".join(
+        f"{getattr(summary, name)} {name}" for name in ("read", "refused", "failed", "skipped")
     )
+    known = f"; {summary.known} of them by other runs" if summary.known else ""
+    click.echo(f"{counted}{known}; {out}")
     if stopped and summary.left:
         click.echo(
             f"stopped with {summary.left} files left; the tables hold what is done, and the same command goes on",

@@ -44,7 +44,7 @@ _TYPES = {
     "time": "read_at",
 }
 TYPE_OF: Mapping[str, str] = {name: kind for kind, names in _TYPES.items() for name in names.split()}
-"""Type of each column of the stable views (docs/sql.md) and of ``process``'s tables, the same wherever a name stands."""
+"""Type of each column of the stable views (docs/sql.md) and of ``process``'s tables, wherever a name stands."""
 _AS: Mapping[str, Callable[[Any], Any]] = {
     "string": str,
     "int64": int,

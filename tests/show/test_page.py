@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from spinepacs.batch import Batch, find_films
+from spinepacs.batch.films import find_films
+from spinepacs.batch.folder import try_out
+from spinepacs.batch.run import Batch
+from spinepacs.batch.task import Task
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import ImageResult, Reading, Refusal
@@ -19,9 +22,7 @@ from spinepacs.domain.geometry import Spacing
 from spinepacs.domain.measures import Quantity, Reason, Unit
 from spinepacs.domain.signs import Deformity, Finding, Scheme, Side, Sign
 from spinepacs.domain.study import StudyHeader, View
-from spinepacs.pipeline import Pipeline
 from spinepacs.settings.sections import OutputSettings
-from spinepacs.settings.settings import Settings
 from spinepacs.show.page.html import Html, joined, tag
 from spinepacs.show.page.pages import Pages
 from tests.dicom import readings
@@ -44,7 +45,7 @@ def result(rows: int = 1700, columns: int = 720, **changes: Any) -> ImageResult:
 
 
 def text_of(image: ImageResult, folder: Path, *, with_identity: bool = False) -> str:
-    file = Pages(folder, with_identity=with_identity).add("film", image, HEADER)
+    file = Pages(folder, folder / "studies", with_identity=with_identity).add("film", image, HEADER)
     return file.read_text(encoding="utf-8")
 
 
@@ -266,7 +267,7 @@ def test_nothing_is_fetched_from_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.peer
 def test_every_film_fills_one_printed_page(tmp_path: Path) -> None:
-    pages = Pages(tmp_path)
+    pages = Pages(tmp_path, tmp_path / "studies")
     films = [
         full_spine(),
         result(1200, 1240, first=Level.C2, count=6),
@@ -279,16 +280,25 @@ def test_every_film_fills_one_printed_page(tmp_path: Path) -> None:
 
 
 def test_process_writes_one_file_for_each_study(tmp_path: Path) -> None:
-    settings = Settings()
-    pipeline = Pipeline.open(settings.model, settings.output, threads=0)
-    for _ in range(2):  # the second time it is written anew
-        batch = Batch(pipeline, tmp_path, pages=Pages(tmp_path))
-        batch.run(find_films([DEMO_FILMS[0], DEMO_FILMS[1]]), lambda path, outcome: None)
+    try_out(tmp_path)
+    films = find_films(DEMO_FILMS[:2], tmp_path)
+    for again in (False, True):  # the second time it is written anew
+        batch = Batch(Task(tmp_path, page=True, key=b"not much of a secret"), workers=2, again=again)
+        batch.run(films[::-1], lambda path, head: None)
     (file,) = tmp_path.glob("*.page.html")
     assert file.name == "1-cervical-lateral.page.html"
     text = file.read_text(encoding="utf-8")
     assert text.count("<article") == 2
     assert "SYN-0001" not in text
+
+
+def test_a_page_is_called_after_the_first_film_whichever_is_read_first(tmp_path: Path) -> None:
+    pages = Pages(tmp_path, tmp_path / "studies")
+    assert pages.add("film-2", result(), HEADER).name == "film-2.page.html"
+    assert pages.add("film-1", result(), HEADER).name == "film-1.page.html"
+    assert pages.add("film-3", result(), HEADER).name == "film-1.page.html"
+    assert [page.name for page in tmp_path.glob("*.html")] == ["film-1.page.html"]
+    assert (tmp_path / "film-1.page.html").read_text(encoding="utf-8").count("<article") == 3
 
 
 def reading_without_conclusions(reading: Reading) -> Reading:

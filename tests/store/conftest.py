@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 from sqlalchemy import column, select, table, text
 
 from spinepacs.store.ledger import Ledger
+from tests.peers import disk
 from tests.peers_postgresql import PostgreSQL, postgresql
 
 
@@ -62,32 +60,17 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+def tinydisk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
-    with _disk(tmp_path / "disk", "1m") as folder:
+    with disk(tmp_path / "disk", "1m") as folder:
         yield folder
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def smalldisk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 48 MB."""
-    with _disk(tmp_path / "disk", "48m") as folder:
+    with disk(tmp_path / "disk", "48m") as folder:
         yield folder
-
-
-@contextmanager
-def _disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own; only root may mount one: others skip, CI does not."""
-    folder.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mount.returncode:
-        reason = f"cannot mount a tmpfs: {mount.stderr.decode().strip()}"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    yield folder
-    # Lazily: what a test has left open must not leave the mount behind.
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 Ask = Callable[..., Any]
