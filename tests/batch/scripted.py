@@ -54,7 +54,9 @@ class Scripted:
         _ACTS.get(wish, lambda: None)()
         reading = replace(self._reading, study_uid=str(header.StudyInstanceUID), sop_uid=uid)
         if wish == NO_SPINE:
-            return ImageResult(replace(reading, spine=None, refusal=Refusal("NO_VERTEBRA", "none found")), ())
+            nothing = dict.fromkeys(("discs", "measures", "findings", "conclusions"), ())
+            refusal = Refusal("NO_VERTEBRA", "none found")
+            return ImageResult(replace(reading, spine=None, refusal=refusal, **nothing), ())
         seg = EncodedObject(ObjectKind.SEG, uid, "1.2.3", "1.2.4", "1.2.5", "1.2.6", f"SEG of {uid}".encode())
         return ImageResult(reading, (seg,))
 

@@ -192,7 +192,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_go_on(process: Process, small_d
     process.out = small_disk / "out"
     assert process.run()[0] == 0
     tables = process.table()
-    with (small_disk / "filler").open("wb") as filler, suppress(OSError):
+    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
         while True:
             filler.write(bytes(4096))
     more = film(process.films / "one-more.dcm")

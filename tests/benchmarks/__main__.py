@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import model, output, pipeline, receive, throughput
+from tests.benchmarks import model, output, pipeline, process, receive, throughput
 
 BENCHMARKS = {
     "model": model.main,
@@ -12,11 +12,14 @@ BENCHMARKS = {
     "pipeline": pipeline.main,
     "output": output.main,
     "throughput": throughput.main,
+    "process": process.main,
 }
+ON_REQUEST = {"process-memory": process.memory}
+"""Those that take an hour."""
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(BENCHMARKS)
-    if unknown := set(names) - set(BENCHMARKS):
-        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if unknown := set(names) - set(BENCHMARKS | ON_REQUEST):
+        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS | ON_REQUEST)}")
     for name in names:
-        BENCHMARKS[name]()
+        (BENCHMARKS | ON_REQUEST)[name]()
