@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -168,7 +167,7 @@ def _outcome(error: Exception, named: bool) -> tuple[Outcome, Refusal]:
         code = "CANNOT_READ_OR_WRITE"
         if means_full(error):
             code = CANNOT_GO_ON + errno.errorcode[error.errno or 0]
-        return "failed", Refusal(code, f"{error.strerror}: {os.fspath(error.filename or '')}")
+        return "failed", Refusal(code, f"{error.strerror}: {error.filename2 or error.filename}")
     answer = failed(error)  # a defect of ours, or too much memory, costs this film and not the batch
     return "failed", Refusal(answer.reason_code, answer.reason)
 

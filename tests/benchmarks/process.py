@@ -1,6 +1,6 @@
 """``spinepacs process``: films per second with one worker and with one for each core, and its memory over many films.
 
-``python -m tests.benchmarks process`` is the former, ``python -m tests.benchmarks process-memory`` the latter (an hour).
+``python -m tests.benchmarks process`` is the former, ``process-memory`` in its place the latter (an hour).
 """
 
 from __future__ import annotations
