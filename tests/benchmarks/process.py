@@ -1,6 +1,7 @@
 """``spinepacs process``: films per second with one worker and with one for each core, and its memory over many films.
 
-``python -m tests.benchmarks process`` is the former, ``process-memory`` in its place the latter (an hour).
+``python -m tests.benchmarks process`` is the former, ``process-memory`` in its place the latter (an hour),
+``process-memory-quick`` the same with a pipeline that answers at once.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ def _scratch() -> Iterator[Path]:
         yield Path(name)
 
 
-def _command(folder: Path, out: Path, workers: int) -> list[str]:
+def _command(folder: Path, out: Path, workers: int, module: str = "spinepacs") -> list[str]:
     return [
-        sys.executable, "-m", "spinepacs", "process", str(folder), "--out", str(out), "--workers", str(workers),
+        sys.executable, "-m", module, "process", str(folder), "--out", str(out), "--workers", str(workers),
     ]  # fmt: skip
 
 
@@ -87,13 +88,18 @@ def main() -> None:
     )
 
 
-def memory() -> None:
+def memory_quick() -> None:
+    """Do the same with a pipeline that answers at once: all but the network's part of it."""
+    memory("tests.batch.scripted")
+
+
+def memory(module: str = "spinepacs") -> None:
     """Print what the parent and its workers hold (PSS, MB) after some films and after many."""
     with _scratch() as folder:
         (folder / "films").mkdir()
         for number in range(MANY):
             films.write(small_film(2 * number), folder / "films" / f"film-{number:05}.dcm")
-        held = _watched(folder)
+        held = _watched(folder, module)
     print(f"\nprocess: memory (PSS, MB), median while the last {_WINDOW} of so many small films were read")
     for count, (parent_mb, workers_mb) in held.items():
         print(f"{count:>6} films   parent {parent_mb:>6.1f}   {CORES} workers {workers_mb:>7.1f}")
@@ -101,11 +107,11 @@ def memory() -> None:
     print(f"ratio {ratio:.3f}")
 
 
-def _watched(folder: Path) -> dict[int, tuple[float, float]]:
+def _watched(folder: Path, module: str) -> dict[int, tuple[float, float]]:
     samples: dict[int, list[tuple[float, float]]] = {FEW: [], MANY: []}
     records = folder / "out" / ".spinepacs" / "films"
     with subprocess.Popen(
-        _command(folder / "films", folder / "out", 0), stderr=subprocess.DEVNULL
+        _command(folder / "films", folder / "out", 0, module), stderr=subprocess.DEVNULL
     ) as running:
         while running.poll() is None:
             time.sleep(0.5)
