@@ -34,7 +34,7 @@ from spinepacs.outages import Outage
 from spinepacs.serve.dispatch import Dispatcher
 from spinepacs.serve.health import Check, Figures, HealthServer, Traffic
 from spinepacs.serve.parts import listeners, parts, read
-from spinepacs.serve.processes import Child, Life
+from spinepacs.serve.processes import Child, Life, warm_up
 from spinepacs.serve.systemd import ServiceManager
 from spinepacs.serve.upkeep import Upkeep
 from spinepacs.settings.sections import ListenerSettings
@@ -47,7 +47,9 @@ from spinepacs.tls import server_context
 PATIENCE_S = 300.0
 """With no part up for so long (s) the watchdog is fed no more: a new start is the last thing that may help."""
 
-_LOOK_S = 0.2
+_LOOK_S, _CALM_LOOK_S = 0.2, 1.0
+"""How often the parts are looked at (s): while one of them is not up, and when all are."""
+
 _PORT_WAIT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _MB = 1_000_000
@@ -72,6 +74,7 @@ def serve(settings: Settings) -> int:
     """
     logs.configure(settings.log.level, settings.log.format)
     os.umask(0o077)
+    warm_up()
     stop = threading.Event()
     with _signals(stop), ExitStack() as stack:
         spool = _when_it_answers(lambda: Spool(settings.storage.spool), stop)
@@ -144,8 +147,8 @@ class Daemon:
 
     def _tend(self, stop: threading.Event, manager: ServiceManager) -> None:
         """Keep the parts alive until told to stop, and tell the service manager how it goes."""
-        is_started, well_s = False, time.monotonic()
-        while not stop.wait(_LOOK_S):
+        is_started, well_s, pause_s = False, time.monotonic(), 0.0
+        while not stop.wait(pause_s):
             self._held.beat()
             for part in self._parts:
                 part.keep_alive()
@@ -156,6 +159,7 @@ class Daemon:
                 well_s = time.monotonic()
             if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
                 manager.alive()
+            pause_s = _CALM_LOOK_S if all(part.is_up for part in self._parts) else _LOOK_S
 
     def _upkeep(self) -> Upkeep:
         def adopt(sha256: str) -> bool:

@@ -1,4 +1,4 @@
-"""Child processes: spawned clean, spoken to through a pipe, never outliving their parent."""
+"""Child processes: begun clean, spoken to through a pipe, never outliving their parent."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,7 +41,17 @@ _FAREWELL_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_S = 0.5, 30.0, 60.0
 _PR_SET_PDEATHSIG = 1
 _DIES_FIRST = "500"
+_CONTEXT = multiprocessing.get_context("forkserver")
 _log = logging.getLogger(__name__)
+
+
+def warm_up() -> None:
+    """Start the server that children are forked from, unless it runs; it goes on importing when this returns.
+
+    Should it die, so do they, and the next child begins with a new one.
+    """
+    _CONTEXT.set_forkserver_preload(["spinepacs.serve.preload"])
+    forkserver.ensure_running()
 
 
 class Life(NamedTuple):
@@ -54,9 +65,10 @@ class Life(NamedTuple):
 class Child:
     """One child process and this side of its pipe.
 
-    It is spawned, not forked, so that it inherits no thread, lock or database connection. It ignores SIGINT and
-    SIGTERM, which a terminal or systemd may send to the whole group: only its parent decides, by closing the pipe
-    or by killing it. Nothing is shared but the pipe, so a child may be killed at any moment and harms nobody.
+    It is forked from a server process that holds nothing but imported modules (see :func:`warm_up`), so that it
+    inherits no thread, lock or database connection. It ignores SIGINT and SIGTERM, which a terminal or systemd may send
+    to the whole group: only its parent decides, by closing the pipe or by killing it. Nothing is shared but the pipe,
+    so a child may be killed at any moment and harms nobody.
 
     Parameters
     ----------
@@ -67,9 +79,9 @@ class Child:
     """
 
     def __init__(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.channel, theirs = context.Pipe()
-        self._process = context.Process(
+        warm_up()
+        self.channel, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(
             target=_run, args=(target, theirs, *arguments), name=name, daemon=True
         )
         self._process.start()
@@ -231,6 +243,7 @@ def _run(target: Callable[..., None], channel: Connection, *arguments: Any) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _ask_kernel_to_kill_with_parent()
+    _leave_fork_server_to_parent()
     threading.Thread(target=_die_with_parent, name="parent-watch", daemon=True).start()
     logs.configure("INFO", "text")
     try:
@@ -253,6 +266,13 @@ def _ask_kernel_to_kill_with_parent() -> None:
     """On Linux (prctl(2)): a decoder that never lets go of the interpreter lets no thread of ours run either."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def _leave_fork_server_to_parent() -> None:
+    """Let go of the pipe that keeps the fork server: it ends, and all with it, when our parent does and not later."""
+    held: int | None = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
+    if held is not None:
+        os.close(held)
 
 
 def limit_memory(more_mb: int) -> None:
