@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import Progress
 
 from spinepacs import logs
-from spinepacs.cli.options import BAR, FILE, FOLDER, STDERR, picture_options, say_unnamed
+from spinepacs.cli.options import FILE, FOLDER, load, picture_options, progress, say_unnamed
 from spinepacs.errors import BadSettings, SpinepacsError
-from spinepacs.settings.settings import Settings, load
 
 if TYPE_CHECKING:
     from spinepacs.dicom.pictures import Pictures
@@ -60,6 +58,7 @@ def process(
     """
     from spinepacs.batch import Batch, find_films
     from spinepacs.pipeline import Pipeline
+    from spinepacs.settings.settings import Settings
     from spinepacs.show.page.pages import Pages
 
     logs.configure("WARNING", "text")  # libraries would quote headers
@@ -71,9 +70,8 @@ def process(
     pages = Pages(out, with_identity=page_identity) if page or page_identity else None
     batch = Batch(pipeline, out, rules, pictures=pictures, pages=pages)
     say_unnamed(pictures, [path for path, _ in films])
-    with Progress(*BAR, console=STDERR) as progress:
-        task = progress.add_task("reading films", total=len(films))
-        summary = batch.run(films, lambda path, outcome: progress.advance(task))
+    with progress("reading films", len(films)) as advance:
+        summary = batch.run(films, lambda path, outcome: advance())
     for path, code, reason in summary.problems:
         click.echo(f"{path}: {code}: {reason}", err=True)
     click.echo(

@@ -16,7 +16,7 @@ import spinepacs.delivery.courier  # noqa: E402 - see above; imported to be ther
 import spinepacs.intake.listener  # noqa: E402
 import spinepacs.intake.watcher  # noqa: E402
 import spinepacs.serve.parts  # noqa: E402
-import spinepacs.serve.worker  # noqa: E402
+import spinepacs.serve.worker  # noqa: E402, F401
 
 if "multiprocessing.forkserver" in sys.orig_argv[-1]:  # and not a tool that looks at this module
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as its children do
