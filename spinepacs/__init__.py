@@ -3,6 +3,13 @@
 It is not a medical device: its results are for research and for a physician's own judgement.
 """
 
-from importlib.metadata import version
+from __future__ import annotations
 
-__version__ = version("spinepacs")
+
+def __getattr__(name: str) -> str:
+    """``__version__``, as installed; looked up when asked for, since it takes a tenth of what ``--help`` takes."""
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import version
+
+    return version("spinepacs")

@@ -21,7 +21,7 @@ from spinepacs.batch.sharing import Sharer, Terms
 from spinepacs.batch.tables import Tables
 from spinepacs.batch.task import Task
 from spinepacs.batch.todo import Taken, Todo, claim_of
-from spinepacs.children import Child
+from spinepacs.children import Child, warm_up
 from spinepacs.domain.findings import Refusal, Versions
 
 
@@ -103,6 +103,7 @@ class Batch:
         stopping = stopping or threading.Event()
         number = max(1, min(self._workers, len(films)))
         limit_s = self._task.settings.work.time_limit_s
+        warm_up("spinepacs.batch.preload")
         with Crew(lambda: Child("reader", work, self._task), number, limit_s) as crew:
             versions = crew.await_versions(stopping)
             if versions is None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from spinepacs import __version__
-from spinepacs.cli.options import config_option
-from spinepacs.settings.settings import load
+from spinepacs.cli.options import config_option, load
 from spinepacs.settings.shipped import shipped
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spinepacs.cli.options import config_option
-from spinepacs.settings.settings import Settings, load
+from spinepacs.cli.options import config_option, load
 
 if TYPE_CHECKING:
+    from spinepacs.settings.settings import Settings
     from spinepacs.store.ledger import Ledger
     from spinepacs.store.rereading import Reread
 

@@ -12,12 +12,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from rich.progress import Progress
 
 from spinepacs import logs
-from spinepacs.cli.options import BAR, FILE, FOLDER, STDERR, picture_options, say_unnamed
+from spinepacs.cli.options import FILE, FOLDER, load, picture_options, progress, say_unnamed
 from spinepacs.errors import BadSettings, SpinepacsError
-from spinepacs.settings.settings import Settings, load
 
 if TYPE_CHECKING:
     from spinepacs.batch.records import Head
@@ -98,6 +96,7 @@ def process(
     from spinepacs.batch.pseudonym import key_of
     from spinepacs.batch.run import Batch
     from spinepacs.batch.task import Task
+    from spinepacs.settings.settings import Settings
 
     logs.configure("WARNING", "text")  # libraries would quote headers
     settings = load(config) if config else Settings()
@@ -111,11 +110,10 @@ def process(
     films = find_films(paths, out)
     say_unnamed(task.pictures, [film.path for film in films])
     outcomes = ("refused", "failed", "skipped") if skipped else ("refused", "failed")
-    with _until_stopped() as stopping, Progress(*BAR, console=STDERR) as progress:
-        bar = progress.add_task("reading films", total=len(films))
+    with _until_stopped() as stopping, progress("reading films", len(films)) as advance:
 
         def on_film(path: Path, head: Head) -> None:
-            progress.advance(bar)
+            advance()
             if head.outcome in outcomes:
                 click.echo(f"{path}: {head.code}: {head.reason}", err=True)
 

@@ -34,6 +34,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="spinepacs")
 def main() -> None:
     """Segment, name and measure the vertebrae of spine radiographs.
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from spinepacs.errors import BadInput, BadSettings
 
 if TYPE_CHECKING:
     from spinepacs.dicom.pictures import Pictures, PictureTable
+    from spinepacs.settings.settings import Settings
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -55,6 +54,19 @@ _PICTURE_OPTIONS = (
         help="CSV that says the same, and more, for each picture on its own: see docs/pictures.md.",
     ),
 )
+
+
+def load(config: Path) -> Settings:
+    """Read a settings file; imported here and not above, since most of the time of ``--help`` would go into it.
+
+    Raises
+    ------
+    BadSettings
+        If it is wrong, with every line that is.
+    """
+    from spinepacs.settings.settings import load as read
+
+    return read(config)
 
 
 def picture_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -148,5 +160,13 @@ def _replacing(out: Path) -> Iterator[TextIO]:
         raise
 
 
-STDERR = Console(stderr=True)
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on standard error; gives what is called after each of the ``total`` steps."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from spinepacs.cli.options import FILE, config_option, format_option, writing
-from spinepacs.settings.settings import load
+from spinepacs.cli.options import FILE, config_option, format_option, load, writing
 from spinepacs.show.listing import SHOWN, as_text
 
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]

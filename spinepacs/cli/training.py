@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.progress import Progress
 
-from spinepacs.cli.options import BAR, STDERR
+from spinepacs.cli.options import progress
 
 
 @click.command()
@@ -37,10 +36,9 @@ def synthesise(meshes: Path, out: Path, count: int, seed: int, dicom: bool, work
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error.name} is not there: pip install 'spinepacs[train]'") from error
 
-    with Progress(*BAR, console=STDERR) as progress:
-        task = progress.add_task("drawing films", total=count)
+    with progress("drawing films", count) as advance:
         run = Run(meshes, out, seed, dicom)
-        drawn = draw(run, count, workers=workers, on_film=lambda _: progress.advance(task))
+        drawn = draw(run, count, workers=workers, on_film=lambda _: advance())
     click.echo(f"{drawn} films drawn; {out}")
 
 

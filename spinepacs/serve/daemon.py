@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from spinepacs import __version__, logs
-from spinepacs.children import Child
+from spinepacs.children import Child, warm_up
 from spinepacs.errors import Permanent, ToMend, Transient
 from spinepacs.intake.assembly import Assembly
 from spinepacs.intake.gate import why_open
@@ -48,7 +48,9 @@ from spinepacs.tls import server_context
 PATIENCE_S = 300.0
 """With no part up for so long (s) the watchdog is fed no more: a new start is the last thing that may help."""
 
-_LOOK_S = 0.2
+_LOOK_S, _CALM_LOOK_S = 0.2, 1.0
+"""How often the parts are looked at (s): while one of them is not up, and when all are."""
+
 _PORT_WAIT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _MB = 1_000_000
@@ -73,6 +75,7 @@ def serve(settings: Settings) -> int:
     """
     logs.configure(settings.log.level, settings.log.format)
     os.umask(0o077)
+    warm_up("spinepacs.serve.preload")
     stop = threading.Event()
     with _signals(stop), ExitStack() as stack:
         spool = _when_it_answers(lambda: Spool(settings.storage.spool), stop)
@@ -145,8 +148,8 @@ class Daemon:
 
     def _tend(self, stop: threading.Event, manager: ServiceManager) -> None:
         """Keep the parts alive until told to stop, and tell the service manager how it goes."""
-        is_started, well_s = False, time.monotonic()
-        while not stop.wait(_LOOK_S):
+        is_started, well_s, pause_s = False, time.monotonic(), 0.0
+        while not stop.wait(pause_s):
             self._held.beat()
             for part in self._parts:
                 part.keep_alive()
@@ -157,6 +160,7 @@ class Daemon:
                 well_s = time.monotonic()
             if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
                 manager.alive()
+            pause_s = _CALM_LOOK_S if all(part.is_up for part in self._parts) else _LOOK_S
 
     def _upkeep(self) -> Upkeep:
         def adopt(sha256: str) -> bool:

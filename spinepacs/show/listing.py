@@ -9,9 +9,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.table import Table
-
 Row = dict[str, Any]
 
 SHOWN = {
@@ -76,6 +73,8 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    from rich.table import Table
+
     shown = [name for name in columns or rows[0] if any(row[name] not in (None, "") for row in rows)]
     table = Table(*shown, box=None, header_style="bold")
     for row in rows:
@@ -89,6 +88,8 @@ def _cell(value: object) -> str:
 
 def rendered(*parts: Any) -> str:
     """What Rich draws, as text; a pipe has no width, so that it gets what it needs instead of 80 columns."""
+    from rich.console import Console
+
     text = io.StringIO()
     terminal = sys.stdout.isatty()
     width = Console().width if terminal else 250
