@@ -226,6 +226,6 @@ def _writing(out: Path) -> Iterator[None]:
         raise BadSettings(f"--out {out}: {what}; give a folder that this user may write to") from None
 
 
-def _jpeg(overlay: bytes) -> bytes:
+def _jpeg(overlay: bytes | memoryview) -> bytes:
     """The one JPEG frame of an overlay object, as it is."""
     return next(generate_frames(dcmread(BytesIO(overlay)).PixelData, number_of_frames=1))
