@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import model, output, pipeline, receive, throughput
+from tests.benchmarks import growth, model, output, pipeline, receive, throughput
 
 BENCHMARKS = {
     "model": model.main,
     "receive": receive.main,
     "pipeline": pipeline.main,
     "output": output.main,
+    "growth": growth.main,
     "throughput": throughput.main,
 }
 
