@@ -16,8 +16,8 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    bindparam,
     false,
-    literal_column,
     text,
 )
 
@@ -35,9 +35,9 @@ def _partial(name: str, *columns: str, where: str) -> Index:
 def literally(column: Column[str], *values: str) -> ColumnElement[bool]:
     """Whether a column holds one of these values, in the words of a partial index: no bound value would choose it.
 
-    The values are our own words, in the order of the index.
+    The values are in the order of the index.
     """
-    words = [literal_column(f"'{value}'", SafeText) for value in values]
+    words = [bindparam(None, value, SafeText, unique=True, literal_execute=True) for value in values]
     return column == words[0] if len(words) == 1 else column.in_(words)
 
 
@@ -115,7 +115,7 @@ arrivals = Table(
     UniqueConstraint("sop_uid", "sha256"),
     Index("ix_arrivals_sha256", "sha256"),
     Index("ix_arrivals_state_reason_code", "state", "reason_code"),
-    _partial("ix_arrivals_received", "arrival_id", where="state = 'received'"),
+    _partial("ix_arrivals_received", "state", "arrival_id", where="state = 'received'"),
     _partial("ix_arrivals_kept", "study_uid", "size_bytes", where="file_deleted_at IS NULL"),
     # The last line against two files of one SOP UID that are both read.
     Index(

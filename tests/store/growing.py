@@ -30,10 +30,12 @@ _KEYS = {
     "attempts": "attempt_id", "events": "event_id", "audit_events": "audit_id",
 }  # fmt: skip
 _UIDS = ("study_uid", "sop_uid", "series_uid")
+_SHORT = ("commitments", "audit_exports", "failed_files")
+"""Tables that stay short."""
 
 
 def one_study(ledger: Ledger) -> None:
-    """One study that is received, read, sent and delivered, and one that failed: by the ledger's own code."""
+    """One study that is received, read, sent and delivered, by the ledger's own code."""
     claim = makers.claimed(ledger)
     plain = makers.result_of(claim)
     images = tuple(replace(image, reading=makers.with_signs(image.reading)) for image in plain.images)
@@ -54,9 +56,6 @@ def multiply(url: str, times: int) -> None:
         _multiply_on_sqlite(Path(url.removeprefix("sqlite:///")), tables, times)
     else:
         _multiply_on_postgresql(url, tables, times)
-
-
-_SHORT = ("commitments", "audit_exports", "failed_files")
 
 
 def _multiply_on_sqlite(path: Path, tables: list[Table], times: int) -> None:
@@ -111,7 +110,7 @@ def _value(table: Table, name: str, is_sqlite: bool) -> str:
     column, value = table.c[name], f"t.{name}"
     if isinstance(column.type, PlainJson):
         value = "'{}'"
-    elif name in ("study_uid", "sop_uid", "series_uid"):
+    elif name in _UIDS:
         value = f"t.{name} || '.' || n.i"
     elif name == "sha256":
         digest = "lower(hex(randomblob(32)))" if is_sqlite else "encode(sha256(random()::text::bytea), 'hex')"

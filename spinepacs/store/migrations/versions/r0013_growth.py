@@ -9,7 +9,7 @@ revision = "r0013"
 down_revision = "r0012"
 
 _PARTIAL = {
-    "ix_arrivals_received": ("arrivals", ["arrival_id"], "state = 'received'"),
+    "ix_arrivals_received": ("arrivals", ["state", "arrival_id"], "state = 'received'"),
     "ix_arrivals_kept": ("arrivals", ["study_uid", "size_bytes"], "file_deleted_at IS NULL"),
     "ix_objects_kept": ("objects", ["reading_id", "size_bytes"], "file_deleted_at IS NULL"),
     "ix_attempts_open": ("attempts", ["study_uid"], "ended_at IS NULL"),
