@@ -68,7 +68,7 @@ def try_out(out: Path) -> None:
                 (out / name).open("ab").close()
 
 
-def write_durably(path: Path, data: Sequence[bytes], part: Path) -> None:
+def write_durably(path: Path, data: Sequence[bytes | memoryview], part: Path) -> None:
     """Put a file in its place whole, and only when it is on the disk; ``part`` is where it grows."""
     try:
         with part.open("wb") as file:

@@ -151,7 +151,7 @@ class Reader:
         if self._pages:
             self._pages.add(job.stem, image, header)
 
-    def _put(self, name: str, data: bytes, part: Path) -> None:
+    def _put(self, name: str, data: bytes | memoryview, part: Path) -> None:
         write_durably(self._task.out / name, (data,), part)
         self._written.add(name)
 
@@ -172,6 +172,6 @@ def _outcome(error: Exception, named: bool) -> tuple[Outcome, Refusal]:
     return "failed", Refusal(answer.reason_code, answer.reason)
 
 
-def _jpeg(overlay: bytes) -> bytes:
+def _jpeg(overlay: bytes | memoryview) -> bytes:
     """The one JPEG frame of an overlay object, as it is."""
     return next(generate_frames(dcmread(BytesIO(overlay)).PixelData, number_of_frames=1))

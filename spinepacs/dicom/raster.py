@@ -1,8 +1,9 @@
-"""From outlines to a label map, exact to the pixel centre."""
+"""From outlines to masks and frames, exact to the pixel centre."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,70 +11,108 @@ from numpy.typing import NDArray
 from spinepacs.domain.geometry import Outline
 
 
-def label_map(outlines: Sequence[Outline], rows: int, columns: int) -> NDArray[np.uint8]:
-    """Fill outlines with 1, 2, 3 …: a pixel belongs to the outline that its centre lies in.
+@dataclass(frozen=True)
+class Mask:
+    """The pixels of one outline.
+
+    Parameters
+    ----------
+    top, left
+        First row and column of the window, within the image.
+    inside
+        (rows, columns) of the window.
+    """
+
+    top: int
+    left: int
+    inside: NDArray[np.bool_]
+
+    @property
+    def bottom(self) -> int:
+        """Row after the last one of the window."""
+        return self.top + len(self.inside)
+
+    @property
+    def right(self) -> int:
+        """Column after the last one of the window."""
+        return self.left + int(self.inside.shape[1])
+
+
+def masks(outlines: Sequence[Outline], rows: int, columns: int) -> list[Mask]:
+    """Fill outlines: a pixel belongs to the outline that its centre lies in, and to no other.
 
     Where outlines overlap, a pixel goes to the one whose centroid is nearer. An outline that holds no pixel centre
-    leaves no pixel; what lies outside the image is cut off.
+    has no pixel; what lies outside the image is cut off.
 
     Parameters
     ----------
     outlines
-        At most 255, native px; pixel (row, column) has its centre at (column + 0.5, row + 0.5).
-
-    Returns
-    -------
-    (rows, columns) uint8; 0 = background.
+        Native px; pixel (row, column) has its centre at (column + 0.5, row + 0.5).
     """
+    filled: list[Mask] = []
+    for outline in outlines:
+        new = Mask(*_inside(outline, rows, columns))
+        for earlier, mask in zip(outlines, filled, strict=False):
+            _part(mask, new, earlier, outline)
+        filled.append(new)
+    return filled
+
+
+def _part(a: Mask, b: Mask, outline_a: Outline, outline_b: Outline) -> None:
+    """Give each pixel that two masks share to the one whose centroid is nearer, to the first where both are as near."""
+    top, bottom = max(a.top, b.top), min(a.bottom, b.bottom)
+    left, right = max(a.left, b.left), min(a.right, b.right)
+    if top >= bottom or left >= right:
+        return
+    in_a = a.inside[top - a.top : bottom - a.top, left - a.left : right - a.left]
+    in_b = b.inside[top - b.top : bottom - b.top, left - b.left : right - b.left]
+    y, x = np.nonzero(in_a & in_b)
+    if not len(x):
+        return
+    at = np.stack([x + left + 0.5, y + top + 0.5], axis=1)
+    kept = _distance(at, outline_a) <= _distance(at, outline_b)
+    in_b[y[kept], x[kept]] = False
+    in_a[y[~kept], x[~kept]] = False
+
+
+def label_map(filled: Sequence[Mask], rows: int, columns: int) -> NDArray[np.uint8]:
+    """Paint masks with 1, 2, 3 …, at most 255 of them; (rows, columns) uint8, 0 = background."""
     labels = np.zeros((rows, columns), np.uint8)
-    centroids = np.zeros((len(outlines) + 1, 2))
-    for number, outline in enumerate(outlines, start=1):
-        centroids[number] = outline.centroid
-        top, left, inside = _inside(outline, rows, columns)
-        window = labels[top : top + inside.shape[0], left : left + inside.shape[1]]
-        y, x = np.nonzero(inside & (window > 0))
-        at = np.stack([x + left + 0.5, y + top + 0.5], axis=1)
-        kept = _distance(at, centroids[window[y, x]]) <= _distance(at, centroids[number])
-        inside[y[kept], x[kept]] = False
-        window[inside] = number
+    for number, mask in enumerate(filled, start=1):
+        labels[mask.top : mask.bottom, mask.left : mask.right][mask.inside] = number
     return labels
 
 
-def packed_frames(labels: NDArray[np.uint8], outlines: Sequence[Outline]) -> tuple[list[int], bytes]:
-    """Pack one bit a pixel, a frame for each label that has a pixel, without gaps (PS3.5 8.1.1, 8.2).
+@dataclass(frozen=True)
+class PackedFrames:
+    """A frame of one bit a pixel for each mask, without gaps between them (PS3.5 8.1.1, 8.2)."""
 
-    Only the rows of the outline are touched, since a vertebra is a small part of a film.
+    shown: Sequence[Mask]
+    rows: int
+    columns: int
 
-    Parameters
-    ----------
-    labels
-        :func:`label_map` of these outlines.
+    @property
+    def size_bytes(self) -> int:
+        """Size, padded to an even number."""
+        return (len(self.shown) * self.rows * self.columns + 15) // 16 * 2
 
-    Returns
-    -------
-    The labels that have a frame, in order, and the bits, low bit first, padded to an even number of bytes.
-    """
-    spans = {number: _rows_of(outline, labels.shape[0]) for number, outline in enumerate(outlines, start=1)}
-    present = [number for number, rows in spans.items() if (labels[rows] == number).any()]
-    packed = np.zeros((len(present) * labels.size + 15) // 16 * 2, np.uint8)
-    for frame, number in enumerate(present):
-        first = frame * labels.size + spans[number].start * labels.shape[1]
-        lead = np.zeros(first % 8, bool)  # a frame may begin within a byte
-        bits = np.concatenate([lead, (labels[spans[number]] == number).ravel()])
-        chunk = np.packbits(bits, bitorder="little")
-        packed[first // 8 : first // 8 + len(chunk)] |= chunk
-    return present, packed.tobytes()
+    def write(self, room: NDArray[np.uint8]) -> None:
+        """Write the bits, low bit first, into (size_bytes,) zeros.
 
-
-def _rows_of(outline: Outline, rows: int) -> slice:
-    """Rows of the image that an outline may touch."""
-    top, bottom = np.floor(outline.points[:, 1].min()), np.ceil(outline.points[:, 1].max())
-    return slice(*np.clip([top, bottom], 0, rows).astype(int).tolist())
+        Only the rows of a mask are touched, since a vertebra is a small part of a film.
+        """
+        for frame, mask in enumerate(self.shown):
+            first = (frame * self.rows + mask.top) * self.columns
+            lead = first % 8  # a frame, and a row, may begin within a byte
+            bits = np.zeros(lead + mask.inside.shape[0] * self.columns, bool)
+            bits[lead:].reshape(-1, self.columns)[:, mask.left : mask.right] = mask.inside
+            chunk = np.packbits(bits, bitorder="little")
+            room[first // 8 : first // 8 + len(chunk)] |= chunk
 
 
-def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distances of points; (N, 2) and (N, 2) or (2,) to (N,)."""
-    distance: NDArray[np.float64] = np.hypot(*(a - b).T)
+def _distance(points: NDArray[np.float64], outline: Outline) -> NDArray[np.float64]:
+    """Distances of (N, 2) points to the centroid of an outline; (N,)."""
+    distance: NDArray[np.float64] = np.hypot(*(points - np.array(outline.centroid)).T)
     return distance
 
 

@@ -6,20 +6,43 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy, deepcopy
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 import spinepacs
 from spinepacs.dicom import codes, identity
-from spinepacs.dicom.raster import label_map, packed_frames
+from spinepacs.dicom.form import Form, keep_encoded
+from spinepacs.dicom.raster import PackedFrames, label_map, masks
 from spinepacs.dicom.reading.parse import numbers, quiet, text
-from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Vertebra
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Versions
 from spinepacs.settings.sections import OutputSettings
+
+_FORMS = 128
+"""Kept in memory, 50 kB each: films of one clinic show a few dozen runs of levels."""
+_READ = (
+    "SpecificCharacterSet", "SOPClassUID", "Modality", "NumberOfFrames", "LossyImageCompression", "FrameOfReferenceUID",
+    "PositionReferenceIndicator", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+    "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "InstitutionName", "StationName",
+)  # fmt: skip
+"""What highdicom reads of a source image, beside its UIDs, its size, patient and study; the tests hold that it is all
+that matters."""
+_SERIES, _IMAGE, _FRAME_OF_REFERENCE, _DIMENSIONS = (f"2.25.{n}" for n in range(1, 5))
+_TRACKING = tuple(f"2.25.{n}" for n in range(100, 100 + len(Level)))
+_MADE_AT = "19000101000000"
+_SPACING = ("0.1234567891", "0.9876543219")
+_MARKS = frozenset((
+    _SERIES, _IMAGE, _FRAME_OF_REFERENCE, _DIMENSIONS, *_TRACKING, _MADE_AT, "\\".join(_SPACING),
+))  # fmt: skip
+"""What stands in a form where each film has a value of its own."""
 
 
 @quiet()  # the source was checked when it was read; its UIDs are kept, be they odd
@@ -43,83 +66,79 @@ def encode_segmentation(header: Dataset, reading: Reading, output: OutputSetting
     """
     if reading.spine is None or not reading.spine.vertebrae:
         return None
-    outlines = [vertebra.outline for vertebra in reading.spine.vertebrae]
-    labels = label_map(outlines, reading.rows, reading.columns)
-    if not labels.any():
+    filled = masks([vertebra.outline for vertebra in reading.spine.vertebrae], reading.rows, reading.columns)
+    present = tuple(number for number, mask in enumerate(filled, start=1) if mask.inside.any())
+    if not present:
         return None
+    dataset = _dataset(header, reading, output, present)
     if output.segmentation == "labelmap":
-        dataset, syntax = _build(header, reading, output, labels), RLELossless
-    else:
-        dataset, syntax = _binary(header, reading, output, labels), ExplicitVRLittleEndian
-    _make_reproducible(dataset, header, reading, output)
-    return identity.encoded(ObjectKind.SEG, reading.sop_uid, dataset, syntax)
+        dataset.add_new("PixelData", "OB", _run_lengths(label_map(filled, reading.rows, reading.columns)))
+        dataset["PixelData"].is_undefined_length = True
+        return identity.encoded(ObjectKind.SEG, reading.sop_uid, dataset, RLELossless)
+    shown = [filled[number - 1] for number in present]
+    frames = PackedFrames(shown, reading.rows, reading.columns)
+    return identity.encoded(ObjectKind.SEG, reading.sop_uid, dataset, ExplicitVRLittleEndian, frames)
 
 
-def _binary(header: Dataset, reading: Reading, output: OutputSettings, labels: NDArray[np.uint8]) -> Dataset:
-    """Have highdicom build a BINARY SEG of one pixel a segment, then put the real frames in.
+@dataclass(frozen=True)
+class _Kind:
+    """All that a film's dataset depends on, but for the values that fill its gaps.
 
-    Nothing but Rows, Columns and PixelData depends on the size of a frame, and highdicom goes over every frame
-    several times: 24 segments of 3000 × 2500 take it twice as long as all of this.
+    Parameters
+    ----------
+    present
+        Numbers of the segments that have a pixel.
+    read
+        Keywords and values of ``source``: what highdicom reads of the image, with marks.
     """
-    outlines = [vertebra.outline for vertebra in reading.spine.vertebrae] if reading.spine else []
-    present, bits = packed_frames(labels, outlines)
-    tiny = deepcopy(header)
-    tiny.Rows, tiny.Columns = 1, len(present)
-    dataset = _build(tiny, reading, output, np.array([present], np.uint8))
-    dataset.Rows, dataset.Columns, dataset.PixelData = reading.rows, reading.columns, bits
+
+    segmentation: str
+    levels: tuple[Level, ...]
+    present: tuple[int, ...]
+    versions: Versions
+    read: tuple[tuple[str, str], ...]
+    source: Dataset = field(compare=False)
+
+
+def _dataset(header: Dataset, reading: Reading, output: OutputSettings, present: tuple[int, ...]) -> Dataset:
+    """Everything but the pixels: what highdicom makes of such a film, with the values of this one."""
+    vertebrae = reading.spine.vertebrae if reading.spine else ()
+    source = _source(header, output)
+    kind = _Kind(
+        output.segmentation,
+        tuple(vertebra.level for vertebra in vertebrae),
+        present,
+        reading.versions,
+        tuple((element.keyword, str(element.value)) for element in source),
+        source,
+    )
+    dataset = _form(kind).filled(_values(header, reading, output))
+    identity.stamp(dataset, header, reading, ObjectKind.SEG, output)
+    dataset.Rows, dataset.Columns = reading.rows, reading.columns
+    if "PatientOrientation" not in dataset:
+        dataset.PatientOrientation = identity.patient_orientation(header)
+    keep_encoded(dataset)
     return dataset
 
 
-def _build(header: Dataset, reading: Reading, output: OutputSettings, labels: NDArray[np.uint8]) -> Dataset:
-    """Let highdicom encode a label map of the header's size."""
-    labelled = output.segmentation == "labelmap"
-    moment = identity.made_at(header)
-    vertebrae = reading.spine.vertebrae if reading.spine else ()
-    return hd.seg.Segmentation(
-        source_images=[_source(header, reading, output)],
-        pixel_array=labels,
-        segmentation_type="LABELMAP" if labelled else "BINARY",
-        segment_descriptions=[_describe(n, v, reading) for n, v in enumerate(vertebrae, start=1)],
-        series_instance_uid=identity.object_uid(reading, ObjectKind.SEG, output, "series"),
-        series_number=identity.series_number(header, ObjectKind.SEG),
-        sop_instance_uid=identity.object_uid(reading, ObjectKind.SEG, output),
-        instance_number=1,
-        manufacturer=identity.MANUFACTURER,
-        manufacturer_model_name=identity.MANUFACTURER,
-        software_versions=spinepacs.__version__,
-        device_serial_number=output.device_serial_number,
-        content_label="VERTEBRAE",
-        content_description=identity.DISCLAIMER,
-        content_creator_name=f"{identity.MANUFACTURER}^",
-        content_date=moment.date(),
-        content_time=moment.time(),
-        transfer_syntax_uid=RLELossless if labelled else ExplicitVRLittleEndian,
-    )
-
-
-def _source(header: Dataset, reading: Reading, output: OutputSettings) -> Dataset:
-    """Copy the header; unless ``strict``, with plane geometry made up: pixel grid, not patient.
+def _source(header: Dataset, output: OutputSettings) -> Dataset:
+    """Copy what highdicom reads of the header; unless ``strict``, with plane geometry made up: pixel grid, not patient.
 
     Texts of patient and study stay out: highdicom refuses many character sets, and writes odd names into the log.
     """
-    source = deepcopy(header)
-    for keyword in ("SpecificCharacterSet", *identity.TYPE_2, *identity.WHERE_KNOWN):
-        if keyword not in ("StudyInstanceUID", "StudyDate", "StudyTime"):
-            source.pop(keyword, None)
-    for keyword in identity.TYPE_2:
-        source.setdefault(keyword, None)
+    source = Dataset()
+    for keyword in _READ:
+        if keyword in header:
+            source[keyword] = copy(header[keyword])
     if output.segmentation == "strict":
         for keyword in ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient"):
             source.pop(keyword, None)
         return source
     if not _has_plane(source):
-        source.FrameOfReferenceUID = identity.derived_uid(
-            reading.sop_uid, "FRAME_OF_REFERENCE", reading.versions
-        )
         source.ImagePositionPatient = [0, 0, 0]
         source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        spacing = reading.spacing
-        source.PixelSpacing = [_ds(spacing.row_mm), _ds(spacing.column_mm)] if spacing else [1, 1]
+        source.PixelSpacing = list(_SPACING)
+    source.FrameOfReferenceUID = _FRAME_OF_REFERENCE
     source.PositionReferenceIndicator = ""
     source.SliceThickness = 1
     return source
@@ -133,8 +152,85 @@ def _has_plane(source: Dataset) -> bool:
     )
 
 
-def _describe(number: int, vertebra: Vertebra, reading: Reading) -> hd.seg.SegmentDescription:
-    level, versions = vertebra.level, reading.versions
+def _values(header: Dataset, reading: Reading, output: OutputSettings) -> dict[str, str]:
+    """What this film has where its form has gaps."""
+    sop_uid, versions, spacing = reading.sop_uid, reading.versions, reading.spacing
+    levels = [vertebra.level.name for vertebra in reading.spine.vertebrae] if reading.spine else []
+    frame_of_reference = (
+        header.FrameOfReferenceUID
+        if _has_plane(header)
+        else identity.derived_uid(sop_uid, "FRAME_OF_REFERENCE", versions)
+    )
+    pixel_mm = (_ds(spacing.row_mm), _ds(spacing.column_mm)) if spacing else ("1", "1")
+    return {
+        _SERIES: header.SeriesInstanceUID,
+        _IMAGE: header.SOPInstanceUID,
+        _FRAME_OF_REFERENCE: frame_of_reference,
+        _DIMENSIONS: identity.derived_uid(sop_uid, "DIMENSIONS", versions, output.segmentation),
+        _MADE_AT: f"{identity.made_at(header):%Y%m%d%H%M%S}",
+        "\\".join(_SPACING): "\\".join(pixel_mm),
+        **{
+            mark: identity.derived_uid(sop_uid, "TRACKING", versions, name)
+            for mark, name in zip(_TRACKING, levels, strict=False)
+        },
+    }
+
+
+def _ds(value: float) -> str:
+    """Return a decimal string of at most 16 characters (VR DS)."""
+    return np.format_float_positional(value, precision=10, trim="-")
+
+
+@lru_cache(maxsize=_FORMS)
+def _form(kind: _Kind) -> Form:
+    """Let highdicom make a segmentation of one pixel a segment, with marks for what each film has of its own.
+
+    Nothing but Rows, Columns and PixelData depends on the size of a frame. What it takes from the clock and from chance
+    becomes a mark too.
+    """
+    source = deepcopy(kind.source)
+    source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID = _IMAGE, _SERIES, _IMAGE
+    source.Rows, source.Columns = 1, len(kind.present)
+    source.pop("SpecificCharacterSet", None)
+    for keyword in identity.TYPE_2:
+        source.setdefault(keyword, None)
+    dataset = _segmentation(source, kind)
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = _DIMENSIONS
+    for index in dataset.DimensionIndexSequence:
+        index.DimensionOrganizationUID = _DIMENSIONS
+    for equipment in dataset.get("ContributingEquipmentSequence", []):
+        equipment.ContributionDateTime = _MADE_AT
+    del dataset.PixelData
+    if "SpecificCharacterSet" in kind.source:
+        dataset.SpecificCharacterSet = kind.source.SpecificCharacterSet
+    return Form(dataset, _MARKS)
+
+
+def _segmentation(source: Dataset, kind: _Kind) -> hd.seg.Segmentation:
+    is_labelled = kind.segmentation == "labelmap"
+    return hd.seg.Segmentation(
+        source_images=[source],
+        pixel_array=np.array([kind.present], np.uint8),
+        segmentation_type="LABELMAP" if is_labelled else "BINARY",
+        segment_descriptions=[
+            _describe(n, level, kind.versions) for n, level in enumerate(kind.levels, start=1)
+        ],
+        series_instance_uid=_SERIES,
+        series_number=1,
+        sop_instance_uid=_IMAGE,
+        instance_number=1,
+        manufacturer=identity.MANUFACTURER,
+        manufacturer_model_name=identity.MANUFACTURER,
+        software_versions=spinepacs.__version__,
+        device_serial_number="0",
+        content_label="VERTEBRAE",
+        content_description=identity.DISCLAIMER,
+        content_creator_name=f"{identity.MANUFACTURER}^",
+        transfer_syntax_uid=RLELossless if is_labelled else ExplicitVRLittleEndian,
+    )
+
+
+def _describe(number: int, level: Level, versions: Versions) -> hd.seg.SegmentDescription:
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=level.name,
@@ -148,24 +244,14 @@ def _describe(number: int, vertebra: Vertebra, reading: Reading) -> hd.seg.Segme
             source=identity.MANUFACTURER,
         ),
         tracking_id=level.name,
-        tracking_uid=identity.derived_uid(reading.sop_uid, "TRACKING", versions, level.name),
+        tracking_uid=_TRACKING[number - 1],
         display_color=hd.color.CIELabColor.from_rgb(*codes.colour_of(level)),
     )
 
 
-def _make_reproducible(dataset: Dataset, header: Dataset, reading: Reading, output: OutputSettings) -> None:
-    """Replace what highdicom takes from the clock and from chance; complete patient and study."""
-    identity.stamp(dataset, header, reading, ObjectKind.SEG, output)
-    dimensions = identity.derived_uid(reading.sop_uid, "DIMENSIONS", reading.versions, output.segmentation)
-    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = dimensions
-    for index in dataset.DimensionIndexSequence:
-        index.DimensionOrganizationUID = dimensions
-    for equipment in dataset.get("ContributingEquipmentSequence", []):
-        equipment.ContributionDateTime = f"{identity.made_at(header):%Y%m%d%H%M%S}"
-    if "PatientOrientation" not in dataset:
-        dataset.PatientOrientation = identity.patient_orientation(header)
-
-
-def _ds(value: float) -> str:
-    """Return a decimal string of at most 16 characters (VR DS)."""
-    return np.format_float_positional(value, precision=10, trim="-")
+def _run_lengths(labels: NDArray[np.uint8]) -> bytes:
+    """A label map as one frame in RLE."""
+    frame = hd.frame.encode_frame(
+        labels, RLELossless, bits_allocated=8, bits_stored=8, photometric_interpretation="MONOCHROME2"
+    )
+    return encapsulate([frame])

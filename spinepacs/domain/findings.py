@@ -295,7 +295,7 @@ class EncodedObject:
     sop_uid, sop_class_uid, series_uid, transfer_syntax_uid
         Its own identity.
     part10
-        The whole file (PS3.10) as bytes.
+        The whole file (PS3.10).
     """
 
     kind: ObjectKind
@@ -304,7 +304,7 @@ class EncodedObject:
     sop_class_uid: str
     series_uid: str
     transfer_syntax_uid: str
-    part10: bytes
+    part10: bytes | memoryview
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from sqlalchemy import func, select
 
 from spinepacs.errors import Permanent, SpinepacsError
 from spinepacs.serve.processes import Life
+from spinepacs.serve.seldom import Seldom
 from spinepacs.settings.sections import HealthSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Waiting, age_s
@@ -79,6 +80,7 @@ class Figures(Collector):
         self._processes = processes
         self._started_s = time.time()
         self._steps = _StepSeconds(ledger)
+        self._counted = Seldom(ledger.counts)
 
     def collect(self) -> Iterable[Metric]:
         """Take the figures now; the ledger's are left out, and said to be, while it is away."""
@@ -96,7 +98,7 @@ class Figures(Collector):
         yield from metrics
 
     def _counts(self) -> Iterable[Metric]:
-        counts = self._ledger.counts()
+        counts = self._counted()
         arrivals = _labelled(counts.arrivals)
         yield _counter("received", "Images received and kept", {(): sum(arrivals.values())})
         yield _gauge("arrivals", "Images by state", arrivals, "state")

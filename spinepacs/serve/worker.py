@@ -141,11 +141,9 @@ class Worker:
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
         result = self.pipeline.read_study(claim.study_uid, films)
-        stored = {
-            made.sop_uid: self._spool.add((made.part10,)).sha256
-            for image in result.images
-            for made in image.objects
-        }
+        made = [item for image in result.images for item in image.objects]
+        kept = self._spool.add_together([item.part10 for item in made])
+        stored = {item.sop_uid: file.sha256 for item, file in zip(made, kept, strict=True)}
         self._ledger.record(claim, result, stored, self._settings.destinations)
 
 

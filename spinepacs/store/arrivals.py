@@ -15,7 +15,7 @@ from spinepacs.store import events, patients
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
 from spinepacs.store.rows import as_arrivals, columns
 from spinepacs.store.states import ANEW, SETTLED, lock, move
-from spinepacs.store.tables import arrivals, studies
+from spinepacs.store.tables import arrivals, literally, studies
 from spinepacs.store.turns import make_urgent
 
 _OUT_OF_USE = (ArrivalState.CONFLICT, ArrivalState.UNREADABLE)
@@ -88,7 +88,8 @@ def _take_up(connection: Connection, study_uid: str, new: NewArrival) -> None:
 
 def unregistered(connection: Connection, limit: int, urgent_aes: Collection[str]) -> list[Arrival]:
     """See Ledger.unregistered."""
-    waiting = columns().where(arrivals.c.state == ArrivalState.RECEIVED).order_by(arrivals.c.arrival_id)
+    received = literally(arrivals.c.state, ArrivalState.RECEIVED)
+    waiting = columns().where(received).order_by(arrivals.c.arrival_id)
     # What has a study already is to be selected anew, and nobody waits for it as for what has just come.
     new, old = (
         waiting.where(arrivals.c.study_uid.is_(None)),

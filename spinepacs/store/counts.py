@@ -6,12 +6,12 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 
 from spinepacs.domain.study import StudyState
 from spinepacs.store import folder, unseen
 from spinepacs.store.records import ArrivalState, OutboxState, QueueCounts, Waiting
-from spinepacs.store.tables import arrivals, objects, outbox, readings, studies
+from spinepacs.store.tables import arrivals, literally, objects, outbox, readings, studies
 
 
 def count(connection: Connection) -> QueueCounts:
@@ -23,21 +23,26 @@ def count(connection: Connection) -> QueueCounts:
     )
     awaited = select(outbox.c.destination, func.count()).where(outbox.c.commitment_due_at.is_not(None))
     awaited = awaited.group_by(outbox.c.destination)
+    images = {row[0]: row[1] for row in connection.execute(by_arrival)}
+    results = connection.execute(select(func.count()).select_from(objects)).scalar_one()
     return QueueCounts(
         studies={row[0]: row[1] for row in connection.execute(by_study)},
-        arrivals={row[0]: row[1] for row in connection.execute(by_arrival)},
+        arrivals=images,
         outbox={(row[0], row[1]): row[2] for row in connection.execute(to_send)},
         refused=_refused(connection),
         uncommitted={row[0]: row[1] for row in connection.execute(awaited)},
         unseen=unseen.count(connection),
         files_deleted={
-            what: connection.execute(
-                select(func.count()).where(table.c.file_deleted_at.is_not(None))
-            ).scalar_one()
-            for what, table in (("original", arrivals), ("result", objects))
+            "original": sum(images.values()) - _kept(connection, arrivals),
+            "result": results - _kept(connection, objects),
         },
         folder_failed=folder.count(connection),
     )
+
+
+def _kept(connection: Connection, table: Table) -> int:
+    """Files that are wanted."""
+    return int(connection.execute(select(func.count()).where(table.c.file_deleted_at.is_(None))).scalar_one())
 
 
 def _refused(connection: Connection) -> dict[str, int]:
@@ -65,13 +70,14 @@ def waiting(connection: Connection) -> Waiting:
     """See Ledger.waiting."""
     by_id = select(arrivals.c.received_at)
     newest = connection.execute(by_id.order_by(arrivals.c.arrival_id.desc()).limit(1)).scalar()
-    new = by_id.where(arrivals.c.state == ArrivalState.RECEIVED)
+    new = by_id.where(literally(arrivals.c.state, ArrivalState.RECEIVED))
     unregistered = connection.execute(new.order_by(arrivals.c.arrival_id).limit(1)).scalar()
     # The last image of a study: one that is opened again waits since then.
     of_studies = select(func.min(studies.c.last_arrival_at)).where(studies.c.state.in_(_UNREAD))
     unread = [at for at in (unregistered, connection.execute(of_studies).scalar()) if at]
+    unsent = literally(outbox.c.state, OutboxState.PENDING, OutboxState.FAILED)
     pending = select(outbox.c.destination, func.min(outbox.c.created_at)).where(
-        outbox.c.state == OutboxState.PENDING
+        unsent, outbox.c.state == OutboxState.PENDING
     )
     awaited = select(outbox.c.destination, func.min(outbox.c.sent_at)).where(
         outbox.c.commitment_due_at.is_not(None)

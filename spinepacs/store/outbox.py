@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from spinepacs.store import events
 from spinepacs.store.records import EventKind, OutboxItem, OutboxState
 from spinepacs.store.rows import items
 from spinepacs.store.states import lock, settle, settle_all, waive
-from spinepacs.store.tables import outbox
+from spinepacs.store.tables import literally, outbox
 
 _WAITING = (OutboxState.PENDING, OutboxState.FAILED)
 
@@ -100,11 +101,13 @@ def hurry(connection: Connection, study_uid: str | None, destination: str | None
 
 def strays(connection: Connection, destinations: Collection[str]) -> dict[str, int]:
     """See Ledger.strays."""
-    open_rows = or_(outbox.c.state.in_(_WAITING), outbox.c.commitment_due_at.is_not(None))
     elsewhere = outbox.c.destination.not_in(destinations)
-    by_name = select(outbox.c.destination, func.count()).where(open_rows, elsewhere)
-    rows = connection.execute(by_name.group_by(outbox.c.destination))
-    return {row[0]: row[1] for row in rows}
+    by_name = select(outbox.c.destination, func.count()).where(elsewhere).group_by(outbox.c.destination)
+    awaited = (outbox.c.commitment_due_at.is_not(None), outbox.c.state.not_in(_WAITING))
+    waiting: Counter[str] = Counter()
+    for rows in (by_name.where(literally(outbox.c.state, *_WAITING)), by_name.where(*awaited)):
+        waiting.update({row[0]: row[1] for row in connection.execute(rows)})
+    return dict(waiting)
 
 
 def redirect(connection: Connection, old: str, new: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +36,9 @@ from spinepacs.store.tables import (
     vertebrae,
 )
 
+_Row = dict[str, Any]
+_Rows = dict[Table, list[_Row]]
+
 _WHERES = ("anterior", "middle", "posterior", "left", "right")
 
 
@@ -50,11 +53,18 @@ def record(
     images = _images_by_arrival(claim, result)
     if not is_open(connection, claim):
         return False
+    rows: _Rows = {table: [] for table in (*_PARTS, objects, outbox)}
     for arrival_id, image in images.items():
         if not _is_read(connection, arrival_id, image.reading):
             reading_id = _add_reading(connection, arrival_id, image.reading)
+            for table, row_of in _PARTS.items():
+                rows[table] += [{"reading_id": reading_id, **row} for row in row_of(image.reading)]
             for item in image.objects:
-                _add_object(connection, claim.study_uid, reading_id, item, stored, destinations)
+                rows[objects].append(_object_row(reading_id, item, stored))
+                rows[outbox] += _letters(claim.study_uid, item, destinations)
+    for table, of_table in rows.items():
+        if of_table:
+            connection.execute(insert(table), of_table)
     end_attempt(connection, claim, "recorded")
     if unread(connection, claim.study_uid, claim.versions):  # a late image came meanwhile
         move(connection, claim.study_uid, StudyState.ARRIVING, attempts=0, reason_code="", reason="")
@@ -93,27 +103,12 @@ def _is_read(connection: Connection, arrival_id: int, reading: Reading) -> bool:
 
 
 def _add_reading(connection: Connection, arrival_id: int, reading: Reading) -> int:
-    """Insert one reading with all that belongs to it; its key."""
+    """Insert one reading; its key."""
     row = {"arrival_id": arrival_id, "read_at": datetime.now(UTC), **_reading_row(reading)}
-    reading_id = int(
-        connection.execute(insert(readings).values(row).returning(readings.c.reading_id)).scalar_one()
-    )
-    found = reading.spine.vertebrae if reading.spine else ()
-    _insert_all(connection, vertebrae, reading_id, [_vertebra_row(vertebra) for vertebra in found])
-    _insert_all(connection, discs, reading_id, [_disc_row(disc) for disc in reading.discs])
-    _insert_all(connection, findings, reading_id, [_finding_row(finding) for finding in reading.findings])
-    _insert_all(connection, measures, reading_id, [_measure_row(measure) for measure in reading.measures])
-    _insert_all(connection, conclusions, reading_id, [_conclusion_row(item) for item in reading.conclusions])
-    _insert_all(connection, notes, reading_id, [{"code": code} for code in reading.notes])
-    return reading_id
+    return int(connection.execute(insert(readings).returning(readings.c.reading_id), row).scalar_one())
 
 
-def _insert_all(connection: Connection, table: Table, reading_id: int, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert(table), [{"reading_id": reading_id, **row} for row in rows])
-
-
-def _reading_row(reading: Reading) -> dict[str, Any]:
+def _reading_row(reading: Reading) -> _Row:
     spacing, spine, refusal = reading.spacing, reading.spine, reading.refusal
     return {
         "study_uid": reading.study_uid,
@@ -137,7 +132,7 @@ def _reading_row(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _vertebra_row(vertebra: Vertebra) -> dict[str, Any]:
+def _vertebra_row(vertebra: Vertebra) -> _Row:
     centre = vertebra.outline.centroid
     return {
         "level": vertebra.level.name,
@@ -156,7 +151,7 @@ def _vertebra_row(vertebra: Vertebra) -> dict[str, Any]:
     }
 
 
-def _disc_row(height: DiscHeight) -> dict[str, Any]:
+def _disc_row(height: DiscHeight) -> _Row:
     measured = {
         f"{where}_{unit}": getattr(height, f"{where}_{unit}") for where in _WHERES for unit in ("px", "mm")
     }
@@ -172,7 +167,7 @@ def _disc_row(height: DiscHeight) -> dict[str, Any]:
     }
 
 
-def _finding_row(finding: Finding) -> dict[str, Any]:
+def _finding_row(finding: Finding) -> _Row:
     return {
         "kind": finding.sign.value,
         "disc": finding.disc.name if finding.disc is not None else None,
@@ -204,7 +199,7 @@ def _upper(place: Place) -> Level:
     return place if isinstance(place, Level) else place.upper
 
 
-def _measure_row(measure: Measure) -> dict[str, Any]:
+def _measure_row(measure: Measure) -> _Row:
     upper, lower = measure.levels
     return {
         "quantity": measure.quantity.value,
@@ -223,7 +218,7 @@ def _measure_row(measure: Measure) -> dict[str, Any]:
     }
 
 
-def _conclusion_row(conclusion: Conclusion) -> dict[str, Any]:
+def _conclusion_row(conclusion: Conclusion) -> _Row:
     return {
         "area": conclusion.area.value,
         "span": conclusion.span and conclusion.span.name,
@@ -255,6 +250,9 @@ def _endplate(endplate: Endplate | None) -> dict[str, Any] | None:
 
 def _points(points: NDArray[np.float64]) -> list[list[float | None]]:
     """(N, 2) px as lists, to a thousandth of a pixel."""
+    if np.isfinite(points).all():
+        rounded: list[list[float | None]] = np.round(points, 3).tolist()
+        return rounded
     return [[_number(value, 3) for value in point] for point in points.tolist()]
 
 
@@ -263,18 +261,21 @@ def _number(value: float, digits: int) -> float | None:
     return round(float(value), digits) if math.isfinite(value) else None
 
 
-def _add_object(
-    connection: Connection,
-    study_uid: str,
-    reading_id: int,
-    item: EncodedObject,
-    stored: Mapping[str, str],
-    destinations: Sequence[Destination],
-) -> None:
-    """Insert one object and its way to each destination that wants its kind."""
+_PARTS: dict[Table, Callable[[Reading], list[_Row]]] = {
+    vertebrae: lambda reading: list(map(_vertebra_row, reading.spine.vertebrae)) if reading.spine else [],
+    discs: lambda reading: list(map(_disc_row, reading.discs)),
+    findings: lambda reading: list(map(_finding_row, reading.findings)),
+    measures: lambda reading: list(map(_measure_row, reading.measures)),
+    conclusions: lambda reading: list(map(_conclusion_row, reading.conclusions)),
+    notes: lambda reading: [{"code": code} for code in reading.notes],
+}
+"""What belongs to a reading, as rows without its key."""
+
+
+def _object_row(reading_id: int, item: EncodedObject, stored: Mapping[str, str]) -> _Row:
     if item.sop_uid not in stored:
         raise Permanent(f"object {item.sop_uid} is not in the spool; it must be stored before it is recorded")
-    row = {
+    return {
         "sop_uid": item.sop_uid,
         "reading_id": reading_id,
         "kind": item.kind.value,
@@ -284,13 +285,14 @@ def _add_object(
         "sha256": stored[item.sop_uid],
         "size_bytes": len(item.part10),
     }
-    connection.execute(insert(objects).values(row))
+
+
+def _letters(study_uid: str, item: EncodedObject, destinations: Sequence[Destination]) -> list[_Row]:
+    """Rows of an object's way to each destination that wants its kind."""
     now = datetime.now(UTC)
     letter = {"study_uid": study_uid, "sop_uid": item.sop_uid, "state": OutboxState.PENDING}
-    letters = [
+    return [
         {**letter, "destination": destination.name, "next_attempt_at": now, "created_at": now}
         for destination in destinations
         if item.kind.value in destination.send
     ]
-    if letters:
-        connection.execute(insert(outbox), letters)

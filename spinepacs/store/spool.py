@@ -13,13 +13,18 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from spinepacs.errors import Permanent, ToMend, Transient
+from spinepacs.store.holes import write_with_holes
 from spinepacs.store.rights import why_denied
+
+_AT_ONCE = 8
+"""Files that the disk is asked for at the same time."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -90,11 +95,7 @@ class Spool:
         Transient
             If the disk is full, below the reserve, or fails. Nothing is left behind then.
         """
-        if self._reserve_bytes and self.free_bytes() < self._reserve_bytes:
-            raise Transient(
-                f"the spool's disk is below its reserve of {self._reserve_bytes / 1e6:.0f} MB; "
-                "free some space or lower storage.reserve_mb"
-            )
+        self._check_reserve()
         tmp = self._tmp / uuid.uuid4().hex
         try:
             sha256, size_bytes = _write(tmp, chunks)
@@ -114,6 +115,42 @@ class Spool:
             # Also where the file was there: the one who renamed it may not have come to this line yet.
             os.fsync(folder)
         return SpooledFile(sha256, size_bytes, final)
+
+    def add_together(self, files: Sequence[bytes | memoryview]) -> list[SpooledFile]:
+        """Store files that belong together; all of them are durable when this returns. Raises as :meth:`add`.
+
+        The disk is asked for all of them at once, first for their bytes and then for their names.
+        """
+        self._check_reserve()
+        tmps = [self._tmp / uuid.uuid4().hex for _ in files]
+        try:
+            with _disk_errors(), ExitStack() as locks, ThreadPoolExecutor(_AT_ONCE) as threads:
+                digests = [write_with_holes(tmp, data) for tmp, data in zip(tmps, files, strict=True)]
+                kept = [
+                    SpooledFile(sha, len(data), self.path_of(sha))
+                    for sha, data in zip(digests, files, strict=True)
+                ]
+                names = {file.path.parent for file in kept}
+                folders = [locks.enter_context(_locked(name, fcntl.LOCK_SH)) for name in names]
+                new = [
+                    (tmp, file.path) for tmp, file in zip(tmps, kept, strict=True) if not _come_again(file)
+                ]
+                list(threads.map(_sync_file, [tmp for tmp, _ in new]))
+                for tmp, final in new:
+                    os.replace(tmp, final)
+                list(threads.map(os.fsync, folders))  # also where a file was there: see _keep
+            return kept
+        finally:
+            for tmp in tmps:
+                with suppress(OSError):
+                    tmp.unlink()
+
+    def _check_reserve(self) -> None:
+        if self._reserve_bytes and self.free_bytes() < self._reserve_bytes:
+            raise Transient(
+                f"the spool's disk is below its reserve of {self._reserve_bytes / 1e6:.0f} MB; "
+                "free some space or lower storage.reserve_mb"
+            )
 
     def shelf(self, prefix: str) -> dict[str, int]:
         """Digests that begin with two hexadecimal digits, and when (ns, mtime) each file came or came again.
@@ -264,6 +301,14 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
     rest = memoryview(chunk)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def _come_again(file: SpooledFile) -> bool:
+    """Whether a file is there already; then it is touched, so that remove() knows that it has come again."""
+    is_there = _is_whole(file.path, file.size_bytes)
+    if is_there:
+        os.utime(file.path)
+    return is_there
 
 
 def _is_whole(path: Path, size_bytes: int) -> bool:

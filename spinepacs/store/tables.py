@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Date,
     ForeignKey,
     Index,
@@ -15,14 +16,30 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    bindparam,
     false,
     text,
 )
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0012"
+REVISION = "r0013"
 """The newest migration."""
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """An index of those rows only that are looked for: see :func:`literally`."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+def literally(column: Column[str], *values: str) -> ColumnElement[bool]:
+    """Whether a column holds one of these values, in the words of a partial index: no bound value would choose it.
+
+    The values are in the order of the index.
+    """
+    words = [bindparam(None, value, SafeText, unique=True, literal_execute=True) for value in values]
+    return column == words[0] if len(words) == 1 else column.in_(words)
+
 
 metadata = MetaData(
     naming_convention={
@@ -59,6 +76,8 @@ studies = Table(
     Column("seen_at", UtcTime),
     Column("rereading", Boolean, nullable=False, server_default=false()),
     Index("ix_studies_state_turn_at", "state", "turn_at", "study_uid"),
+    Index("ix_studies_state_changed_at", "state", "changed_at"),
+    _partial("ix_studies_mixed", "study_uid", where="patients_differ_at IS NOT NULL"),
 )
 
 _NOT_IN_USE = text("state NOT IN ('conflict', 'unreadable')")
@@ -77,7 +96,7 @@ arrivals = Table(
     Column("called_ae", SafeText, nullable=False),
     Column("peer", SafeText, nullable=False),
     Column("received_at", UtcTime, nullable=False),
-    Column("state", SafeText, nullable=False, index=True),
+    Column("state", SafeText, nullable=False),
     Column("reason_code", SafeText, nullable=False, server_default=""),
     Column("reason", SafeText, nullable=False, server_default=""),
     Column("registrations", Integer, nullable=False, server_default="0"),
@@ -95,6 +114,9 @@ arrivals = Table(
     Column("file_name", SafeText, nullable=False, server_default=""),
     UniqueConstraint("sop_uid", "sha256"),
     Index("ix_arrivals_sha256", "sha256"),
+    Index("ix_arrivals_state_reason_code", "state", "reason_code"),
+    _partial("ix_arrivals_received", "state", "arrival_id", where="state = 'received'"),
+    _partial("ix_arrivals_kept", "study_uid", "size_bytes", where="file_deleted_at IS NULL"),
     # The last line against two files of one SOP UID that are both read.
     Index(
         "uq_arrivals_in_use", "sop_uid", unique=True, sqlite_where=_NOT_IN_USE, postgresql_where=_NOT_IN_USE
@@ -278,6 +300,7 @@ objects = Table(
     Column("sha256", SafeText, nullable=False, index=True),
     Column("size_bytes", Key, nullable=False),
     Column("file_deleted_at", UtcTime),
+    _partial("ix_objects_kept", "reading_id", "size_bytes", where="file_deleted_at IS NULL"),
 )
 
 _AWAITED = text("commitment_due_at IS NOT NULL")
@@ -304,6 +327,7 @@ outbox = Table(
     Column("losses", Integer, nullable=False, server_default="0"),
     UniqueConstraint("sop_uid", "destination"),
     Index("ix_outbox_destination_state_next_attempt_at", "destination", "state", "next_attempt_at"),
+    _partial("ix_outbox_open", "destination", "state", "created_at", where="state IN ('pending', 'failed')"),
     # Of all that was ever sent only this little is looked for.
     Index(
         "ix_outbox_uncommitted",
@@ -339,6 +363,7 @@ attempts = Table(
     Column("outcome", SafeText, nullable=False, server_default="working"),
     Column("reason_code", SafeText, nullable=False, server_default=""),
     Column("reason", SafeText, nullable=False, server_default=""),
+    _partial("ix_attempts_open", "study_uid", where="ended_at IS NULL"),
 )
 
 failed_files = Table(

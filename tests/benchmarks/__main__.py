@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 
-from tests.benchmarks import model, output, pipeline, process, receive, throughput
+from tests.benchmarks import growth, model, output, pipeline, process, receive, throughput
 
 BENCHMARKS = {
     "model": model.main,
     "receive": receive.main,
     "pipeline": pipeline.main,
     "output": output.main,
+    "growth": growth.main,
     "throughput": throughput.main,
     "process": process.main,
 }
@@ -18,7 +20,7 @@ ON_REQUEST = {"process-memory": process.memory, "process-memory-quick": process.
 """Those that take long."""
 
 if __name__ == "__main__":
-    names = sys.argv[1:] or list(BENCHMARKS)
+    names = list(takewhile(lambda name: not name.startswith("--"), sys.argv[1:])) or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS | ON_REQUEST):
         sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS | ON_REQUEST)}")
     for name in names:

@@ -9,12 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spinepacs.dicom.raster import label_map
+from spinepacs.dicom.raster import PackedFrames, label_map, masks
 from spinepacs.domain.geometry import Outline
 
 
 def outline(*points: tuple[float, float]) -> Outline:
     return Outline(np.array(points, float))
+
+
+def labels_of(outlines: list[Outline], rows: int, columns: int) -> NDArray[np.uint8]:
+    return label_map(masks(outlines, rows, columns), rows, columns)
 
 
 def by_hand(shape: Outline, rows: int, columns: int) -> NDArray[np.bool_]:
@@ -28,14 +32,14 @@ def by_hand(shape: Outline, rows: int, columns: int) -> NDArray[np.bool_]:
 
 
 def test_a_square_on_pixel_borders_fills_exactly_its_pixels() -> None:
-    labels = label_map([outline((2, 1), (5, 1), (5, 4), (2, 4))], 6, 8)
+    labels = labels_of([outline((2, 1), (5, 1), (5, 4), (2, 4))], 6, 8)
     expected = np.zeros((6, 8), np.uint8)
     expected[1:4, 2:5] = 1
     np.testing.assert_array_equal(labels, expected)
 
 
 def test_a_corner_on_a_pixel_centre_counts_once() -> None:
-    labels = label_map([outline((4.5, 1.5), (7.5, 4.5), (4.5, 7.5), (1.5, 4.5))], 9, 9)
+    labels = labels_of([outline((4.5, 1.5), (7.5, 4.5), (4.5, 7.5), (1.5, 4.5))], 9, 9)
     assert labels[4].tolist() == [0, 1, 1, 1, 1, 1, 1, 0, 0]
     assert labels.sum() in range(18, 26)
 
@@ -57,7 +61,7 @@ def test_a_pixel_belongs_where_its_centre_lies(
     shape = Outline(np.stack([x + radii * np.cos(angles), y + radii * np.sin(angles)], axis=1))
 
     distance = by_hand(shape, 24, 30)
-    filled = label_map([shape], 24, 30) == 1
+    filled = labels_of([shape], 24, 30) == 1
 
     decided = np.abs(distance) > 1e-3
     np.testing.assert_array_equal(filled[decided], (distance > 0)[decided])
@@ -66,7 +70,7 @@ def test_a_pixel_belongs_where_its_centre_lies(
 def test_neighbours_that_overlap_share_the_pixels_between_them() -> None:
     upper = outline((0, 0), (10, 0), (10, 12), (0, 12))
     lower = outline((0, 8), (10, 8), (10, 20), (0, 20))
-    labels = label_map([upper, lower], 20, 10)
+    labels = labels_of([upper, lower], 20, 10)
     assert (labels[:10] == 1).all()
     assert (labels[10:] == 2).all()
 
@@ -74,10 +78,32 @@ def test_neighbours_that_overlap_share_the_pixels_between_them() -> None:
 @pytest.mark.parametrize("shift", [(-50.0, 0.0), (0.0, 500.0), (1000.0, -1000.0)])
 def test_what_lies_outside_the_image_is_cut_off(shift: tuple[float, float]) -> None:
     shape = Outline(np.array([(0, 0), (10, 0), (10, 10), (0, 10)]) + shift)
-    assert not label_map([shape], 20, 20).any()
+    assert not labels_of([shape], 20, 20).any()
 
 
 def test_an_outline_across_the_border_keeps_its_inner_part() -> None:
-    labels = label_map([outline((-5, -5), (3, -5), (3, 3), (-5, 3))], 6, 6)
+    labels = labels_of([outline((-5, -5), (3, -5), (3, 3), (-5, 3))], 6, 6)
     assert labels.sum() == 9
     assert (labels[:3, :3] == 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 37),
+    st.integers(1, 37),
+    st.lists(st.tuples(st.floats(-9, 40), st.floats(-9, 40)), max_size=5),
+)
+def test_frames_hold_the_bits_of_their_masks_wherever_a_byte_begins(
+    rows: int, columns: int, corners: list[tuple[float, float]]
+) -> None:
+    squares = [outline((x, y), (x + 12, y), (x + 12, y + 9), (x, y + 9)) for x, y in corners]
+    filled = masks(squares, rows, columns)
+    frames = PackedFrames(filled, rows, columns)
+    room = np.zeros(frames.size_bytes, np.uint8)
+    frames.write(room)
+    labels = label_map(filled, rows, columns)
+    expected = np.array([labels == number for number in range(1, len(squares) + 1)], bool)
+    bits = np.unpackbits(room, bitorder="little")
+    np.testing.assert_array_equal(bits[: expected.size], expected.ravel())
+    assert len(room) % 2 == 0
+    assert not bits[expected.size :].any()

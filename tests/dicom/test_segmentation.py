@@ -15,13 +15,14 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from spinepacs.dicom.raster import label_map
+from spinepacs.dicom.raster import label_map, masks
 from spinepacs.dicom.segmentation import encode_segmentation
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import EncodedObject, Reading
 from spinepacs.domain.geometry import Outline, Spacing, SpacingBasis
 from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
+from tests.dicom.plain_segmentation import plainly_encoded
 from tests.dicom.tools import dciodvfy_complaints, dcmqi_label_map
 from tests.films import make_dx
 
@@ -39,7 +40,8 @@ def encode(
 
 def expected_labels(reading: Reading) -> NDArray[np.uint8]:
     assert reading.spine
-    return label_map([v.outline for v in reading.spine.vertebrae], reading.rows, reading.columns)
+    filled = masks([v.outline for v in reading.spine.vertebrae], reading.rows, reading.columns)
+    return label_map(filled, reading.rows, reading.columns)
 
 
 def read_back(encoded: EncodedObject) -> Any:
@@ -53,6 +55,78 @@ def test_highdicom_reads_back_the_label_map_pixel_for_pixel(setting: Setting) ->
     back = read_back(encoded)
     pixels = back.get_pixels_by_source_instance([header.SOPInstanceUID], combine_segments=True)
     np.testing.assert_array_equal(pixels[0], expected_labels(reading))
+
+
+_PLANE = {
+    "FrameOfReferenceUID": "1.2.3.4", "ImagePositionPatient": [10, -20, 30.5],
+    "ImageOrientationPatient": [0, 1, 0, 0, 0, -1], "PixelSpacing": [0.25, 0.25],
+}  # fmt: skip
+_FILMS: dict[str, tuple[dict[str, Any], Spacing | None]] = {
+    "plain": ({}, readings.SPACING),
+    "without spacing": ({"ImagerPixelSpacing": None}, None),
+    "odd spacing": ({}, Spacing(0.1428571428571, 1 / 3, SpacingBasis.CALIBRATED)),
+    "of a plane": (_PLANE, readings.SPACING),
+    "half a plane": ({**_PLANE, "ImagePositionPatient": None}, readings.SPACING),
+    "turned, negative": ({"PhotometricInterpretation": "MONOCHROME1", "PatientOrientation": ["F", "A"]}, None),
+    "lossy": ({"LossyImageCompression": "01", "SoftwareVersions": ["1", "2"]}, readings.SPACING),
+    "of an unknown device": ({"Manufacturer": None, "ManufacturerModelName": None}, readings.SPACING),
+    "in another script": (
+        {
+            "SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jörg", "InstitutionName": "Universität",
+            "StationName": "Röntgen 1", "StudyDescription": "Wirbelsäule",
+        },
+        readings.SPACING,
+    ),
+    "computed radiography": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "Modality": "CR"}, readings.SPACING),
+    "that says all it can": (
+        {
+            "SeriesDescription": "a", "ProtocolName": "b", "BodyPartExamined": "CSPINE", "Laterality": "U",
+            "PositionReferenceIndicator": "c", "DeviceSerialNumber": "d", "AcquisitionDate": "20250203",
+            "AcquisitionTime": "040506", "AcquisitionNumber": "7", "NumberOfFrames": 1, "BurnedInAnnotation": "YES",
+            "PresentationLUTShape": "IDENTITY", "PixelAspectRatio": [1, 2], "DistanceSourceToDetector": "1500",
+            "EstimatedRadiographicMagnificationFactor": "1.1", "PatientComments": "e", "PatientAge": "050Y",
+            "ReferencedStudySequence": [Dataset()], "ClinicalTrialSiteName": "f", "PatientIdentityRemoved": "NO",
+            "PixelSpacing": [0.2, 0.2], "ImagePositionPatient": [1, 2, 3], "OtherPatientIDs": ["g", "h"],
+        },
+        readings.SPACING,
+    ),
+    "undated": ({"StudyDate": "", "StudyTime": "", "ContentDate": "", "StudyID": ""}, readings.SPACING),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", ["compat", "strict", "labelmap"])
+@pytest.mark.parametrize("film", _FILMS)
+def test_not_a_byte_differs_from_what_highdicom_makes_of_the_whole_film(setting: Setting, film: str) -> None:
+    elements, spacing = _FILMS[film]
+    output = OutputSettings(segmentation=setting, device_serial_number="77")
+    for number, (rows, columns, first, count) in enumerate(
+        [(601, 403, Level.C2, 6), (601, 403, Level.C2, 6), (320, 160, Level.L3, 1), (599, 397, Level.C1, 25)]
+    ):
+        header = readings.header(rows, columns, seed=f"film {number}", study=f"study {number}", **elements)
+        reading = readings.reading(header, first, count, spacing)
+        encoded = encode_segmentation(header, reading, output)
+        assert encoded
+        assert encoded.part10 == plainly_encoded(header, reading, output)
+
+
+@pytest.mark.parametrize("setting", ["compat", "labelmap"])
+def test_nor_where_outlines_overlap_leave_the_film_or_cover_no_pixel(setting: Setting) -> None:
+    header, output = readings.header(203, 101), OutputSettings(segmentation=setting)
+    reading = readings.reading(header, Level.T12, 5)
+    assert reading.spine
+    shapes: list[list[list[float]]] = [
+        [[-20, -9], [60, -9], [60, 31], [-20, 31]], [[20, 11], [160, 11], [160, 90], [20, 90]],
+        [[5.6, 5.6], [5.9, 5.6], [5.9, 5.9]], [[0, 80], [40, 80], [40, 203], [0, 203]],
+        [[30, 190], [101, 190], [101, 230], [30, 230]],
+    ]  # fmt: skip
+    vertebrae = tuple(
+        replace(vertebra, outline=Outline(np.array(shape)))
+        for vertebra, shape in zip(reading.spine.vertebrae, shapes, strict=True)
+    )
+    reading = replace(reading, spine=replace(reading.spine, vertebrae=vertebrae))
+    encoded = encode_segmentation(header, reading, output)
+    assert encoded
+    assert encoded.part10 == plainly_encoded(header, reading, output)
 
 
 def test_segments_are_named_coded_and_coloured_from_head_to_foot() -> None:

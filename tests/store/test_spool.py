@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from spinepacs.errors import Permanent, Transient
+from spinepacs.store import spool as spool_module
 from spinepacs.store.spool import Spool
 
 IMAGE = b"DICM" * 1000
@@ -110,7 +111,7 @@ class Calls:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[tuple[str, str]] = []
-        for name in ("write", "fsync", "replace", "mkdir"):
+        for name in ("write", "pwrite", "ftruncate", "fsync", "replace", "mkdir"):
             monkeypatch.setattr(os, name, self._recorded(name, getattr(os, name)))
 
     def _recorded(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -164,6 +165,64 @@ def test_bytes_that_are_there_already_are_made_durable_again(
     monkeypatch.undo()
     assert calls.of("replace") == []
     assert calls.seen[-1] == ("fsync", str(kept.path.parent))
+
+
+def test_files_that_belong_together_get_their_names_when_all_their_bytes_are_durable(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = spool.add([b"there already"])
+    calls = Calls(monkeypatch)
+    kept = spool.add_together([IMAGE, b"there already", IMAGE * 20])
+    monkeypatch.undo()
+    assert [file.path.read_bytes() for file in kept] == [IMAGE, b"there already", IMAGE * 20]
+    assert kept[1] == old
+    order = [name for name, _ in calls.seen]
+    written = {target for name, target in calls.seen[: order.index("fsync")] if name == "pwrite"}
+    synced = calls.of("fsync")
+    assert {target for _, target in synced[:2]} < written
+    assert calls.of("replace") == [("replace", str(kept[n].path)) for n in (0, 2)]
+    assert order.index("replace") > [at for at, name in enumerate(order) if name == "fsync"][1]
+    last = len(order) - order[::-1].index("replace")
+    assert {target for _, target in calls.seen[last:]} == {str(file.path.parent) for file in kept}
+    assert {name for name, _ in calls.seen[last:]} == {"fsync"}
+
+
+def test_blocks_of_zeros_take_no_disk_and_are_read_as_they_were(spool: Spool) -> None:
+    empty, tail, small = bytes(3_000_001), bytes(2_000_000) + b"end", b"\0" * 70_000 + b"x" + b"\0" * 200_000
+    kept = spool.add_together([memoryview(empty), tail, small])
+    for file, data in zip(kept, (empty, tail, small), strict=True):
+        assert file.sha256 == hashlib.sha256(data).hexdigest()
+        assert file.size_bytes == len(data)
+        assert file.path.read_bytes() == data
+        assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    assert sum(file.path.stat().st_blocks for file in kept) * 512 <= 4 * (1 << 16)
+
+
+def test_of_files_that_belong_together_all_are_kept_or_none(tmp_path: Path, tiny_disk: Path) -> None:
+    spool = Spool(tiny_disk / "spool")
+    with pytest.raises(Transient, match="disk is full"):
+        spool.add_together([b"y" * 300_000, b"x" * 900_000])
+    assert files_under(tiny_disk) == []
+    assert len(spool.add_together([b"y" * 300_000, b"x" * 300_000])) == 2
+    spool.close()
+    careful = Spool(tmp_path / "spool", reserve_bytes=1 << 60)
+    with pytest.raises(Transient, match="reserve"):
+        careful.add_together([IMAGE])
+    careful.close()
+
+
+def test_nothing_is_named_when_one_of_them_cannot_be_made_durable(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path, real: Callable[[Path], None] = spool_module._sync_file) -> None:
+        if path.stat().st_size == 4:
+            raise OSError(5, "Input/output error")
+        real(path)
+
+    monkeypatch.setattr(spool_module, "_sync_file", broken)
+    with pytest.raises(Transient, match="Input/output error"):
+        spool.add_together([IMAGE, b"four", IMAGE * 2])
+    assert files_under(tmp_path) == []
 
 
 def test_no_success_without_fsync(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.tag import Tag
+
+from spinepacs.dicom.explicit import element, item, padded
+from spinepacs.dicom.form import keep_encoded
 
 Item = bytes
 """One encoded content item."""
@@ -30,9 +32,6 @@ INFERRED = "INFERRED FROM"
 PROPERTY = "HAS PROPERTIES"
 SELECTED = "SELECTED FROM"
 
-_LONG = frozenset({"SQ", "UT"})
-"""VRs that are followed by two reserved bytes and a 32-bit length."""
-
 
 def set_content(dataset: Dataset, items: Iterable[Item]) -> None:
     """Give a dataset its Content Sequence (0040,A730), as an element that is already encoded.
@@ -42,16 +41,14 @@ def set_content(dataset: Dataset, items: Iterable[Item]) -> None:
     value = b"".join(items)
     tag = Tag(0x0040A730)
     dataset[tag] = RawDataElement(tag, "SQ", len(value), value, 0, False, True)
-    characters = dataset.get("SpecificCharacterSet")
-    encoding = convert_encodings(characters) if characters else default_encoding
-    dataset.set_original_encoding(False, True, encoding)
+    keep_encoded(dataset)
 
 
 def container(relation: str, concept: Code, children: Iterable[Item], template: str = "") -> Item:
     """CONTAINER; with the template that it follows (TID of DCMR) where it follows one."""
     used = _text(0x00080105, "CS", "DCMR") + _text(0x0040DB00, "CS", template)
     about = _text(0x0040A050, "CS", "SEPARATE")
-    about += _sequence(0x0040A504, _item(used)) if template else b""
+    about += _sequence(0x0040A504, item(used)) if template else b""
     return _content(relation, "CONTAINER", concept, about, children)
 
 
@@ -73,7 +70,7 @@ def uid(relation: str, concept: Code, value: str) -> Item:
 def number(relation: str, concept: Code, value: str, unit: Code, children: Iterable[Item] = ()) -> Item:
     """NUM; ``value`` is a decimal string (VR DS, at most 16 characters)."""
     measured = _coded(0x004008EA, *unit[:3]) + _text(0x0040A30A, "DS", value)
-    return _content(relation, "NUM", concept, _sequence(0x0040A300, _item(measured)), children)
+    return _content(relation, "NUM", concept, _sequence(0x0040A300, item(measured)), children)
 
 
 def image(
@@ -88,13 +85,13 @@ def image(
     """IMAGE, or one segment of a segmentation."""
     reference = _text(0x00081150, "UI", sop_class_uid) + _text(0x00081155, "UI", sop_uid)
     if segment is not None:
-        reference += _element(0x0062000B, "US", struct.pack("<H", segment))
-    return _content(relation, "IMAGE", concept, _sequence(0x00081199, _item(reference)), children)
+        reference += element(0x0062000B, "US", struct.pack("<H", segment))
+    return _content(relation, "IMAGE", concept, _sequence(0x00081199, item(reference)), children)
 
 
 def polyline(relation: str, concept: Code | None, points: NDArray[np.float64], source: Item) -> Item:
     """SCOORD polyline; (N, 2) points in px, drawn on the IMAGE item ``source`` (PS3.3 C.18.6)."""
-    graphic = _element(0x00700022, "FL", points.astype("<f4").tobytes()) + _text(0x00700023, "CS", "POLYLINE")
+    graphic = element(0x00700022, "FL", points.astype("<f4").tobytes()) + _text(0x00700023, "CS", "POLYLINE")
     # The nested source (0040,A730) precedes group 0070: elements are sorted by tag.
     return _content(relation, "SCOORD", concept, b"", [source], graphic)
 
@@ -115,8 +112,8 @@ def _content(
     nested = b"".join(children)
     tail = (_sequence(0x0040A730, nested) if nested else b"") + last
     if value_type == "IMAGE":  # its value is Referenced SOP Sequence (0008,1199)
-        return _item(value + head + tail)
-    return _item(head + value + tail)
+        return item(value + head + tail)
+    return item(head + value + tail)
 
 
 @lru_cache(maxsize=1024)
@@ -130,24 +127,12 @@ def _head(relation: str, value_type: str, value: str, scheme: str, meaning: str)
 def _coded(tag: int, value: str, scheme: str, meaning: str) -> bytes:
     """One code as a sequence (PS3.3 8.8). Its parts are the key of the cache: pydicom's Code hashes slowly."""
     code = _text(0x00080100, "SH", value) + _text(0x00080102, "SH", scheme) + _text(0x00080104, "LO", meaning)
-    return _sequence(tag, _item(code))
+    return _sequence(tag, item(code))
 
 
 def _sequence(tag: int, items: bytes) -> bytes:
-    return _element(tag, "SQ", items)
-
-
-def _item(elements: bytes) -> bytes:
-    return struct.pack("<HHI", 0xFFFE, 0xE000, len(elements)) + elements
+    return element(tag, "SQ", items)
 
 
 def _text(tag: int, vr: str, value: str) -> bytes:
-    """Text or UID, padded to even length with a space or a zero (PS3.5 6.2)."""
-    encoded = value.encode("ascii", errors="replace")
-    return _element(tag, vr, encoded + (b"\0" if vr == "UI" else b" ") * (len(encoded) % 2))
-
-
-def _element(tag: int, vr: str, value: bytes) -> bytes:
-    head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode())
-    length = struct.pack("<xxI" if vr in _LONG else "<H", len(value))
-    return head + length + value
+    return element(tag, vr, padded(value.encode("ascii", errors="replace"), vr))

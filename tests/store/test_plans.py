@@ -1,0 +1,108 @@
+"""Nothing that is done for each image, or over and over, reads a whole table: what it costs must not grow with it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event
+
+from spinepacs.store.ledger import Ledger
+from tests.store.growing import Steps, go_through, multiply, one_study
+
+_ROWS = 4000
+_COUNTED = {"counts", "queue"}
+"""These say how many there are of what: they may go through an index, and /metrics asks for them seldom."""
+_SHORT = {"alembic_version", "audit_exports", "commitments", "failed_files"}
+"""Tables that stay short, or are empty here."""
+_OF_WHAT_IS_OPEN = re.compile(
+    r"\bix_(arrivals_received|attempts_open|outbox_open|outbox_uncommitted|studies_mixed)\b"
+)
+
+
+class Asked:
+    """Statements of each step, with their values."""
+
+    def __init__(self) -> None:
+        self.by_step: dict[str, dict[str, Any]] = defaultdict(dict)
+        self._statements: list[tuple[str, Any]] = []
+
+    def note(self, statement: str, parameters: Any, executemany: bool) -> None:
+        """Note one that the ledger is about to execute."""
+        self._statements.append((statement, parameters[0] if executemany else parameters))
+
+    def end(self, step: str) -> None:
+        """All that was noted belongs to this step."""
+        self.by_step[step] |= {s: p for s, p in self._statements if re.match("SELECT|UPDATE|DELETE", s)}
+        self._statements.clear()
+
+
+class NotedSteps(Steps):
+    """Steps whose statements are noted."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def time(self, name: str, work: Any) -> Any:
+        """Do it, and note what it has asked."""
+        self._asked.end("between")
+        result = super().time(name, work)
+        self._asked.end(name)
+        return result
+
+
+@contextmanager
+def _noted(ledger: Ledger) -> Iterator[Asked]:
+    asked, engine = Asked(), ledger._database._engine
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, executemany: bool) -> None:
+        asked.note(statement, parameters, executemany)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def _plan(ledger: Ledger, statement: str, parameters: Any) -> list[str]:
+    how = "EXPLAIN QUERY PLAN " if ledger._database.is_sqlite else "EXPLAIN "
+    with ledger._database.read() as connection:
+        return [str(row[-1]).strip() for row in connection.exec_driver_sql(how + statement, parameters)]
+
+
+def _reads_all(line: str, statement: str) -> bool:
+    """Whether a line of a plan goes through a table, or through an index of all its rows."""
+    if found := re.match(r"SCAN (\w+)", line):
+        is_newest = (
+            re.search(r"WHERE|GROUP", statement) is None and "LIMIT" in statement
+        )  # in the order of the key
+        return found[1] in _LARGE and not is_newest and not _OF_WHAT_IS_OPEN.search(line)
+    found = re.search(r"Seq Scan on (\w+)", line)
+    return bool(found and found[1] in _LARGE)
+
+
+_LARGE = {
+    "studies", "arrivals", "readings", "objects", "outbox", "attempts", "events", "audit_events", "vertebrae", "discs",
+    "measures", "findings", "conclusions", "notes",
+}  # fmt: skip
+
+
+def test_no_step_of_a_study_and_no_sweep_reads_a_whole_table(url: str) -> None:
+    with Ledger.open(url) as ledger:
+        one_study(ledger)
+    multiply(url, _ROWS)
+    with Ledger.open(url) as ledger, _noted(ledger) as asked:
+        go_through(ledger, "9.1", NotedSteps(asked))
+        assert len(asked.by_step) > 20
+        whole = {
+            f"{step}: {statement}": line
+            for step, statements in asked.by_step.items()
+            if step not in _COUNTED
+            for statement, parameters in statements.items()
+            for line in _plan(ledger, statement, parameters)
+            if _reads_all(line, statement)
+        }
+    assert whole == {}
