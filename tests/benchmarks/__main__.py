@@ -1,8 +1,10 @@
-"""Run the benchmarks named on the command line, or all."""
+"""Run the benchmarks named on the command line, or all; ``--beside CHECKOUT`` compares where a benchmark can."""
 
 from __future__ import annotations
 
-import sys
+import argparse
+import inspect
+from pathlib import Path
 
 from tests.benchmarks import model, output, pipeline, receive, throughput
 
@@ -15,8 +17,13 @@ BENCHMARKS = {
 }
 
 if __name__ == "__main__":
-    names = sys.argv[1:] or list(BENCHMARKS)
-    if unknown := set(names) - set(BENCHMARKS):
-        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    for name in names:
-        BENCHMARKS[name]()
+    options = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    options.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    options.add_argument("--beside", type=Path, help="another checkout of spinepacs, run in turns with this one")
+    chosen = options.parse_args()
+    if unknown := set(chosen.names) - set(BENCHMARKS):
+        options.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    for name in chosen.names or BENCHMARKS:
+        benchmark = BENCHMARKS[name]
+        compares = chosen.beside and "beside" in inspect.signature(benchmark).parameters
+        benchmark(chosen.beside) if compares else benchmark()
