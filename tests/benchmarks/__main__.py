@@ -19,7 +19,9 @@ BENCHMARKS = {
 if __name__ == "__main__":
     options = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     options.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
-    options.add_argument("--beside", type=Path, help="another checkout of spinepacs, run in turns with this one")
+    options.add_argument(
+        "--beside", type=Path, help="another checkout of spinepacs, run in turns with this one"
+    )
     chosen = options.parse_args()
     if unknown := set(chosen.names) - set(BENCHMARKS):
         options.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")

@@ -114,9 +114,12 @@ class _Checkout:
 
     def next(self) -> Times:
         """Read one film."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         print(file=self._process.stdin, flush=True)
-        return {step: (wall, spent) for step, (wall, spent) in json.loads(self._process.stdout.readline()).items()}
+        return {
+            step: (wall, spent) for step, (wall, spent) in json.loads(self._process.stdout.readline()).items()
+        }
 
     def close(self) -> None:
         """End the process."""
@@ -157,9 +160,7 @@ def _print(columns: list[Times]) -> None:
         for both, medians in zip(sums, columns, strict=True)
     ]
     print(f"{'all':>20}" + "".join(f"{wall:>9.1f} ({spent:>6.1f})" for wall, spent in sums))
-    print(
-        f"{'beside ÷ inference':>20}" + "".join(f"{wall:>9.2f} ({spent:>6.2f})" for wall, spent in shares)
-    )
+    print(f"{'beside ÷ inference':>20}" + "".join(f"{wall:>9.2f} ({spent:>6.2f})" for wall, spent in shares))
 
 
 if __name__ == "__main__":
