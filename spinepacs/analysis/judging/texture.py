@@ -77,8 +77,9 @@ def texture(spine: Spine, film: Radiograph) -> Texture:
     spurs, bands = np.full((count, 2), np.nan), np.full((count, 2), np.nan)
     walls, contrasts = np.full(count, np.nan), np.full(count, np.nan)
     metal, values = np.zeros(count, bool), bone_bright(film)
-    scale = float(np.subtract(*np.percentile(values[::4, ::4], (99.5, 0.5)))) or 1.0
-    for level, patch in _patches(spine, values, film.spacing):
+    patches = tuple(_patches(spine, values, film.spacing))
+    scale = _range(values) if patches else 1.0
+    for level, patch in patches:
         before = _mean(patch, _WAIST, _BEFORE)
         bone, centre = _mean(patch, _WAIST, _BONE), _mean(patch, _CENTRE, _INNER)
         walls[level] = bone - before
@@ -104,6 +105,11 @@ def _patches(spine: Spine, values: Values, spacing: Spacing | None) -> Iterator[
             patch = patch_of(values, corners, plates)
             if np.isfinite(patch).mean() > 0.5:
                 yield vertebra.level, patch
+
+
+def _range(values: Values) -> float:
+    """Almost all of the film's values lie within so much; sorted first, a third of what a partition of them takes."""
+    return float(np.subtract(*np.percentile(np.sort(values[::4, ::4], axis=None), (99.5, 0.5)))) or 1.0
 
 
 def _near(values: Array) -> Array:
