@@ -92,14 +92,14 @@ def best_chain(detections: Sequence[Detection], in_view: Container[int] = range(
     centres = np.array([detection.outline.centroid for detection in detections])
     towards = _principal_axis(centres)
     ordered = _Ordered.along(towards, detections, centres)
-    steps = _step_prices(ordered)
+    steps = _step_prices(*ordered[:2])
     down = _chain(ordered, prior, steps)
     turned = _Ordered.along(-towards, detections, centres)
     # The same prices from the other end, unless two lie side by side.
     is_mirrored = all(
         one is other for one, other in zip(turned.detections, ordered.detections[::-1], strict=True)
     )
-    up = _chain(turned, prior, steps[::-1, ::-1] if is_mirrored else _step_prices(turned))
+    up = _chain(turned, prior, steps[::-1, ::-1] if is_mirrored else _step_prices(*turned[:2]))
     lying = abs(towards[1]) < 0.5
     chain = up if up.score > down.score + (0 if lying else _REVERSAL_PRICE) else down
     return _as_a_whole(chain, prior)
@@ -180,13 +180,12 @@ def _emissions(ordered: Sequence[Detection]) -> Vector:
     return np.array([mine if more is None else more.alone for mine, more in zip(own, said, strict=True)])
 
 
-def _step_prices(ordered: _Ordered) -> Vector:
+def _step_prices(ordered: Sequence[Detection], centres: Vector) -> Vector:
     """(N, N, steps, levels): price of going from one detection to another as 1, 2, … levels, by their distance.
 
     The last axis is the level that is reached: C2 from C1 is a step of its own kind.
     """
-    centres = ordered.centres
-    size = np.sqrt([item.outline.area_px for item in ordered.detections])
+    size = np.sqrt([item.outline.area_px for item in ordered])
     distance = np.hypot(*np.moveaxis(centres[:, None] - centres[None, :], 2, 0))
     ratio = distance / np.maximum((size[:, None] + size[None, :]) / 2, 1e-6)
     usual = float(np.median(np.diagonal(ratio, 1))) if len(centres) > 1 else 1.0
