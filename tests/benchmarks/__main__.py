@@ -6,12 +6,13 @@ import argparse
 import inspect
 from pathlib import Path
 
-from tests.benchmarks import model, output, pipeline, receive, throughput
+from tests.benchmarks import decode, model, output, pipeline, receive, throughput
 
 BENCHMARKS = {
     "model": model.main,
     "receive": receive.main,
     "pipeline": pipeline.main,
+    "decode": decode.main,
     "output": output.main,
     "throughput": throughput.main,
 }
