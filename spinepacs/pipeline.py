@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+import cv2
 from pydicom.dataset import Dataset
 
 from spinepacs.analysis.judging.conclude import conclude
@@ -88,11 +89,17 @@ class Pipeline:
     ) -> Self:
         """Load the model folder and the policy that the settings name.
 
+        OpenCV takes as many threads as the networks, in the whole process; 0: both take every core.
+
         Raises
         ------
         BadModel, BadSettings
             If either cannot be used.
         """
+        if threads:
+            cv2.setNumThreads(
+                threads
+            )  # else workers of one thread each would wake threads on each other's cores
         segmenter = Segmenter.open(model.folder, threads, model.precision)
         return cls(segmenter, Policy.load(model.policy), output, character_set)
 

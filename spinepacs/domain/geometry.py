@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -54,22 +55,28 @@ class Outline:
         """The same polygon on another picture."""
         return Outline(move(self.points))
 
-    @property
+    @cached_property
     def area_px(self) -> float:
         """Enclosed area in square px (shoelace formula)."""
-        x, y = self.points[:, 0], self.points[:, 1]
-        return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+        (x, y), (next_x, next_y) = self.points.T, self._following
+        return float(abs(np.dot(x, next_y) - np.dot(y, next_x)) / 2)
 
-    @property
+    @cached_property
     def centroid(self) -> PointPx:
         """Centre of the enclosed area; the mean of the points where the area vanishes."""
-        x, y = self.points[:, 0], self.points[:, 1]
-        cross = x * np.roll(y, -1) - np.roll(x, -1) * y
+        (x, y), (next_x, next_y) = self.points.T, self._following
+        cross = x * next_y - next_x * y
         if abs(cross.sum()) < 1e-9:
             return PointPx(float(x.mean()), float(y.mean()))
-        cx = ((x + np.roll(x, -1)) * cross).sum() / (3 * cross.sum())
-        cy = ((y + np.roll(y, -1)) * cross).sum() / (3 * cross.sum())
+        cx = ((x + next_x) * cross).sum() / (3 * cross.sum())
+        cy = ((y + next_y) * cross).sum() / (3 * cross.sum())
         return PointPx(float(cx), float(cy))
+
+    @property
+    def _following(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """x and y of the point after each one."""
+        x, y = self.points.T
+        return np.concatenate([x[1:], x[:1]]), np.concatenate([y[1:], y[:1]])
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from spinepacs.domain.geometry import Spacing, Turn
 
@@ -125,6 +126,48 @@ class StudyHeader:
     priority: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class PixelValues:
+    """Values of a film's pixels, looked up where they are asked for: few are, and as floats all of them fill 60 MB.
+
+    An index gives an array of float32, as of an array of rows and columns, and ``numpy.asarray`` all of them.
+
+    Parameters
+    ----------
+    codes
+        (rows, columns) uint8 or uint16.
+    table
+        (N,) float32: the value of each code.
+    """
+
+    codes: NDArray[Any]
+    table: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.codes.shape
+        return rows, columns
+
+    def __getitem__(self, index: Any) -> NDArray[np.float32]:
+        # Twice as fast as an index; "clip" spares the check of codes that windowing has checked already.
+        return np.asarray(self.table.take(self.codes[index], mode="clip"))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or np.float32, copy=False)
+
+    def __neg__(self) -> PixelValues:
+        return replace(self, table=-self.table)
+
+    def turned(self, turn: Turn) -> PixelValues:
+        """The same after a turn."""
+        return replace(self, codes=turn.upright(self.codes)) if turn else self
+
+
+Values = NDArray[np.float32] | PixelValues
+"""(rows, columns) float32, there or looked up."""
+
+
 @dataclass(frozen=True)
 class Radiograph:
     """One single-frame radiograph, decoded and windowed; no patient identity in it.
@@ -134,8 +177,7 @@ class Radiograph:
     study_uid, series_uid, sop_uid
         DICOM UIDs of the source image.
     values
-        (rows, columns) float32: pixel values after the modality LUT, before any window, as stored (not
-        inverted).
+        (rows, columns) float32: pixel values after the modality LUT, before any window, as stored (not inverted).
     display
         (rows, columns) uint8: windowed, bright bone on dark ground as displayed (MONOCHROME1 inverted once).
     spacing
@@ -160,7 +202,7 @@ class Radiograph:
     study_uid: str
     series_uid: str
     sop_uid: str
-    values: NDArray[np.float32]
+    values: Values
     display: NDArray[np.uint8]
     spacing: Spacing | None
     view: View
@@ -176,8 +218,11 @@ class Radiograph:
         spacing = self.spacing
         if spacing and turn.is_sideways:
             spacing = replace(spacing, row_mm=spacing.column_mm, column_mm=spacing.row_mm)
-        values, display = turn.upright(self.values), turn.upright(self.display)
-        return replace(self, values=values, display=display, spacing=spacing) if turn else self
+        if not turn:
+            return self
+        stored = self.values
+        values = stored.turned(turn) if isinstance(stored, PixelValues) else turn.upright(stored)
+        return replace(self, values=values, display=turn.upright(self.display), spacing=spacing)
 
     @property
     def rows(self) -> int:

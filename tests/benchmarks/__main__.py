@@ -1,27 +1,42 @@
-"""Run the benchmarks named on the command line, or all."""
+"""Run the benchmarks named on the command line, or all that are no matter of hours."""
 
 from __future__ import annotations
 
-import sys
-from itertools import takewhile
+import argparse
+import inspect
+from pathlib import Path
 
-from tests.benchmarks import growth, model, output, pipeline, process, receive, throughput
+from tests.benchmarks import decode, growth, model, output, pipeline, process, receive, throughput
 
 BENCHMARKS = {
     "model": model.main,
     "receive": receive.main,
     "pipeline": pipeline.main,
+    "decode": decode.main,
     "output": output.main,
-    "growth": growth.main,
     "throughput": throughput.main,
     "process": process.main,
 }
-ON_REQUEST = {"process-memory": process.memory, "process-memory-quick": process.memory_quick}
+ON_REQUEST = {
+    "growth": growth.main,
+    "process-memory": process.memory,
+    "process-memory-quick": process.memory_quick,
+}
 """Those that take long."""
 
 if __name__ == "__main__":
-    names = list(takewhile(lambda name: not name.startswith("--"), sys.argv[1:])) or list(BENCHMARKS)
-    if unknown := set(names) - set(BENCHMARKS | ON_REQUEST):
-        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS | ON_REQUEST)}")
-    for name in names:
-        (BENCHMARKS | ON_REQUEST)[name]()
+    options = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    known = BENCHMARKS | ON_REQUEST
+    options.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: {', '.join(BENCHMARKS)}"
+    )
+    options.add_argument(
+        "--beside", type=Path, help="another checkout of spinepacs, run in turns with this one"
+    )
+    chosen = options.parse_args()
+    if unknown := set(chosen.names) - set(known):
+        options.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")
+    for name in chosen.names or BENCHMARKS:
+        benchmark = known[name]
+        compares = chosen.beside and "beside" in inspect.signature(benchmark).parameters
+        benchmark(chosen.beside) if compares else benchmark()

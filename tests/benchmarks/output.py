@@ -37,11 +37,9 @@ Figures = dict[str, list[tuple[float, float]]]
 """Wall and processor time (ms) of each round of each step."""
 
 
-def main() -> None:
+def main(beside: Path | None = None) -> None:
     """Print the median of each step (ms): processor time, which other work hardly changes, and wall time."""
-    roots = [Path(__file__).parents[2]]
-    if "--beside" in sys.argv:
-        roots.append(Path(sys.argv[sys.argv.index("--beside") + 1]))
+    roots = [Path(__file__).parents[2], *([beside] if beside else [])]
     found: list[Figures] = [defaultdict(list) for _ in roots]
     for _ in range(TURNS):
         for root, figures in zip(roots, found, strict=True):

@@ -1,17 +1,29 @@
-"""Milliseconds of each step of the pipeline for one 3000 × 2500 film, and what is beside inference as a share of it."""
+"""Wall and processor time of each step of the pipeline for one 3000 × 2500 film, beside inference.
+
+``--beside PATH`` runs another checkout too, round by round in turns, so that both meet the same machine.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from spinepacs import pipeline
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
-from spinepacs.pipeline import Pipeline
 from spinepacs.settings.sections import Destination, OutputSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
@@ -20,8 +32,12 @@ from tests.benchmarks.work import ingest
 from tests.films import make_dx, write
 
 ROWS, COLUMNS = 3000, 2500
-ROUNDS = 7
-DEMO_FILMS = Path(__file__).parents[2] / "demo" / "films"
+ROUNDS = 9
+HERE = Path(__file__).parents[2]
+DEMO_FILMS = HERE / "demo" / "films"
+
+Times = dict[str, tuple[float, float]]
+"""Step → ms by the wall clock, ms of processor time."""
 
 
 def large_film(folder: Path, seed: str = "large") -> Path:
@@ -33,38 +49,123 @@ def large_film(folder: Path, seed: str = "large") -> Path:
     return write(make_dx(pixels.astype(np.uint16) * 16, seed=seed, study=seed), folder / f"{seed}.dcm")
 
 
-def main() -> None:
-    """Print the median of each step (ms)."""
-    settings = Settings()
-    steps: dict[str, list[float]] = {}
+@dataclass
+class _Clock:
+    """Stands in for the pipeline's own clock, which takes wall time only."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    times: dict[str, tuple[float, float]] = field(default_factory=dict)
+    last: Any = None
+
+    def __post_init__(self) -> None:
+        type(self).last = self
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Add the block to a step."""
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        before = self.times.get(name, (0.0, 0.0))
+        spent = time.perf_counter() - wall, time.process_time() - processor
+        self.seconds[name] = before[0] + spent[0]
+        self.times[name] = before[0] + spent[0], before[1] + spent[1]
+
+
+def rounds() -> Iterator[Times]:
+    """Film after film, through the whole pipeline and into a ledger; the first ones warm up."""
+    pipeline._Clock = _Clock
     with tempfile.TemporaryDirectory(prefix="spinepacs-benchmark-", dir="/var/tmp") as name:
         folder = Path(name)
         spool, ledger = Spool(folder / "spool"), Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}")
-        pipeline = Pipeline.open(settings.model, OutputSettings(), threads=1)
+        reader = pipeline.Pipeline.open(Settings().model, OutputSettings(), threads=1)
         destinations = (Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104),)
-        for number in range(ROUNDS + 1):
+        number = 0
+        while True:
             film = large_film(folder, f"film{number}")
-            claim = ingest(film, spool, ledger, pipeline.versions)
-            result = pipeline.read_study(claim.study_uid, [film])
-            start = time.perf_counter()
-            objects = result.images[0].objects
-            stored = {item.sop_uid: spool.add([item.part10]).sha256 for item in objects}
-            ledger.record(claim, result, stored, destinations)
-            seconds = dict(result.images[0].reading.seconds) | {"record": time.perf_counter() - start}
-            if number:  # the first round warms up
-                for step, value in seconds.items():
-                    steps.setdefault(step, []).append(value * 1000)
-            found = len(result.images[0].reading.spine.vertebrae) if result.images[0].reading.spine else 0
-        ledger.close()
-    _print(steps, found)
+            claim = ingest(film, spool, ledger, reader.versions)
+            result = reader.read_study(claim.study_uid, [film])
+            clock = _Clock.last
+            with clock.step("record"):
+                stored = {item.sop_uid: spool.add([item.part10]).sha256 for item in result.images[0].objects}
+                ledger.record(claim, result, stored, destinations)
+            assert result.images[0].reading.spine, "the film shows a spine"
+            film.unlink()
+            number += 1
+            yield {step: (1000 * wall, 1000 * spent) for step, (wall, spent) in clock.times.items()}
 
 
-def _print(steps: dict[str, list[float]], found: int) -> None:
-    medians = {step: statistics.median(values) for step, values in steps.items()}
-    print(f"\npipeline: one {ROWS} × {COLUMNS} film, 1 thread, {found} vertebrae, {ROUNDS} rounds")
-    for step, value in medians.items():
-        print(f"{step:>14} {value:>8.1f} ms")
-    inference = medians.get("infer", 0.0)
-    beside = sum(medians.values()) - inference
-    if inference:
-        print(f"beside inference: {beside:.0f} ms = {beside / inference:.2f} × inference")
+def serve() -> None:
+    """Answer each line of standard input with the times of one more film."""
+    times = rounds()
+    for _ in sys.stdin:
+        print(json.dumps(next(times)), flush=True)
+
+
+class _Checkout:
+    """A process that reads films with the code of one checkout."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = os.environ | {"PYTHONPATH": str(folder)}
+        command = [sys.executable, "-P", __file__, "--serve"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, text=True
+        )
+
+    def next(self) -> Times:
+        """Read one film."""
+        assert self._process.stdin
+        assert self._process.stdout
+        print(file=self._process.stdin, flush=True)
+        return {
+            step: (wall, spent) for step, (wall, spent) in json.loads(self._process.stdout.readline()).items()
+        }
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def main(beside: Path | None = None) -> None:
+    """Print the median of each step, of this checkout and of the one beside it."""
+    checkouts = [_Checkout(folder) for folder in (*filter(None, [beside]), HERE)]
+    taken: list[list[Times]] = [[] for _ in checkouts]
+    for number in range(ROUNDS + 2):
+        for checkout, times in zip(checkouts, taken, strict=True):
+            times.append(checkout.next())
+            if number < 2:  # these warm up
+                times.clear()
+    for checkout in checkouts:
+        checkout.close()
+    print(f"\npipeline: one {ROWS} × {COLUMNS} film, 1 thread, {ROUNDS} rounds; ms (ms of processor time)")
+    _print([_medians(times) for times in taken])
+
+
+def _medians(times: list[Times]) -> Times:
+    def median(step: str, which: int) -> float:
+        return statistics.median(one[step][which] for one in times)
+
+    return {step: (median(step, 0), median(step, 1)) for step in times[0]}
+
+
+def _print(columns: list[Times]) -> None:
+    names = ("before", "now")[-len(columns) :]
+    print(" " * 20 + "".join(f"{name:>18}" for name in names))
+    sums = [[sum(ms[which] for ms in medians.values()) for which in (0, 1)] for medians in columns]
+    for step in columns[-1]:
+        cells = (medians.get(step, (0.0, 0.0)) for medians in columns)
+        print(f"{step:>20}" + "".join(f"{wall:>9.1f} ({spent:>6.1f})" for wall, spent in cells))
+    shares = [
+        [(total - ms) / ms for total, ms in zip(both, medians["infer"], strict=True)]
+        for both, medians in zip(sums, columns, strict=True)
+    ]
+    print(f"{'all':>20}" + "".join(f"{wall:>9.1f} ({spent:>6.1f})" for wall, spent in sums))
+    print(f"{'beside ÷ inference':>20}" + "".join(f"{wall:>9.2f} ({spent:>6.2f})" for wall, spent in shares))
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--serve", action="store_true", help="read a film for each line (internal)")
+    options.add_argument("--beside", type=Path, help="another checkout, read in turns")
+    chosen = options.parse_args()
+    serve() if chosen.serve else main(chosen.beside)

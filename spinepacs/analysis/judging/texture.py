@@ -17,7 +17,7 @@ from spinepacs.analysis.measuring.plates import BACK, FRONT, Array, Plates
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import Spine
 from spinepacs.domain.geometry import Spacing
-from spinepacs.domain.study import Radiograph, View
+from spinepacs.domain.study import Radiograph, Values, View
 
 UPPER, LOWER = 0, 1
 ACROSS = np.linspace(-0.5, 1.0, 181)
@@ -77,8 +77,9 @@ def texture(spine: Spine, film: Radiograph) -> Texture:
     spurs, bands = np.full((count, 2), np.nan), np.full((count, 2), np.nan)
     walls, contrasts = np.full(count, np.nan), np.full(count, np.nan)
     metal, values = np.zeros(count, bool), bone_bright(film)
-    scale = float(np.subtract(*np.percentile(values[::4, ::4], (99.5, 0.5)))) or 1.0
-    for level, patch in _patches(spine, values, film.spacing):
+    patches = tuple(_patches(spine, values, film.spacing))
+    scale = _range(values) if patches else 1.0
+    for level, patch in patches:
         before = _mean(patch, _WAIST, _BEFORE)
         bone, centre = _mean(patch, _WAIST, _BONE), _mean(patch, _CENTRE, _INNER)
         walls[level] = bone - before
@@ -94,9 +95,7 @@ def texture(spine: Spine, film: Radiograph) -> Texture:
     return Texture(spurs, (bands - usual[:, None]) / wall[:, None], contrasts, metal)
 
 
-def _patches(
-    spine: Spine, values: NDArray[np.float32], spacing: Spacing | None
-) -> Iterator[tuple[Level, Array]]:
+def _patches(spine: Spine, values: Values, spacing: Spacing | None) -> Iterator[tuple[Level, Array]]:
     if spine.view is not View.LATERAL or spine.anterior_left is None:
         return
     plates = Plates.of(spine, spacing)
@@ -106,6 +105,11 @@ def _patches(
             patch = patch_of(values, corners, plates)
             if np.isfinite(patch).mean() > 0.5:
                 yield vertebra.level, patch
+
+
+def _range(values: Values) -> float:
+    """Almost all of the film's values lie within so much; sorted first, a third of what a partition of them takes."""
+    return float(np.subtract(*np.percentile(np.sort(values[::4, ::4], axis=None), (99.5, 0.5)))) or 1.0
 
 
 def _near(values: Array) -> Array:
@@ -119,7 +123,7 @@ def _near(values: Array) -> Array:
     return found
 
 
-def bone_bright(film: Radiograph) -> NDArray[np.float32]:
+def bone_bright(film: Radiograph) -> Values:
     """Film values, negated where bone is dark in them."""
     rows, columns = film.display.shape
     step = max(1, min(rows, columns) // 200)
@@ -129,7 +133,7 @@ def bone_bright(film: Radiograph) -> NDArray[np.float32]:
     return film.values if same else -film.values
 
 
-def patch_of(values: NDArray[np.float32], corners: Array, plates: Plates) -> Array:
+def patch_of(values: Values, corners: Array, plates: Plates) -> Array:
     """(73, 181) float64 values of one body; NaN beyond the film.
 
     Parameters
@@ -143,7 +147,7 @@ def patch_of(values: NDArray[np.float32], corners: Array, plates: Plates) -> Arr
     return _bilinear(values, points)
 
 
-def _bilinear(values: NDArray[np.float32], points: Array) -> Array:
+def _bilinear(values: Values, points: Array) -> Array:
     """Values at points (…, 2) px, whose pixel centres lie at halves; NaN beyond the film."""
     x, y = points[..., 0] - 0.5, points[..., 1] - 0.5
     left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)

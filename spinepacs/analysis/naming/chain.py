@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ _ATLAS_RATIO, _ATLAS_SIGMA = 0.42, 0.3
 _SIZE_SIGMA = 0.14
 """Spread of log(√area ÷ √area of the neighbour): neighbours are alike, so of two outlines in one place the one that is
 as large as its neighbours is right. None for C2 (it has the dens), C3 below it, and S1 (only its top is drawn)."""
+_IS_ALIKE = np.array([level not in (Level.C2, Level.C3, Level.S1) for level in Level])
 _FARTHEST_STEP = 18
 """Levels between two neighbours in a chain: a neck and a loin may be all that shows of a whole spine."""
 _OUT_OF_VIEW_PRICE = 2.5
@@ -89,7 +91,15 @@ def best_chain(detections: Sequence[Detection], in_view: Container[int] = range(
     prior = -_OUT_OF_VIEW_PRICE * np.array([level not in in_view for level in Level])
     centres = np.array([detection.outline.centroid for detection in detections])
     towards = _principal_axis(centres)
-    down, up = (_chain(detections, prior, centres, sign * towards) for sign in (1.0, -1.0))
+    ordered = _Ordered.along(towards, detections, centres)
+    steps = _step_prices(*ordered[:2])
+    down = _chain(ordered, prior, steps)
+    turned = _Ordered.along(-towards, detections, centres)
+    # The same prices from the other end, unless two lie side by side.
+    is_mirrored = all(
+        one is other for one, other in zip(turned.detections, ordered.detections[::-1], strict=True)
+    )
+    up = _chain(turned, prior, steps[::-1, ::-1] if is_mirrored else _step_prices(*turned[:2]))
     lying = abs(towards[1]) < 0.5
     chain = up if up.score > down.score + (0 if lying else _REVERSAL_PRICE) else down
     return _as_a_whole(chain, prior)
@@ -136,18 +146,28 @@ def _principal_axis(centres: Vector) -> Vector:
     return axis if (axis[1], axis[0]) > (0, 0) else -axis
 
 
-def _chain(detections: Sequence[Detection], prior: Vector, centres: Vector, towards: Vector) -> Chain:
-    order = np.lexsort((centres[:, 0], centres @ towards))
-    ordered = [detections[index] for index in order]
-    centres = centres[order]
-    emissions = _emissions(ordered) + prior
-    drops = _DROP_PRICE[0] + _DROP_PRICE[1] * np.array([detection.score for detection in ordered])
-    kept, levels, score, margins = _viterbi(emissions, drops, _step_prices(ordered, centres))
+class _Ordered(NamedTuple):
+    """Detections, and their centres (N, 2) px, as they come along a unit vector."""
+
+    detections: Sequence[Detection]
+    centres: Vector
+    towards: Vector
+
+    @classmethod
+    def along(cls, towards: Vector, detections: Sequence[Detection], centres: Vector) -> Self:
+        order = np.lexsort((centres[:, 0], centres @ towards))
+        return cls([detections[index] for index in order], centres[order], towards)
+
+
+def _chain(ordered: _Ordered, prior: Vector, steps: Vector) -> Chain:
+    emissions = _emissions(ordered.detections) + prior
+    drops = _DROP_PRICE[0] + _DROP_PRICE[1] * np.array([detection.score for detection in ordered.detections])
+    kept, levels, score, margins = _viterbi(emissions, drops, steps)
     return Chain(
-        detections=tuple(ordered[index] for index in kept),
+        detections=tuple(ordered.detections[index] for index in kept),
         levels=tuple(Level(level) for level in levels),
-        axes=directions(centres[kept], towards),
-        dropped=tuple(item for index, item in enumerate(ordered) if index not in kept),
+        axes=directions(ordered.centres[kept], ordered.towards),
+        dropped=tuple(item for index, item in enumerate(ordered.detections) if index not in kept),
         score=score,
         margins=margins,
     )
@@ -168,15 +188,14 @@ def _step_prices(ordered: Sequence[Detection], centres: Vector) -> Vector:
     size = np.sqrt([item.outline.area_px for item in ordered])
     distance = np.hypot(*np.moveaxis(centres[:, None] - centres[None, :], 2, 0))
     ratio = distance / np.maximum((size[:, None] + size[None, :]) / 2, 1e-6)
-    usual = float(np.median(np.diagonal(ratio, 1))) if len(ordered) > 1 else 1.0
+    usual = float(np.median(np.diagonal(ratio, 1))) if len(centres) > 1 else 1.0
     expected = np.clip(usual, *_SPACING_PER_SIZE) * np.arange(1, _FARTHEST_STEP + 1)
     surprise = np.log(np.maximum(ratio, 0.05)[:, :, None] / expected) / _SPACING_SIGMA
     skipped = np.arange(_FARTHEST_STEP)
     prices = surprise**2 + np.where(skipped > 0, _MISSED_PRICE[0] + _MISSED_PRICE[1] * (skipped - 1), 0)
     unlike = np.log(size[:, None] / size[None, :]) / _SIZE_SIGMA
-    of_level = np.repeat(prices[:, :, :, None], _LEVELS, axis=3)
-    alike = [level for level in Level if level not in (Level.C2, Level.C3, Level.S1)]
-    of_level[:, :, :, alike] += ((unlike**2)[:, :, None] / np.arange(1, _FARTHEST_STEP + 1))[..., None]
+    by_size = (unlike**2)[:, :, None] / np.arange(1, _FARTHEST_STEP + 1)
+    of_level: Vector = np.where(_IS_ALIKE, (prices + by_size)[..., None], prices[..., None])
     of_level[:, :, 0, Level.C2] = (np.log(np.maximum(ratio, 0.05) / _ATLAS_RATIO) / _ATLAS_SIGMA) ** 2
     return of_level
 

@@ -101,7 +101,10 @@ def _vertebrae(chain: Chain) -> tuple[Vertebra, ...]:
     published = set(chain.levels)
     rightwards = np.stack([chain.axes[:, 1], -chain.axes[:, 0]], axis=1)
     outlines = [detection.outline.points for detection in chain.detections]
-    uppers, lowers = (find_endplates(outlines, sign * chain.axes, rightwards) for sign in (-1, 1))
+    # All at once: most of it is what numpy takes to be called.
+    towards = np.concatenate([-chain.axes, chain.axes])
+    plates = find_endplates(2 * outlines, towards, np.concatenate([rightwards, rightwards]))
+    uppers, lowers = plates[: len(outlines)], plates[len(outlines) :]
     return tuple(
         Vertebra(
             level=level,

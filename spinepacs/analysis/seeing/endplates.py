@@ -77,7 +77,7 @@ def find_endplates(outlines: Sequence[Points], towards: Array, rightwards: Array
 def _stacked(outlines: Sequence[Points]) -> tuple[Array, Array]:
     """(B, N, 2) outlines about their own centres, the shorter ones filled up with their last point, and the centres."""
     most = max(len(outline) for outline in outlines)
-    points = np.stack([np.pad(outline, ((0, most - len(outline)), (0, 0)), "edge") for outline in outlines])
+    points = np.stack([outline[np.minimum(np.arange(most), len(outline) - 1)] for outline in outlines])
     origins = np.stack([outline.mean(axis=0) for outline in outlines])
     return points - origins[:, None], origins
 

@@ -66,7 +66,9 @@ def mask_outline(
     coarse = np.einsum("k,kij->ij", coefficients, prototypes[:, top:bottom, left:right]).astype(np.float64)
     tall = np.einsum("ty,tyx->yx", weights_y, coarse[rows - top])
     field = np.einsum("tx,ytx->yx", weights_x, tall[:, columns - left]) - threshold_logit
-    loop = largest_level_line(np.pad(field, 1, constant_values=_OUTSIDE))
+    ringed = np.full((len(y) + 2, len(x) + 2), _OUTSIDE)
+    ringed[1:-1, 1:-1] = field
+    loop = largest_level_line(ringed)
     if loop is None:
         return None
     nodes = np.clip(loop - 1, 0, (len(x) - 1, len(y) - 1))
@@ -148,7 +150,8 @@ def _crossings(field: NDArray[np.float64], inside: NDArray[np.bool_]) -> dict[in
 def _signed_area(line: Points) -> float:
     """Enclosed area, positive where the line runs clockwise as seen on the screen (y downwards)."""
     x, y = line[:, 0], line[:, 1]
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    after = np.concatenate([line[1:], line[:1]])
+    return float(np.dot(x, after[:, 1]) - np.dot(y, after[:, 0])) / 2
 
 
 def simplified(line: Points, tolerance: float, most: int = 100) -> Points:

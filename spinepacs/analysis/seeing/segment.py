@@ -166,7 +166,8 @@ class Segmenter:
             with step("normalise"):
                 inputs = [to_input(picture, *shape, self.manifest.pad_value) for picture in part]
             with step("infer"):
-                heads = self.infer(np.concatenate([tensor for tensor, _ in inputs]))
+                tensors = [tensor for tensor, _ in inputs]
+                heads = self.infer(tensors[0] if len(tensors) == 1 else np.concatenate(tensors))
             with step("segment"):
                 for picture, (_, letterbox), output0, output1 in zip(part, inputs, *heads, strict=True):
                     rows, columns = picture.shape
@@ -227,6 +228,8 @@ class Segmenter:
 
 def scaled(detection: Detection, factor: NDArray[np.float64]) -> Detection:
     """The same detection with x and y multiplied by ``factor`` (2,) float64."""
+    if (factor == 1).all():  # a copy would have to work out its area and centre again
+        return detection
     return replace(
         detection,
         box_px=detection.box_px * np.tile(factor, 2),

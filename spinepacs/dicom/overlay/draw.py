@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
+from spinepacs.dicom.overlay.letters import Chip, Colour, Picture, length_px, token_px, write
 from spinepacs.domain.geometry import Points
-
-Colour = tuple[int, int, int]
-"""RGB, 0-255."""
-
-Picture = NDArray[np.uint8]
-"""(height, width, 3) uint8, RGB."""
 
 _SHIFT = 4
 """Fractional bits of cv2's coordinates: lines are placed to 1/16 px."""
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A short text on a coloured field, with a word of explanation after it in a legend."""
-
-    text: str
-    colour: Colour
-    word: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,15 +102,10 @@ def areas(picture: Picture, many: Sequence[Area], scale: float) -> None:
 def canvas_with(display: NDArray[np.uint8], scale: float, height_px: int, width_px: int) -> Picture:
     """Return a black picture with the film at its top left; reduced by area averaging, enlarged by interpolation."""
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    film = (
-        display
-        if scale == 1
-        else cv2.resize(
-            display, (round(display.shape[1] * scale), round(display.shape[0] * scale)), interpolation=way
-        )
-    )
+    size = (round(display.shape[1] * scale), round(display.shape[0] * scale))
+    film = display if scale == 1 else cv2.resize(display, size, interpolation=way)
     picture: Picture = np.zeros((height_px, width_px, 3), np.uint8)
-    picture[: film.shape[0], : film.shape[1]] = cv2.cvtColor(film, cv2.COLOR_GRAY2RGB)
+    cv2.cvtColor(film, cv2.COLOR_GRAY2RGB, dst=picture[: film.shape[0], : film.shape[1]])
     return picture
 
 
@@ -151,7 +130,7 @@ def labels(picture: Picture, columns: Sequence[Sequence[Label]], obstacles: Poin
                     break
             free_y[left] = y + half
             x = float(np.clip(x, 2, max(2, picture.shape[1] - width - 2)))
-            _write(picture, x, y, width, label)
+            _write_label(picture, x, y, label)
             taken.append(np.array([[x + dx, y + dy] for dx in (0, width) for dy in (-half, 0, half)]))
         obstacles = np.concatenate(taken)
 
@@ -166,19 +145,15 @@ def beads(stroke: Stroke, step_px: float = 4.0) -> Points:
 
 def panel(rows: Sequence[Row], width_px: int, size_px: int) -> Picture:
     """Return a black field with wrapped paragraphs, to stand beside or below the film."""
-    face, margin = font(size_px), size_px
-    lines = [line for row in rows for line in _wrapped(row, face, width_px - 2 * margin)]
+    margin = size_px
+    lines = [line for row in rows for line in _wrapped(row, size_px, width_px - 2 * margin)]
     heights = [size_px * (1.45 if tokens else 0.6) for _, tokens in lines]
-    canvas = Image.new("RGB", (width_px, round(sum(heights)) + 2 * margin))
-    draw = ImageDraw.Draw(canvas)
+    picture: Picture = np.zeros((round(sum(heights)) + 2 * margin, width_px, 3), np.uint8)
     y = margin + size_px / 2
     for (colour, tokens), step in zip(lines, heights, strict=True):
-        x = float(margin)
-        for token in tokens:
-            _draw_token(draw, (x, y), token, face, colour)
-            x += _token_px(token, face)
+        _write(picture, margin, y, tokens, size_px, colour)
         y += step
-    return np.array(canvas)
+    return picture
 
 
 def scale_bar(picture: Picture, length_px: float, text: str, size_px: int) -> None:
@@ -188,15 +163,6 @@ def scale_bar(picture: Picture, length_px: float, text: str, size_px: int) -> No
     bar = np.array([[x, y - tick], [x, y], [x + length_px, y], [x + length_px, y - tick]])
     strokes(picture, [Stroke(bar + 0.5, (255, 255, 255), max(1, size_px // 10), False)], 1.0)
     labels(picture, [[Label(text, y - size_px * 0.8, (255, 255, 255), size_px, False)]], bar[:2], 1.0)
-
-
-@lru_cache(maxsize=16)
-def font(size_px: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own scalable font: no font has to be installed."""
-    face = ImageFont.load_default(size_px)
-    if not isinstance(face, ImageFont.FreeTypeFont):
-        raise RuntimeError("this Pillow was built without FreeType; install the one from PyPI")
-    return face
 
 
 def _placed(points: Points, scale: float) -> NDArray[np.int32]:
@@ -211,53 +177,25 @@ def _box(placed: NDArray[np.int32], picture: Picture, margin_px: int) -> tuple[s
     return slice(int(low[1]), max(int(high[1]), 1)), slice(int(low[0]), max(int(high[0]), 1))
 
 
-def _write(picture: Picture, x: float, y: float, width: float, label: Label) -> None:
-    """Write a label with its chips; only its own place is handed to Pillow, since that copies."""
-    face, halo = font(label.size_px), max(1, round(label.size_px / 9))
-    x0, y0 = max(int(x) - halo, 0), max(int(y - label.size_px), 0)
-    place = picture[y0 : int(y + label.size_px) + 1, x0 : int(x + width) + 2 * halo]
-    canvas = Image.fromarray(place)
-    draw, at_y = ImageDraw.Draw(canvas), y - y0
-    x -= x0
-    draw.text((x, at_y), label.text, label.colour, face, "lm", stroke_width=halo, stroke_fill=(0, 0, 0))
-    x += face.getlength(label.text) + label.size_px * 0.4 * bool(label.text)
-    for chip in label.chips:
-        _draw_token(draw, (x, at_y), chip, face, label.colour)
-        x += _token_px(chip, face)
-    place[:] = np.asarray(canvas)
-
-
-def _draw_token(
-    draw: ImageDraw.ImageDraw,
-    at: tuple[float, float],
-    token: str | Chip,
-    face: ImageFont.FreeTypeFont,
-    colour: Colour,
+def _write(
+    picture: Picture, x: float, y: float, tokens: Sequence[str | Chip], size_px: int, colour: Colour
 ) -> None:
-    """Write a word, or a chip: black on its colour, its explanation behind it."""
-    x, y = at
-    if isinstance(token, str):
-        draw.text((x, y), token, colour, face, "lm")
-        return
-    half, wide = face.size * 0.55, face.getlength(token.text) + face.size * 0.5
-    draw.rounded_rectangle((x, y - half, x + wide, y + half), half * 0.5, token.colour, (0, 0, 0))
-    draw.text((x + wide / 2, y), token.text, (0, 0, 0), face, "mm")
-    if token.word:
-        draw.text((x + wide + face.size * 0.3, y), token.word, colour, face, "lm")
+    for token in tokens:
+        write(picture, x, y, token, size_px, colour)
+        x += token_px(token, size_px)
 
 
-def _token_px(token: str | Chip, face: ImageFont.FreeTypeFont) -> float:
-    """Width of a word or a chip with the space behind it."""
-    if isinstance(token, str):
-        return face.getlength(f"{token} ")
-    word = face.getlength(token.word) + face.size * 0.6 if token.word else 0.0
-    return face.getlength(token.text) + face.size * 0.8 + word
+def _write_label(picture: Picture, x: float, y: float, label: Label) -> None:
+    """Write a label with a dark halo, and its chips."""
+    write(picture, x, y, label.text, label.size_px, label.colour, max(1, round(label.size_px / 9)))
+    x += length_px(label.text, label.size_px) + label.size_px * 0.4 * bool(label.text)
+    _write(picture, x, y, label.chips, label.size_px, label.colour)
 
 
 def _beside(obstacles: Points, y: float, label: Label, left: bool) -> tuple[float, float]:
     """Left edge and width of a label, a gap away from what stands at its height; below 0 where it has no room."""
-    face = font(label.size_px)
-    text_px = face.getlength(label.text) + sum(_token_px(chip, face) for chip in label.chips)
+    text_px = length_px(label.text, label.size_px)
+    text_px += sum(token_px(chip, label.size_px) for chip in label.chips)
     text_px += label.size_px * 0.4 * bool(label.chips)
     away = np.abs(obstacles[:, 1] - y)
     near = obstacles[away < max(label.size_px, away.min() + 1), 0]
@@ -265,15 +203,13 @@ def _beside(obstacles: Points, y: float, label: Label, left: bool) -> tuple[floa
     return float(near.min() - gap - text_px if left else near.max() + gap), text_px
 
 
-def _wrapped(
-    row: Row, face: ImageFont.FreeTypeFont, width_px: float
-) -> list[tuple[Colour, list[str | Chip]]]:
+def _wrapped(row: Row, size_px: int, width_px: float) -> list[tuple[Colour, list[str | Chip]]]:
     """Break a row between words and chips so that each line fits."""
     lines: list[list[str | Chip]] = [[]]
     used = 0.0
     tokens: tuple[str | Chip, ...] = (*row.text.split(), *row.chips)
     for token in tokens:
-        wide = _token_px(token, face)
+        wide = token_px(token, size_px)
         if lines[-1] and used + wide > width_px:
             lines.append([])
             used = 0.0

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from spinepacs.dicom.overlay.draw import Area, Chip, Colour, Label, Stroke
+from spinepacs.dicom.overlay.draw import Area, Label, Stroke
+from spinepacs.dicom.overlay.letters import Chip, Colour
 from spinepacs.domain.anatomy import DiscLevel, Level, Region, Span
 from spinepacs.domain.findings import Reading, Spine
 from spinepacs.domain.geometry import Outline, Points

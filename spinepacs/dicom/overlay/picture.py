@@ -11,6 +11,7 @@ from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from spinepacs.dicom import identity
 from spinepacs.dicom.overlay import draw as pen
+from spinepacs.dicom.overlay.letters import Picture
 from spinepacs.dicom.overlay.marks import Marks
 from spinepacs.dicom.overlay.text import rows_of
 from spinepacs.dicom.reading.parse import quiet
@@ -55,7 +56,7 @@ def draw_overlay(display: NDArray[np.uint8], reading: Reading) -> NDArray[np.uin
     return picture
 
 
-def _draw_film(film: pen.Picture, reading: Reading, scale: float) -> None:
+def _draw_film(film: Picture, reading: Reading, scale: float) -> None:
     """Mark the film's part of the picture, which is changed."""
     turn = reading.turn if reading.turn.is_sideways else Turn.NONE
     marked = turn.upright(film)
@@ -130,7 +131,7 @@ def _set_pixels(dataset: Dataset, picture: NDArray[np.uint8]) -> None:
     dataset.PixelData = encapsulate([jpeg.tobytes()])
 
 
-def _draw_spine(picture: pen.Picture, reading: Reading, spine: Spine, scale: float, size: int) -> None:
+def _draw_spine(picture: Picture, reading: Reading, spine: Spine, scale: float, size: int) -> None:
     marks = Marks(reading, spine, size)
     areas, strokes = marks.areas(), [*marks.lines(), *marks.outlines(), *marks.legs()]
     pen.areas(picture, areas, scale)
@@ -139,14 +140,14 @@ def _draw_spine(picture: pen.Picture, reading: Reading, spine: Spine, scale: flo
     pen.labels(picture, [marks.names() + marks.values(), marks.angle_labels()], obstacles, scale)
 
 
-def _draw_scale(picture: pen.Picture, px_mm: float, size: int) -> None:
+def _draw_scale(picture: Picture, px_mm: float, size: int) -> None:
     """A bar of a round length, at most a quarter of the film's width; none where not even 10 mm fit."""
     fitting = [mm for mm in (10, 20, 50, 100) if mm / px_mm <= picture.shape[1] / 4]
     if fitting:
         pen.scale_bar(picture, fitting[-1] / px_mm, f"{fitting[-1]} mm", max(11, round(size * 0.85)))
 
 
-def _words(rows: list[pen.Row], height: int, width: int) -> tuple[pen.Picture, bool]:
+def _words(rows: list[pen.Row], height: int, width: int) -> tuple[Picture, bool]:
     """The panel, and whether it stands beside the film (a tall one) or below (a wide one)."""
     if height < _TALL * width or height < SMALL_PX:
         return pen.panel(rows, width, max(11, min(width // 42, 30))), False
@@ -154,7 +155,7 @@ def _words(rows: list[pen.Row], height: int, width: int) -> tuple[pen.Picture, b
     return pen.panel(rows, beside, max(11, min(beside // 22, 32))), True
 
 
-def _text_px(picture: pen.Picture, spine: Spine | None, scale: float) -> int:
+def _text_px(picture: Picture, spine: Spine | None, scale: float) -> int:
     """Size of the level names: less than half of the distance between vertebrae, within what is readable, px."""
     most: int = max(13, round(np.sqrt(picture.shape[0] * picture.shape[1]) / 40))
     if spine is None or len(spine.vertebrae) < 2:

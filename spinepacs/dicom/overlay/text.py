@@ -9,7 +9,8 @@ import numpy as np
 
 import spinepacs
 from spinepacs.dicom import identity
-from spinepacs.dicom.overlay.draw import Chip, Colour, Row
+from spinepacs.dicom.overlay.draw import Row
+from spinepacs.dicom.overlay.letters import Chip, Colour
 from spinepacs.dicom.overlay.marks import ALIGNMENT, COBB, HEIGHTS, LETTERS, STAGES, UNGRADED
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import Span

@@ -68,6 +68,11 @@ def _jpeg(frame: bytes) -> StreamSize:
     return found[0]
 
 
+def is_jpeg_ls(frame: bytes) -> bool:
+    """Whether a JPEG image, which :func:`size_of` has read, is one of JPEG-LS (ISO 14495-1 C.1.1)."""
+    return any(marker == _JPEG_LS for marker, _ in _segments(frame))
+
+
 def ends(frame: bytes) -> bool:
     """Whether the scans of a JPEG are followed by its end (EOI): what comes after it does not matter.
 
@@ -81,16 +86,6 @@ def ends(frame: bytes) -> bool:
         length = int.from_bytes(frame[found.end() : found.end() + 2], "big")
         at = found.end() + length
     return False
-
-
-def lossless_scan(frame: bytes) -> tuple[int, int]:
-    """Bits of a sample of a JPEG image, and the place in it that states the point transform of its one component.
-
-    ISO 10918-1 B.2.2 and B.2.3; only for a frame that :func:`size_of` has read.
-    """
-    places = dict(_segments(frame))
-    (start_of_frame,) = _START_OF_FRAME & places.keys()
-    return frame[places[start_of_frame] + 4], places[_SOS] + 9
 
 
 def _segments(frame: bytes) -> Iterator[tuple[int, int]]:

@@ -11,7 +11,7 @@ from pydicom.uid import UID
 
 from spinepacs.dicom.reading.classes import UNKNOWN_SOP_CLASS
 from spinepacs.dicom.reading.header import anterior_left, header_of, turn_of, view_is_sure, view_of
-from spinepacs.dicom.reading.parse import has_comma, number, parse, text
+from spinepacs.dicom.reading.parse import has_comma, number, parse, quiet, text
 from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
 from spinepacs.dicom.reading.source import source_header
 from spinepacs.dicom.reading.spacing import (
@@ -80,6 +80,7 @@ def read_film(path: Path, character_set: str = "") -> LoadedFilm | Refusal:
     return refusal_of(header) or _load(parse(path, with_pixels=True, character_set=character_set), stated)
 
 
+@quiet()
 def refusal_of(dataset: Dataset) -> Refusal | None:
     """Tell from the header alone why an image is not read; None where it may be."""
     if number(dataset, "NumberOfFrames", 1) > 1:
@@ -114,6 +115,7 @@ def _load(dataset: Dataset, stated: StudyHeader) -> LoadedFilm | Refusal:
     return LoadedFilm(_radiograph(dataset, stated, picture), source_header(dataset))
 
 
+@quiet()
 def _radiograph(dataset: Dataset, stated: StudyHeader, picture: Picture) -> Radiograph:
     view = view_of(dataset)
     return Radiograph(

@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 
 from spinepacs.dicom.identity import MANUFACTURER
 from spinepacs.dicom.reading.moments import date_of
-from spinepacs.dicom.reading.parse import identifier, items, parse, text, texts, uid
+from spinepacs.dicom.reading.parse import identifier, items, parse, quiet, text, texts, uid
 from spinepacs.domain.geometry import Turn
 from spinepacs.domain.study import StudyHeader, View
 from spinepacs.errors import BadInput
@@ -83,6 +83,7 @@ def read_header(path: Path, character_set: str = "") -> StudyHeader:
     return header_of(parse(path, with_pixels=False, character_set=character_set, last_tag=_LAST_OF_HEADER))
 
 
+@quiet()
 def header_of(dataset: Dataset) -> StudyHeader:
     """Take a :class:`StudyHeader` from a dataset with file meta; raises ``BadInput`` as :func:`read_header`."""
     if "DirectoryRecordSequence" in dataset:

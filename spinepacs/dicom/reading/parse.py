@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -24,7 +25,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset, read_partial, read_preamble
 from pydicom.filewriter import write_data_element
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from spinepacs.dicom.identity import WORDS
@@ -43,6 +44,8 @@ from spinepacs.errors import BadInput, Transient
 _ITEM = b"\xfe\xff\x00\xe0"
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _ONE_AT_A_TIME = threading.RLock()
+_heard: list[list[warnings.WarningMessage]] = []
+"""Warnings of the block that is quiet now, in the thread that holds the lock."""
 _UID = re.compile(r"[0-9.]{1,64}")
 _LAST_TAG = 0xFFFFFFFF
 _PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
@@ -53,19 +56,33 @@ _IMPLICIT_HEADER_BYTES = 8
 def quiet() -> Iterator[list[warnings.WarningMessage]]:
     """Read and write values unvalidated; yield the warnings instead of showing them.
 
-    The settings of pydicom and of ``warnings`` belong to the process, so other threads wait meanwhile.
+    The settings of pydicom and of ``warnings`` belong to the process, so other threads wait meanwhile.  They take 15 µs
+    to change and empty a cache of every logger: within a quiet block, another one costs nothing.
     """
+    with _ONE_AT_A_TIME:
+        if _heard:
+            yield _heard[-1]
+            return
+        with warnings.catch_warnings(record=True) as caught, config.disable_value_validation(), _unlogged():
+            warnings.simplefilter("always")
+            _heard.append(caught)
+            try:
+                yield caught
+            finally:
+                _heard.clear()
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg")]
-    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught, config.disable_value_validation():
-        warnings.simplefilter("always")
-        levels = [logger.level for logger in loggers]
-        try:
-            for logger in loggers:  # the level, since it holds for their children too
-                logger.setLevel(logging.CRITICAL + 1)
-            yield caught
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:  # the level, since it holds for their children too
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def parse(path: Path, *, with_pixels: bool, character_set: str = "", last_tag: int = _LAST_TAG) -> Dataset:
@@ -93,14 +110,16 @@ def parse(path: Path, *, with_pixels: bool, character_set: str = "", last_tag: i
     """
     try:
         with path.open("rb") as file, quiet() as caught:
+            before = len(caught)
             dataset, cut_off = _read(file, with_pixels, last_tag)
+            ends_early = any("end of file" in str(item.message).lower() for item in caught[before:])
     except InvalidDicomError:
         raise no_dicom(_start_of(path)) from None
     except IsADirectoryError:
         raise BadInput("NOT_DICOM", "this is a folder: name the files in it") from None
     except OSError as error:
         raise Transient(f"cannot read the file: {error.strerror}") from None
-    if cut_off or any("end of file" in str(item.message).lower() for item in caught):
+    if cut_off or ends_early:
         raise BadInput("TRUNCATED", "the file ends inside an element: send the image again")
     if character_set and not any(texts(dataset, "SpecificCharacterSet")):
         dataset.SpecificCharacterSet = character_set.split("\\")
@@ -223,8 +242,8 @@ def stored(dataset: Dataset, keyword: str) -> bytes:
 
     The element stays as it was read: pydicom decodes and encodes some character sets wrongly.
     """
-    _check_size(dataset, keyword)
-    element: object = dataset.get_item(keyword) if keyword in dataset else None
+    element = _element(dataset, keyword)
+    _check_size(element, keyword)
     if isinstance(element, RawDataElement):
         return element.value or b""
     if not isinstance(element, DataElement) or element.VR == "SQ":
@@ -238,8 +257,7 @@ def stored(dataset: Dataset, keyword: str) -> bytes:
 
 def character_sets(dataset: Dataset) -> Terms:
     """Values of SpecificCharacterSet; none where it is missing or states the default (ISO_IR 6)."""
-    element = dataset.get_item("SpecificCharacterSet") if "SpecificCharacterSet" in dataset else None
-    value: Any = getattr(element, "value", None)
+    value: Any = getattr(_element(dataset, "SpecificCharacterSet"), "value", None)
     if isinstance(value, bytes):
         value = value.decode("latin_1").split("\\")
     terms = tuple(str(term).strip(" \0") for term in ([value] if isinstance(value, str) else value or ()))
@@ -252,8 +270,8 @@ def _texts(dataset: Dataset, keyword: str, within: Dataset | None) -> list[str]:
         return []
     if within is not None and not terms:
         terms = character_sets(within)
-    representation = dictionary_VR(keyword)
-    whole = representation in WORDS and dictionary_VM(keyword) == "1"
+    representation, is_many = definition(keyword)
+    whole = representation in WORDS and not is_many
     return decode(raw, terms if representation in WORDS else (), whole=whole, is_name=representation == "PN")
 
 
@@ -262,9 +280,9 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
 
     A decimal comma, which only text can have, is read as the point that belongs there (see :func:`has_comma`).
     """
-    element: object = dataset.get_item(keyword) if keyword in dataset else None
+    is_raw = isinstance(_element(dataset, keyword), RawDataElement)
     try:
-        if isinstance(element, RawDataElement) and dictionary_VR(keyword) in ("DS", "IS"):
+        if is_raw and definition(keyword)[0] in ("DS", "IS"):
             values = tuple(float(value.replace(",", ".")) for value in texts(dataset, keyword))
         else:
             values = tuple(float(value) for value in _values(dataset, keyword))
@@ -290,9 +308,12 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 def _values(dataset: Dataset, keyword: str) -> list[Any]:
     """Values of an element as a list: an element that cannot be converted counts as missing."""
+    element = _element(dataset, keyword)
+    if element is None:
+        return []
+    _check_size(element, keyword)
     try:
         with quiet():
-            _check_size(dataset, keyword)
             value = dataset.get(keyword)
     except (BadInput, MemoryError):
         raise
@@ -304,13 +325,29 @@ def _values(dataset: Dataset, keyword: str) -> list[Any]:
     return list(value) if is_many else [value]
 
 
-def _check_size(dataset: Dataset, keyword: str) -> None:
+def _check_size(element: object, keyword: str) -> None:
     """Refuse what is absurdly long while it is still bytes: split into values it takes a hundred times as much."""
-    raw: object = dataset.get_item(keyword) if keyword in dataset else None
-    value = (raw.value or b"") if isinstance(raw, RawDataElement) else b""
+    value = (element.value or b"") if isinstance(element, RawDataElement) else b""
     most = MAXIMUM_LUT_BYTES if keyword.endswith("LUTSequence") else MAXIMUM_VALUE_BYTES
     if len(value) > most or value.count(_ITEM) > MAXIMUM_ITEMS:
         raise BadInput(
             "ELEMENT_TOO_LARGE",
             f"{keyword} has more than {most} bytes or {MAXIMUM_ITEMS} items: correct the sender",
         )
+
+
+def _element(dataset: Dataset, keyword: str) -> object:
+    """The element as it was read or set; None where it is missing."""
+    return dataset.get_item(tag_of(keyword))
+
+
+@cache
+def tag_of(keyword: str) -> BaseTag:
+    """Tag of a keyword of the dictionary; pydicom looks for a number in it first, each time."""
+    return Tag(keyword)
+
+
+@cache
+def definition(keyword: str) -> tuple[str, bool]:
+    """Value representation of a keyword of the dictionary, and whether it may have several values."""
+    return dictionary_VR(keyword), dictionary_VM(keyword) != "1"

@@ -9,14 +9,24 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 from pydicom.valuerep import IS, DSfloat
 
 from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN, WORDS, Carried
 from spinepacs.dicom.reading.moments import date_of, time_of
-from spinepacs.dicom.reading.parse import character_sets, items, numbers, quiet, stored, text, texts
+from spinepacs.dicom.reading.parse import (
+    character_sets,
+    definition,
+    items,
+    numbers,
+    quiet,
+    stored,
+    tag_of,
+    text,
+    texts,
+)
 from spinepacs.dicom.reading.spacing import SPACING_KEYWORDS, stated_mm
 
 # fmt: off
@@ -78,8 +88,8 @@ def source_header(dataset: Dataset) -> Dataset:
         for keyword in _KEPT:
             _copy(dataset, header, keyword)
         for keyword in (*TYPE_2, *_TYPE_2_OF_IMAGES):
-            if keyword not in header:
-                header.add_new(keyword, dictionary_VR(keyword), None)
+            if tag_of(keyword) not in header:
+                header.add_new(tag_of(keyword), definition(keyword)[0], None)
         if header.PatientSex not in ("M", "F", "O"):
             header.PatientSex = ""
         for keyword in SPACING_KEYWORDS:
@@ -93,15 +103,15 @@ def source_header(dataset: Dataset) -> Dataset:
 
 def _carry(source: Dataset, target: Dataset, keyword: str, depth: int = 0) -> None:
     """Copy an element of patient or study: texts byte for byte."""
-    representation = dictionary_VR(keyword)
+    representation, _ = definition(keyword)
     if representation == "SQ":
         carried = [_carried(item, depth + 1) for item in items(source, keyword)] if depth < _DEEPEST else []
         if carried:
-            target.add_new(keyword, "SQ", carried)
+            target.add_new(tag_of(keyword), "SQ", carried)
     elif representation in WORDS:
         raw = stored(source, keyword)
         if raw.strip(b"\0 "):
-            target[keyword] = Carried(keyword, raw)
+            target[tag_of(keyword)] = Carried(keyword, raw)
     else:
         _copy(source, target, keyword)
 
@@ -125,12 +135,11 @@ def _file_meta(dataset: Dataset) -> FileMetaDataset:
 
 def _copy(source: Dataset, target: Dataset, keyword: str) -> None:
     """Copy an element with the VR of the dictionary, without the values that are not valid."""
-    representation = dictionary_VR(keyword)
+    representation, is_many = definition(keyword)
     clean = _cleaned(source, keyword, representation)
     if all(value == "" for value in clean):
         return
-    is_multiple = dictionary_VM(keyword) != "1"
-    target.add_new(keyword, representation, clean if is_multiple and len(clean) > 1 else clean[0])
+    target.add_new(tag_of(keyword), representation, clean if is_many and len(clean) > 1 else clean[0])
 
 
 def _cleaned(source: Dataset, keyword: str, representation: str) -> list[Any]:

@@ -7,7 +7,7 @@ worked out once for each of the at most 65 536 stored codes and then looked up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,8 +18,8 @@ from spinepacs.dicom.reading.bits import Table, codes_of, is_padding, pixel_valu
 from spinepacs.dicom.reading.luts import apply_lut, lut_of
 from spinepacs.dicom.reading.parse import items, number, numbers, text
 from spinepacs.domain.findings import Refusal
+from spinepacs.domain.study import PixelValues
 
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 _CV2_LOOKS_UP_16_BIT = int(cv2.__version__.split(".", maxsplit=1)[0]) >= 5
 _SAMPLES = 400_000
 _LEAST_SPAN_CODES = 4
@@ -31,7 +31,7 @@ _LEAST_CONTRAST = 0.05
 class Picture:
     """Windowed pixels: see :class:`spinepacs.domain.study.Radiograph` for ``values``, ``display`` and ``notes``."""
 
-    values: NDArray[np.float32]
+    values: PixelValues
     display: NDArray[np.uint8]
     notes: tuple[str, ...]
 
@@ -63,7 +63,7 @@ def window(stored: NDArray[Any], header: Dataset) -> Picture | Refusal:
     shade = np.where(padding, 0.0, 1.0 - shade if inverted else shade)
     display = _look_up(np.rint(shade * 255).astype(np.uint8), codes)
     notes = [*taken.notes, *padding_notes, *notes, *voi_notes, *polarity_notes]
-    return Picture(_values(codes, modality), display, tuple(notes))
+    return Picture(PixelValues(codes, modality.astype(np.float32)), display, tuple(notes))
 
 
 def _without_padding(
@@ -207,13 +207,7 @@ def _is_inverted(header: Dataset) -> tuple[bool, list[str]]:
     return shape == "INVERSE", ["POLARITY_INCONSISTENT"] if is_monochrome1 != (shape == "INVERSE") else []
 
 
-def _values(codes: NDArray[Any], modality: Table) -> NDArray[np.float32]:
-    if np.array_equal(modality, np.arange(len(modality))):
-        return codes.astype(np.float32)
-    return _look_up(modality.astype(np.float32), codes)
-
-
-def _look_up(table: NDArray[_Scalar], codes: NDArray[Any]) -> NDArray[_Scalar]:
+def _look_up(table: NDArray[np.uint8], codes: NDArray[Any]) -> NDArray[np.uint8]:
     """Index a table by each pixel; OpenCV 5 does it four times as fast as numpy."""
     if _CV2_LOOKS_UP_16_BIT and codes.itemsize == 2:
         whole = np.zeros(65536, table.dtype)

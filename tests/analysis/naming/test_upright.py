@@ -180,7 +180,7 @@ def test_two_exposures_beside_each_other_are_refused(segmenter, films, gap_px, g
 def test_two_exposures_of_one_kind_of_two_sizes_or_below_each_other_are_refused(segmenter, films):
     film, lateral, frontal = films[LUMBAR], films[LUMBAR].display, films[AP].display[900:1600]
     laid = _together(film, lateral.T, frontal.T, gap_px=10)
-    below = replace(laid, display=laid.display.T.copy(), values=laid.values.T.copy())
+    below = replace(laid, display=laid.display.T.copy(), values=np.asarray(laid.values).T.copy())
     for image in (
         _together(film, lateral, lateral[:, ::-1]),
         _together(film, lateral[::2, ::2].copy(), frontal),

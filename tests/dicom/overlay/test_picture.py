@@ -13,12 +13,14 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from spinepacs.analysis.judging import quality
 from spinepacs.analysis.judging.conclude import conclude
 from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.naming import label
-from spinepacs.dicom.overlay.draw import Chip, Colour, Label, labels, panel
+from spinepacs.dicom.overlay.draw import Label, labels, panel
+from spinepacs.dicom.overlay.letters import Chip, Colour, length_px, write
 from spinepacs.dicom.overlay.marks import ALIGNMENT, HEIGHTS, STAGES, UNGRADED, Marks, outline_colour
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay, scale_of
 from spinepacs.dicom.overlay.text import rows_of
@@ -429,3 +431,31 @@ def test_sentences_end_in_what_is_said_once() -> None:
     assert said.sentence.endswith(TO_PHYSICIAN)
     words = words_of(replace(graded(*found), conclusions=(said, said)))
     assert words.count(TO_PHYSICIAN.strip()) == 1
+
+
+@pytest.mark.parametrize("halo_px", [0, 2])
+@pytest.mark.parametrize("at", [(40, 30), (-6, 3), (150, 56)])
+def test_a_text_is_written_as_pillow_writes_it_and_cut_off_at_the_border(at, halo_px):
+    face = ImageFont.load_default(24)
+    written = np.random.default_rng(0).integers(0, 256, (60, 200, 3), np.uint8)
+    canvas = Image.fromarray(written)
+    ImageDraw.Draw(canvas).text(
+        at, "C5 6.2 mm", (200, 90, 30), face, "lm", stroke_width=halo_px, stroke_fill=(0, 0, 0)
+    )
+    for _ in range(2):  # rendered, and kept
+        picture = written.copy()
+        write(picture, *at, "C5 6.2 mm", 24, (200, 90, 30), halo_px)
+        assert np.array_equal(picture, np.asarray(canvas))
+    assert length_px("C5 6.2 mm", 24) == face.getlength("C5 6.2 mm")
+
+
+def test_a_chip_is_black_on_its_colour_and_leaves_what_lies_beside_it():
+    picture = np.full((60, 200, 3), 77, np.uint8)
+    write(picture, 20, 30, Chip("Os 1", (255, 158, 20), "osteophytes"), 24, (255, 255, 255))
+    wide = length_px("Os 1", 24) + 12
+    field = picture[30 - 13 : 30 + 14, 20 : 20 + int(wide)]
+    assert (field == (255, 158, 20)).all(axis=2).mean() > 0.5
+    assert (field == 0).all(axis=2).any(), "the text"
+    assert (picture[:15] == 77).all()
+    assert (picture[:, :20] == 77).all()
+    assert (picture[:, 20 + int(wide) + 6 :] == 255).any(), "its word"

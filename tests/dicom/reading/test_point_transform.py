@@ -34,7 +34,7 @@ def lossless(tmp_path: Path, pixels: NDArray[Any], *options: str) -> Path:
 def loaded(path: Path) -> NDArray[Any]:
     film = read_film(path)
     assert isinstance(film, LoadedFilm)
-    return film.radiograph.values
+    return np.asarray(film.radiograph.values)
 
 
 @pytest.mark.parametrize("shift", [1, 2, 4])

@@ -12,6 +12,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
 from spinepacs.dicom.reading.windowing import Picture, window
 from spinepacs.domain.findings import Refusal
+from spinepacs.domain.geometry import Turn
 from tests.films import make_cr, make_dx, spine_like
 
 SIGNED = (spine_like().astype(np.int32) - 2048).astype(np.int16)
@@ -20,7 +21,7 @@ SIGNED = (spine_like().astype(np.int32) - 2048).astype(np.int16)
 def show(film: Dataset) -> Picture:
     picture = window(film.pixel_array, film)
     assert isinstance(picture, Picture), picture
-    assert picture.values.dtype == np.float32
+    assert np.asarray(picture.values).dtype == np.float32
     assert picture.display.dtype == np.uint8
     assert picture.values.shape == picture.display.shape == film.pixel_array.shape
     return picture
@@ -66,7 +67,7 @@ def test_windows_agree_with_pydicom(
     )
     low, high = bounds * slope - 7
     assert np.abs(show(film).display - (expected - low) / (high - low) * 255).max() <= 0.51
-    assert np.allclose(show(film).values, pixels * slope - 7)
+    assert np.allclose(np.asarray(show(film).values), pixels * slope - 7)
 
 
 @pytest.mark.parametrize("first", [0, 300, -500])
@@ -269,3 +270,15 @@ def test_an_absurd_rescale_is_not_used(slope: bytes, intercept: bytes, note: str
     assert note in picture.notes
     assert np.array_equal(picture.values, spine_like())
     assert np.array_equal(picture.display, show(make_cr()).display)
+
+
+@pytest.mark.parametrize("turn", Turn)
+def test_values_that_are_looked_up_are_those_of_an_array(turn: Turn) -> None:
+    values = show(make_dx(SIGNED, RescaleSlope=2, RescaleIntercept=-7)).values
+    whole = (SIGNED * 2.0 - 7).astype(np.float32)
+    y, x = np.array([[3, 0], [299, 7]]), np.array([[5, 0], [199, 8]])
+    assert np.array_equal(values[y, x], whole[y, x])
+    assert np.array_equal(values[::4, ::3], whole[::4, ::3])
+    assert np.array_equal((-values)[::4, ::3], -whole[::4, ::3])
+    assert np.array_equal(values.turned(turn), turn.upright(whole))
+    assert values.turned(turn).shape == turn.upright(whole).shape
