@@ -6,31 +6,20 @@ renamed to its final name, and the folder is fsynced. A final name therefore nev
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from spinepacs.errors import Permanent, ToMend, Transient
+from spinepacs.store.draft import Draft, Piece, SpooledFile, disk_errors
 from spinepacs.store.rights import why_denied
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class SpooledFile:
-    """A file that is durable in the spool."""
-
-    sha256: str
-    size_bytes: int
-    path: Path
+__all__ = ["Draft", "Spool", "SpooledFile", "make_folder"]
 
 
 class Spool:
@@ -45,7 +34,7 @@ class Spool:
     root
         Made if it is missing.
     reserve_bytes
-        Free disk that :meth:`add` leaves untouched.
+        Free disk that :meth:`begin` leaves untouched.
 
     Raises
     ------
@@ -59,7 +48,7 @@ class Spool:
         self._root = root
         self._files = root / "files"
         self._reserve_bytes = reserve_bytes
-        with _disk_errors():
+        with disk_errors():
             for folder in (root, self._files, root / "tmp"):
                 if denied := why_denied("storage.spool", folder):
                     raise ToMend(denied)
@@ -79,7 +68,7 @@ class Spool:
             os.close(self._lock)
             self._lock = -1
 
-    def add(self, chunks: Iterable[bytes]) -> SpooledFile:
+    def add(self, chunks: Iterable[Piece]) -> SpooledFile:
         """Store a file; durable when this returns.
 
         Bytes that are there already are not stored twice, and are made durable all the same. What the
@@ -90,30 +79,40 @@ class Spool:
         Transient
             If the disk is full, below the reserve, or fails. Nothing is left behind then.
         """
+        draft = self.begin()
+        try:
+            for chunk in chunks:
+                draft.write(chunk)
+            return draft.finish()
+        finally:
+            draft.abandon()
+
+    def begin(self) -> Draft:
+        """Begin a file whose bytes are still to come.
+
+        Raises
+        ------
+        Transient
+            If the disk is below the reserve, or fails.
+        """
         if self._reserve_bytes and self.free_bytes() < self._reserve_bytes:
             raise Transient(
                 f"the spool's disk is below its reserve of {self._reserve_bytes / 1e6:.0f} MB; "
                 "free some space or lower storage.reserve_mb"
             )
-        tmp = self._tmp / uuid.uuid4().hex
-        try:
-            sha256, size_bytes = _write(tmp, chunks)
-            return self._keep(tmp, sha256, size_bytes)
-        finally:
-            with suppress(OSError):  # it has its final name, or must not stay
-                tmp.unlink()
+        return Draft(self._tmp / uuid.uuid4().hex, self._keep)
 
-    def _keep(self, tmp: Path, sha256: str, size_bytes: int) -> SpooledFile:
-        final = self.path_of(sha256)
-        with _disk_errors(), _locked(final.parent, fcntl.LOCK_SH) as folder:
-            if _is_whole(final, size_bytes):
+    def _keep(self, draft: Draft) -> SpooledFile:
+        final = self.path_of(draft.sha256)
+        with disk_errors(), _locked(final.parent, fcntl.LOCK_SH) as folder:
+            if _is_whole(final, draft.size_bytes):
                 os.utime(final)  # so that remove() knows that it has come again
             else:
-                _sync_file(tmp)
-                os.replace(tmp, final)
+                draft.sync()
+                os.replace(draft.path, final)
             # Also where the file was there: the one who renamed it may not have come to this line yet.
             os.fsync(folder)
-        return SpooledFile(sha256, size_bytes, final)
+        return SpooledFile(draft.sha256, draft.size_bytes, final)
 
     def shelf(self, prefix: str) -> dict[str, int]:
         """Digests that begin with two hexadecimal digits, and when (ns, mtime) each file came or came again.
@@ -123,7 +122,7 @@ class Spool:
         Transient
             If the disk fails.
         """
-        with _disk_errors(), os.scandir(self._files / prefix) as entries:
+        with disk_errors(), os.scandir(self._files / prefix) as entries:
             found = [entry for entry in entries if re.fullmatch(r"[0-9a-f]{64}\.dcm", entry.name)]
             return {entry.name[:64]: entry.stat().st_mtime_ns for entry in found}
 
@@ -136,7 +135,7 @@ class Spool:
             If the disk fails.
         """
         path = self.path_of(sha256)
-        with _disk_errors(), _locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
+        with disk_errors(), _locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
             if path.stat().st_mtime_ns == mtime_ns:
                 path.unlink()
                 return True
@@ -164,7 +163,7 @@ class Spool:
         Transient
             If the disk fails.
         """
-        with _disk_errors():
+        with disk_errors():
             try:
                 return self.path_of(sha256).read_bytes()
             except FileNotFoundError as error:
@@ -172,7 +171,7 @@ class Spool:
 
     def free_bytes(self) -> int:
         """Free disk for a process that is not root, in bytes; the reserve is not taken off."""
-        with _disk_errors():
+        with disk_errors():
             disk = os.statvfs(self._root)
         return disk.f_bavail * disk.f_frsize
 
@@ -189,16 +188,6 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
         _sync_folder(folder.parent)
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Say what a failing disk means: nothing of it is the file's fault."""
-    try:
-        yield
-    except OSError as error:
-        what = "is full" if error.errno in _FULL else f"fails ({error.strerror})"
-        raise Transient(f"the spool's disk {what}; it is tried again when that has passed") from error
 
 
 @contextmanager
@@ -241,45 +230,12 @@ def _try_lock(folder: Path) -> int | None:
     return descriptor
 
 
-def _write(path: Path, chunks: Iterable[bytes]) -> tuple[str, int]:
-    """Write the chunks to a new file; its SHA-256 and its size in bytes."""
-    digest = hashlib.sha256()
-    with _disk_errors():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    size_bytes = 0
-    try:
-        for chunk in chunks:
-            digest.update(chunk)
-            size_bytes += len(chunk)
-            with _disk_errors():
-                _write_all(descriptor, chunk)
-    finally:
-        with _disk_errors():
-            os.close(descriptor)
-    return digest.hexdigest(), size_bytes
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    """Write a chunk whole: the kernel may take it in parts."""
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
 def _is_whole(path: Path, size_bytes: int) -> bool:
     """Whether a file of the right size has this name: a shorter one was cut by something else than us."""
     try:
         return path.stat().st_size == size_bytes
     except FileNotFoundError:
         return False
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sync_folder(path: Path) -> None:
