@@ -74,6 +74,7 @@ class DatasetReader:
         OSError
             If the connection breaks, is too slow, or sends a longer PDU than agreed.
         """
+        self._dataset.take([])  # so that it begins now, and a full disk is known now
         try:
             while (fragment := self._next_fragment()) is not None:
                 length, is_last = fragment
