@@ -100,7 +100,11 @@ class LimitedSocket(AssociationSocket):
             return 0
         with self._counted():
             return read_within(
-                lambda: connection.recv_into(room), connection, self._until_s(), self._silence_s, self._progressed
+                lambda: connection.recv_into(room),
+                connection,
+                self._until_s(),
+                self._silence_s,
+                self._progressed,
             )
 
     def put_back(self, rest: bytes) -> None:

@@ -6,6 +6,7 @@ memory.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -63,6 +64,7 @@ def listen(
             settings.listener, spool, ledger, door, listeners(settings), book.page(number), on_report
         )
         listener.start()
+        gc.freeze()  # what is there now stays: collections need not look through it for ever
         channel.send_bytes(READY)
         stop.wait()
         listener.stop()

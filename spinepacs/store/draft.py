@@ -84,9 +84,7 @@ class Draft:
         """Let the disk begin: that pages are not needed is how a plain Linux file says "write these out" (fadvise)."""
         fresh_bytes = self.size_bytes - self._written_out_bytes
         if fresh_bytes >= _WRITE_OUT_BYTES and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(
-                self._descriptor, self._written_out_bytes, fresh_bytes, os.POSIX_FADV_DONTNEED
-            )
+            os.posix_fadvise(self._descriptor, self._written_out_bytes, fresh_bytes, os.POSIX_FADV_DONTNEED)
             self._written_out_bytes = self.size_bytes
 
     def sync(self) -> None:

@@ -71,7 +71,8 @@ def _send(receiver: Receiver, batches: list[list[Path]]) -> Taken:
     family_s, listeners_s = receiver.cost_s()
     start_s = time.perf_counter()
     senders = [subprocess.Popen([*to, *map(str, batch)]) for batch in batches]
-    if any([sender.wait() for sender in senders]):
+    statuses = [sender.wait() for sender in senders]
+    if any(statuses):
         raise SystemExit("a sender failed")
     wall_s = time.perf_counter() - start_s
     time.sleep(0.2)  # so that the last children are buried
@@ -100,7 +101,9 @@ def _show(load: Load, size_mb: float, rounds: dict[str, list[Taken]]) -> None:
         return statistics.median(getattr(taken, of) for taken in rounds[label]) / load.images
 
     print(f"\n{load.senders} senders × {load.each} images of {size_mb:.1f} MB")
-    print(f"{'receiver':>10} {'MB/s':>6} {'images/s':>9} {'ms/image':>9} {'family':>7}    rate  ms/image  × storescp")
+    print(
+        f"{'receiver':>10} {'MB/s':>6} {'images/s':>9} {'ms/image':>9} {'family':>7}    rate  ms/image  × storescp"
+    )
     for label in rounds:
         wall_s, family_s, listeners_s = (median(label, of) for of in ("wall_s", "family_s", "listeners_s"))
         rate = median("storescp", "wall_s") / wall_s

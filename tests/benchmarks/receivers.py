@@ -13,6 +13,9 @@ from typing import NamedTuple
 from tests.benchmarks.work import running_daemon
 from tests.peers import free_port, listens, orthanc, require, stop
 
+_IDLE_S = 0.1
+"""A daemon that has started spends less in a second."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -58,7 +61,8 @@ def daemon(build: Path | None = None) -> Callable[[Path], AbstractContextManager
     def run(folder: Path) -> Iterator[Receiver]:
         more = "[assembly]\nquiet_period_s = 3600\n"
         listener = "maximum_associations_per_peer = 0\nassociations_per_minute = 0\n"
-        with running_daemon(folder, more, warm_up_s=4, listener=listener, build=build) as (port, root):
+        with running_daemon(folder, more, warm_up_s=2, listener=listener, build=build) as (port, root):
+            _settle(root)
             yield Receiver(port, root, tuple(_sharers(port) - {root}))
 
     return run
@@ -83,6 +87,14 @@ def orthanc_archive(folder: Path) -> Iterator[Receiver]:
     """Debian's Orthanc with its defaults, into its storage of files."""
     with orthanc(folder, MaximumPduLength=131072) as peer:
         yield Receiver(peer.dicom_port, peer.process.pid, (peer.process.pid,))
+
+
+def _settle(root: int) -> None:
+    """Wait until a family has started: it spends hardly any time any more."""
+    spent_s, before_s = Receiver(0, root, ()).cost_s()[0], -1.0
+    while spent_s - before_s > _IDLE_S:
+        time.sleep(1)
+        spent_s, before_s = Receiver(0, root, ()).cost_s()[0], spent_s
 
 
 def _sharers(port: int) -> set[int]:

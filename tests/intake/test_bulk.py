@@ -74,7 +74,9 @@ def read(wire: Wire) -> tuple[bool, bytes]:
 def test_any_cut_gives_the_same_bytes(seed):
     chance = random.Random(seed)
     data, cuts = chance.randbytes(chance.choice((1, 1000, 700_000, 1_500_000))), [b""]
-    longest = chance.choice((1, 16_378, 131_054, 1 << 20)) if len(data) < 2000 else chance.choice((16_378, 1 << 19))
+    longest = (
+        chance.choice((1, 16_378, 131_054, 1 << 20)) if len(data) < 2000 else chance.choice((16_378, 1 << 19))
+    )
     at = 0
     while at < len(data):
         cuts.append(data[at : at + chance.randint(1, longest)])
@@ -100,7 +102,15 @@ def test_any_cut_gives_the_same_bytes(seed):
         (pdu(fragment(DATA, b"")[:3] + b"\xff\x05\x00"), pdu(fragment(DATA, b"")[:3] + b"\xff\x05\x00")),
         (pdu(b"\x00\x00"), pdu(b"\x00\x00")),
     ],
-    ids=["release", "command", "other context", "command in the same PDU", "no control byte", "beyond its PDU", "short"],
+    ids=[
+        "release",
+        "command",
+        "other context",
+        "command in the same PDU",
+        "no control byte",
+        "beyond its PDU",
+        "short",
+    ],
 )
 def test_what_is_no_fragment_of_the_dataset_is_left_for_pynetdicom(more, left):
     wire = Wire(pdu(fragment(DATA, b"ab")) + more)
@@ -117,7 +127,11 @@ def test_the_next_message_in_the_same_pdu_is_left():
 
 
 def test_an_object_that_ends_too_early_is_an_error():
-    for sent in (pdu(fragment(DATA, b"ab")), pdu(fragment(DATA, b"ab"))[:-1], pdu(fragment(DATA, b"ab")) + b"\x04"):
+    for sent in (
+        pdu(fragment(DATA, b"ab")),
+        pdu(fragment(DATA, b"ab"))[:-1],
+        pdu(fragment(DATA, b"ab")) + b"\x04",
+    ):
         with pytest.raises(ConnectionAbortedError):
             read(Wire(sent))
 
@@ -229,7 +243,7 @@ def test_who_waits_does_not_look_a_thousand_times_a_second(spool, ledger, monkey
 def test_a_listener_that_stops_aborts_who_is_sending_and_keeps_nothing(spool, ledger, tmp_path):
     film = films.make_dx()
     command, _ = request(film)
-    with listening(spool, ledger) as (listener, book):
+    with listening(spool, ledger) as (listener, _):
         association = associate(listener.port, film)
         connection = association.dul.socket.socket
         connection.sendall(pdu(fragment(COMMAND | LAST, command, 1)))
