@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import ssl
@@ -27,6 +28,8 @@ POLL_S = 0.5
 """How often a listener looks whether it is to stop (s)."""
 
 _FULL_PAUSE_S = 0.1
+_LEFT_BEHIND = 64
+"""So many associations have ended before what they left in memory is collected."""
 
 _MB = 1_000_000
 _log = logging.getLogger(__name__)
@@ -101,6 +104,7 @@ class Acceptor(ThreadedAssociationServer):
         self._places = places
         self._entering: dict[int, str] = {}
         self._is_stopping = False
+        self._left = 0
         ae = application_entity(settings)
         super().__init__(
             ae,
@@ -128,9 +132,13 @@ class Acceptor(ThreadedAssociationServer):
         pynetdicom would collect garbage here, for 50 ms every 60th time, whether anybody has come or not.
         """
         self._take_stock()
+        if self._left >= _LEFT_BEHIND:
+            self._left = 0
+            gc.collect()
 
     def leave(self, association: Association) -> None:
         """One association is about to end: its place is free."""
+        self._left += 1
         self._take_stock(association)
 
     def _take_stock(self, leaving: Association | None = None) -> int:

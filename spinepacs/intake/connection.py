@@ -111,6 +111,10 @@ class LimitedSocket(AssociationSocket):
         """Let it be read once more."""
         self._early[:0] = rest
 
+    def forget(self) -> None:
+        """Give the memory back: pynetdicom's objects form circles, which may be collected much later."""
+        self._buffer, self._early = bytearray(), bytearray()
+
     def check_length(self, count_bytes: int) -> None:
         """Raise ConnectionAbortedError if no PDU may be so long."""
         if count_bytes > self._longest_bytes:

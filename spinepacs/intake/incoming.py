@@ -186,11 +186,12 @@ class StreamingDimse(DIMSEServiceProvider):
         self.msg_queue.task_done()
 
     def cancel(self) -> None:
-        """Give up what has not come to its end: for the thread that reads, when it ends."""
+        """Give up what has not come to its end, and what nobody will serve: for the thread that reads, when it ends."""
+        self.cancel_unserved()
         if self.message is not None and isinstance(self.message.data_set, Incoming):
             self.message.data_set.cancel()
 
-    def forget(self) -> None:
+    def cancel_unserved(self) -> None:
         """Give up what came and nobody will serve: for the thread that serves, when it ends."""
         with suppress(Empty):
             while True:

@@ -1,4 +1,4 @@
-"""pynetdicom's threads of an association, made to end in order whatever the peer sends (PS3.8 9.2), and to wait quietly.
+"""pynetdicom's threads of an association, made to wait quietly and to end in order whatever comes (PS3.8 9.2).
 
 Its own end in a traceback when something arrives that does not belong into their state or cannot be negotiated; the
 other of the two threads goes on then, without limit of time, for as long as the peer keeps the connection open. And
@@ -25,6 +25,9 @@ _LOOK_S = 0.05
 
 _LONGEST_LOOK_S = 0.25
 """How often the other thread looks at the time (s)."""
+
+_OURS_TO_ANSWER = frozenset({"Sta3", "Sta8"})
+"""The peer has asked for an association, or for its end (PS3.8 9.2)."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class OrderlyAssociation(Association):
         except Exception as error:
             _break_off(self, error)
         finally:
-            cast(StreamingDimse, self.dimse).forget()
+            cast(StreamingDimse, self.dimse).cancel_unserved()
             cast(Any, self._server).leave(self)
 
     def _serve_request(self, msg: DimseServiceType, context_id: int) -> None:
@@ -92,6 +95,7 @@ class OrderlyUpperLayer(DULServiceProvider):
             _break_off(self.assoc, error)
         finally:
             cast(StreamingDimse, self.assoc.dimse).cancel()
+            cast(LimitedSocket, self.socket).forget()
             cast(OrderlyAssociation, self.assoc).ring()
 
     def send_pdu(self, primitive: Any) -> None:
@@ -100,20 +104,20 @@ class OrderlyUpperLayer(DULServiceProvider):
         self.stir()
 
     def _is_transport_event(self) -> bool:
-        """Wait for the peer; while its message is in work, for the answer."""
+        """Wait for the peer; while its request or message is in work, for the answer."""
         dimse = cast(StreamingDimse, self.assoc.dimse)
         if self.to_user_queue.qsize() or dimse.is_busy:
             cast(OrderlyAssociation, self.assoc).ring()
-        if self.state_machine.current_state != "Sta6":
-            return super()._is_transport_event()
-        if dimse.is_busy:
+        state = self.state_machine.current_state
+        if state == "Sta6" and not dimse.is_busy:
+            cast(LimitedSocket, self.socket).wait(_LOOK_S)
+        if not dimse.is_busy and super()._is_transport_event():
+            return True
+        if dimse.is_busy or state in _OURS_TO_ANSWER:
             self._stirred.wait(_LOOK_S)
             self._stirred.clear()
             self._process_recv_primitive()
-            return False
-        if not cast(LimitedSocket, self.socket).wait(_LOOK_S):
-            return False
-        return super()._is_transport_event()
+        return False
 
     def _read_pdu_data(self) -> None:
         """Read one PDU, or as many as the dataset of an image takes."""

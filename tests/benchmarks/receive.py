@@ -73,7 +73,7 @@ def _send(receiver: Receiver, batches: list[list[Path]]) -> Taken:
     senders = [subprocess.Popen([*to, *map(str, batch)]) for batch in batches]
     statuses = [sender.wait() for sender in senders]
     if any(statuses):
-        raise SystemExit("a sender failed")
+        raise SystemExit(f"{sum(map(bool, statuses))} senders failed at port {receiver.port}")
     wall_s = time.perf_counter() - start_s
     time.sleep(0.2)  # so that the last children are buried
     after = receiver.cost_s()
