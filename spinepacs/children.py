@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 def warm_up(preload: str = "") -> None:
     """Start the server that children are forked from, unless it runs; it goes on importing when this returns.
 
-    Like them it is deaf to SIGINT and SIGTERM, and ends with this process. Should it die, so do they, and the next child
-    begins with a new one.
+    Like them it is deaf to SIGINT and SIGTERM, and ends with this process. Should it die, so do they, and the next
+    child begins with a new one.
 
     Parameters
     ----------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 
 import numpy as np
 
@@ -14,6 +17,17 @@ from tests import peers
 
 HOLDS_THE_INTERPRETER = "(a+)+$", "a" * 64 + "b"
 """A regular expression and a text on which it works for years, without letting any other thread run."""
+
+
+def answer(channel) -> None:
+    """Be a child that says so and lives on."""
+    channel.send_bytes(b"here")
+    time.sleep(60)
+
+
+def fork_server_pid() -> int:
+    """Of this process; multiprocessing keeps it to itself."""
+    return forkserver._forkserver._forkserver_pid
 
 
 def spin(channel) -> None:
@@ -75,6 +89,29 @@ def test_a_child_that_holds_the_interpreter_dies_with_its_parent_all_the_same():
         time.sleep(0.5)
         parent.kill()
     peers.wait_until(lambda: not _runs(child_pid), what="the end of the child")
+
+
+def test_when_the_fork_server_dies_its_children_die_too_and_others_begin_with_a_new_one():
+    first = Child("first", answer)
+    assert first.channel.recv_bytes() == b"here"
+    os.kill(fork_server_pid(), signal.SIGKILL)
+    peers.wait_until(lambda: not first.is_alive, what="the end of the child")
+    second = Child("second", answer)
+    assert second.channel.recv_bytes() == b"here"
+    first.end(0)
+    second.end(0)
+
+
+def test_a_signal_for_the_whole_group_ends_neither_child_nor_fork_server():
+    child = Child("child", answer)
+    assert child.channel.recv_bytes() == b"here"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(fork_server_pid(), number)
+        os.kill(child.pid, number)
+    time.sleep(0.3)
+    assert child.is_alive
+    assert _runs(fork_server_pid())
+    child.end(0)
 
 
 def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import ssl
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from socketserver import TCPServer
 from typing import Any, cast
 
@@ -24,8 +24,12 @@ from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.spool import Spool
 from spinepacs.tls import ServerTls, why_broken
 
-POLL_S = 0.1
+POLL_S = 0.5
 """How often a listener looks whether it is to stop (s)."""
+
+_FULL_PAUSE_S = 0.1
+_LEFT_BEHIND = 64
+"""So many associations have ended before what they left in memory is collected."""
 
 _MB = 1_000_000
 _log = logging.getLogger(__name__)
@@ -65,8 +69,10 @@ class _RequestHandler(RequestHandler):
         association.__class__ = OrderlyAssociation
         association.dul.__class__ = OrderlyUpperLayer
         association.dimse.__class__ = StreamingDimse
+        cast(OrderlyAssociation, association).quieten()
+        cast(OrderlyUpperLayer, association.dul).quieten()
         cast(StreamingDimse, association.dimse).limit(
-            self.server.settings.maximum_object_mb * _MB, self.server.spool, self.server.writers
+            self.server.settings.maximum_object_mb * _MB, self.server.spool
         )
         return association
 
@@ -93,13 +99,12 @@ class Acceptor(ThreadedAssociationServer):
         self.settings = settings
         self.gate = gate
         self.spool = spool
-        # One more each than can run: a writer may still clean up after an association that broke off.
-        self.writers = ThreadPoolExecutor(2 * places, "writer")
         self._tls = tls
         self._door = door
         self._places = places
         self._entering: dict[int, str] = {}
         self._is_stopping = False
+        self._left = 0
         ae = application_entity(settings)
         super().__init__(
             ae,
@@ -122,13 +127,27 @@ class Acceptor(ThreadedAssociationServer):
         """It listens already."""
 
     def service_actions(self) -> None:
-        """Tell the siblings who is still in; called several times a second."""
-        self._take_stock()
-        super().service_actions()
+        """Tell the siblings who is still in; called whenever :data:`POLL_S` has passed.
 
-    def _take_stock(self) -> int:
+        pynetdicom would collect garbage here, for 50 ms every 60th time, whether anybody has come or not.
+        """
+        self._take_stock()
+        if self._left >= _LEFT_BEHIND:
+            self._left = 0
+            gc.collect()
+
+    def leave(self, association: Association) -> None:
+        """One association is about to end: its place is free."""
+        self._left += 1
+        self._take_stock(association)
+
+    def _take_stock(self, leaving: Association | None = None) -> int:
         """Write down who is in, and say how many."""
-        running = [association.requestor.address for association in self.active_associations]
+        running = [
+            association.requestor.address
+            for association in self.active_associations
+            if association is not leaving
+        ]
         inside = [*self._entering.copy().values(), *running]
         self.gate.page.seat(inside)
         return len(inside)
@@ -136,7 +155,7 @@ class Acceptor(ThreadedAssociationServer):
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept one connection; raises OSError, which means none, where a sibling was faster or is to take it."""
         if self._take_stock() >= self._places:
-            time.sleep(POLL_S)
+            time.sleep(_FULL_PAUSE_S)
             raise BlockingIOError
         try:
             return super().get_request()
@@ -145,7 +164,7 @@ class Acceptor(ThreadedAssociationServer):
         except OSError as error:
             # Out of file descriptors or the like: the connection stays in line, and asking at once would only spin.
             _log.warning("no connection can be accepted now: %s", error.strerror)
-            time.sleep(POLL_S)
+            time.sleep(_FULL_PAUSE_S)
             raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -9,6 +9,8 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from spinepacs.intake.visitors import Page, Turned
 from spinepacs.settings.sections import ListenerSettings
@@ -24,6 +26,7 @@ _REJECTIONS = {Turned.ASSOCIATION_LIMIT: (2, 3, 2), Turned.RATE_LIMIT: (2, 3, 1)
 _TURNING_AWAY, _TURN_AWAY_S = 16, 2.0
 _LOG_EVERY_S = 10.0
 _log = logging.getLogger(__name__)
+T = TypeVar("T", bytes, int)
 
 
 class Gate:
@@ -138,18 +141,37 @@ def read_exactly(
     """
     received = bytearray()
     while len(received) < count_bytes:
-        left_s = until_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("too slow")
-        connection.settimeout(min(left_s, silence_s))
         # As much at once as there is: pynetdicom's 4 KiB at a time make parallel senders fight for the GIL.
-        chunk = connection.recv(min(count_bytes - len(received), 1 << 18))
+        wanted = min(count_bytes - len(received), 1 << 18)
+        chunk = read_within(partial(connection.recv, wanted), connection, until_s, silence_s, progressed)
         if not chunk:
             break
         received += chunk
-        if progressed:
-            progressed()
     return received
+
+
+def read_within(
+    read: Callable[[], T],
+    connection: socket.socket,
+    until_s: float,
+    silence_s: float = float("inf"),
+    progressed: Callable[[], None] | None = None,
+) -> T:
+    """Read once from a connection; limits and errors as of :func:`read_exactly`."""
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("too slow")
+    allow(connection, min(left_s, silence_s))
+    chunk = read()
+    if chunk and progressed:
+        progressed()
+    return chunk
+
+
+def allow(connection: socket.socket, timeout_s: float) -> None:
+    """Set the socket's own timeout; where it is set already, without asking the kernel."""
+    if connection.gettimeout() != timeout_s:
+        connection.settimeout(timeout_s)
 
 
 def why_open(settings: ListenerSettings) -> str:

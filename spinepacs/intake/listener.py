@@ -151,7 +151,6 @@ class Listener:
             time.sleep(0.02)
         for association in server.active_associations:
             association.abort()
-        server.writers.shutdown(wait=False)
 
     def _on_requested(self, event: evt.Event) -> None:
         """Support what this association asks for, as far as we do."""
@@ -206,8 +205,9 @@ class Listener:
 
     def _keep(self, event: evt.Event, request: C_STORE, context: dict[str, str]) -> int:
         started = time.monotonic()
-        stored = cast(Incoming, request.DataSet).stored() if request.DataSet else None
-        if stored is None or not _UID_LIKE.fullmatch(context["sop_uid"]):
+        is_named = _UID_LIKE.fullmatch(context["sop_uid"])
+        stored = cast(Incoming, request.DataSet).stored() if request.DataSet and is_named else None
+        if stored is None:
             _log.warning("a request without SOP UID or dataset, answered 0xC000", extra=context)
             return CANNOT_UNDERSTAND
         outcome = self._ledger.add_arrival(

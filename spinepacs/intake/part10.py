@@ -9,14 +9,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from pydicom.config import IGNORE
-from pydicom.dataelem import DataElement
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
-
-IMPLEMENTATION_CLASS_UID = UID("2.25.302043790172249692526321623266752743501")
+IMPLEMENTATION_CLASS_UID = "2.25.302043790172249692526321623266752743501"
 """In the meta group of all received files: that of a library would give the same image other bytes after an upgrade."""
 
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -24,22 +17,26 @@ _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 
 
 def head(sop_class_uid: str, sop_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Preamble, prefix and meta group of a received object: the same for the same object, always."""
-    uids = {
-        "MediaStorageSOPClassUID": sop_class_uid,
-        "MediaStorageSOPInstanceUID": sop_uid,
-        "TransferSyntaxUID": transfer_syntax_uid,
-        "ImplementationClassUID": IMPLEMENTATION_CLASS_UID,
-    }
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    for keyword, value in uids.items():  # odd ones too, without a word: real senders make them
-        meta.add(DataElement(keyword, "UI", UID(value, IGNORE), validation_mode=IGNORE))
-    meta.ImplementationVersionName = "SPINEPACS"
-    encoded = DicomBytesIO()
-    encoded.is_little_endian, encoded.is_implicit_VR = True, False
-    write_file_meta_info(encoded, meta)
-    return b"\x00" * 128 + b"DICM" + encoded.getvalue()
+    """Preamble, prefix and meta group of a received object: the same for the same object, always.
+
+    UIDs are written as they are but for spaces around them, odd ones too, without a word: real senders make them.
+    """
+    elements = (
+        _element(0x0001, b"OB", b"\x00\x01")
+        + _element(0x0002, b"UI", sop_class_uid.strip().encode("latin-1"))
+        + _element(0x0003, b"UI", sop_uid.strip().encode("latin-1"))
+        + _element(0x0010, b"UI", transfer_syntax_uid.strip().encode("latin-1"))
+        + _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode())
+        + _element(0x0013, b"SH", b"SPINEPACS ")
+    )
+    return bytes(128) + b"DICM" + _element(0x0000, b"UL", struct.pack("<L", len(elements))) + elements
+
+
+def _element(number: int, vr: bytes, value: bytes) -> bytes:
+    """One element of group 2, explicit VR little endian (PS3.5 7.1.2); UIDs are padded with a zero byte (9.1)."""
+    value += b"\x00" * (len(value) % 2)
+    length = struct.pack("<HL", 0, len(value)) if vr in _LONG else struct.pack("<H", len(value))
+    return struct.pack("<HH2s", 2, number, vr) + length + value
 
 
 def dataset_offset(file: BinaryIO) -> int | None:

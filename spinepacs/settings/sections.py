@@ -50,7 +50,7 @@ class ListenerSettings(Section):
     maximum_object_mb: int = Field(default=512, ge=1)
     """A larger object is answered 0xC001 and not kept (MB): ten times a large radiograph."""
     maximum_pdu_bytes: int = Field(default=1 << 20, ge=0)
-    """A PDU is held in memory whole. Much smaller ones cost speed: 16382 halves it. 0 = no limit."""
+    """A PDU of anything but an image's dataset is held in memory whole. Small ones cost speed. 0 = no limit."""
     processes: int = Field(default=0, ge=0, le=32)
     """Processes that receive: one of them reads one stream at a time. 0 = as many as cores, at most 4."""
     acse_timeout_s: Seconds = 30.0

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.domain.findings import Refusal
@@ -20,6 +20,15 @@ from spinepacs.store.turns import make_urgent
 
 _OUT_OF_USE = (ArrivalState.CONFLICT, ArrivalState.UNREADABLE)
 
+# Made once: to put such a statement together costs more than to run it.
+_KNOWN = (
+    select(arrivals.c.arrival_id, arrivals.c.sha256, arrivals.c.state, arrivals.c.reason_code,
+           arrivals.c.study_uid, arrivals.c.file_deleted_at)
+    .where(arrivals.c.sop_uid == bindparam("of_sop_uid"))
+    .with_for_update()
+)  # fmt: skip
+_INSERT = insert(arrivals)
+
 FILE_MISSING = "FILE_MISSING"
 """Reason of files that are no longer in the spool: the same image is welcome again."""
 
@@ -27,12 +36,7 @@ FILE_MISSING = "FILE_MISSING"
 def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
     """See Ledger.add_arrival."""
     # Locked, so that mark_unreadable of the first file does not miss a conflict that is being added.
-    known = connection.execute(
-        select(arrivals.c.arrival_id, arrivals.c.sha256, arrivals.c.state, arrivals.c.reason_code,
-               arrivals.c.study_uid, arrivals.c.file_deleted_at)
-        .where(arrivals.c.sop_uid == new.sop_uid)
-        .with_for_update()
-    ).all()  # fmt: skip
+    known = connection.execute(_KNOWN, {"of_sop_uid": new.sop_uid}).all()
     study_uid = next((row.study_uid for row in known if row.study_uid), "")
     same = next((row for row in known if row.sha256 == new.sha256), None)
     if same is not None:
@@ -46,7 +50,7 @@ def add(connection: Connection, new: NewArrival) -> ArrivalOutcome:
     in_use = any(row.state not in _OUT_OF_USE for row in known)
     row = {**vars(new), "source": new.source.value}
     if not in_use:
-        connection.execute(insert(arrivals).values(state=ArrivalState.RECEIVED, **row))
+        connection.execute(_INSERT, {"state": ArrivalState.RECEIVED, **row})
         return ArrivalOutcome.NEW
     reason = "another file of this SOP UID came earlier; this one is kept beside it and not read"
     connection.execute(

@@ -22,6 +22,7 @@ from spinepacs.store import arrivals, audit, counts, events, folder, outbox, rec
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Access, Database
 from spinepacs.store.files import Files
+from spinepacs.store.joint import JointWriter
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
 from spinepacs.store.records import (
@@ -43,6 +44,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._arrivals: JointWriter[NewArrival, ArrivalOutcome] = JointWriter(database, arrivals.add)
 
     @classmethod
     def open(cls, url: str, migrate: bool = True) -> Ledger:
@@ -101,9 +103,10 @@ class Ledger:
     def add_arrival(self, new: NewArrival) -> ArrivalOutcome:
         """Take in a file that the spool holds; durable when this returns, so that success may be answered.
 
-        A file whose SOP UID is known only from unreadable files is NEW.
+        A file whose SOP UID is known only from unreadable files is NEW. Threads that call at the same time share a
+        transaction.
         """
-        return self._database.write(arrivals.add, new)
+        return self._arrivals.write(new)
 
     def unregistered(self, limit: int, urgent_aes: Collection[str] = ()) -> list[Arrival]:
         """Arrivals whose header has not been read, oldest first; before them, to half of the limit, urgent senders'."""

@@ -6,9 +6,7 @@ renamed to its final name, and the folder is fsynced. A final name therefore nev
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -16,26 +14,17 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from spinepacs.errors import Permanent, ToMend, Transient
+from spinepacs.store.draft import Draft, Piece, SpooledFile, disk_errors
 from spinepacs.store.holes import write_with_holes
 from spinepacs.store.rights import why_denied
 
+__all__ = ["Draft", "Spool", "SpooledFile", "make_folder"]
+
 _AT_ONCE = 8
 """Files that the disk is asked for at the same time."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class SpooledFile:
-    """A file that is durable in the spool."""
-
-    sha256: str
-    size_bytes: int
-    path: Path
 
 
 class Spool:
@@ -50,7 +39,7 @@ class Spool:
     root
         Made if it is missing.
     reserve_bytes
-        Free disk that :meth:`add` leaves untouched.
+        Free disk that :meth:`begin` leaves untouched.
 
     Raises
     ------
@@ -64,7 +53,7 @@ class Spool:
         self._root = root
         self._files = root / "files"
         self._reserve_bytes = reserve_bytes
-        with _disk_errors():
+        with disk_errors():
             for folder in (root, self._files, root / "tmp"):
                 if denied := why_denied("storage.spool", folder):
                     raise ToMend(denied)
@@ -84,7 +73,7 @@ class Spool:
             os.close(self._lock)
             self._lock = -1
 
-    def add(self, chunks: Iterable[bytes]) -> SpooledFile:
+    def add(self, chunks: Iterable[Piece]) -> SpooledFile:
         """Store a file; durable when this returns.
 
         Bytes that are there already are not stored twice, and are made durable all the same. What the
@@ -95,26 +84,35 @@ class Spool:
         Transient
             If the disk is full, below the reserve, or fails. Nothing is left behind then.
         """
-        self._check_reserve()
-        tmp = self._tmp / uuid.uuid4().hex
+        draft = self.begin()
         try:
-            sha256, size_bytes = _write(tmp, chunks)
-            return self._keep(tmp, sha256, size_bytes)
+            for chunk in chunks:
+                draft.write(chunk)
+            return draft.finish()
         finally:
-            with suppress(OSError):  # it has its final name, or must not stay
-                tmp.unlink()
+            draft.abandon()
 
-    def _keep(self, tmp: Path, sha256: str, size_bytes: int) -> SpooledFile:
-        final = self.path_of(sha256)
-        with _disk_errors(), _locked(final.parent, fcntl.LOCK_SH) as folder:
-            if _is_whole(final, size_bytes):
-                os.utime(final)  # so that remove() knows that it has come again
-            else:
-                _sync_file(tmp)
-                os.replace(tmp, final)
+    def begin(self) -> Draft:
+        """Begin a file whose bytes are still to come.
+
+        Raises
+        ------
+        Transient
+            If the disk is below the reserve, or fails.
+        """
+        self._check_reserve()
+        return Draft(self._tmp / uuid.uuid4().hex, self._keep)
+
+    def _keep(self, draft: Draft) -> SpooledFile:
+        final = self.path_of(draft.sha256)
+        with disk_errors(), _locked(final.parent, fcntl.LOCK_SH) as folder:
+            kept = SpooledFile(draft.sha256, draft.size_bytes, final)
+            if not _come_again(kept):
+                draft.sync()
+                os.replace(draft.path, final)
             # Also where the file was there: the one who renamed it may not have come to this line yet.
             os.fsync(folder)
-        return SpooledFile(sha256, size_bytes, final)
+        return kept
 
     def add_together(self, files: Sequence[bytes | memoryview]) -> list[SpooledFile]:
         """Store files that belong together; all of them are durable when this returns. Raises as :meth:`add`.
@@ -124,7 +122,7 @@ class Spool:
         self._check_reserve()
         tmps = [self._tmp / uuid.uuid4().hex for _ in files]
         try:
-            with _disk_errors(), ExitStack() as locks, ThreadPoolExecutor(_AT_ONCE) as threads:
+            with disk_errors(), ExitStack() as locks, ThreadPoolExecutor(_AT_ONCE) as threads:
                 digests = [write_with_holes(tmp, data) for tmp, data in zip(tmps, files, strict=True)]
                 kept = [
                     SpooledFile(sha, len(data), self.path_of(sha))
@@ -160,7 +158,7 @@ class Spool:
         Transient
             If the disk fails.
         """
-        with _disk_errors(), os.scandir(self._files / prefix) as entries:
+        with disk_errors(), os.scandir(self._files / prefix) as entries:
             found = [entry for entry in entries if re.fullmatch(r"[0-9a-f]{64}\.dcm", entry.name)]
             return {entry.name[:64]: entry.stat().st_mtime_ns for entry in found}
 
@@ -173,7 +171,7 @@ class Spool:
             If the disk fails.
         """
         path = self.path_of(sha256)
-        with _disk_errors(), _locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
+        with disk_errors(), _locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
             if path.stat().st_mtime_ns == mtime_ns:
                 path.unlink()
                 return True
@@ -201,7 +199,7 @@ class Spool:
         Transient
             If the disk fails.
         """
-        with _disk_errors():
+        with disk_errors():
             try:
                 return self.path_of(sha256).read_bytes()
             except FileNotFoundError as error:
@@ -209,7 +207,7 @@ class Spool:
 
     def free_bytes(self) -> int:
         """Free disk for a process that is not root, in bytes; the reserve is not taken off."""
-        with _disk_errors():
+        with disk_errors():
             disk = os.statvfs(self._root)
         return disk.f_bavail * disk.f_frsize
 
@@ -226,16 +224,6 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
         _sync_folder(folder.parent)
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Say what a failing disk means: nothing of it is the file's fault."""
-    try:
-        yield
-    except OSError as error:
-        what = "is full" if error.errno in _FULL else f"fails ({error.strerror})"
-        raise Transient(f"the spool's disk {what}; it is tried again when that has passed") from error
 
 
 @contextmanager
@@ -276,31 +264,6 @@ def _try_lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def _write(path: Path, chunks: Iterable[bytes]) -> tuple[str, int]:
-    """Write the chunks to a new file; its SHA-256 and its size in bytes."""
-    digest = hashlib.sha256()
-    with _disk_errors():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    size_bytes = 0
-    try:
-        for chunk in chunks:
-            digest.update(chunk)
-            size_bytes += len(chunk)
-            with _disk_errors():
-                _write_all(descriptor, chunk)
-    finally:
-        with _disk_errors():
-            os.close(descriptor)
-    return digest.hexdigest(), size_bytes
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    """Write a chunk whole: the kernel may take it in parts."""
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _come_again(file: SpooledFile) -> bool:

@@ -1,92 +1,150 @@
-"""Receive rate: our daemon (with fsync and ledger) beside DCMTK's storescp (without), same senders, same images."""
+"""Receiving: our daemon (fsync and ledger) beside DCMTK's storescp (neither), Orthanc, and the bare disk (fsync).
+
+``--beside PATH`` adds the daemon of another checkout as the row "before"; ``--rounds N`` sets how often.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.benchmarks.work import running_daemon
+from tests.benchmarks.receivers import Receiver, daemon, orthanc_archive, storescp
 from tests.films import make_dx, write
-from tests.peers import free_port, require
+from tests.peers import require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-IMAGES_PER_SENDER = {1: 40, 8: 8}
-ROWS = COLUMNS = 2450  # 12 MB at 16 bit
-ROUNDS = 3
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 
-@contextmanager
-def our_daemon(folder: Path) -> Iterator[int]:
-    """The daemon with its defaults; the quiet period is so long that no study is read meanwhile."""
-    with running_daemon(folder, "[assembly]\nquiet_period_s = 3600\n", warm_up_s=3) as (port, _):
-        yield port
+@dataclass(frozen=True)
+class Load:
+    """So many senders at once, each with so many images of one size."""
+
+    senders: int
+    each: int
+    side_px: int
+
+    @property
+    def images(self) -> int:
+        """Of all senders."""
+        return self.senders * self.each
+
+    def films(self, folder: Path) -> list[list[Path]]:
+        """What each sender sends: images that nobody else sends, noise so that nothing can be saved on them."""
+        shape, name = (self.side_px, self.side_px), f"{self.senders}-{self.side_px}"
+        noise = np.random.default_rng(0).integers(0, 4096, shape, dtype=np.uint16)
+        paths = [
+            write(make_dx(noise, seed=f"{name}-{n}", study=f"{name}-{n}"), folder / f"{name}-{n}.dcm")
+            for n in range(self.images)
+        ]
+        return [paths[i * self.each : (i + 1) * self.each] for i in range(self.senders)]
 
 
-@contextmanager
-def storescp(folder: Path) -> Iterator[int]:
-    """DCMTK's storescp, one process for each association, bit-preserving."""
-    port = free_port()
-    command = [require("storescp"), "--fork", "+B", "-od", str(folder), "-pdu", "131072", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.5)
-    try:
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+@dataclass(frozen=True)
+class Taken:
+    """What one load cost one receiver, in seconds: by the clock, of all its processes, of those that receive."""
+
+    wall_s: float
+    family_s: float
+    listeners_s: float
 
 
-def _films(folder: Path, count: int) -> list[Path]:
-    """Distinct 12-MB images, noise so that nothing can be saved on them."""
-    noise = np.random.default_rng(0).integers(0, 4096, (ROWS, COLUMNS), dtype=np.uint16)
-    return [write(make_dx(noise, seed=str(n), study=str(n)), folder / f"{n:03}.dcm") for n in range(count)]
+LOADS = (Load(1, 24, 2450), Load(8, 6, 2450), Load(50, 1, 2450), Load(8, 50, 500))
+"""12 MB at 16 bit, and 0.5 MB."""
 
 
-def _send(port: int, batches: list[list[Path]]) -> float:
-    """Seconds until all senders are done."""
-    program = require("storescu")
-    start = time.perf_counter()
-    senders = [
-        subprocess.Popen(
-            [program, "-pdu", "131072", "-aec", "SPINEPACS", "127.0.0.1", str(port), *map(str, batch)]
+def _send(receiver: Receiver, batches: list[list[Path]]) -> Taken:
+    """Send with DCMTK's storescu, until all senders are done."""
+    to = [require("storescu"), "-pdu", "131072", "-aec", "SPINEPACS", "127.0.0.1", str(receiver.port)]
+    family_s, listeners_s = receiver.cost_s()
+    start_s = time.perf_counter()
+    senders = [subprocess.Popen([*to, *map(str, batch)]) for batch in batches]
+    statuses = [sender.wait() for sender in senders]
+    if any(statuses):
+        raise SystemExit(f"{sum(map(bool, statuses))} senders failed at port {receiver.port}")
+    wall_s = time.perf_counter() - start_s
+    time.sleep(0.2)  # so that the last children are buried
+    after = receiver.cost_s()
+    return Taken(wall_s, after[0] - family_s, after[1] - listeners_s)
+
+
+def _copy(folder: Path, batches: list[list[Path]]) -> Taken:
+    """Write the same files with fsync, by as many threads as there are senders."""
+
+    def one(batch: list[Path]) -> None:
+        for path in batch:
+            with (folder / path.name).open("xb", buffering=0) as file:
+                file.write(path.read_bytes())
+                os.fsync(file)
+
+    start_s, spent_s = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(len(batches)) as pool:
+        list(pool.map(one, batches))
+    cost_s = time.process_time() - spent_s
+    return Taken(time.perf_counter() - start_s, cost_s, cost_s)
+
+
+def _show(load: Load, size_mb: float, rounds: dict[str, list[Taken]]) -> None:
+    def median(label: str, of: str) -> float:
+        return statistics.median(getattr(taken, of) for taken in rounds[label]) / load.images
+
+    print(f"\n{load.senders} senders × {load.each} images of {size_mb:.1f} MB")
+    print(
+        f"{'receiver':>10} {'MB/s':>6} {'images/s':>9} {'ms/image':>9} {'family':>7}    rate  ms/image  × storescp"
+    )
+    for label in rounds:
+        wall_s, family_s, listeners_s = (median(label, of) for of in ("wall_s", "family_s", "listeners_s"))
+        rate = median("storescp", "wall_s") / wall_s
+        cost = listeners_s / median("storescp", "listeners_s")
+        print(
+            f"{label:>10} {size_mb / wall_s:>6.0f} {1 / wall_s:>9.1f} {listeners_s * 1e3:>9.1f}"
+            f" {family_s * 1e3:>7.1f}    {rate:>4.2f}  {cost:>8.2f}"
         )
-        for batch in batches
-    ]
-    if any(sender.wait() for sender in senders):
-        raise SystemExit("a sender failed")
-    return time.perf_counter() - start
 
 
-def main() -> None:
-    """Print MB/s and images/s for 1 and 8 senders, rounds interleaved, with the ratio of the medians."""
-    print("\nreceive: 12-MB images, DCMTK storescu, PDU 131072; ours with fsync and ledger, storescp without")
-    print(f"{'senders':>8} {'receiver':>10} {'MB/s':>8} {'images/s':>9}   ratio")
+def _run(receivers: dict[str, Callable[[Path], AbstractContextManager[Receiver]]], rounds: int) -> None:
+    taken: dict[Load, dict[str, list[Taken]]] = {load: defaultdict(list) for load in LOADS}
     with tempfile.TemporaryDirectory(prefix="spinepacs-benchmark-", dir="/var/tmp") as name:
-        root = Path(name)
-        (root / "films").mkdir()
-        films = _films(root / "films", max(n * per for n, per in IMAGES_PER_SENDER.items()))
-        size_mb = films[0].stat().st_size / 1e6
-        for senders, each in IMAGES_PER_SENDER.items():
-            batches = [films[i * each : (i + 1) * each] for i in range(senders)]
-            times: dict[str, list[float]] = {"ours": [], "storescp": []}
-            for _ in range(ROUNDS):
-                for label, receiver in (("storescp", storescp), ("ours", our_daemon)):
-                    with tempfile.TemporaryDirectory(dir=root) as out, receiver(Path(out)) as port:
-                        times[label].append(_send(port, batches))
-            count = senders * each
-            ratio = statistics.median(times["storescp"]) / statistics.median(times["ours"])
-            for label in ("storescp", "ours"):
-                seconds = statistics.median(times[label])
-                shown = f"{ratio:.2f} ×" if label == "ours" else ""
-                print(
-                    f"{senders:>8} {label:>10} {count * size_mb / seconds:>8.0f} {count / seconds:>9.1f}   {shown}"
-                )
+        (films := Path(name) / "films").mkdir()
+        batches = {load: load.films(films) for load in LOADS}
+        for _ in range(rounds):
+            for label, receiver in receivers.items():
+                with tempfile.TemporaryDirectory(dir=name) as out, receiver(Path(out)) as running:
+                    for load in LOADS:
+                        taken[load][label].append(_send(running, batches[load]))
+            with tempfile.TemporaryDirectory(dir=name) as out:
+                for load in LOADS:
+                    taken[load]["disk"].append(_copy(Path(out), batches[load]))
+        for load in LOADS:
+            _show(load, batches[load][0][0].stat().st_size / 1e6, taken[load])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print rates and processor time for each load and receiver, medians of interleaved rounds."""
+    parser = argparse.ArgumentParser(prog="receive", description=__doc__)
+    parser.add_argument("--beside", type=Path, metavar="PATH", help="another checkout, shown as 'before'")
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args(arguments or [])
+    receivers = {"storescp": storescp, "Orthanc": orthanc_archive, "ours": daemon()}
+    if chosen.beside:
+        receivers["before"] = daemon(chosen.beside.resolve())
+    print("\nreceive: DCMTK storescu, PDU 131072; ms/image: processor time, of the processes that receive")
+    _run(receivers, chosen.rounds)
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])

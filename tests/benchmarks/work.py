@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import spinepacs
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import Versions
 from spinepacs.domain.study import Source
@@ -21,19 +23,24 @@ from tests.peers import free_port, listens
 
 
 @contextmanager
-def running_daemon(folder: Path, more: str, warm_up_s: float) -> Iterator[tuple[int, int]]:
+def running_daemon(
+    folder: Path, more: str, warm_up_s: float, listener: str = "", build: Path | None = None
+) -> Iterator[tuple[int, int]]:
     """Run ``spinepacs serve`` on SQLite below ``folder``; gives the listener's port and the process id.
 
-    ``more`` is further TOML; ``warm_up_s`` is waited after the port answers.
+    ``more`` is further TOML, ``listener`` that of its section; ``warm_up_s`` is waited after the port answers;
+    ``build`` is the checkout whose daemon it is (None: the one that this process has imported).
     """
     port, config = free_port(), folder / "spinepacs.toml"
     config.write_text(
         f'[storage]\nspool = "spool"\ndatabase_url = "sqlite:///ledger.sqlite"\nreserve_mb = 0\n'
-        f"[listener]\nport = {port}\n[health]\nenabled = false\n{more}"
+        f"[listener]\nport = {port}\n{listener}[health]\nenabled = false\n{more}"
     )
-    spinepacs = str(Path(sys.executable).with_name("spinepacs"))
+    build = build or Path(spinepacs.__file__).parents[1]
+    command = [sys.executable, "-m", "spinepacs", "serve", "--config", str(config)]
+    environment = os.environ | {"PYTHONPATH": str(build)}
     with (folder / "daemon.log").open("wb") as log:
-        daemon = subprocess.Popen([spinepacs, "serve", "--config", str(config)], stderr=log)
+        daemon = subprocess.Popen(command, stderr=log, cwd=build, env=environment)
     try:
         while not listens(port):
             time.sleep(0.1)

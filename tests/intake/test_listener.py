@@ -169,10 +169,10 @@ class FullSpool(Spool):
         super().__init__(root)
         self.failures = [Transient("the disk is full"), RuntimeError("a defect")]
 
-    def add(self, chunks):
+    def begin(self):
         if self.failures:
             raise self.failures.pop(0)
-        return super().add(chunks)
+        return super().begin()
 
 
 def test_trouble_is_answered_with_a700_and_the_association_goes_on(tmp_path, ledger):

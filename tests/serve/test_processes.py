@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from multiprocessing import forkserver
 
 import pytest
 
@@ -82,29 +81,6 @@ def test_a_supervisor_that_was_suspended_kills_nobody(watched):
     time.sleep(0.1)
     part.keep_alive()
     assert part.why_not_ready() == ""
-
-
-def test_when_the_fork_server_dies_its_children_die_too_and_begin_again_with_a_new_one(watched):
-    part = Part("part", live)
-    watched(part, lambda: part.why_not_ready() == "", "the part")
-    os.kill(fork_server_pid(), signal.SIGKILL)
-    watched(part, lambda: part.restarts == 1 and part.why_not_ready() == "", "the part, again")
-
-
-def test_a_signal_for_the_whole_group_ends_neither_child_nor_fork_server(watched):
-    part = Part("part", live)
-    watched(part, lambda: part.why_not_ready() == "", "the part")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(fork_server_pid(), number)
-        os.kill(part._child.pid, number)
-    time.sleep(0.3)
-    part.keep_alive()
-    assert (part.restarts, part.why_not_ready(), _runs(fork_server_pid())) == (0, "", True)
-
-
-def fork_server_pid() -> int:
-    """Of this process; multiprocessing keeps it to itself."""
-    return forkserver._forkserver._forkserver_pid
 
 
 def test_a_part_that_cannot_be_started_is_tried_again(watched, monkeypatch):

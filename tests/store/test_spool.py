@@ -68,6 +68,45 @@ def test_many_threads_may_add_the_same_and_other_bytes(spool: Spool, tmp_path: P
     assert len(files_under(tmp_path)) == 4
 
 
+def test_a_draft_is_a_file_only_when_it_is_finished(spool: Spool, tmp_path: Path) -> None:
+    draft = spool.begin()
+    draft.write(IMAGE)
+    assert files_under(tmp_path / "spool" / "files") == []
+    kept = draft.finish()
+    draft.abandon()
+    assert spool.read(kept.sha256) == IMAGE
+    given_up = spool.begin()
+    given_up.write(IMAGE, IMAGE)
+    given_up.abandon()
+    given_up.abandon()
+    assert files_under(tmp_path) == [kept.path]
+
+
+@pytest.mark.parametrize("count", [1, 2, 700, 5000])
+def test_pieces_are_written_in_their_order_and_may_change_afterwards(spool: Spool, count: int) -> None:
+    room = bytearray(b"".join(bytes([number % 256]) * (number % 7 * 400) for number in range(count)))
+    sent, at, pieces = bytes(room), 0, []
+    for number in range(count):
+        pieces.append(memoryview(room)[at : (at := at + number % 7 * 400)])
+    draft = spool.begin()
+    draft.write(*pieces)
+    room[:] = bytes(len(room))
+    kept = draft.finish()
+    assert spool.read(kept.sha256) == sent
+    assert kept.sha256 == hashlib.sha256(sent).hexdigest()
+
+
+def test_a_kernel_that_takes_pieces_in_parts_gets_the_rest(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.writev
+    monkeypatch.setattr(os, "writev", lambda to, pieces: real(to, [pieces[0], pieces[1][:3]]))
+    draft = spool.begin()
+    draft.write(b"one", b"", b"two")
+    draft.write(b"three", b"fourth", b"five")
+    assert spool.read(draft.finish().sha256) == b"onetwothreefourthfive"
+
+
 @pytest.mark.parametrize("name", ["", "ab", "../" * 21 + "a", "G" * 64, "A" * 64, "a" * 64 + "\n"])
 def test_no_path_comes_from_outside(spool: Spool, name: str) -> None:
     with pytest.raises(ValueError, match="SHA-256"):
