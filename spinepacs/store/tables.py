@@ -100,7 +100,7 @@ arrivals = Table(
     Column("reason_code", SafeText, nullable=False, server_default=""),
     Column("reason", SafeText, nullable=False, server_default=""),
     Column("registrations", Integer, nullable=False, server_default="0"),
-    Column("study_uid", SafeText, ForeignKey("studies.study_uid"), index=True),
+    Column("study_uid", SafeText, ForeignKey("studies.study_uid")),
     Column("series_uid", SafeText),
     Column("modality", SafeText, nullable=False, server_default=""),
     Column("body_part", SafeText, nullable=False, server_default=""),
@@ -115,6 +115,8 @@ arrivals = Table(
     UniqueConstraint("sop_uid", "sha256"),
     Index("ix_arrivals_sha256", "sha256"),
     Index("ix_arrivals_state_reason_code", "state", "reason_code"),
+    # Both columns: SQLite would else look for the selected films of a study among all that are selected.
+    Index("ix_arrivals_study_uid_state", "study_uid", "state"),
     _partial("ix_arrivals_received", "state", "arrival_id", where="state = 'received'"),
     _partial("ix_arrivals_kept", "study_uid", "size_bytes", where="file_deleted_at IS NULL"),
     # The last line against two files of one SOP UID that are both read.

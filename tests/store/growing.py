@@ -128,16 +128,17 @@ def _value(table: Table, name: str, is_sqlite: bool) -> str:
 
 
 class Steps:
-    """Seconds of each step of a round, by name."""
+    """Seconds of each step of a round, by name and by a clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = {}
+        self._clock = clock
 
     def time(self, name: str, work: Callable[[], T]) -> T:
         """Do it, and note how long it took."""
-        start = time.perf_counter()
+        start = self._clock()
         result = work()
-        self.seconds[name] = time.perf_counter() - start
+        self.seconds[name] = self._clock() - start
         return result
 
 
