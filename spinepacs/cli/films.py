@@ -20,6 +20,7 @@ from spinepacs.errors import BadSettings, SpinepacsError
 if TYPE_CHECKING:
     from spinepacs.batch.records import Head
     from spinepacs.batch.run import Summary
+    from spinepacs.batch.task import Task
     from spinepacs.dicom.pictures import Pictures
 
 _STOPPED = 130
@@ -32,7 +33,10 @@ _STOPPED = 130
 @click.option("--config", type=FILE, help="Take model, policy and output from this settings file.")
 @click.option("--model", type=FOLDER, help="Model folder to use instead.")
 @click.option(
-    "--select", is_flag=True, help="Apply the selection rules of the settings; else every film is read."
+    "--select",
+    "selects",
+    is_flag=True,
+    help="Apply the selection rules of the settings; else every film is read.",
 )
 @click.option("--page", is_flag=True, help="Write a page to look at and print for each study, too.")
 @click.option(
@@ -65,9 +69,6 @@ def process(
     out: Path,
     config: Path | None,
     model: Path | None,
-    select: bool,
-    page: bool,
-    page_identity: bool,
     pseudonym_key: Path | None,
     again: bool,
     skipped: bool,
@@ -92,21 +93,10 @@ def process(
                130 stopped by Ctrl-C or SIGTERM; the tables hold what is done
     """
     from spinepacs.batch.films import find_films
-    from spinepacs.batch.folder import try_out
-    from spinepacs.batch.pseudonym import key_of
     from spinepacs.batch.run import Batch
-    from spinepacs.batch.task import Task
-    from spinepacs.settings.settings import Settings
 
     logs.configure("WARNING", "text")  # libraries would quote headers
-    settings = load(config) if config else Settings()
-    if model:
-        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"folder": model})})
-    try_out(out)
-    task = Task(
-        out, settings, selects=select, page=page or page_identity, page_identity=page_identity,
-        key=key_of(out, pseudonym_key), **wanted,
-    )  # fmt: skip
+    task = _task(out, config, model, pseudonym_key, wanted)
     films = find_films(paths, out)
     say_unnamed(task.pictures, [film.path for film in films])
     outcomes = ("refused", "failed", "skipped") if skipped else ("refused", "failed")
@@ -119,6 +109,26 @@ def process(
 
         summary = Batch(task, workers=workers, again=again).run(films, on_film, stopping)
     _tell(summary, out, stopping.is_set())
+
+
+def _task(
+    out: Path, config: Path | None, model: Path | None, key: Path | None, wanted: dict[str, Any]
+) -> Task:
+    """What is wanted; what cannot be done is told before any film is read."""
+    from spinepacs.batch.folder import try_out
+    from spinepacs.batch.pseudonym import key_of
+    from spinepacs.batch.task import Task
+    from spinepacs.settings.settings import Settings
+    from spinepacs.show.parquet import load_pyarrow
+
+    settings = load(config) if config else Settings()
+    if model:
+        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"folder": model})})
+    if wanted["parquet"]:
+        load_pyarrow()
+    try_out(out)
+    wanted["page"] |= wanted["page_identity"]
+    return Task(out, settings, key=key_of(out, key), **wanted)
 
 
 def _tell(summary: Summary, out: Path, stopped: bool) -> NoReturn:
