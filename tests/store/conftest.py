@@ -60,14 +60,14 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def tinydisk(tmp_path: Path) -> Iterator[Path]:
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
     with disk(tmp_path / "disk", "1m") as folder:
         yield folder
 
 
 @pytest.fixture
-def smalldisk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 48 MB."""
     with disk(tmp_path / "disk", "48m") as folder:
         yield folder
