@@ -152,15 +152,16 @@ def _slip(film: _Film, disc: DiscLevel) -> Iterator[Finding]:
 
 
 def _spur_share(film: _Film, level: Level, side: int) -> float:
-    """How far a rim stands out beyond a bare one; NaN where it cannot be read."""
+    """How far a rim stands out beyond a bare one; NaN where it cannot be read, or is not graded."""
     rules = film.policy.spur
-    if not film.texture.contrasts[level] >= rules.least_contrast or level.region not in rules.bare_rim:
+    is_graded = any((level, side) in ((disc.upper, LOWER), (disc.lower, UPPER)) for disc in rules.discs)
+    if not is_graded or not film.texture.contrasts[level] >= rules.least_contrast:
         return float("nan")
     return max(0.0, float(film.texture.spurs[level, side]) - rules.bare_rim[level.region])
 
 
 def _osteophytes(film: _Film, disc: DiscLevel) -> Finding:
-    if disc.upper.region not in film.policy.spur.bare_rim:
+    if disc not in film.policy.spur.discs:
         return _ungraded(Sign.OSTEOPHYTES, disc, Scheme.WALRAEVENS, Reason.NOT_VALIDATED)
     shares = [_spur_share(film, level, side) for level, side in ((disc.upper, LOWER), (disc.lower, UPPER))]
     if not np.isfinite(shares).any():

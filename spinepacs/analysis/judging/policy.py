@@ -55,8 +55,12 @@ class SlipRules:
 
 @dataclass(frozen=True)
 class SpurRules:
-    """Osteophytes, shares of depth; ``bare_rim`` and its ``error`` by region, ``least_contrast`` over the noise."""
+    """Osteophytes, shares of depth; ``bare_rim`` and its ``error`` by region, ``least_contrast`` over the noise.
 
+    ``discs``: those whose rims are graded.
+    """
+
+    discs: frozenset[DiscLevel]
     grade_from: Steps
     bare_rim: Mapping[Region, float]
     error: Mapping[Region, float]
@@ -169,7 +173,10 @@ def _spur(data: Mapping[str, Any]) -> SpurRules:
     )
     if bare.keys() != error.keys():
         raise ValueError("osteophytes: bare_rim and error name the same regions")
-    return SpurRules(_steps(data["grade_from"], 3), bare, error, float(data["least_contrast"]))
+    discs = frozenset(_DISCS[name] for name in data["discs"])
+    if not {disc.upper.region for disc in discs} <= bare.keys():
+        raise ValueError("osteophytes: bare_rim and error name the regions of all discs")
+    return SpurRules(discs, _steps(data["grade_from"], 3), bare, error, float(data["least_contrast"]))
 
 
 def _steps(values: Sequence[float], count: int) -> Steps:

@@ -154,9 +154,9 @@ def _neck(**shares):
     return phantoms.spine(phantoms.CERVICAL, width_px=100, height_px=85, left_px=heights, right_px=heights)
 
 
-def _with_spur(phantom, share):
-    """The phantom's picture with a wedge of bone in front of the lower rim of C5."""
-    corner, above = phantom.bodies[Level.C5][3], phantom.bodies[Level.C5][0]
+def _with_spur(phantom, share, level=Level.C5):
+    """The phantom's picture with a wedge of bone in front of the lower rim of a body."""
+    corner, above = phantom.bodies[level][3], phantom.bodies[level][0]
     up = (above - corner) / np.hypot(*(above - corner))
     tip = corner - np.array([share * 100, 0])
     return drawn(phantom.picture(), np.array([corner, corner + 20 * up, tip + 17 * up, tip]))
@@ -174,6 +174,18 @@ def test_bone_in_front_of_a_rim_is_an_osteophyte(share, grade):
         ((start, end),) = rim.marks_px
         assert np.allclose(start, phantom.bodies[Level.C5][3], atol=1)
         assert start[0] - end[0] == pytest.approx(rim.value * 100, abs=1)
+
+
+def test_what_looks_like_a_spur_under_the_shoulder_or_at_the_lip_of_c2_is_not_graded():
+    phantom = phantoms.spine(
+        (*phantoms.CERVICAL, Level.T1), width_px=100, height_px=85, left_px=29, right_px=29
+    )
+    found = graded(phantom, picture=_with_spur(phantom, 0.4, Level.C7))
+    for disc in ("C2/C3", "C7/T1"):
+        finding = found.at(Sign.OSTEOPHYTES, disc)
+        assert (finding.published_grade, finding.reason) == (None, Reason.NOT_VALIDATED)
+    assert found.at(Sign.SPONDYLOLISTHESIS, "C7/T1").reason is Reason.NOT_VALIDATED
+    assert not [f for f in found.findings if f.sign is Sign.OSTEOPHYTES and f.level is not None]
 
 
 def test_a_spur_within_the_error_is_published_as_none():
@@ -326,7 +338,7 @@ def _policy_with(tmp_path: Path, old: str, new: str) -> Path:
         ('"L5/S1" = 0.245', '"L5/S2" = 0.245'),
         ('{ to = "L5/S1", step = -0.015, within = 0.09 },', ""),
         ("lumbar = [0.9, 1.4, 2.0]", "loin = [0.9, 1.4, 2.0]"),
-        ('version = "1.1"', ""),
+        ('version = "1.2"', ""),
         ("certain = { cervical = 1.35, ", "certain = { "),
         ("least_score = 0.35", "least_score = ["),
     ],
