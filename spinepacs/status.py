@@ -105,14 +105,14 @@ def _daemon(settings: Settings, found: Status) -> None:
     ready = _get(settings.health, "/readyz")
     holder = None
     try:
-        holder = lock.look(settings.storage.spool)
+        holder = lock.look(settings.storage.folder)
     except SpinepacsError as error:
         if ready is None:
             found.problems.append(str(error))
     found.running = ready is not None or bool(holder and holder.alive)
     if not found.running:
         found.since = holder.last_sign if holder else None
-        found.how = "last sign of life" if holder else f"no daemon has ever run on {settings.storage.spool}"
+        found.how = "last sign of life" if holder else f"no daemon has ever run on {settings.storage.folder}"
         return
     if holder:
         found.since, found.how = holder.since, f"as user {name_of(holder.uid)}"
@@ -161,7 +161,7 @@ def _get(settings: HealthSettings, path: str) -> str | None:
 
 
 def _disk(settings: Settings, found: Status) -> None:
-    found.disk_free_mb = shutil.disk_usage(nearest(settings.storage.spool)).free // _MB
+    found.disk_free_mb = shutil.disk_usage(nearest(settings.storage.folder)).free // _MB
     if found.disk_free_mb <= settings.storage.reserve_mb:
         found.problems.append(
             f"disk: {found.disk_free_mb} MB free, {settings.storage.reserve_mb} MB are kept in reserve: images are "

@@ -38,6 +38,7 @@ def _network(value: str) -> str:
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Network = Annotated[str, AfterValidator(_network)]
+BucketUrl = Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]*(/[^/]+)*/?$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 

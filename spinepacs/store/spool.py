@@ -14,7 +14,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,23 @@ class Spool:
                 (self._files / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
             for folder in (self._files, root, root.parent):
                 _sync_folder(folder)
-            self._tmp, self._lock = _own_folder(root / "tmp")
+            temporary = self._temporary(root)
+            make_folder(temporary)
+            self._tmp, self._lock = _own_folder(temporary)
+
+    def _temporary(self, root: Path) -> Path:
+        """Folder of the temporary folders that a living process of this machine may hold."""
+        return root / "tmp"
+
+    def _locked(self, folder: Path, how: int) -> AbstractContextManager[int]:
+        """Lock a folder of files; its descriptor."""
+        return _locked(folder, how)
+
+    def check(self) -> None:
+        """Raise Transient while files cannot be stored or given; what the disk says is :meth:`free_bytes`."""
+
+    def sweep(self) -> None:
+        """Clear away what other machines may have left behind; there are none."""
 
     def close(self) -> None:
         """Give up this process's temporary folder; done by the kernel where a process dies."""
@@ -105,7 +121,7 @@ class Spool:
 
     def _keep(self, tmp: Path, sha256: str, size_bytes: int) -> SpooledFile:
         final = self.path_of(sha256)
-        with _disk_errors(), _locked(final.parent, fcntl.LOCK_SH) as folder:
+        with _disk_errors(), self._locked(final.parent, fcntl.LOCK_SH) as folder:
             if _is_whole(final, size_bytes):
                 os.utime(final)  # so that remove() knows that it has come again
             else:
@@ -136,7 +152,7 @@ class Spool:
             If the disk fails.
         """
         path = self.path_of(sha256)
-        with _disk_errors(), _locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
+        with _disk_errors(), self._locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
             if path.stat().st_mtime_ns == mtime_ns:
                 path.unlink()
                 return True

@@ -14,7 +14,7 @@ from spinepacs.store import events
 from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
-from spinepacs.store.tables import arrivals, attempts, outbox, studies
+from spinepacs.store.tables import arrivals, attempts, machines, outbox, studies
 from spinepacs.store.turns import due
 
 ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
@@ -40,9 +40,15 @@ def mark_ready(connection: Connection, study_uid: str) -> None:
 
 
 def claim(
-    connection: Connection, versions: Versions, maximum_attempts: int, now: datetime | None
+    connection: Connection,
+    versions: Versions,
+    maximum_attempts: int,
+    now: datetime | None,
+    machine_id: str,
 ) -> Claim | None:
     """See Ledger.claim."""
+    if machine_id and not _is_living(connection, machine_id):
+        return None
     while (study := _next_due(connection, now or datetime.now(UTC))) is not None:
         unread_arrivals = unread(connection, study.study_uid, versions)
         if not unread_arrivals:
@@ -52,11 +58,19 @@ def claim(
             _give_up(connection, study.study_uid, ATTEMPTS_USED_UP, reason)
         else:
             number = study.attempts + 1
-            attempt_id = _begin(connection, study.study_uid, number)
+            attempt_id = _begin(connection, study.study_uid, number, machine_id)
             return Claim(
                 study.study_uid, attempt_id, number, maximum_attempts, versions, tuple(unread_arrivals)
             )
     return None
+
+
+def _is_living(connection: Connection, machine_id: str) -> bool:
+    """Whether nobody has taken this machine for dead; nobody can do so until the commit."""
+    alive = select(machines.c.machine_id).where(
+        machines.c.machine_id == machine_id, machines.c.ended_at.is_(None)
+    )
+    return connection.execute(alive.with_for_update(read=True)).first() is not None
 
 
 class _Due(NamedTuple):
@@ -81,10 +95,15 @@ def _next_due(connection: Connection, now: datetime) -> _Due | None:
     return None if row is None else _Due(*row)
 
 
-def _begin(connection: Connection, study_uid: str, number: int) -> int:
+def _begin(connection: Connection, study_uid: str, number: int, machine_id: str) -> int:
     """Count the attempt and open its row, before any work."""
     move(connection, study_uid, StudyState.WORKING, attempts=number)
-    row = {"study_uid": study_uid, "number": number, "started_at": datetime.now(UTC)}
+    row = {
+        "study_uid": study_uid,
+        "number": number,
+        "started_at": datetime.now(UTC),
+        "machine_id": machine_id,
+    }
     return int(connection.execute(insert(attempts).values(row).returning(attempts.c.attempt_id)).scalar_one())
 
 
@@ -116,17 +135,25 @@ def _give_up(connection: Connection, study_uid: str, code: str, reason: str) -> 
     events.add(connection, EventKind.FAILED, study_uid, "", code)
 
 
-def return_orphans(connection: Connection, in_hand: Collection[str]) -> int:
+def return_orphans(connection: Connection, in_hand: Collection[str], machine_id: str) -> int:
     """See Ledger.return_orphans."""
     now = datetime.now(UTC)
+    living = select(machines.c.machine_id).where(
+        machines.c.ended_at.is_(None), machines.c.machine_id != machine_id
+    )
     connection.execute(
         update(attempts)
-        .where(attempts.c.ended_at.is_(None), attempts.c.study_uid.not_in(in_hand))
+        .where(
+            attempts.c.ended_at.is_(None),
+            attempts.c.study_uid.not_in(in_hand),
+            attempts.c.machine_id.not_in(living),
+        )
         .values(ended_at=now, outcome="orphaned")
     )
+    in_work = exists().where(attempts.c.study_uid == studies.c.study_uid, attempts.c.ended_at.is_(None))
     returned = connection.execute(
         update(studies)
-        .where(studies.c.state == StudyState.WORKING, studies.c.study_uid.not_in(in_hand))
+        .where(studies.c.state == StudyState.WORKING, studies.c.study_uid.not_in(in_hand), ~in_work)
         .values(state=StudyState.READY, changed_at=now, **due(now))
         .returning(studies.c.study_uid)
     ).scalars()

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0012"
+REVISION = "r0014"
 """The newest migration."""
 
 metadata = MetaData(
@@ -328,6 +328,8 @@ commitments = Table(
     Column("refused", Integer, nullable=False, server_default="0"),
 )
 
+_OPEN = text("ended_at IS NULL")
+
 attempts = Table(
     "attempts",
     metadata,
@@ -339,6 +341,30 @@ attempts = Table(
     Column("outcome", SafeText, nullable=False, server_default="working"),
     Column("reason_code", SafeText, nullable=False, server_default=""),
     Column("reason", SafeText, nullable=False, server_default=""),
+    Column("machine_id", SafeText, nullable=False, server_default=""),
+    Index("ix_attempts_open", "machine_id", sqlite_where=_OPEN, postgresql_where=_OPEN),
+)
+
+machines = Table(
+    "machines",
+    metadata,
+    Column("machine_id", SafeText, primary_key=True),
+    Column("name", SafeText, nullable=False),
+    Column("role", SafeText, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("beat_at", UtcTime, nullable=False),
+    Column("beats", Key, nullable=False, server_default="0"),
+    Column("ended_at", UtcTime),
+    Column("ended_how", SafeText, nullable=False, server_default=""),
+    Column("processes", PlainJson, nullable=False),
+    Column("traffic", PlainJson, nullable=False),
+)
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("name", SafeText, primary_key=True),
+    Column("value", SafeText, nullable=False),
 )
 
 failed_files = Table(

@@ -1,0 +1,69 @@
+"""Which kind of spool the settings ask for: a folder of this machine, one that machines share, or object storage."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+from spinepacs.settings.sections import StorageSettings
+from spinepacs.store.bucket import BucketSpool
+from spinepacs.store.shared import SharedSpool
+from spinepacs.store.spool import Spool, _disk_errors, _sync_file, _sync_folder
+
+_MB = 1_000_000
+_IDENTITY = "identity"
+
+
+def open_spool(settings: StorageSettings, *, machines: bool, keeps_reserve: bool = False) -> Spool:
+    """Open the spool of the settings.
+
+    Parameters
+    ----------
+    machines
+        Whether other machines may use it at the same time.
+    keeps_reserve
+        Whether nothing is added while the disk is below ``reserve_mb``.
+
+    Raises
+    ------
+    ToMend, Transient
+        As :class:`~spinepacs.store.spool.Spool`.
+    BadSettings
+        If object storage is asked for and its library is not installed.
+    """
+    reserve_bytes = settings.reserve_mb * _MB if keeps_reserve else 0
+    if settings.bucket:
+        return BucketSpool(settings.folder, settings.bucket, reserve_bytes)
+    return (SharedSpool if machines else Spool)(settings.folder, reserve_bytes)
+
+
+def identity(spool: Spool, settings: StorageSettings) -> str:
+    """Identity of a spool, which it gets at its first use and keeps for ever: the same for all who see the same files.
+
+    Raises
+    ------
+    Transient
+        If it cannot be read or written now.
+    """
+    if isinstance(spool, BucketSpool):
+        return spool.identity()
+    return _identity(settings.folder / _IDENTITY)
+
+
+def _identity(path: Path) -> str:
+    """Read it, or write it whole or not at all; who comes second reads what the first one wrote."""
+    with _disk_errors():
+        if not path.exists():
+            made = path.with_name(f".{_IDENTITY}.{uuid.uuid4().hex}")
+            made.write_text(uuid.uuid4().hex)
+            made.chmod(0o600)
+            _sync_file(made)
+            try:
+                os.link(made, path)
+            except FileExistsError:
+                pass
+            finally:
+                made.unlink()
+            _sync_folder(path.parent)
+        return path.read_text().strip()
