@@ -56,8 +56,8 @@ def check_role(settings: Settings, role: Role) -> None:
     """
     if role is not Role.ALL and not settings.cluster.enabled:
         raise Permanent(
-            f"--role {role.value} is a part of the work, and cluster.enabled is off: set it, with PostgreSQL and a spool"
-            " that all machines share (docs/scale.md), or leave --role away"
+            f"--role {role.value} is a part of the work, and cluster.enabled is off: set it, with PostgreSQL and a "
+            "spool that all machines share (docs/scale.md), or leave --role away"
         )
 
 
