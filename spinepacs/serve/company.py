@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from spinepacs.cluster.engine import Engine
 from spinepacs.cluster.membership import Membership
 from spinepacs.cluster.roles import Role, machine_name
 from spinepacs.errors import Transient
@@ -16,6 +17,7 @@ from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.machines import Traffic
 
+_FAREWELL_S = 10.0
 _NOBODY = "-"
 """Identity of a machine that has not joined: it gets no claim."""
 
@@ -52,6 +54,7 @@ class Company:
         self._lives = processes
         self._membership: Membership | None = None
         self._stop = threading.Event()
+        self._engine: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
 
     @property
@@ -79,12 +82,19 @@ class Company:
 
     def start(self, wake: Callable[[], None]) -> None:
         """Beat from now on; ``wake`` is called when there may be a study to read."""
-        if self._membership:
-            self._thread.start()
+        if not self._membership:
+            return
+        self._thread.start()
+        if self._settings.cluster.engine and self._role.reads:
+            engine = Engine(self._settings.storage.database_url, wake)
+            self._engine = threading.Thread(target=engine.run, args=(self._stop,), name="engine", daemon=True)
+            self._engine.start()
 
     def leave(self) -> None:
         """Beat no more, and let others take over at once; where the database is away they find out."""
         self._stop.set()
+        if self._engine:
+            self._engine.join(_FAREWELL_S)
         if self._membership and self._thread.is_alive():
             self._thread.join()
             with suppress(Transient):

@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from spinepacs import __version__, logs
+from spinepacs.cluster.engine import announce, install
 from spinepacs.cluster.roles import Role, check_role, check_spool
 from spinepacs.errors import Permanent, ToMend, Transient
 from spinepacs.intake.assembly import Assembly
@@ -99,8 +100,11 @@ def serve(settings: Settings, role: Role = Role.ALL, is_new_spool: bool = False)
 
 def _open_ledger(settings: Settings, spool: Spool, is_new_spool: bool) -> Ledger:
     """Open the database, if it is the one of this spool."""
-    ledger = Ledger.open(settings.storage.database_url)
+    url, has_engine = settings.storage.database_url, settings.cluster.enabled and settings.cluster.engine
+    ledger = Ledger.open(url, announce=announce if has_engine else None)
     try:
+        if has_engine:
+            install(url)
         check_spool(ledger, identity(spool, settings.storage), settings, is_new_spool)
     except BaseException:
         ledger.close()

@@ -20,7 +20,7 @@ from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
 from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
 from spinepacs.store.commitments import Commitments
-from spinepacs.store.engine import Access, Database
+from spinepacs.store.engine import Access, Announce, Database
 from spinepacs.store.files import Files
 from spinepacs.store.machines import Machines
 from spinepacs.store.migration import check as check_tables
@@ -46,13 +46,15 @@ class Ledger:
         self._database = database
 
     @classmethod
-    def open(cls, url: str, migrate: bool = True) -> Ledger:
+    def open(cls, url: str, migrate: bool = True, announce: Announce | None = None) -> Ledger:
         """Open the database, by default making what is missing; safe when several processes do so at once.
 
         Parameters
         ----------
         url
             ``sqlite:////absolute/path`` or ``postgresql+psycopg://…`` (``postgresql://`` is taken too).
+        announce
+            Is told of studies that become ready, inside the transaction that makes them so.
 
         Raises
         ------
@@ -65,7 +67,7 @@ class Ledger:
         Transient
             If it cannot be reached now.
         """
-        database = Database(url, Access.MAKE if migrate else Access.WRITE)
+        database = Database(url, Access.MAKE if migrate else Access.WRITE, announce)
         return cls._checked(database, migrate_tables if migrate else check_tables)
 
     @classmethod

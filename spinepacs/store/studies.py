@@ -15,7 +15,7 @@ from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState,
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
 from spinepacs.store.tables import arrivals, attempts, machines, outbox, studies
-from spinepacs.store.turns import due
+from spinepacs.store.turns import announce, due
 
 ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
 """Reason of studies whose workers died as often as is allowed."""
@@ -35,6 +35,7 @@ def mark_ready(connection: Connection, study_uid: str) -> None:
     selected = exists().where(arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
     if connection.execute(select(selected)).scalar():
         move(connection, study_uid, StudyState.READY, **due(datetime.now(UTC)))
+        announce(connection, study_uid)
     else:
         settle(connection, study_uid)
 
@@ -125,6 +126,8 @@ def fail(
     if transient and attempts_made < claim.maximum_attempts:
         again = {**due(retry_at or datetime.now(UTC)), "attempts": attempts_made}
         move(connection, claim.study_uid, StudyState.READY, **again, reason_code=code, reason=reason)
+        if retry_at is None:  # else nobody need look before it is due
+            announce(connection, claim.study_uid)
     else:
         _give_up(connection, claim.study_uid, code, reason)
     return True
@@ -160,6 +163,7 @@ def return_orphans(connection: Connection, in_hand: Collection[str], machine_id:
     orphans = list(returned)
     for study_uid in orphans:
         events.add(connection, EventKind.ORPHANED, study_uid)
+    announce(connection, *orphans)
     return len(orphans)
 
 
@@ -185,7 +189,9 @@ def retry(connection: Connection, study_uid: str | None, destination: str | None
         resend = resend.where(outbox.c.destination == destination)
     retried = list(connection.execute(resend).scalars())
     if destination is None:
-        retried += connection.execute(again).scalars()
+        read_again = list(connection.execute(again).scalars())
+        announce(connection, *read_again)
+        retried += read_again
     for uid in sorted(set(retried)):
         events.add(connection, EventKind.RETRIED, uid)
     return len(retried)

@@ -29,6 +29,13 @@ def due(at: datetime) -> dict[str, object]:
     return {"due_at": at, "turn_at": turn_at}
 
 
+def announce(connection: Connection, *study_uids: str) -> None:
+    """Say that studies have become ready, to whom the database was told to say it (see Database)."""
+    told = connection.get_execution_options().get("spinepacs_announce")
+    if told is not None and study_uids:
+        told(connection, study_uids)
+
+
 def make_urgent(connection: Connection, study_uid: str) -> None:
     """Make a study, which the caller has locked, urgent; one that waits already gets its head start at once."""
     this = studies.c.study_uid == study_uid

@@ -263,7 +263,7 @@ def run(
             states = ledger.counts().studies
         outcome.unfinished = {state: number for state, number in states.items() if state != "delivered"}
         for machine in there.machines:
-            assert not machine.is_up or machine.daemon.terminate() == 0
+            assert not machine.is_up or machine.daemon.terminate(60) == 0
     outcome.seconds = time.monotonic() - started_s
     return outcome
 
