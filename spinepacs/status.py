@@ -18,6 +18,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
+from spinepacs.delivery.pace import open_for_s
 from spinepacs.errors import SpinepacsError
 from spinepacs.settings.sections import HealthSettings
 from spinepacs.settings.settings import Settings
@@ -189,6 +190,8 @@ def _destinations(
 ) -> None:
     known = [destination.name for destination in settings.destinations]
     sent, now = _last_sent(ledger), datetime.now(UTC)
+    # Nobody is late who waits for the night.
+    open_s = {each.name: open_for_s(each.hours, datetime.now()) for each in settings.destinations}
     strays = ledger.strays(known)
     for name in [*known, *strays]:
         late_s = age_s(waiting.oldest_pending_at.get(name), now)
@@ -205,7 +208,7 @@ def _destinations(
             found.problems.append(
                 f"{row['failed']} results for {name} have failed: spinepacs queue, then retry"
             )
-        if late_s > LATE_S:
+        if min(late_s, open_s.get(name, late_s)) > LATE_S:
             found.problems.append(f"a result has waited for {_span(late_s)} for {name}: spinepacs check")
     found.problems += [f"{name} is not in the settings: spinepacs redirect, or withdraw" for name in strays]
 

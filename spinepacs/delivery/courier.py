@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pynetdicom import evt
 
 from spinepacs.delivery import commitment
+from spinepacs.delivery.pace import Pace
 from spinepacs.delivery.sending import (
     Outcome,
     Unreachable,
@@ -78,6 +79,7 @@ class Courier:
         turn: Turn | None = None,
     ) -> None:
         self._turn = turn or Unrivalled()
+        self._pace = Pace(destination)
         self._destination = destination
         self._calling_ae = destination.calling_ae_title or calling_ae
         self._spool = spool
@@ -93,7 +95,7 @@ class Courier:
             try:
                 is_ours = self._turn.take()
                 is_well = not is_ours or self.deliver_due(stop)
-                if is_ours and is_well:
+                if is_ours and is_well and self._pace.is_open:
                     self.commit_due(stop)
                 self._waits.over(**self._context())
                 pause_s = poll_s if is_well else self._pause_s()
@@ -108,8 +110,8 @@ class Courier:
 
     def deliver_due(self, stop: threading.Event) -> bool:
         """Send what is due; False if the destination could not be reached, or broke off."""
-        while not stop.is_set() and self._turn.take():
-            items = [item for item in self._due() if not self._gave_up(item)]
+        while not stop.is_set() and self._turn.take() and (limit := self._pace.allowance(BATCH)):
+            items = [item for item in self._due(limit) if not self._gave_up(item)]
             if not items:
                 break
             if not self._try(items, stop):
@@ -126,8 +128,8 @@ class Courier:
             self._not_delivered(items, Verdict(Outcome.TRANSIENT, None, str(error)))
             return False
 
-    def _due(self) -> Sequence[OutboxItem]:
-        return self._ledger.due(self._destination.name, limit=BATCH)
+    def _due(self, limit: int) -> Sequence[OutboxItem]:
+        return self._ledger.due(self._destination.name, limit=limit)
 
     def _gave_up(self, item: OutboxItem) -> bool:
         """Whether its attempts are used up, though none has ended: whoever sends it dies of it."""
@@ -147,6 +149,7 @@ class Courier:
                 if stop.is_set() or not self._turn.take():
                     break
                 self._ledger.begin_delivery([item.outbox_id], self._in(self._wait_s(item.attempts + 1)))
+                self._pace.sent()
                 verdict = send(association, item, self._spool.path_of(item.sha256))
                 self._finish(item, verdict)
                 if verdict.is_lost:
@@ -262,7 +265,7 @@ def deliver(
     *,
     stop: threading.Event,
     poll_s: float,
-    turns: Turns,
+    turns: Turns = lambda _: Unrivalled(),
 ) -> None:
     """Run one courier for each destination until ``stop`` is set; each then finishes its current object."""
     threads = []

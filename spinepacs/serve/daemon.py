@@ -234,7 +234,14 @@ class Daemon:
         if not settings.enabled:
             return None
         reserve_bytes = self._settings.storage.reserve_mb * _MB
-        figures = Figures(self._ledger, self._spool, reserve_bytes, self._processes, self._traffic)
+        figures = Figures(
+            self._ledger,
+            self._spool,
+            reserve_bytes,
+            self._processes,
+            self._traffic,
+            self._settings.destinations,
+        )
         return HealthServer(settings, self._checks(reserve_bytes), figures)
 
     def _processes(self) -> Mapping[str, Life]:

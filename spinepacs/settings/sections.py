@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spinepacs.settings.shipped import shipped
-from spinepacs.settings.types import AETitle, BucketUrl, Network, Port, Regex, Seconds, Section
+from spinepacs.settings.types import AETitle, BucketUrl, Hours, Network, Port, Regex, Seconds, Section
 
 
 class StorageSettings(Section):
@@ -279,6 +279,10 @@ class Destination(Section):
     maximum_attempts: int = Field(default=50, ge=1)
     """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``. A destination that is
     down or rejects the association uses up none: it is looked for every 5 minutes at least, as long as it takes."""
+    objects_per_minute: float = Field(default=0, ge=0)
+    """No more than so many, on all machines together; 0 = no limit."""
+    hours: tuple[Hours, ...] = ()
+    """Only at these hours of the day, by this machine's clock: ``["22:00-06:00"]`` = at night. Empty = always."""
     commitment: bool = False
     """Ask whether it keeps what it has accepted (storage commitment, PS3.4 Annex J), and send again what it does not.
     Off: not every PACS offers it, and one that does must know where our listener is."""
