@@ -35,6 +35,9 @@ LATE_S = 3600.0
 UNREAD_LATE_S = 4 * 3600.0
 """And so does an image that has waited so long to be read (s)."""
 
+SILENT_S = 60.0
+"""A machine that has not beaten for so long (s), and that nobody has taken for dead, needs a person."""
+
 _TIMEOUT_S = 5.0
 _MB = 1_000_000
 Row = dict[str, Any]
@@ -170,7 +173,37 @@ def _disk(settings: Settings, found: Status) -> None:
         )
 
 
+def _machines(ledger: Ledger, found: Status) -> None:
+    """How the processes of every machine go; one machine that lives is enough to run."""
+    now = datetime.now(UTC)
+    living = ledger.machines.living()
+    found.processes = []
+    for machine in living:
+        silent_s = age_s(machine.beat_at, now)
+        if silent_s > SILENT_S:
+            found.problems.append(f"machine {machine.name} ({machine.role}) is silent for {_span(silent_s)}")
+        own = {"machine": machine.name, "role": machine.role}
+        for name, life in machine.processes.items() or {"supervisor": {"is_up": True}}.items():
+            found.processes.append({**own, **_process(name, life)})
+            if not life["is_up"]:
+                found.problems.append(f"process {name} on {machine.name} is down: see its log")
+    if living and not found.running:
+        found.running, found.since, found.how = True, living[0].started_at, "on other machines"
+
+
+def _process(name: str, life: Row) -> Row:
+    started_s = life.get("started_s")
+    return {
+        "process": name,
+        "state": "up" if life["is_up"] else "down",
+        "since": datetime.fromtimestamp(started_s, UTC) if started_s else None,
+        "restarts": int(life.get("restarts", 0)),
+    }
+
+
 def _ledger(settings: Settings, ledger: Ledger, found: Status) -> None:
+    if settings.cluster.enabled:
+        _machines(ledger, found)
     counts, waiting, now = ledger.counts(), ledger.waiting(), datetime.now(UTC)
     found.studies, found.last_received_at = counts.studies, waiting.last_received_at
     found.oldest_unread_s = age_s(waiting.oldest_unread_at, now)

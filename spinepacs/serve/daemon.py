@@ -105,7 +105,8 @@ def _open_ledger(settings: Settings, spool: Spool, is_new_spool: bool) -> Ledger
     try:
         if has_engine:
             install(url)
-        check_spool(ledger, identity(spool, settings.storage), settings, is_new_spool)
+        found = identity(spool, settings.storage, ledger.machines.spool())
+        check_spool(ledger, found, settings, is_new_spool)
     except BaseException:
         ledger.close()
         raise

@@ -121,8 +121,19 @@ class Figures(Collector):
         yield _gauge("refused_films", "Films refused by the reading, not seen to", {(): unseen["films"]})
         yield _gauge("mixed_studies", "Studies of several patients, not seen to", {(): unseen["studies"]})
         yield _gauge("files_deleted", "Originals and results that retention has deleted", deleted, "what")
+        yield from self._machines()
         yield from _waiting(
             self._ledger.waiting(), {destination for destination, _ in counts.outbox}, self._open_s
+        )
+
+    def _machines(self) -> Iterable[Metric]:
+        """Silence of each machine that has not ended, seen by the clock here; none where there is one only."""
+        now = datetime.now(UTC)
+        silent: _Values = {
+            (each.name, each.role): age_s(each.beat_at, now) for each in self._ledger.machines.living()
+        }
+        yield _gauge(
+            "machine_silent_seconds", "Since a machine said that it lives", silent, "machine", "role"
         )
 
     def _open_s(self, destination: str) -> float:

@@ -172,15 +172,15 @@ class BucketSpool(Spool):
         with self._errors():
             self._time_of(_IDENTITY)
 
-    def identity(self) -> str:
-        """Identity of this spool; whoever comes first gives it one."""
+    def identity(self, offered: str = "") -> str:
+        """Identity of this spool: what was offered first; empty: nobody has yet."""
         import obstore
 
-        with self._errors():
-            with suppress(obstore.exceptions.AlreadyExistsError):
-                made = uuid.uuid4().hex.encode()
-                obstore.put(self._store, _IDENTITY, made, mode="create", use_multipart=False)
-            return bytes(obstore.get(self._store, _IDENTITY).bytes()).decode()
+        with self._errors(), suppress(obstore.exceptions.AlreadyExistsError):
+            if offered:
+                obstore.put(self._store, _IDENTITY, offered.encode(), mode="create", use_multipart=False)
+        content = self._content(_IDENTITY)
+        return bytes(content).decode() if content is not None else ""
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

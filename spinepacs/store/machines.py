@@ -75,6 +75,12 @@ class Machines:
         """Take a machine for dead unless it has beaten since; how many studies it had in hand. None: it lives."""
         return self.database.write(_end, machine.machine_id, machine.beats, TAKEN_FOR_DEAD)
 
+    def spool(self) -> str:
+        """Identity of the spool that belongs to this database; empty: none yet."""
+        known = select(installation.c.value).where(installation.c.name == _SPOOL)
+        with self.database.read() as connection:
+            return str(connection.execute(known).scalar() or "")
+
     def adopt_spool(self, identity: str) -> str:
         """Identity of the spool that belongs to this database: that of the first one which was offered."""
         return self.database.write(_adopt_spool, identity)

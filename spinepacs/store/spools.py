@@ -38,8 +38,14 @@ def open_spool(settings: StorageSettings, *, machines: bool, keeps_reserve: bool
     return (SharedSpool if machines else Spool)(settings.folder, reserve_bytes)
 
 
-def identity(spool: Spool, settings: StorageSettings) -> str:
+def identity(spool: Spool, settings: StorageSettings, known: str = "") -> str:
     """Identity of a spool, which it gets at its first use and keeps for ever: the same for all who see the same files.
+
+    Parameters
+    ----------
+    known
+        That of the spool that belongs to the database; empty: none yet. A spool that has files and no identity was
+        restored from a copy, or is older than identities, and gets this one; an empty one is another spool.
 
     Raises
     ------
@@ -47,16 +53,24 @@ def identity(spool: Spool, settings: StorageSettings) -> str:
         If it cannot be read or written now.
     """
     if isinstance(spool, BucketSpool):
-        return spool.identity()
-    return _identity(settings.folder / _IDENTITY)
+        return spool.identity() or spool.identity(_offered(spool, known))
+    path = settings.folder / _IDENTITY
+    return _identity(path, "") or _identity(path, _offered(spool, known))
 
 
-def _identity(path: Path) -> str:
-    """Read it, or write it whole or not at all; who comes second reads what the first one wrote."""
+def _offered(spool: Spool, known: str) -> str:
+    has_files = any(spool.shelf(f"{number:02x}") for number in range(256))
+    return known if known and has_files else uuid.uuid4().hex
+
+
+def _identity(path: Path, offered: str) -> str:
+    """Read it, or write it whole or not at all; who comes second reads what the first one wrote. Empty: none yet."""
     with _disk_errors():
         if not path.exists():
+            if not offered:
+                return ""
             made = path.with_name(f".{_IDENTITY}.{uuid.uuid4().hex}")
-            made.write_text(uuid.uuid4().hex)
+            made.write_text(offered)
             made.chmod(0o600)
             _sync_file(made)
             try:

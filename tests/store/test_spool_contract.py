@@ -165,6 +165,19 @@ def test_a_spool_has_one_identity_for_all_who_open_it(make: Open, storage: Stora
     assert len(found.pop()) == 32
 
 
+def test_a_spool_that_was_restored_keeps_the_identity_that_its_database_knows(
+    make: Open, storage: StorageSettings
+) -> None:
+    spool = make()
+    spool.add([IMAGE])
+    assert identity(spool, storage, "known") == "known"
+    assert identity(spool, storage, "other") == "known"
+
+
+def test_an_empty_spool_is_another_one(make: Open, storage: StorageSettings) -> None:
+    assert identity(make(), storage, "known") != "known"
+
+
 def test_a_killed_writer_leaves_no_half_file(make: Open, storage: StorageSettings, kind: str) -> None:
     """Killed while it stores, again and again: what can be seen is whole."""
     script = (
