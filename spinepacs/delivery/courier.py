@@ -148,9 +148,10 @@ class Courier:
             for item in items:
                 if stop.is_set() or not self._turn.take():
                     break
+                path = self._spool.path_of(item.sha256)  # fetched first: a storage that is away is no attempt
                 self._ledger.begin_delivery([item.outbox_id], self._in(self._wait_s(item.attempts + 1)))
                 self._pace.sent()
-                verdict = send(association, item, self._spool.path_of(item.sha256))
+                verdict = send(association, item, path)
                 self._finish(item, verdict)
                 if verdict.is_lost:
                     return False

@@ -238,7 +238,7 @@ def run(
         for machine in there.machines:
             machine.daemon.start()
         for machine in there.machines:
-            machine.daemon.wait_ready(120)
+            machine.daemon.wait_ready(300)
         ports = [machine.daemon.port for machine in there.machines if ROLES[machine.name] != "worker"]
         held = {"films": 0.0}
         load = Load(
