@@ -15,7 +15,7 @@ from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState,
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
 from spinepacs.store.tables import arrivals, attempts, machines, outbox, studies
-from spinepacs.store.turns import announce, due
+from spinepacs.store.turns import announce, due, fair
 
 ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
 """Reason of studies whose workers died as often as is allowed."""
@@ -34,7 +34,7 @@ def mark_ready(connection: Connection, study_uid: str) -> None:
         return
     selected = exists().where(arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
     if connection.execute(select(selected)).scalar():
-        move(connection, study_uid, StudyState.READY, **due(datetime.now(UTC)))
+        move(connection, study_uid, StudyState.READY, **fair(connection, study_uid, datetime.now(UTC)))
         announce(connection, study_uid)
     else:
         settle(connection, study_uid)

@@ -360,6 +360,13 @@ machines = Table(
     Column("traffic", PlainJson, nullable=False),
 )
 
+senders = Table(
+    "senders",
+    metadata,
+    Column("sender", SafeText, primary_key=True),
+    Column("turn_at", UtcTime, nullable=False),
+)
+
 installation = Table(
     "installation",
     metadata,

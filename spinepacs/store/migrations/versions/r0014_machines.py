@@ -1,4 +1,4 @@
-"""More than one machine: who lives, who has a study in hand, and which spool belongs to this database."""
+"""More than one machine: who lives, who has a study in hand, which spool belongs to this database, and senders in turns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = "r0012"
 
 
 def upgrade() -> None:
-    """Add two tables, and to each attempt whose it is."""
+    """Add three tables, and to each attempt whose it is."""
     op.create_table(
         "machines",
         Column("machine_id", SafeText, primary_key=True),
@@ -30,6 +30,11 @@ def upgrade() -> None:
         "installation",
         Column("name", SafeText, primary_key=True),
         Column("value", SafeText, nullable=False),
+    )
+    op.create_table(
+        "senders",
+        Column("sender", SafeText, primary_key=True),
+        Column("turn_at", UtcTime, nullable=False),
     )
     op.add_column("attempts", Column("machine_id", SafeText, nullable=False, server_default=""))
     is_open = text("ended_at IS NULL")
