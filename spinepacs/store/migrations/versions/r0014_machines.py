@@ -1,4 +1,4 @@
-"""More than one machine: who lives, who has a study in hand, which spool belongs to this database, and senders in turns."""
+"""More than one machine: who lives and has a study in hand, whose spool belongs to this database, senders in turns."""
 
 from __future__ import annotations
 
