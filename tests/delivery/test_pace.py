@@ -84,3 +84,32 @@ def test_a_courier_waits_for_its_hours_and_keeps_to_its_limit(tmp_path, spool, l
         time_of_day[0] = "22:30:00"
         assert courier.deliver_due(threading.Event())
         assert len(scp.received()) == 2
+
+
+class Turned:
+    """A turn that is ours for so many questions."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def take(self) -> bool:
+        self.times -= 1
+        return self.times >= 0
+
+    def release(self) -> None:
+        raise AssertionError("a courier keeps its turn")
+
+    def close(self) -> None:
+        self.times = 0
+
+
+@pytest.mark.peer
+def test_a_courier_whose_turn_it_no_longer_is_sends_nothing_more(tmp_path, spool, ledger):
+    with peers.dcmtk_storescp(tmp_path) as scp:
+        to = target().model_copy(update={"port": scp.port})
+        fill_outbox(ledger, spool, to, images=2)
+        Courier(to, "SPINEPACS", spool, ledger, Turned(0)).deliver_due(threading.Event())
+        assert scp.received() == []
+        # One question before the batch, and one before each object.
+        Courier(to, "SPINEPACS", spool, ledger, Turned(3)).deliver_due(threading.Event())
+        assert len(scp.received()) == 2
