@@ -139,7 +139,7 @@ def site(folder: Path, *, on_s3: bool, roles: Mapping[str, str] = ROLES, **secti
                 "cluster": {"enabled": True, "heartbeat_s": 1.0, "dead_after_s": 6.0},
                 "listener": {"port": peers.free_port(), "processes": 1},
                 # As many attempts as no film can meet by chance: each kill counts, and rightly, as the film's own.
-                "work": {"workers": 1, "maximum_attempts": 30},
+                "work": {"workers": 1, "maximum_attempts": 30, "time_limit_s": 300},
             }
             environment = {"SPINEPACS_MACHINE": name, **(storage.environment if storage else {})}
             running = stack.enter_context(
@@ -230,6 +230,7 @@ def run(
     restarts: int = 0,
     outages: int = 0,
     senders: int = 2,
+    behind: int = _BEHIND_FILMS,
     seed: int = 0,
 ) -> Outcome:
     """Do all that to the machines under load, let them finish, and count."""
@@ -241,9 +242,7 @@ def run(
             machine.daemon.wait_ready(300)
         ports = [machine.daemon.port for machine in there.machines if ROLES[machine.name] != "worker"]
         held = {"films": 0.0}
-        load = Load(
-            folder / "films", ports, None, lambda: len(load.acknowledged) - held["films"] < _BEHIND_FILMS
-        )
+        load = Load(folder / "films", ports, None, lambda: len(load.acknowledged) - held["films"] < behind)
 
         def look_at_pacs() -> float:
             held["films"] = there.orthanc.get("/statistics")["CountInstances"] / 3
@@ -294,7 +293,7 @@ def _harm(
 
 
 def _let_finish(
-    faults: Faults, load: Load, look_at_pacs: Callable[[], float], timeout_s: float = 300
+    faults: Faults, load: Load, look_at_pacs: Callable[[], float], timeout_s: float = 900
 ) -> None:
     """Wait until all is sent and delivered; what is not by then is found by the account."""
     until_s = time.monotonic() + timeout_s
