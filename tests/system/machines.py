@@ -313,6 +313,7 @@ def main() -> int:
     parser.add_argument("--outages", type=int, default=0, help="of the object storage")
     parser.add_argument("--every", type=float, default=3.0, help="mean time between faults (s)")
     parser.add_argument("--senders", type=int, default=8)
+    parser.add_argument("--behind", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--s3", action="store_true", help="object storage (moto) instead of a shared folder")
     options = parser.parse_args()
@@ -325,6 +326,7 @@ def main() -> int:
             restarts=options.restarts,
             outages=options.outages,
             senders=options.senders,
+            behind=options.behind,
             seed=options.seed,
         )
     print(outcome, flush=True)
