@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from spinepacs.settings.settings import load
+from spinepacs.status import find_out
 from tests import films, peers
 from tests.daemons import daemon, film
 from tests.system.machines import run, site
@@ -43,6 +45,15 @@ def test_each_role_does_its_part_and_a_study_from_two_listeners_is_one(tmp_path)
         peers.wait_until(lambda: len(there.orthanc.sop_uids()) == 6, 60, "its six objects")
         living = {machine["name"] for machine in _living(there)}
         assert living == set(roles)
+        told = find_out(load(one.config))
+        assert told.running
+        assert {(row["machine"], row["process"], row["state"]) for row in told.processes} == {
+            ("in-1", "listener-1", "up"),
+            ("in-2", "listener-1", "up"),
+            ("reading", "worker-1", "up"),
+            ("out", "delivery", "up"),
+        }
+        assert told.problems == []
         for machine in there.machines:
             assert machine.daemon.terminate(60) == 0
         assert _living(there) == []
