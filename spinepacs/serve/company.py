@@ -95,8 +95,9 @@ class Company:
         self._stop.set()
         if self._engine:
             self._engine.join(_FAREWELL_S)
-        if self._membership and self._thread.is_alive():
-            self._thread.join()
+        if self._membership:
+            if self._thread.ident:  # else it was stopped before it began
+                self._thread.join()
             with suppress(Transient):
                 self._membership.leave()
 
