@@ -22,6 +22,8 @@ _PROBES = (
     f"-c tcp_keepalives_idle=3 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2 "
     f"-c tcp_user_timeout={SILENCE_S * 1000}"
 )
+_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:what, :seed))")
+_UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:what, :seed))")
 _SEED = 0x5350494E
 """As that of the migrations: other programs on this server have other keys."""
 
@@ -89,7 +91,7 @@ class Exclusive:
                 if self._is_ours:
                     self._session.execute(text("SELECT 1"))
                 else:
-                    self._is_ours = bool(self._ask("pg_try_advisory_lock"))
+                    self._is_ours = bool(self._session.execute(_LOCK, self._what).scalar())
         except BaseException:
             self.close()
             raise
@@ -102,15 +104,10 @@ class Exclusive:
         self._is_ours = False
         try:
             with translated(self._parsed):
-                self._ask("pg_advisory_unlock")
+                self._session.execute(_UNLOCK, self._what)
         except BaseException:
             self.close()
             raise
-
-    def _ask(self, function: str) -> object:
-        assert self._session is not None  # noqa: S101 - both callers have one
-        question = text(f"SELECT {function}(hashtextextended(:what, :seed))")
-        return self._session.execute(question, self._what).scalar()
 
     def close(self) -> None:
         """See Turn; never raises."""
