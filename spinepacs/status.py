@@ -18,6 +18,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
+from spinepacs.delivery.pace import open_for_s
 from spinepacs.errors import SpinepacsError
 from spinepacs.settings.sections import HealthSettings
 from spinepacs.settings.settings import Settings
@@ -33,6 +34,9 @@ LATE_S = 3600.0
 
 UNREAD_LATE_S = 4 * 3600.0
 """And so does an image that has waited so long to be read (s)."""
+
+SILENT_S = 60.0
+"""A machine that has not beaten for so long (s), and that nobody has taken for dead, needs a person."""
 
 _TIMEOUT_S = 5.0
 _MB = 1_000_000
@@ -105,14 +109,14 @@ def _daemon(settings: Settings, found: Status) -> None:
     ready = _get(settings.health, "/readyz")
     holder = None
     try:
-        holder = lock.look(settings.storage.spool)
+        holder = lock.look(settings.storage.folder)
     except SpinepacsError as error:
         if ready is None:
             found.problems.append(str(error))
     found.running = ready is not None or bool(holder and holder.alive)
     if not found.running:
         found.since = holder.last_sign if holder else None
-        found.how = "last sign of life" if holder else f"no daemon has ever run on {settings.storage.spool}"
+        found.how = "last sign of life" if holder else f"no daemon has ever run on {settings.storage.folder}"
         return
     if holder:
         found.since, found.how = holder.since, f"as user {name_of(holder.uid)}"
@@ -161,7 +165,7 @@ def _get(settings: HealthSettings, path: str) -> str | None:
 
 
 def _disk(settings: Settings, found: Status) -> None:
-    found.disk_free_mb = shutil.disk_usage(nearest(settings.storage.spool)).free // _MB
+    found.disk_free_mb = shutil.disk_usage(nearest(settings.storage.folder)).free // _MB
     if found.disk_free_mb <= settings.storage.reserve_mb:
         found.problems.append(
             f"disk: {found.disk_free_mb} MB free, {settings.storage.reserve_mb} MB are kept in reserve: images are "
@@ -169,7 +173,37 @@ def _disk(settings: Settings, found: Status) -> None:
         )
 
 
+def _machines(ledger: Ledger, found: Status) -> None:
+    """How the processes of every machine go; one machine that lives is enough to run."""
+    now = datetime.now(UTC)
+    living = ledger.machines.living()
+    found.processes = []
+    for machine in living:
+        silent_s = age_s(machine.beat_at, now)
+        if silent_s > SILENT_S:
+            found.problems.append(f"machine {machine.name} ({machine.role}) is silent for {_span(silent_s)}")
+        own = {"machine": machine.name, "role": machine.role}
+        for name, life in machine.processes.items() or {"supervisor": {"is_up": True}}.items():
+            found.processes.append({**own, **_process(name, life)})
+            if not life["is_up"]:
+                found.problems.append(f"process {name} on {machine.name} is down: see its log")
+    if living and not found.running:
+        found.running, found.since, found.how = True, living[0].started_at, "on other machines"
+
+
+def _process(name: str, life: Row) -> Row:
+    started_s = life.get("started_s")
+    return {
+        "process": name,
+        "state": "up" if life["is_up"] else "down",
+        "since": datetime.fromtimestamp(started_s, UTC) if started_s else None,
+        "restarts": int(life.get("restarts", 0)),
+    }
+
+
 def _ledger(settings: Settings, ledger: Ledger, found: Status) -> None:
+    if settings.cluster.enabled:
+        _machines(ledger, found)
     counts, waiting, now = ledger.counts(), ledger.waiting(), datetime.now(UTC)
     found.studies, found.last_received_at = counts.studies, waiting.last_received_at
     found.oldest_unread_s = age_s(waiting.oldest_unread_at, now)
@@ -189,6 +223,8 @@ def _destinations(
 ) -> None:
     known = [destination.name for destination in settings.destinations]
     sent, now = _last_sent(ledger), datetime.now(UTC)
+    # Nobody is late who waits for the night.
+    open_s = {each.name: open_for_s(each.hours, datetime.now()) for each in settings.destinations}
     strays = ledger.strays(known)
     for name in [*known, *strays]:
         late_s = age_s(waiting.oldest_pending_at.get(name), now)
@@ -205,7 +241,7 @@ def _destinations(
             found.problems.append(
                 f"{row['failed']} results for {name} have failed: spinepacs queue, then retry"
             )
-        if late_s > LATE_S:
+        if min(late_s, open_s.get(name, late_s)) > LATE_S:
             found.problems.append(f"a result has waited for {_span(late_s)} for {name}: spinepacs check")
     found.problems += [f"{name} is not in the settings: spinepacs redirect, or withdraw" for name in strays]
 

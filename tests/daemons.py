@@ -46,6 +46,10 @@ class Daemon:
     log: Path
     module: str = "spinepacs"
     """What is run; another one than the product's may put something into its way."""
+    arguments: tuple[str, ...] = ()
+    """Of the command line, beyond the settings."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Beyond this process's own."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -62,8 +66,10 @@ class Daemon:
         """Start it, without waiting."""
         with self.log.open("ab") as log:
             arguments = [sys.executable, "-m", self.module, "serve", "--config", str(self.config)]
+            arguments += self.arguments
+            environment = {**os.environ, **self.environment}
             self.processes.append(
-                subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
             )
 
     def wait_ready(self, timeout_s: float = 60) -> None:
@@ -108,7 +114,11 @@ class Daemon:
 
 @contextmanager
 def daemon(
-    tmp_path: Path, destinations: Sequence[Mapping[str, Any]] = (), **sections: Any
+    tmp_path: Path,
+    destinations: Sequence[Mapping[str, Any]] = (),
+    arguments: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
+    **sections: Any,
 ) -> Iterator[Daemon]:
     """A configured daemon, not started; stopped at the end; its log is searched for patients' identities."""
     model = models.write_model(tmp_path / "model", PHANTOM)
@@ -126,7 +136,9 @@ def daemon(
     }
     config = tmp_path / "spinepacs.toml"
     config.write_text(_toml(settings, destinations))
-    made = Daemon(config, settings, tmp_path / "daemon.log")
+    made = Daemon(
+        config, settings, tmp_path / "daemon.log", arguments=arguments, environment=environment or {}
+    )
     try:
         yield made
     finally:

@@ -14,7 +14,13 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
-_NEEDED = [*PROJECT["project"]["dependencies"], *GROUPS["build"], *EXTRAS["postgresql"]]
+_NEEDED = [
+    *PROJECT["project"]["dependencies"],
+    *GROUPS["build"],
+    *EXTRAS["postgresql"],
+    *EXTRAS["cluster"],
+    *EXTRAS["s3"],
+]
 ASKED = {
     "run": _NEEDED,
     "test": [*_NEEDED, *EXTRAS["parquet"], *GROUPS["test"]],

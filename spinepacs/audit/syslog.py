@@ -22,6 +22,7 @@ from spinepacs.errors import Transient
 from spinepacs.outages import Outage
 from spinepacs.settings.sections import AuditSettings
 from spinepacs.settings.settings import Settings
+from spinepacs.store.exclusive import Turn, Unrivalled
 from spinepacs.store.ledger import Ledger
 from spinepacs.tls import client_context, why_broken
 
@@ -32,20 +33,28 @@ _LONGEST_PAUSE_S = 60.0
 _log = logging.getLogger(__name__)
 
 
-def export(settings: Settings, ledger: Ledger, stop: threading.Event, poll_s: float) -> None:
-    """Send every new row of the trail until told to stop; while the server is away they wait in the database."""
+def export(
+    settings: Settings, ledger: Ledger, stop: threading.Event, poll_s: float, turn: Turn | None = None
+) -> None:
+    """Send every new row of the trail until told to stop; while the server is away they wait in the database.
+
+    ``turn``: one machine sends it at a time.
+    """
+    turn = turn or Unrivalled()
     messages = messages_for(settings)
     outage = Outage(_log, "the audit trail")
     pause_s = poll_s
     while not stop.is_set():
         try:
-            send_new(settings.audit, messages, ledger)
+            if turn.take():
+                send_new(settings.audit, messages, ledger)
             outage.over()
             pause_s = poll_s
         except (OSError, Transient) as error:
             outage.lasts(error if isinstance(error, Transient) else why_broken(error))
             pause_s = min(max(1.0, pause_s * 2), _LONGEST_PAUSE_S)
         stop.wait(pause_s)
+    turn.close()
 
 
 def send_new(settings: AuditSettings, messages: Messages, ledger: Ledger) -> int:

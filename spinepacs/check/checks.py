@@ -9,29 +9,37 @@ from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.check import partners, places
 from spinepacs.check.result import CheckResult
+from spinepacs.cluster.roles import Role
 from spinepacs.errors import SpinepacsError
 from spinepacs.settings.settings import Settings
 
 
-def run_checks(settings: Settings) -> Iterator[CheckResult]:
+def run_checks(settings: Settings, role: Role = Role.ALL) -> Iterator[CheckResult]:
     """Check user, model, policy, spool, disk, database, ports and every destination, one result each.
+
+    Of a machine that does a part of the work only what that part needs.
 
     No check raises: what goes wrong is its result. Rights are those of this process's user: see
     :func:`spinepacs.check.places.become`.
     """
-    is_running = places.is_running(settings.storage.spool)
-    yield places.user(settings.storage.spool)
-    yield _model(settings)
-    yield _policy(settings.model.policy)
+    is_running = places.is_running(settings.storage.folder) or partners.is_living(settings)
+    yield places.user(settings.storage.folder)
+    if role.reads:
+        yield _model(settings)
+        yield _policy(settings.model.policy)
     yield places.spool(settings.storage)
-    if settings.watch.folder is not None:
+    if settings.watch.folder is not None and role.receives:
         yield places.watched(settings.watch.folder, settings.watch.create)
     yield partners.database(settings.storage.database_url, is_running)
-    if settings.listener.enabled:
+    if settings.storage.bucket:
+        yield partners.bucket(settings.storage)
+    if settings.listener.enabled and role.receives:
         yield partners.listener(settings.listener)
         yield places.port("listener port", settings.listener.bind, settings.listener.port, is_running)
     if settings.health.enabled:
         yield places.port("health port", settings.health.bind, settings.health.port, is_running)
+    if not role.sends:
+        return
     if settings.audit.syslog:
         yield partners.syslog(settings.audit)
     if not settings.destinations:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydicom.uid import (
     ComprehensiveSRStorage,
@@ -17,13 +19,15 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # d
 
 from spinepacs.audit.syslog import probe
 from spinepacs.check.result import CheckResult
+from spinepacs.cluster.roles import machine_name
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.errors import SpinepacsError
 from spinepacs.intake.gate import why_open
-from spinepacs.settings.sections import AuditSettings, Destination, ListenerSettings
+from spinepacs.settings.sections import AuditSettings, Destination, ListenerSettings, StorageSettings
 from spinepacs.settings.settings import Settings
+from spinepacs.store.bucket import BucketSpool
 from spinepacs.store.engine import Access, Database
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.migration import Tables, compare
@@ -54,6 +58,29 @@ def database(url: str, is_running: bool) -> CheckResult:
             "database", False, f"{kind}: {tables.value} ({at}); the one that runs is of an older version"
         )
     return CheckResult("database", True, f"{kind}: {tables.value} ({at})")
+
+
+def is_living(settings: Settings) -> bool:
+    """Whether the machine of this name says in the database that it lives."""
+    if not settings.cluster.enabled:
+        return False
+    try:
+        with Ledger.open_to_read(settings.storage.database_url) as ledger:
+            return any(machine.name == machine_name() for machine in ledger.machines.living())
+    except SpinepacsError:
+        return False  # said elsewhere
+
+
+def bucket(settings: StorageSettings) -> CheckResult:
+    """Whether object storage answers; nothing is written there."""
+    try:
+        with TemporaryDirectory(prefix="spinepacs-check-") as scratch:
+            spool = BucketSpool(Path(scratch), settings.bucket)
+            spool.check()
+            spool.close()
+    except SpinepacsError as error:
+        return CheckResult("object storage", False, str(error))
+    return CheckResult("object storage", True, f"{settings.bucket} answers")
 
 
 def _why_not_written(database: Database, tables: Tables) -> str:

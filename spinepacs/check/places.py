@@ -118,7 +118,7 @@ def is_running(spool: Path) -> bool:
 
 def spool(settings: StorageSettings) -> CheckResult:
     """Whether the daemon may write there, and whether the disk has room."""
-    place = settings.spool
+    place = settings.folder
     for folder in (place, place / "files", place / "tmp"):
         if denied := why_denied("storage.spool", folder):
             return CheckResult("spool", False, denied)

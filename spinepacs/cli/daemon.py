@@ -16,14 +16,27 @@ from spinepacs.settings.shipped import shipped
 
 @click.command()
 @config_option
-def serve(config: Path) -> None:
+@click.option(
+    "--role",
+    type=click.Choice(["listener", "worker", "delivery", "all"]),
+    default="all",
+    show_default=True,
+    help="What this machine does, where there are several (docs/scale.md).",
+)
+@click.option(
+    "--new-spool",
+    is_flag=True,
+    help="The spool takes the place of the one that the database knows, which is lost or was moved.",
+)
+def serve(config: Path, role: str, new_spool: bool) -> None:
     """Run the daemon: listen for C-STORE, watch a folder, read studies, deliver the results.
 
     Ends in order on SIGTERM or Ctrl-C. Logs go to standard error.
     """
+    from spinepacs.cluster.roles import Role
     from spinepacs.serve.daemon import serve as run
 
-    sys.exit(run(load(config)))
+    sys.exit(run(load(config), Role(role), new_spool))
 
 
 @click.command()
@@ -31,19 +44,27 @@ def serve(config: Path) -> None:
 @click.option(
     "--user", help="As whom the daemon runs; root checks as the owner of the spool where it is not given."
 )
-def check(config: Path, user: str | None) -> None:
+@click.option(
+    "--role",
+    type=click.Choice(["listener", "worker", "delivery", "all"]),
+    default="all",
+    show_default=True,
+    help="What this machine does, where there are several.",
+)
+def check(config: Path, user: str | None, role: str) -> None:
     """Check settings, model, policy, rights, disk, database, ports, and every destination by C-ECHO and contexts.
 
     Nothing is made or changed: what the daemon's start will make is said.
     """
     from spinepacs.check.checks import run_checks
     from spinepacs.check.places import become
+    from spinepacs.cluster.roles import Role
 
-    become(user, load(config).storage.spool)
+    become(user, load(config).storage.folder)
     settings = load(config)  # as the daemon's user reads it
     click.echo(f"ok    settings: {config}")
     failed = False
-    for result in run_checks(settings):
+    for result in run_checks(settings, Role(role)):
         click.echo(f"{'ok   ' if result.ok else 'FAIL '} {result.name}: {result.detail}")
         failed |= not result.ok
     sys.exit(1 if failed else 0)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pynetdicom import evt
 
 from spinepacs.delivery import commitment
+from spinepacs.delivery.pace import Pace
 from spinepacs.delivery.sending import (
     Outcome,
     Unreachable,
@@ -29,6 +30,7 @@ from spinepacs.dicom.commitment import new_transaction_uid
 from spinepacs.errors import Transient
 from spinepacs.outages import Outage
 from spinepacs.settings.sections import Destination
+from spinepacs.store.exclusive import Turn, Turns, Unrivalled
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxItem, OutboxState
 from spinepacs.store.spool import Spool
@@ -64,9 +66,20 @@ class Courier:
         Our AE title, where the destination does not set one.
     spool, ledger
         Opened by this process.
+    turn
+        One courier goes to a destination at a time, on whatever machine.
     """
 
-    def __init__(self, destination: Destination, calling_ae: str, spool: Spool, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        calling_ae: str,
+        spool: Spool,
+        ledger: Ledger,
+        turn: Turn | None = None,
+    ) -> None:
+        self._turn = turn or Unrivalled()
+        self._pace = Pace(destination)
         self._destination = destination
         self._calling_ae = destination.calling_ae_title or calling_ae
         self._spool = spool
@@ -80,8 +93,9 @@ class Courier:
         """Deliver until told to stop; a defect is logged and does not end it."""
         while not stop.is_set():
             try:
-                is_well = self.deliver_due(stop)
-                if is_well:
+                is_ours = self._turn.take()
+                is_well = not is_ours or self.deliver_due(stop)
+                if is_ours and is_well and self._pace.is_open:
                     self.commit_due(stop)
                 self._waits.over(**self._context())
                 pause_s = poll_s if is_well else self._pause_s()
@@ -92,11 +106,12 @@ class Courier:
                 _log.exception("defect in delivery", extra=self._context())
                 pause_s = max(poll_s, LONGEST_PAUSE_S)
             stop.wait(pause_s)
+        self._turn.close()
 
     def deliver_due(self, stop: threading.Event) -> bool:
         """Send what is due; False if the destination could not be reached, or broke off."""
-        while not stop.is_set():
-            items = [item for item in self._due() if not self._gave_up(item)]
+        while not stop.is_set() and self._turn.take() and (limit := self._pace.allowance(BATCH)):
+            items = [item for item in self._due(limit) if not self._gave_up(item)]
             if not items:
                 break
             if not self._try(items, stop):
@@ -113,8 +128,8 @@ class Courier:
             self._not_delivered(items, Verdict(Outcome.TRANSIENT, None, str(error)))
             return False
 
-    def _due(self) -> Sequence[OutboxItem]:
-        return self._ledger.due(self._destination.name, limit=BATCH)
+    def _due(self, limit: int) -> Sequence[OutboxItem]:
+        return self._ledger.due(self._destination.name, limit=limit)
 
     def _gave_up(self, item: OutboxItem) -> bool:
         """Whether its attempts are used up, though none has ended: whoever sends it dies of it."""
@@ -131,10 +146,12 @@ class Courier:
                 return False
             self._no_association.over(**self._context())
             for item in items:
-                if stop.is_set():
+                if stop.is_set() or not self._turn.take():
                     break
+                path = self._spool.path_of(item.sha256)  # fetched first: a storage that is away is no attempt
                 self._ledger.begin_delivery([item.outbox_id], self._in(self._wait_s(item.attempts + 1)))
-                verdict = send(association, item, self._spool.path_of(item.sha256))
+                self._pace.sent()
+                verdict = send(association, item, path)
                 self._finish(item, verdict)
                 if verdict.is_lost:
                     return False
@@ -249,11 +266,13 @@ def deliver(
     *,
     stop: threading.Event,
     poll_s: float,
+    turns: Turns = lambda _: Unrivalled(),
 ) -> None:
     """Run one courier for each destination until ``stop`` is set; each then finishes its current object."""
     threads = []
     for destination in destinations:
-        courier = Courier(destination, calling_ae, spool, ledger)
+        turn = turns(f"delivery to {destination.name}")
+        courier = Courier(destination, calling_ae, spool, ledger, turn)
         threads.append(
             threading.Thread(
                 target=courier.run, args=(stop, poll_s), name=f"deliver-{destination.name}", daemon=True

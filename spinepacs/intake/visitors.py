@@ -1,7 +1,8 @@
 """Who is in, who came lately, and who was turned away and why: counted by all listener processes together.
 
 Each process writes a page of its own in shared memory and reads those of the others, so no lock is needed, and one
-that is killed harms nobody: its successor begins by clearing what the page says about who is in.
+that is killed harms nobody: its successor begins by clearing what the page says about who is in. What other machines
+count lies beside the pages; the supervisor writes it, and it is as old as their last beat.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import ipaddress
 import struct
 import threading
 import time
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from multiprocessing import get_context
 from typing import Any
@@ -22,7 +24,11 @@ REMEMBERED = 1024
 SEATS = 256
 """Connections at a time that a page can hold."""
 
+ADDRESSES = 1024
+"""Addresses on other machines that are known."""
+
 _VISIT = struct.Struct("=16sd")
+_ELSEWHERE = struct.Struct("=16sII")
 _MINUTE_S = 60.0
 
 
@@ -64,6 +70,12 @@ class _Page(ctypes.Structure):
     ]
 
 
+class _Elsewhere(ctypes.Structure):
+    """What other machines count, by address."""
+
+    _fields_ = [("number", ctypes.c_uint64), ("counts", ctypes.c_char * (_ELSEWHERE.size * ADDRESSES))]
+
+
 class VisitorsBook:
     """The pages of all processes: made by their parent, handed to each when it is started.
 
@@ -75,10 +87,33 @@ class VisitorsBook:
 
     def __init__(self, pages: int = 1) -> None:
         self._pages: Any = get_context("spawn").RawArray(_Page, pages)
+        self._elsewhere: Any = get_context("spawn").RawArray(_Elsewhere, 1)
 
     def page(self, number: int) -> Page:
         """Open the page of process ``number`` (from 0) for writing; nobody is in yet."""
-        return Page(self._pages, number)
+        return Page(self._pages, number, self._elsewhere)
+
+    def traffic(self) -> dict[str, tuple[int, int]]:
+        """By address how many connections there are now, and how many were let in within the last minute."""
+        now = Counter(who for page in self._pages for who in _seats(page) if who != bytes(16))
+        lately = Counter(who for page in self._pages for who in _lately(page))
+        return {unpacked(who): (now[who], lately[who]) for who in now | lately}
+
+    def hear(self, traffic: Iterable[Mapping[str, Sequence[int]]]) -> None:
+        """Write down what other machines count: of each its :meth:`traffic`."""
+        now: Counter[str] = Counter()
+        lately: Counter[str] = Counter()
+        for each in traffic:
+            now.update({address: seats for address, (seats, _) in each.items()})
+            lately.update({address: visits for address, (_, visits) in each.items()})
+        busiest = [address for address, _ in (now + lately).most_common(ADDRESSES)]
+        counts = [_ELSEWHERE.pack(packed(who), now[who], lately[who]) for who in busiest]
+        page = self._elsewhere[0]
+        page.number = 0  # read meanwhile: a moment of nobody, and never half a line
+        ctypes.memmove(
+            ctypes.addressof(page) + _Elsewhere.counts.offset, b"".join(counts), len(counts) * _ELSEWHERE.size
+        )
+        page.number = len(counts)
 
     def turned_away(self) -> dict[str, int]:
         """How many were turned away since the start, by reason."""
@@ -99,8 +134,9 @@ class VisitorsBook:
 class Page:
     """One process's own page, and what it can see on those of the others. Any of its threads may count."""
 
-    def __init__(self, pages: Any, number: int) -> None:
+    def __init__(self, pages: Any, number: int, elsewhere: Any) -> None:
         self._pages = pages
+        self._elsewhere = elsewhere
         self._own = pages[number]
         self._lock = threading.Lock()
         self.seat(())
@@ -111,8 +147,9 @@ class Page:
         ctypes.memmove(_start(self._own, "seats"), taken.ljust(16 * SEATS, b"\x00"), 16 * SEATS)
 
     def seats_of(self, address: str) -> int:
-        """How many connections an address has with all processes."""
-        return sum(_seats(page).count(packed(address)) for page in self._pages)
+        """How many connections an address has with all processes, and with other machines."""
+        here = sum(_seats(page).count(packed(address)) for page in self._pages)
+        return here + self._heard(address)[0]
 
     def visit(self, address: str) -> None:
         """Write down that an address has been let in now."""
@@ -122,13 +159,17 @@ class Page:
         self._own.next_visit += 1
 
     def visits_of(self, address: str) -> int:
-        """How often an address has been let in within the last minute, by all processes."""
-        since_s, wanted = time.monotonic() - _MINUTE_S, packed(address)
-        return sum(
-            who == wanted and at_s > since_s
-            for page in self._pages
-            for who, at_s in _VISIT.iter_unpack(_bytes(page, "visits"))
-        )
+        """How often an address has been let in within the last minute, by all processes and machines."""
+        wanted = packed(address)
+        here = sum(who == wanted for page in self._pages for who in _lately(page))
+        return here + self._heard(address)[1]
+
+    def _heard(self, address: str) -> tuple[int, int]:
+        """What other machines said of an address: connections now, and within the last minute."""
+        page, wanted = self._elsewhere[0], packed(address)
+        start = ctypes.addressof(page) + _Elsewhere.counts.offset
+        heard = _ELSEWHERE.iter_unpack(ctypes.string_at(start, page.number * _ELSEWHERE.size))
+        return next(((now, lately) for who, now, lately in heard if who == wanted), (0, 0))
 
     def count(self, reason: Turned, number: int = 1) -> None:
         """One more was turned away, or so many."""
@@ -145,6 +186,18 @@ def packed(address: str) -> bytes:
     """An IP address in 16 bytes; IPv4 as it is mapped into IPv6 (RFC 4291 2.5.5.2), so that it is one address."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     return bytes(10) + b"\xff\xff" + parsed.packed if parsed.version == 4 else parsed.packed
+
+
+def unpacked(address: bytes) -> str:
+    """The reverse of :func:`packed`."""
+    parsed = ipaddress.IPv6Address(address)
+    return str(parsed.ipv4_mapped or parsed)
+
+
+def _lately(page: _Page) -> Iterator[bytes]:
+    """Who was let in within the last minute, once for each time."""
+    since_s = time.monotonic() - _MINUTE_S
+    return (who for who, at_s in _VISIT.iter_unpack(_bytes(page, "visits")) if at_s > since_s and any(who))
 
 
 def _start(page: _Page, field: str) -> int:

@@ -25,6 +25,7 @@ from spinepacs.intake.taking import NotYet, Taker
 from spinepacs.intake.wake import PENDING_S, events, wait_any
 from spinepacs.outages import Outage
 from spinepacs.settings.sections import WatchSettings
+from spinepacs.store.exclusive import Turn, Unrivalled
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import FailedFile
 from spinepacs.store.spool import Spool
@@ -61,6 +62,8 @@ class Watcher:
         Opened by this process.
     clock
         Monotonic seconds.
+    turn
+        One machine takes files out of a folder at a time.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class Watcher:
         spool: Spool,
         ledger: Ledger,
         clock: Callable[[], float] = time.monotonic,
+        turn: Turn | None = None,
     ) -> None:
+        self._turn = turn or Unrivalled()
         if settings.folder is None:
             raise ValueError("a watcher needs a folder")
         self._folder = WatchedFolder(settings.folder)
@@ -115,6 +120,7 @@ class Watcher:
         """Wait until the folder is there; None: stopped meanwhile."""
         identity = self._look_for_folder()
         if identity is None:
+            self._turn.release()  # another machine may have it mounted
             on_state(False)
             _log.error(
                 "watch.folder %s is not there: mount its share, correct the setting, or set watch.create = true; "
@@ -137,7 +143,8 @@ class Watcher:
 
     def _scan_safely(self) -> None:
         try:
-            self.scan()
+            if self._turn.take():
+                self.scan()
         except Transient as error:
             _log.warning("the watched folder waits: %s", error)
         except Exception:

@@ -26,15 +26,18 @@ from typing import TypeVar
 
 from spinepacs import __version__, logs
 from spinepacs.children import Child, warm_up
+from spinepacs.cluster.engine import announce, install
+from spinepacs.cluster.roles import Role, check_role, check_spool
 from spinepacs.errors import Permanent, ToMend, Transient
 from spinepacs.intake.assembly import Assembly
 from spinepacs.intake.gate import why_open
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import VisitorsBook
 from spinepacs.outages import Outage
+from spinepacs.serve.company import Company
 from spinepacs.serve.dispatch import Dispatcher
 from spinepacs.serve.health import Check, Figures, HealthServer, Traffic
-from spinepacs.serve.parts import listeners, parts, read
+from spinepacs.serve.parts import listeners, parts, read, turns_of
 from spinepacs.serve.processes import Life
 from spinepacs.serve.systemd import ServiceManager
 from spinepacs.serve.upkeep import Upkeep
@@ -43,6 +46,7 @@ from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.lock import Held, only_daemon
 from spinepacs.store.spool import Spool
+from spinepacs.store.spools import identity, open_spool
 from spinepacs.tls import server_context
 
 PATIENCE_S = 300.0
@@ -58,8 +62,15 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, role: Role = Role.ALL, is_new_spool: bool = False) -> int:
     """Run the daemon until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    role
+        What this machine does.
+    is_new_spool
+        Whether the spool takes the place of the one that the database knows.
 
     Returns
     -------
@@ -69,24 +80,41 @@ def serve(settings: Settings) -> int:
     Raises
     ------
     Permanent
-        If another daemon works on the same spool, or a port of ours is taken, or the database does not fit.
+        If another daemon works on the same spool, or a port of ours is taken, or the database does not fit, or belongs
+        to another spool.
     ToMend
         If the spool or the database do not let us in: no patience would help.
     """
     logs.configure(settings.log.level, settings.log.format)
     os.umask(0o077)
+    check_role(settings, role)
     warm_up("spinepacs.serve.preload")
-    stop = threading.Event()
+    stop, machines = threading.Event(), settings.cluster.enabled
     with _signals(stop), ExitStack() as stack:
-        spool = _when_it_answers(lambda: Spool(settings.storage.spool), stop)
+        spool = _when_it_answers(lambda: open_spool(settings.storage, machines=machines), stop)
         if spool is None:
             return 0
-        held = stack.enter_context(only_daemon(settings.storage.spool))
-        ledger = _when_it_answers(lambda: Ledger.open(settings.storage.database_url), stop)
+        held = stack.enter_context(only_daemon(settings.storage.folder, shared=machines))
+        ledger = _when_it_answers(lambda: _open_ledger(settings, spool, is_new_spool), stop)
         if ledger is not None:
             stack.callback(ledger.close)
-            Daemon(settings, spool, ledger, held).run(stop)
+            Daemon(settings, role, spool, ledger, held).run(stop)
     return 0
+
+
+def _open_ledger(settings: Settings, spool: Spool, is_new_spool: bool) -> Ledger:
+    """Open the database, if it is the one of this spool."""
+    url, has_engine = settings.storage.database_url, settings.cluster.enabled and settings.cluster.engine
+    ledger = Ledger.open(url, announce=announce if has_engine else None)
+    try:
+        if has_engine:
+            install(url)
+        found = identity(spool, settings.storage, ledger.machines.spool())
+        check_spool(ledger, found, settings, is_new_spool)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
 
 
 class Daemon:
@@ -96,22 +124,27 @@ class Daemon:
     ----------
     settings
         All of them.
+    role
+        What this machine does.
     spool, ledger
         Opened by this process.
     held
         The lock of the spool.
     """
 
-    def __init__(self, settings: Settings, spool: Spool, ledger: Ledger, held: Held) -> None:
+    def __init__(self, settings: Settings, role: Role, spool: Spool, ledger: Ledger, held: Held) -> None:
         self._settings = settings
+        self._role = role
+        self._turns = turns_of(settings)
         self._held = held
         self._spool = spool
         self._ledger = ledger
-        if settings.listener.enabled and settings.listener.tls:
+        receives = settings.listener.enabled and role.receives
+        if receives and settings.listener.tls:
             server_context(settings.listener)  # else its processes would fail one after the other
-        self._door = _door(settings.listener) if settings.listener.enabled else None
+        self._door = _door(settings.listener) if receives else None
         self._book = VisitorsBook(listeners(settings))
-        self._parts = parts(settings, self._door, self._book)
+        self._parts = parts(settings, role, self._door, self._book)
         if self._door and (warning := why_open(settings.listener)):
             _log.warning("%s", warning)
         self._dispatcher = Dispatcher(
@@ -119,31 +152,39 @@ class Daemon:
             ledger,
             hire=lambda: Child("worker", read, settings),
             assemble=Assembly(settings.assembly.quiet_period_s).ready,
+            workers=None if role.reads else 0,
+            turn=self._turns("intake"),
+            machine_id=lambda: self._company.machine_id,
         )
+        self._company = Company(settings, role, ledger, self._book, self._processes)
 
     def run(self, stop: threading.Event) -> None:
         """Run everything until ``stop`` is set, then stop everything in order."""
         health = self._health()
         self._warn_of_strays()
-        _when_it_answers(lambda: self._ledger.add_event("started", detail=f"spinepacs {__version__}"), stop)
-        returned = _when_it_answers(self._ledger.return_orphans, stop)
+        detail = f"spinepacs {__version__}{self._company.place}"
+        _when_it_answers(lambda: self._ledger.add_event("started", detail=detail), stop)
+        _when_it_answers(self._company.join, stop)
+        returned = _when_it_answers(lambda: self._ledger.return_orphans((), self._company.machine_id), stop)
         _log.info("started; %d studies were in work when the last daemon ended", returned or 0)
         if health:
             health.start()
         manager = ServiceManager(os.environ)
         try:
+            self._company.start(self._dispatcher.wakeup.set)
             self._dispatcher.start()
             threading.Thread(target=self._upkeep().run, args=(stop,), name="upkeep", daemon=True).start()
             self._tend(stop, manager)
         finally:  # whatever happens: no process may be left behind that nobody looks after
             manager.stopping()
             self._stop()
+            self._company.leave()
             if self._door:
                 self._door.close()
             if health:
                 health.stop()
         with suppress(Transient):
-            self._ledger.add_event("stopped")
+            self._ledger.add_event("stopped", detail=self._company.place.strip())
         _log.info("stopped")
 
     def _tend(self, stop: threading.Event, manager: ServiceManager) -> None:
@@ -169,7 +210,8 @@ class Daemon:
             return take_in(sha256, self._spool, self._ledger)
 
         reserve_bytes = self._settings.storage.reserve_mb * _MB
-        return Upkeep(self._settings.retention, self._spool, self._ledger, adopt, reserve_bytes)
+        turn = self._turns("the upkeep of the spool")
+        return Upkeep(self._settings.retention, self._spool, self._ledger, adopt, reserve_bytes, turn=turn)
 
     def _is_receiving(self) -> bool:
         """Whether a listener is up, or there is to be none."""
@@ -198,7 +240,14 @@ class Daemon:
         if not settings.enabled:
             return None
         reserve_bytes = self._settings.storage.reserve_mb * _MB
-        figures = Figures(self._ledger, self._spool, reserve_bytes, self._processes, self._traffic)
+        figures = Figures(
+            self._ledger,
+            self._spool,
+            reserve_bytes,
+            self._processes,
+            self._traffic,
+            self._settings.destinations,
+        )
         return HealthServer(settings, self._checks(reserve_bytes), figures)
 
     def _processes(self) -> Mapping[str, Life]:
@@ -213,6 +262,7 @@ class Daemon:
             return ""
 
         def disk() -> str:
+            self._spool.check()
             free_bytes = self._spool.free_bytes()
             return "" if free_bytes > reserve_bytes else f"{free_bytes // _MB} MB free, below the reserve"
 
@@ -223,7 +273,9 @@ class Daemon:
             """One of them is enough to receive."""
             return "" if self._is_receiving() else "no listener process is up"
 
-        checks: dict[str, Check] = {"database": database, "disk": disk, "model": model}
+        checks: dict[str, Check] = {"database": database, "disk": disk}
+        if self._role.reads:
+            checks["model"] = model
         if self._door:
             checks["listener"] = listener
         others = [part for part in self._parts if not part.name.startswith("listener")]

@@ -22,6 +22,7 @@ from spinepacs.outages import Outage
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, unpack
 from spinepacs.serve.processes import Life
 from spinepacs.settings.sections import WorkSettings
+from spinepacs.store.exclusive import Turn, Unrivalled
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, StudyClock
 
@@ -56,6 +57,12 @@ class Dispatcher:
         Starts a worker process that says :class:`Ready` or :class:`Failed` and then answers each :data:`Job`.
     assemble
         Names the studies that are complete (see :mod:`spinepacs.intake.assembly`).
+    workers
+        How many; None: as the settings say.
+    turn
+        Headers are read, and studies assembled, by one machine at a time.
+    machine_id
+        Whose claims are ours; empty: there is one machine only.
     """
 
     def __init__(
@@ -64,6 +71,9 @@ class Dispatcher:
         ledger: Ledger,
         hire: Callable[[], Child],
         assemble: Callable[[Sequence[StudyClock]], list[str]],
+        workers: int | None = None,
+        turn: Turn | None = None,
+        machine_id: Callable[[], str] = lambda: "",
     ) -> None:
         self.settings = settings
         self.ledger = ledger
@@ -71,7 +81,11 @@ class Dispatcher:
         self.stopping = threading.Event()
         self.deadline_s = float("inf")
         """Monotonic time at which work in hand is broken off."""
+        self.wakeup = threading.Event()
+        """Set when there may be something to do: benches that rest look at once."""
         self._assemble = assemble
+        self._turn = turn or Unrivalled()
+        self._machine_id = machine_id
         self._intake = threading.Lock()
         self._claiming = threading.Lock()
         self._reconcile_at_s = time.monotonic() + RECONCILE_S
@@ -79,7 +93,8 @@ class Dispatcher:
         self.outage = Outage(_log, "the work on studies", speaks_for_database=True)
         """Shared by the benches: what stops one of them stops all."""
         self.unregistered = Outage(_log, "the registration of images")
-        self._benches = [Bench(self, f"worker-{number}") for number in range(1, settings.workers + 1)]
+        number = settings.workers if workers is None else workers
+        self._benches = [Bench(self, f"worker-{each}") for each in range(1, number + 1)]
 
     @property
     def models_loaded(self) -> int:
@@ -117,35 +132,53 @@ class Dispatcher:
         """
         self.deadline_s = time.monotonic() + grace_s
         self.stopping.set()
+        self.wakeup.set()
         for bench in self._benches:
             bench.thread.join(max(0.0, self.deadline_s - time.monotonic()) + _LAST_WORD_S)
             bench.break_off()
+        self._turn.close()
 
     def work_once(self, bench: Bench, versions: Versions) -> bool:
         """Do what is next on this bench: headers and assembly (one bench at a time), then a study; False: nothing."""
         registered = False
         if self._intake.acquire(blocking=False):
             try:
-                urgent_aes = self.settings.urgent_calling_ae_titles
-                arrivals = self.ledger.unregistered(REGISTRATION_BATCH, urgent_aes)
-                registered = bool(arrivals) and bench.register(arrivals)
-                if arrivals and not bench.is_ready:
-                    return True
-                # An image whose header has not been read may belong to any study. But one that cannot be read for the
-                # time being holds up nobody.
-                if not registered or time.monotonic() > self._assembled_s + LONGEST_WITHOUT_ASSEMBLY_S:
-                    self._assembled_s = time.monotonic()
-                    for study_uid in self._assemble(self.ledger.arriving()):
-                        self.ledger.mark_ready(study_uid)
+                registered = self._take_turn(bench)
+                if not registered:
                     self._reconcile()
             finally:
                 self._intake.release()
+        if not bench.is_ready:  # its worker has died of a header
+            return True
         with self._claiming:
-            bench.claim = self.ledger.claim(versions, self.settings.maximum_attempts)
+            bench.claim = self.ledger.claim(
+                versions, self.settings.maximum_attempts, machine_id=self._machine_id()
+            )
         if bench.claim is None:
             return registered
         bench.read(bench.claim)
         return True
+
+    def _take_turn(self, bench: Bench) -> bool:
+        """Read headers and assemble studies, unless another machine is about it; whether headers were read."""
+        if not self._turn.take():
+            return False
+        try:
+            return self._take_in(bench)
+        finally:
+            self._turn.release()
+
+    def _take_in(self, bench: Bench) -> bool:
+        arrivals = self.ledger.unregistered(REGISTRATION_BATCH, self.settings.urgent_calling_ae_titles)
+        registered = bool(arrivals) and bench.register(arrivals)
+        # An image whose header has not been read may belong to any study. But one that cannot be read for the
+        # time being holds up nobody.
+        is_due = not registered or time.monotonic() > self._assembled_s + LONGEST_WITHOUT_ASSEMBLY_S
+        if is_due and bench.is_ready:
+            self._assembled_s = time.monotonic()
+            for study_uid in self._assemble(self.ledger.arriving()):
+                self.ledger.mark_ready(study_uid)
+        return registered
 
     def _reconcile(self) -> None:
         """Return what the ledger says is in work and no bench knows of: the answer to a commit may be lost."""
@@ -153,7 +186,8 @@ class Dispatcher:
             return
         with self._claiming:
             claims = [bench.claim for bench in self._benches]
-            returned = self.ledger.return_orphans([claim.study_uid for claim in claims if claim])
+            in_hand = [claim.study_uid for claim in claims if claim]
+            returned = self.ledger.return_orphans(in_hand, self._machine_id())
         if returned:
             _log.warning("%d studies were in work and in no worker's hand", returned)
         self._reconcile_at_s = time.monotonic() + RECONCILE_S
@@ -251,7 +285,10 @@ class Bench:
         busy = self._dispatcher.work_once(self, self._versions)
         self._dispatcher.outage.over()
         self._pause_s = _FIRST_PAUSE_S
-        return 0.0 if busy else self._dispatcher.settings.poll_s
+        if not busy:
+            self._dispatcher.wakeup.wait(self._dispatcher.settings.poll_s)
+            self._dispatcher.wakeup.clear()
+        return 0.0
 
     def _hire(self) -> float:
         """Start a worker and wait for its first word; returns the pause (s) after it."""

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,10 +24,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from spinepacs.delivery.pace import open_for_s
 from spinepacs.errors import Permanent, SpinepacsError
 from spinepacs.serve.processes import Life
 from spinepacs.serve.seldom import Seldom
-from spinepacs.settings.sections import HealthSettings
+from spinepacs.settings.sections import Destination, HealthSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Waiting, age_s
 from spinepacs.store.spool import Spool
@@ -63,6 +64,8 @@ class Figures(Collector):
         Gives for each part of the daemon how it goes.
     traffic
         Gives what the listeners have counted; None: there are none.
+    destinations
+        Whose hours tell when a result is late.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class Figures(Collector):
         reserve_bytes: int,
         processes: Callable[[], Mapping[str, Life]],
         traffic: Callable[[], Traffic] | None = None,
+        destinations: Sequence[Destination] = (),
     ) -> None:
+        self._hours = {each.name: each.hours for each in destinations}
         self._traffic = traffic
         self._ledger = ledger
         self._spool = spool
@@ -118,7 +123,24 @@ class Figures(Collector):
         yield _gauge("refused_films", "Films refused by the reading, not seen to", {(): unseen["films"]})
         yield _gauge("mixed_studies", "Studies of several patients, not seen to", {(): unseen["studies"]})
         yield _gauge("files_deleted", "Originals and results that retention has deleted", deleted, "what")
-        yield from _waiting(self._ledger.waiting(), {destination for destination, _ in counts.outbox})
+        yield from self._machines()
+        yield from _waiting(
+            self._ledger.waiting(), {destination for destination, _ in counts.outbox}, self._open_s
+        )
+
+    def _machines(self) -> Iterable[Metric]:
+        """Silence of each machine that has not ended, seen by the clock here; none where there is one only."""
+        now = datetime.now(UTC)
+        silent: _Values = {
+            (each.name, each.role): age_s(each.beat_at, now) for each in self._ledger.machines.living()
+        }
+        yield _gauge(
+            "machine_silent_seconds", "Since a machine said that it lives", silent, "machine", "role"
+        )
+
+    def _open_s(self, destination: str) -> float:
+        """Seconds since the hours of a destination began: nobody is late who waits for them."""
+        return open_for_s(self._hours.get(destination, ()), datetime.now())
 
 
 def _lives(processes: Mapping[str, Life]) -> Iterable[Metric]:
@@ -131,7 +153,9 @@ def _lives(processes: Mapping[str, Life]) -> Iterable[Metric]:
     yield _gauge("process_start_time_seconds", "When this part was started (Unix time)", started, "process")
 
 
-def _waiting(waiting: Waiting, destinations: Collection[str]) -> Iterable[Metric]:
+def _waiting(
+    waiting: Waiting, destinations: Collection[str], open_s: Callable[[str], float]
+) -> Iterable[Metric]:
     """How long what is late has waited, and when something came last."""
     received: _Values = {(): waiting.last_received_at.timestamp()} if waiting.last_received_at else {}
     yield _gauge("last_received_timestamp_seconds", "When the newest image came (Unix time)", received)
@@ -139,11 +163,16 @@ def _waiting(waiting: Waiting, destinations: Collection[str]) -> Iterable[Metric
     unread = age_s(waiting.oldest_unread_at, now)
     yield _gauge("oldest_unread_seconds", "How long the oldest image or study waits to be read", {(): unread})
     ages = {
-        "oldest_pending": ("waits to be sent, attempts and outages included", waiting.oldest_pending_at),
+        "oldest_pending": (
+            "waits to be sent within its destination's hours, attempts and outages included",
+            waiting.oldest_pending_at,
+        ),
         "oldest_uncommitted": ("waits for its commitment", waiting.oldest_uncommitted_at),
     }
     for name, (what, oldest_at) in ages.items():
-        values: _Values = {(each,): age_s(oldest_at.get(each), now) for each in destinations}
+        values: _Values = {
+            (each,): min(age_s(oldest_at.get(each), now), open_s(each)) for each in destinations
+        }
         yield _gauge(f"{name}_seconds", f"How long the oldest result {what}", values, "destination")
 
 

@@ -16,17 +16,19 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from spinepacs import logs
+from spinepacs.cluster.roles import Role
 from spinepacs.errors import Permanent, Transient
 from spinepacs.intake.visitors import VisitorsBook
 from spinepacs.serve.processes import READY, WAITING, Part, stop_event
 from spinepacs.settings.settings import Settings
+from spinepacs.store.exclusive import Turns, turns
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
+from spinepacs.store.spools import open_spool
 
 if TYPE_CHECKING:
     from spinepacs.intake.listener import OnReport
 
-_MB = 1_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -35,17 +37,17 @@ def listeners(settings: Settings) -> int:
     return settings.listener.processes or min(4, os.cpu_count() or 1)
 
 
-def parts(settings: Settings, door: socket.socket | None, book: VisitorsBook) -> list[Part]:
-    """The parts that these settings ask for, not yet started."""
+def parts(settings: Settings, role: Role, door: socket.socket | None, book: VisitorsBook) -> list[Part]:
+    """The parts that these settings and this machine's role ask for, not yet started."""
     found = []
     if door is not None:
         for number in range(listeners(settings)):
             found.append(Part(f"listener-{number + 1}", listen, settings, door, book, number))
-    if settings.watch.folder is not None:
+    if settings.watch.folder is not None and role.receives:
         found.append(Part("watcher", watch, settings))
-    if settings.destinations:
+    if settings.destinations and role.sends:
         found.append(Part("delivery", send, settings))
-    if settings.audit.syslog:
+    if settings.audit.syslog and role.sends:
         found.append(Part("audit", report, settings))
     return found
 
@@ -56,7 +58,7 @@ def listen(
     """Be listener process ``number`` (from 0)."""
     from spinepacs.intake.listener import Listener
 
-    with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
+    with _stores(settings, keeps_reserve=True) as (spool, ledger):
         stop = stop_event(channel)
         on_report = _report_taker(settings, ledger)
         listener = Listener(
@@ -81,9 +83,9 @@ def watch(channel: Connection, settings: Settings) -> None:
     """Be the watcher process."""
     from spinepacs.intake.watcher import Watcher
 
-    with _stores(settings, settings.storage.reserve_mb * _MB) as (spool, ledger):
+    with _stores(settings, keeps_reserve=True) as (spool, ledger):
         # A word is one small write, as the beat's is: the two never mix.
-        Watcher(settings.watch, spool, ledger).run(
+        Watcher(settings.watch, spool, ledger, turn=turns_of(settings)("the watched folder")).run(
             stop_event(channel), lambda is_there: channel.send_bytes(READY if is_there else WAITING)
         )
 
@@ -92,19 +94,21 @@ def send(channel: Connection, settings: Settings) -> None:
     """Be the delivery process."""
     from spinepacs.delivery.courier import deliver
 
-    with _stores(settings, 0) as (spool, ledger):
+    with _stores(settings) as (spool, ledger):
         channel.send_bytes(READY)
-        stop, poll_s = stop_event(channel), settings.work.poll_s
-        deliver(settings.destinations, settings.listener.ae_title, spool, ledger, stop=stop, poll_s=poll_s)
+        stop, poll_s, turns = stop_event(channel), settings.work.poll_s, turns_of(settings)
+        ae_title = settings.listener.ae_title
+        deliver(settings.destinations, ae_title, spool, ledger, stop=stop, poll_s=poll_s, turns=turns)
 
 
 def report(channel: Connection, settings: Settings) -> None:
     """Be the process that sends the audit trail to a syslog server."""
     from spinepacs.audit.syslog import export
 
-    with _stores(settings, 0) as (_, ledger):
+    with _stores(settings) as (_, ledger):
         channel.send_bytes(READY)
-        export(settings, ledger, stop_event(channel), settings.work.poll_s)
+        turn = turns_of(settings)("the audit trail")
+        export(settings, ledger, stop_event(channel), settings.work.poll_s, turn)
 
 
 def read(channel: Connection, settings: Settings) -> None:
@@ -114,12 +118,17 @@ def read(channel: Connection, settings: Settings) -> None:
     work(channel, settings)
 
 
+def turns_of(settings: Settings) -> Turns:
+    """What only one machine may do at a time."""
+    return turns(settings.storage.database_url, settings.cluster.enabled)
+
+
 @contextmanager
-def _stores(settings: Settings, reserve_bytes: int) -> Iterator[tuple[Spool, Ledger]]:
+def _stores(settings: Settings, keeps_reserve: bool = False) -> Iterator[tuple[Spool, Ledger]]:
     """Open spool and ledger in a child; what is wrong is logged in one line and ends the child."""
     logs.configure(settings.log.level, settings.log.format)
     try:
-        spool = Spool(settings.storage.spool, reserve_bytes)
+        spool = open_spool(settings.storage, machines=settings.cluster.enabled, keeps_reserve=keeps_reserve)
         with Ledger.open(settings.storage.database_url, migrate=False) as ledger:
             yield spool, ledger
     except (Transient, Permanent) as error:

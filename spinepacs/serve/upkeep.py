@@ -17,6 +17,7 @@ from typing import NamedTuple
 from spinepacs.errors import SpinepacsError, Transient
 from spinepacs.outages import Outage
 from spinepacs.settings.sections import RetentionSettings
+from spinepacs.store.exclusive import Turn, Unrivalled
 from spinepacs.store.files import GivenUp, Want
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import EventKind
@@ -51,6 +52,8 @@ class Upkeep:
         Free disk below which nothing is received: it is logged when that begins and when it ends.
     clock, wall
         Seconds: monotonic, and of the day.
+    turn
+        One machine looks after a spool at a time.
     """
 
     def __init__(
@@ -62,7 +65,9 @@ class Upkeep:
         reserve_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        turn: Turn | None = None,
     ) -> None:
+        self._turn = turn or Unrivalled()
         self._settings = settings
         self._spool = spool
         self._ledger = ledger
@@ -81,12 +86,23 @@ class Upkeep:
         """Go round until told to stop; a defect is logged and does not end it."""
         while not stop.is_set():
             for shelf in _SHELVES:
-                self._safely(self.look, shelf)
+                self._safely(self._look_in_turn, shelf)
                 self._safely(self.watch_disk)
                 if stop.wait(self._settings.grace_s / len(_SHELVES)):
                     return
             # Not before the first round is over: by then a clock that was wrong when the machine came up has been set.
-            self._safely(self.expire)
+            self._safely(self._expire_in_turn)
+
+    def _look_in_turn(self, shelf: str) -> None:
+        if self._turn.take():
+            self.look(shelf)
+        else:
+            self._strays.clear()  # what another machine did meanwhile we have not seen
+
+    def _expire_in_turn(self) -> None:
+        if self._turn.take():
+            self._spool.sweep()
+            self.expire()
 
     def _safely(self, work: Callable[..., object], *arguments: str) -> None:
         try:

@@ -22,7 +22,7 @@ from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
-from spinepacs.store.spool import Spool
+from spinepacs.store.spools import open_spool
 
 
 def work(channel: Connection, settings: Settings) -> None:
@@ -64,7 +64,7 @@ class Worker:
         character_set = settings.reading.default_character_set
         self.pipeline = Pipeline.open(settings.model, settings.output, threads, character_set)
         self._settings = settings
-        self._spool = Spool(settings.storage.spool)
+        self._spool = open_spool(settings.storage, machines=settings.cluster.enabled)
         self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
 
     def do(self, job: Job) -> Answer:

@@ -9,18 +9,52 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spinepacs.settings.shipped import shipped
-from spinepacs.settings.types import AETitle, Network, Port, Regex, Seconds, Section
+from spinepacs.settings.types import AETitle, BucketUrl, Hours, Network, Port, Regex, Seconds, Section
 
 
 class StorageSettings(Section):
     """Where files and facts are kept."""
 
-    spool: Path = Path("/var/lib/spinepacs/spool")
-    """Folder of received files and results; on one file system, since files are moved into place by rename."""
+    spool: BucketUrl | Path = Field(default=Path("/var/lib/spinepacs/spool"), union_mode="left_to_right")
+    """Folder of received files and results; on one file system, since files are moved into place by rename. Or object
+    storage: ``s3://bucket/prefix``; where and with which key the usual variables say (``AWS_ENDPOINT_URL`` …)."""
+    scratch: Path = Path("/var/lib/spinepacs/scratch")
+    """With object storage: folder of this machine for what is on its way there, or has been fetched."""
     database_url: str = "sqlite:////var/lib/spinepacs/ledger.sqlite"
     """SQLAlchemy URL, SQLite or PostgreSQL (``postgresql+psycopg://user:password@host/name``)."""
     reserve_mb: int = Field(default=1024, ge=0)
     """Free disk (MB) below which the listener answers 0xA700: results need room too."""
+
+    @property
+    def folder(self) -> Path:
+        """This machine's own folder: the spool, or with object storage the scratch."""
+        return self.scratch if isinstance(self.spool, str) else self.spool
+
+    @property
+    def bucket(self) -> str:
+        """Object storage of the spool; empty: it is a folder."""
+        return self.spool if isinstance(self.spool, str) else ""
+
+
+class ClusterSettings(Section):
+    """More than one machine on one PostgreSQL and one spool: see docs/scale.md."""
+
+    enabled: bool = False
+    """Off: one daemon, on one machine, with nothing to install beside it."""
+    heartbeat_s: Seconds = 1.0
+    """How often a machine says that it lives (s)."""
+    dead_after_s: Seconds = 6.0
+    """A machine that has not said so for so long (s) is taken for dead: others read what it had in hand. One that was
+    only cut off finds that out and goes on; what it read meanwhile is not recorded twice."""
+    engine: bool = True
+    """Wake machines by Procrastinate as soon as a study is ready, the urgent ones first; off: they look every
+    ``work.poll_s``."""
+
+    @model_validator(mode="after")
+    def _patience_is_longer(self) -> Self:
+        if self.dead_after_s < 3 * self.heartbeat_s:
+            raise ValueError("dead_after_s is at least three times heartbeat_s: one beat may be late")
+        return self
 
 
 class ListenerSettings(Section):
@@ -245,6 +279,10 @@ class Destination(Section):
     maximum_attempts: int = Field(default=50, ge=1)
     """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``. A destination that is
     down or rejects the association uses up none: it is looked for every 5 minutes at least, as long as it takes."""
+    objects_per_minute: float = Field(default=0, ge=0)
+    """No more than so many, on all machines together; 0 = no limit."""
+    hours: tuple[Hours, ...] = ()
+    """Only at these hours of the day, by this machine's clock: ``["22:00-06:00"]`` = at night. Empty = always."""
     commitment: bool = False
     """Ask whether it keeps what it has accepted (storage commitment, PS3.4 Annex J), and send again what it does not.
     Off: not every PACS offers it, and one that does must know where our listener is."""

@@ -17,6 +17,7 @@ from spinepacs.settings.mistakes import explain
 from spinepacs.settings.sections import (
     AssemblySettings,
     AuditSettings,
+    ClusterSettings,
     Destination,
     HealthSettings,
     ListenerSettings,
@@ -41,6 +42,7 @@ class Settings(Section):
     """All settings of one installation."""
 
     storage: StorageSettings = StorageSettings()
+    cluster: ClusterSettings = ClusterSettings()
     listener: ListenerSettings = ListenerSettings()
     watch: WatchSettings = WatchSettings()
     assembly: AssemblySettings = AssemblySettings()
@@ -85,6 +87,14 @@ class Settings(Section):
         return ""
 
     @model_validator(mode="after")
+    def _machines_share(self) -> Settings:
+        if self.cluster.enabled and self.storage.database_url.startswith("sqlite"):
+            raise ValueError(
+                "cluster.enabled needs PostgreSQL: an SQLite file is for one machine (storage.database_url)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _not_to_ourselves(self) -> Settings:
         for destination in self.destinations:
             if self.listener.enabled and (destination.host, destination.port) == (
@@ -120,7 +130,11 @@ def load(path: Path) -> Settings:
 
 def _resolve(settings: Settings, folder: Path) -> Settings:
     """Make relative paths absolute, seen from the settings file."""
-    storage = settings.storage.model_copy(update={"spool": folder / settings.storage.spool})
+    storage = settings.storage
+    places = {"scratch": folder / storage.scratch}
+    if not storage.bucket:
+        places["spool"] = folder / storage.spool
+    storage = storage.model_copy(update=places)
     url = storage.database_url
     if url.startswith("sqlite:///") and not url.startswith("sqlite:////") and ":memory:" not in url:
         storage = storage.model_copy(

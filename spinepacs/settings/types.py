@@ -35,9 +35,20 @@ def _network(value: str) -> str:
         raise ValueError(f"not an IP address or network like 10.1.0.0/16: {error}") from error
 
 
+def _hours(value: str) -> str:
+    """Check hours of the day."""
+    time_of_day = r"([01]\d|2[0-3]):[0-5]\d"
+    begin, _, end = value.partition("-")
+    if not re.fullmatch(f"{time_of_day}-{time_of_day}", value) or begin == end:
+        raise ValueError('give hours of the day like "22:00-06:00"')
+    return value
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Network = Annotated[str, AfterValidator(_network)]
+BucketUrl = Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]*(/[^/]+)*/?$")]
+Hours = Annotated[str, AfterValidator(_hours)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -27,6 +27,9 @@ _CLASH_TRIES = 5
 P = ParamSpec("P")
 T = TypeVar("T")
 
+Announce = Callable[[Connection, Collection[str]], None]
+"""Takes note of studies that a transaction has made ready."""
+
 
 class Access(Enum):
     """What opening a database may do to it."""
@@ -46,17 +49,19 @@ class Database:
     give up half-way. The threads of one process queue at a lock first, since SQLite's own waiting is a sleep whose
     luck decides who is next.
 
+    ``announce`` is told, inside the transaction, of studies that have become ready.
+
     Raises
     ------
     BadSettings
         If the URL is neither SQLite in a file nor PostgreSQL.
     """
 
-    def __init__(self, url: str, access: Access = Access.MAKE) -> None:
+    def __init__(self, url: str, access: Access = Access.MAKE, announce: Announce | None = None) -> None:
         self.url = url
         self._parsed = parsed = parse_url(url)
         self._engine = _engine(parsed, access)
-        self._writing = self._engine.execution_options(spinepacs_writes=True)
+        self._writing = self._engine.execution_options(spinepacs_writes=True, spinepacs_announce=announce)
         self._process = os.getpid()
         self._turns = threading.Lock()
         self._patience_s = _patience_s(parsed)

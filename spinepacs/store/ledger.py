@@ -20,9 +20,10 @@ from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
 from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
 from spinepacs.store.commitments import Commitments
-from spinepacs.store.engine import Access, Database
+from spinepacs.store.engine import Access, Announce, Database
 from spinepacs.store.files import Files
 from spinepacs.store.joint import JointWriter
+from spinepacs.store.machines import Machines
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
 from spinepacs.store.records import (
@@ -47,13 +48,15 @@ class Ledger:
         self._arrivals: JointWriter[NewArrival, ArrivalOutcome] = JointWriter(database, arrivals.add)
 
     @classmethod
-    def open(cls, url: str, migrate: bool = True) -> Ledger:
+    def open(cls, url: str, migrate: bool = True, announce: Announce | None = None) -> Ledger:
         """Open the database, by default making what is missing; safe when several processes do so at once.
 
         Parameters
         ----------
         url
             ``sqlite:////absolute/path`` or ``postgresql+psycopg://…`` (``postgresql://`` is taken too).
+        announce
+            Is told of studies that become ready, inside the transaction that makes them so.
 
         Raises
         ------
@@ -66,7 +69,7 @@ class Ledger:
         Transient
             If it cannot be reached now.
         """
-        database = Database(url, Access.MAKE if migrate else Access.WRITE)
+        database = Database(url, Access.MAKE if migrate else Access.WRITE, announce)
         return cls._checked(database, migrate_tables if migrate else check_tables)
 
     @classmethod
@@ -168,16 +171,19 @@ class Ledger:
         """``arriving → ready``; ``refused`` if none of its images was selected; else nothing changes."""
         self._database.write(studies.mark_ready, study_uid)
 
-    def claim(self, versions: Versions, maximum_attempts: int, now: datetime | None = None) -> Claim | None:
+    def claim(
+        self, versions: Versions, maximum_attempts: int, now: datetime | None = None, machine_id: str = ""
+    ) -> Claim | None:
         """Take the study that has been due longest, or None: ``ready → working``, the attempt counted before the work.
 
-        An urgent study counts as due an hour earlier (:data:`spinepacs.store.turns.HEAD_START`).
+        An urgent study counts as due an hour earlier (:data:`spinepacs.store.turns.HEAD_START`). The claim is that of
+        the machine ``machine_id`` (empty: there is only one); one that is taken for dead gets none.
 
         Safe with any number of claimers. A study whose attempts are used up (its workers died) becomes
         ``failed`` with reason ``ATTEMPTS_USED_UP``; one that has nothing left to read moves on to where its
         readings put it; then the next is tried.
         """
-        return self._database.write(studies.claim, versions, maximum_attempts, now)
+        return self._database.write(studies.claim, versions, maximum_attempts, now, machine_id)
 
     def record(
         self,
@@ -238,13 +244,16 @@ class Ledger:
             retry_at=retry_at,
         )
 
-    def return_orphans(self, in_hand: Collection[str] = ()) -> int:
-        """``working → ready`` for studies whose worker is gone: all but those (Study UIDs) that are ``in_hand``.
+    def return_orphans(self, in_hand: Collection[str] = (), machine_id: str = "") -> int:
+        """``working → ready`` for studies whose worker is gone.
+
+        That are all but those (Study UIDs) that are ``in_hand`` of the machine that asks, ``machine_id``, and those of
+        other machines that live (see :attr:`machines`). Empty: of no machine; then the claims of all that live stay.
 
         For the start of the daemon, before any claim, and from time to time: a claim may have been committed though its
         answer was lost. Returns how many. Those whose attempts are used up become ``failed`` at the next :meth:`claim`.
         """
-        return self._database.write(studies.return_orphans, in_hand)
+        return self._database.write(studies.return_orphans, in_hand, machine_id)
 
     def retry(self, study_uid: str | None = None, destination: str | None = None) -> int:
         """Try again what failed, attempts from zero: the study and its objects, or with None all of them.
@@ -307,6 +316,11 @@ class Ledger:
         self._database.write(
             outbox.finish, outbox_id, state, status, message, next_attempt_at, commitment_due_at
         )
+
+    @property
+    def machines(self) -> Machines:
+        """The machines that work on this database."""
+        return Machines(self._database)
 
     @property
     def files(self) -> Files:

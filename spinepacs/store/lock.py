@@ -1,4 +1,4 @@
-"""Who works on a spool: one daemon at a time, and since when.
+"""Who works on a spool: one daemon at a time, and since when; or several machines, and no daemon beside them.
 
 The kernel lets go of the lock when its holder ends, however it ends. The file's mtime is the holder's last sign of
 life, and stays when it is dead.
@@ -62,8 +62,13 @@ class Held:
 
 
 @contextmanager
-def only_daemon(spool: Path) -> Iterator[Held]:
+def only_daemon(spool: Path, shared: bool = False) -> Iterator[Held]:
     """Hold the lock of a spool.
+
+    Parameters
+    ----------
+    shared
+        With other machines, which say in the database that they live; a daemon that knows of none is kept out.
 
     Raises
     ------
@@ -78,7 +83,7 @@ def only_daemon(spool: Path) -> Iterator[Held]:
     except PermissionError as error:
         raise ToMend(f"storage.spool: {path} belongs to another user: chown it, or remove it") from error
     try:
-        if not _lock(descriptor):
+        if not _lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             raise Permanent(f"another spinepacs daemon works on {spool}: stop it first")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, datetime.now(UTC).isoformat(timespec="seconds").encode(), 0)
@@ -89,11 +94,11 @@ def only_daemon(spool: Path) -> Iterator[Held]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, how: int) -> bool:
     until_s = time.monotonic() + _TRY_S
     while True:
         with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             return True
         if time.monotonic() > until_s:
             return False

@@ -21,7 +21,7 @@ from spinepacs.store.records import ArrivalState, EventKind
 from spinepacs.store.rows import under
 from spinepacs.store.states import ANEW, SETTLED, lock, move
 from spinepacs.store.tables import arrivals, readings, studies
-from spinepacs.store.turns import due
+from spinepacs.store.turns import announce, due
 
 BATCH = 500
 """Films in one transaction: senders wait for it on SQLite."""
@@ -214,4 +214,5 @@ def _read_again(connection: Connection, rows: Sequence[Row[Any]]) -> None:
             connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(rereading=True))
             opened = {"attempts": 0, "reason_code": "", "reason": "", **due(datetime.now(UTC))}
             move(connection, study_uid, StudyState.READY, **opened)
+            announce(connection, study_uid)
             events.add(connection, EventKind.REREAD, study_uid)

@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from spinepacs.errors import Permanent, ToMend, Transient
@@ -64,7 +64,23 @@ class Spool:
                 (self._files / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
             for folder in (self._files, root, root.parent):
                 _sync_folder(folder)
-            self._tmp, self._lock = _own_folder(root / "tmp")
+            temporary = self._temporary(root)
+            make_folder(temporary)
+            self._tmp, self._lock = _own_folder(temporary)
+
+    def _temporary(self, root: Path) -> Path:
+        """Folder of the temporary folders that a living process of this machine may hold."""
+        return root / "tmp"
+
+    def _locked(self, folder: Path, how: int) -> AbstractContextManager[int]:
+        """Lock a folder of files; its descriptor."""
+        return _locked(folder, how)
+
+    def check(self) -> None:
+        """Raise Transient while files cannot be stored or given; what the disk says is :meth:`free_bytes`."""
+
+    def sweep(self) -> None:
+        """Clear away what other machines may have left behind; there are none."""
 
     def close(self) -> None:
         """Give up this process's temporary folder; done by the kernel where a process dies."""
@@ -105,7 +121,7 @@ class Spool:
 
     def _keep(self, draft: Draft) -> SpooledFile:
         final = self.path_of(draft.sha256)
-        with disk_errors(), _locked(final.parent, fcntl.LOCK_SH) as folder:
+        with disk_errors(), self._locked(final.parent, fcntl.LOCK_SH) as folder:
             kept = SpooledFile(draft.sha256, draft.size_bytes, final)
             if not _come_again(kept):
                 draft.sync()
@@ -129,7 +145,7 @@ class Spool:
                     for sha, data in zip(digests, files, strict=True)
                 ]
                 names = {file.path.parent for file in kept}
-                folders = [locks.enter_context(_locked(name, fcntl.LOCK_SH)) for name in names]
+                folders = [locks.enter_context(self._locked(name, fcntl.LOCK_SH)) for name in names]
                 new = [
                     (tmp, file.path) for tmp, file in zip(tmps, kept, strict=True) if not _come_again(file)
                 ]
@@ -171,7 +187,7 @@ class Spool:
             If the disk fails.
         """
         path = self.path_of(sha256)
-        with disk_errors(), _locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
+        with disk_errors(), self._locked(path.parent, fcntl.LOCK_EX), suppress(FileNotFoundError):
             if path.stat().st_mtime_ns == mtime_ns:
                 path.unlink()
                 return True

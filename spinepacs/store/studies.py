@@ -14,8 +14,8 @@ from spinepacs.store import events
 from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
-from spinepacs.store.tables import arrivals, attempts, outbox, studies
-from spinepacs.store.turns import due
+from spinepacs.store.tables import arrivals, attempts, machines, outbox, studies
+from spinepacs.store.turns import announce, due, fair
 
 ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
 """Reason of studies whose workers died as often as is allowed."""
@@ -34,15 +34,22 @@ def mark_ready(connection: Connection, study_uid: str) -> None:
         return
     selected = exists().where(arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
     if connection.execute(select(selected)).scalar():
-        move(connection, study_uid, StudyState.READY, **due(datetime.now(UTC)))
+        move(connection, study_uid, StudyState.READY, **fair(connection, study_uid, datetime.now(UTC)))
+        announce(connection, study_uid)
     else:
         settle(connection, study_uid)
 
 
 def claim(
-    connection: Connection, versions: Versions, maximum_attempts: int, now: datetime | None
+    connection: Connection,
+    versions: Versions,
+    maximum_attempts: int,
+    now: datetime | None,
+    machine_id: str,
 ) -> Claim | None:
     """See Ledger.claim."""
+    if machine_id and not _is_living(connection, machine_id):
+        return None
     while (study := _next_due(connection, now or datetime.now(UTC))) is not None:
         unread_arrivals = unread(connection, study.study_uid, versions)
         if not unread_arrivals:
@@ -52,11 +59,19 @@ def claim(
             _give_up(connection, study.study_uid, ATTEMPTS_USED_UP, reason)
         else:
             number = study.attempts + 1
-            attempt_id = _begin(connection, study.study_uid, number)
+            attempt_id = _begin(connection, study.study_uid, number, machine_id)
             return Claim(
                 study.study_uid, attempt_id, number, maximum_attempts, versions, tuple(unread_arrivals)
             )
     return None
+
+
+def _is_living(connection: Connection, machine_id: str) -> bool:
+    """Whether nobody has taken this machine for dead; nobody can do so until the commit."""
+    alive = select(machines.c.machine_id).where(
+        machines.c.machine_id == machine_id, machines.c.ended_at.is_(None)
+    )
+    return connection.execute(alive.with_for_update(read=True)).first() is not None
 
 
 class _Due(NamedTuple):
@@ -81,10 +96,15 @@ def _next_due(connection: Connection, now: datetime) -> _Due | None:
     return None if row is None else _Due(*row)
 
 
-def _begin(connection: Connection, study_uid: str, number: int) -> int:
+def _begin(connection: Connection, study_uid: str, number: int, machine_id: str) -> int:
     """Count the attempt and open its row, before any work."""
     move(connection, study_uid, StudyState.WORKING, attempts=number)
-    row = {"study_uid": study_uid, "number": number, "started_at": datetime.now(UTC)}
+    row = {
+        "study_uid": study_uid,
+        "number": number,
+        "started_at": datetime.now(UTC),
+        "machine_id": machine_id,
+    }
     return int(connection.execute(insert(attempts).values(row).returning(attempts.c.attempt_id)).scalar_one())
 
 
@@ -106,6 +126,8 @@ def fail(
     if transient and attempts_made < claim.maximum_attempts:
         again = {**due(retry_at or datetime.now(UTC)), "attempts": attempts_made}
         move(connection, claim.study_uid, StudyState.READY, **again, reason_code=code, reason=reason)
+        if retry_at is None:  # else nobody need look before it is due
+            announce(connection, claim.study_uid)
     else:
         _give_up(connection, claim.study_uid, code, reason)
     return True
@@ -116,23 +138,32 @@ def _give_up(connection: Connection, study_uid: str, code: str, reason: str) -> 
     events.add(connection, EventKind.FAILED, study_uid, "", code)
 
 
-def return_orphans(connection: Connection, in_hand: Collection[str]) -> int:
+def return_orphans(connection: Connection, in_hand: Collection[str], machine_id: str) -> int:
     """See Ledger.return_orphans."""
     now = datetime.now(UTC)
+    living = select(machines.c.machine_id).where(
+        machines.c.ended_at.is_(None), machines.c.machine_id != machine_id
+    )
     connection.execute(
         update(attempts)
-        .where(attempts.c.ended_at.is_(None), attempts.c.study_uid.not_in(in_hand))
+        .where(
+            attempts.c.ended_at.is_(None),
+            attempts.c.study_uid.not_in(in_hand),
+            attempts.c.machine_id.not_in(living),
+        )
         .values(ended_at=now, outcome="orphaned")
     )
+    in_work = exists().where(attempts.c.study_uid == studies.c.study_uid, attempts.c.ended_at.is_(None))
     returned = connection.execute(
         update(studies)
-        .where(studies.c.state == StudyState.WORKING, studies.c.study_uid.not_in(in_hand))
+        .where(studies.c.state == StudyState.WORKING, studies.c.study_uid.not_in(in_hand), ~in_work)
         .values(state=StudyState.READY, changed_at=now, **due(now))
         .returning(studies.c.study_uid)
     ).scalars()
     orphans = list(returned)
     for study_uid in orphans:
         events.add(connection, EventKind.ORPHANED, study_uid)
+    announce(connection, *orphans)
     return len(orphans)
 
 
@@ -158,7 +189,9 @@ def retry(connection: Connection, study_uid: str | None, destination: str | None
         resend = resend.where(outbox.c.destination == destination)
     retried = list(connection.execute(resend).scalars())
     if destination is None:
-        retried += connection.execute(again).scalars()
+        read_again = list(connection.execute(again).scalars())
+        announce(connection, *read_again)
+        retried += read_again
     for uid in sorted(set(retried)):
         events.add(connection, EventKind.RETRIED, uid)
     return len(retried)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0013"
+REVISION = "r0014"
 """The newest migration."""
 
 
@@ -354,6 +354,7 @@ commitments = Table(
     Column("refused", Integer, nullable=False, server_default="0"),
 )
 
+
 attempts = Table(
     "attempts",
     metadata,
@@ -366,6 +367,37 @@ attempts = Table(
     Column("reason_code", SafeText, nullable=False, server_default=""),
     Column("reason", SafeText, nullable=False, server_default=""),
     _partial("ix_attempts_open", "study_uid", where="ended_at IS NULL"),
+    Column("machine_id", SafeText, nullable=False, server_default=""),
+    _partial("ix_attempts_machine", "machine_id", where="ended_at IS NULL"),
+)
+
+machines = Table(
+    "machines",
+    metadata,
+    Column("machine_id", SafeText, primary_key=True),
+    Column("name", SafeText, nullable=False),
+    Column("role", SafeText, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("beat_at", UtcTime, nullable=False),
+    Column("beats", Key, nullable=False, server_default="0"),
+    Column("ended_at", UtcTime),
+    Column("ended_how", SafeText, nullable=False, server_default=""),
+    Column("processes", PlainJson, nullable=False),
+    Column("traffic", PlainJson, nullable=False),
+)
+
+senders = Table(
+    "senders",
+    metadata,
+    Column("sender", SafeText, primary_key=True),
+    Column("turn_at", UtcTime, nullable=False),
+)
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("name", SafeText, primary_key=True),
+    Column("value", SafeText, nullable=False),
 )
 
 failed_files = Table(

@@ -211,6 +211,27 @@ def test_pages_of_all_processes_count_together():
     assert first.visits_of("10.0.0.1") == 1
 
 
+def test_what_other_machines_count_counts_here_and_is_not_told_again():
+    book, elsewhere = VisitorsBook(2), VisitorsBook(1)
+    page, there = book.page(0), elsewhere.page(0)
+    page.seat(["10.0.0.1"])
+    page.visit("10.0.0.1")
+    there.seat(["10.0.0.1", "10.0.0.1", "fe80::1%eth0"])
+    there.visit("10.0.0.1")
+    there.visit("10.0.0.2")
+    assert elsewhere.traffic() == {"10.0.0.1": (2, 1), "10.0.0.2": (0, 1), "fe80::1": (1, 0)}
+    book.hear([elsewhere.traffic(), {"10.0.0.1": [1, 5]}])
+    assert (page.seats_of("10.0.0.1"), page.visits_of("10.0.0.1")) == (4, 7)
+    assert (page.seats_of("fe80::1"), page.visits_of("10.0.0.2")) == (1, 1)
+    assert (page.seats_of("10.0.0.9"), book.inside(), book.traffic()) == (0, 1, {"10.0.0.1": (1, 1)})
+    settings = ListenerSettings(maximum_associations_per_peer=4)
+    assert Gate(settings, page).judge("10.0.0.1") is Turned.ASSOCIATION_LIMIT
+    book.hear([])
+    assert Gate(settings, page).judge("10.0.0.1") is None
+    book.hear([{f"10.1.{number // 256}.{number % 256}": [1, 1] for number in range(3000)}])
+    assert sum(page.seats_of(f"10.1.{number // 256}.{number % 256}") for number in range(0, 3000, 50)) > 0
+
+
 def test_the_book_is_shared_with_listeners_on_one_door(spool, ledger):
     """As the daemon's processes do; here with two listeners of one process."""
     from spinepacs.intake.listener import Listener

@@ -6,18 +6,21 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text
 
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
+from spinepacs.store.tables import studies
 from spinepacs.store.turns import HEAD_START
 from tests.store.makers import VERSIONS, arrival, header
 
 
-def take_in(ledger: Ledger, number: int, *, urgent: bool = False, image: int = 0) -> str:
+def take_in(
+    ledger: Ledger, number: int, *, urgent: bool = False, image: int = 0, sender: str = "MODALITY"
+) -> str:
     """One image of study ``2.number``; its study's UID."""
     sop_uid, study_uid = f"1.{number}.{image}", f"2.{number}"
-    ledger.add_arrival(arrival(sop_uid))
+    ledger.add_arrival(replace(arrival(sop_uid), calling_ae=sender))
     (waiting,) = ledger.unregistered(10)
     ledger.register(waiting.arrival_id, header(sop_uid, study_uid), None, urgent)
     return study_uid
@@ -52,6 +55,31 @@ def test_nobody_starves(ledger: Ledger, url: str) -> None:
         connection.execute(text(move), {"then": then, "study": patient})
     database.close()
     assert claimed(ledger, 3) == [patient, urgent, routine]
+
+
+def test_who_sends_many_at_once_does_not_hold_up_who_sends_one(ledger: Ledger) -> None:
+    flood = [take_in(ledger, number, sender="ARCHIVE") for number in range(6)]
+    for study_uid in flood:
+        ledger.mark_ready(study_uid)
+    first = claimed(ledger, 1)
+    small = [take_in(ledger, 100 + number, sender="CLINIC") for number in range(2)]
+    for study_uid in small:
+        ledger.mark_ready(study_uid)
+    # In turns: the clinic's second one counts as a minute after its first, as the archive's do.
+    assert first == flood[:1]
+    assert claimed(ledger, 8) == [small[0], flood[1], small[1], *flood[2:], ""]
+
+
+def test_nobody_is_put_off_for_ever_by_his_own_sender(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spinepacs.store.turns.LONGEST_WAIT", timedelta(minutes=2))
+    flood = [take_in(ledger, number) for number in range(9)]
+    for study_uid in flood:
+        ledger.mark_ready(study_uid)
+    assert claimed(ledger, 9) == flood
+    waits = [row["turn_at"] - row["due_at"] for row in ledger.rows(select(studies))]
+    assert max(waits) == timedelta(minutes=2)
 
 
 def test_one_urgent_image_makes_its_study_urgent_even_when_it_waits_already(ledger: Ledger) -> None:

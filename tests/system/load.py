@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Sequence
+from itertools import count, cycle
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ class Load:
     folder
         For the films that are not acknowledged yet.
     port
-        Of the listener.
+        Of the listener; several: of those among which a balancer would choose, one association each.
     watched
         The folder that the daemon watches; None: there is none.
     may_send
@@ -48,10 +48,14 @@ class Load:
     """
 
     def __init__(
-        self, folder: Path, port: int, watched: Path | None, may_send: Callable[[], bool] = lambda: True
+        self,
+        folder: Path,
+        port: int | Sequence[int],
+        watched: Path | None,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._folder = folder
-        self._port = port
+        self._ports = cycle([port] if isinstance(port, int) else port)
         self._watched = watched
         self._may_send = may_send
         self._numbers = count()
@@ -126,7 +130,7 @@ class Load:
             "SPINEPACS",
             *limits,
             "127.0.0.1",
-            str(self._port),
+            str(next(self._ports)),
             *map(str, paths),
         ]
         try:

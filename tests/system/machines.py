@@ -1,0 +1,337 @@
+"""Several machines, one PostgreSQL, one spool: kill -9 of parts and of whole machines, and then the account.
+
+::
+
+    python -m tests.system.machines --kills 300 --restarts 10 --outages 10 --s3
+
+A machine is a process tree of its own with settings, scratch folder and ports of its own. What that does not prove: a
+network that is cut, clocks that differ, a shared folder over NFS (it is one file system here), and a real S3 (moto's
+server holds its objects in memory).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.machines import TAKEN_FOR_DEAD
+from spinepacs.store.tables import machines
+from tests import peers
+from tests.daemons import Daemon, daemon, destination
+from tests.peers_postgresql import PostgreSQL, postgresql
+from tests.peers_s3 import S3, s3
+from tests.system.account import Account, settle_account
+from tests.system.load import Load
+
+ROLES = {"one": "listener", "two": "all", "three": "all"}
+WHOLE = "machine"
+_BEHIND_FILMS = 30
+_LONGEST_ABSENCE_S = 12.0
+_READY = re.compile(r"(listener|worker|delivery)-?\d* is ready, pid (\d+)")
+
+
+@dataclass
+class Machine:
+    """One machine, and what its log says of its processes."""
+
+    name: str
+    daemon: Daemon
+    back_at_s: float = float("inf")
+    """When it is started again (s, monotonic), if it is down."""
+
+    def processes(self) -> list[tuple[str, int]]:
+        """Part and pid of those that live."""
+        found = {int(pid): part for part, pid in _READY.findall(self.daemon.log.read_text(errors="replace"))}
+        return [(part, pid) for pid, part in found.items() if _lives(pid)]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its supervisor lives."""
+        return self.daemon.process.poll() is None
+
+    def kill(self) -> None:
+        """The power is cut; it comes back after a while."""
+        self.daemon.kill()
+
+    def start_again(self) -> None:
+        """Start it when its time has come."""
+        if not self.is_up and time.monotonic() > self.back_at_s:
+            self.back_at_s = float("inf")
+            self.daemon.start()
+
+
+@dataclass
+class Outcome:
+    """All that a run found out."""
+
+    count: Counter[str] = field(default_factory=Counter)
+    """Kills by part, and other faults."""
+    taken_over_s: list[float] = field(default_factory=list)
+    """From the death of a machine until another one had taken over what it had in hand."""
+    acknowledged: int = 0
+    account: Account = field(default_factory=Account)
+    unfinished: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    rest_s: float = 0.0
+    """From the last fault until everything was delivered."""
+
+    def __str__(self) -> str:
+        over = self.taken_over_s or [float("nan")]
+        return (
+            f"{dict(self.count)}; {self.acknowledged} images acknowledged; lost {len(self.account.lost)}, doubled "
+            f"{len(self.account.doubled)}, strange {len(self.account.strange)}; not delivered {self.unfinished or 0}; "
+            f"taken over {len(self.taken_over_s)} times after {statistics.median(over):.1f} s "
+            f"(median; longest {max(over):.1f}); all delivered {self.rest_s:.1f} s after the last fault; "
+            f"{self.seconds:.0f} s"
+        )
+
+
+@dataclass
+class Site:
+    """The machines and what they share."""
+
+    machines: list[Machine]
+    server: PostgreSQL
+    url: str
+    orthanc: peers.Orthanc
+    storage: S3 | None
+
+    def ledger(self) -> Ledger:
+        """Open the ledger; close it again."""
+        return Ledger.open(self.url)
+
+
+@contextmanager
+def site(folder: Path, *, on_s3: bool, roles: Mapping[str, str] = ROLES, **sections: Any) -> Iterator[Site]:
+    """Machines with their roles, not started."""
+    with ExitStack() as stack:
+        server = stack.enter_context(postgresql())
+        orthanc = stack.enter_context(peers.orthanc(folder))
+        storage = stack.enter_context(s3(folder)) if on_s3 else None
+        spool = storage.make_bucket("films") + "/site" if storage else str(folder / "spool")
+        made = Site([], server, server.create_database(), orthanc, storage)
+        for name, role in roles.items():
+            place = folder / name
+            place.mkdir()
+            settings = {
+                "storage": {
+                    "spool": spool,
+                    "scratch": str(place / "scratch"),
+                    "database_url": made.url,
+                    "reserve_mb": 0,
+                },
+                "cluster": {"enabled": True, "heartbeat_s": 1.0, "dead_after_s": 6.0},
+                "listener": {"port": peers.free_port(), "processes": 1},
+                # As many attempts as no film can meet by chance: each kill counts, and rightly, as the film's own.
+                "work": {"workers": 1, "maximum_attempts": 30, "time_limit_s": 300},
+            }
+            environment = {"SPINEPACS_MACHINE": name, **(storage.environment if storage else {})}
+            running = stack.enter_context(
+                daemon(
+                    place,
+                    [destination(orthanc.dicom_port, maximum_attempts=1000)],
+                    arguments=("--role", role),
+                    environment=environment,
+                    **{**settings, **sections},
+                )
+            )
+            made.machines.append(Machine(name, running))
+        yield made
+
+
+class Faults:
+    """Kills parts and machines, restarts the database, takes the storage away; and measures the taking over."""
+
+    def __init__(self, there: Site, seed: int) -> None:
+        self._site = there
+        self._random = random.Random(seed)
+        self._deaths: dict[str, list[float]] = {}
+        self.outcome = Outcome()
+
+    def turn(self) -> None:
+        """Let come back what is to come back."""
+        for machine in self._site.machines:
+            machine.start_again()
+
+    def kill(self) -> None:
+        """Kill a part, or a whole machine, chosen among those that live."""
+        up = [machine for machine in self._site.machines if machine.is_up]
+        choices = [(WHOLE, machine, 0) for machine in up if len(up) > 1]
+        choices += [(part, machine, pid) for machine in up for part, pid in machine.processes()]
+        if not choices:
+            return
+        kind = self._random.choice(sorted({part for part, _, _ in choices}))
+        part, machine, pid = self._random.choice([each for each in choices if each[0] == kind])
+        if part == WHOLE:
+            machine.kill()
+            machine.back_at_s = time.monotonic() + self._random.uniform(0, _LONGEST_ABSENCE_S)
+            self._deaths.setdefault(machine.name, []).append(time.time())
+        else:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.outcome.count[part] += 1
+
+    def restart_database(self) -> None:
+        """PostgreSQL ends, cuts everybody off, and is started again."""
+        self._site.server.stop()
+        time.sleep(self._random.uniform(0, 2))
+        self._site.server.start()
+        self.outcome.count["PostgreSQL restarted"] += 1
+
+    def cut_storage(self) -> None:
+        """The object storage answers nobody for a while; its objects stay."""
+        if self._site.storage:
+            with self._site.storage.away():
+                time.sleep(self._random.uniform(1, 4))
+            self.outcome.count["storage away"] += 1
+
+    def measure(self) -> None:
+        """Find in the database when each machine that died was taken over from."""
+        ended = select(machines.c.name, machines.c.ended_at).where(machines.c.ended_how == TAKEN_FOR_DEAD)
+        with self._site.ledger() as ledger:
+            rows = ledger.rows(ended.order_by(machines.c.ended_at))
+        for row in rows:
+            deaths = [
+                at_s for at_s in self._deaths.get(row["name"], ()) if at_s < row["ended_at"].timestamp()
+            ]
+            if deaths:
+                self.outcome.taken_over_s.append(row["ended_at"].timestamp() - deaths[-1])
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def run(
+    folder: Path,
+    *,
+    kills: int,
+    mean_s: float,
+    on_s3: bool = False,
+    restarts: int = 0,
+    outages: int = 0,
+    senders: int = 2,
+    behind: int = _BEHIND_FILMS,
+    seed: int = 0,
+) -> Outcome:
+    """Do all that to the machines under load, let them finish, and count."""
+    started_s = time.monotonic()
+    with site(folder, on_s3=on_s3) as there:
+        for machine in there.machines:
+            machine.daemon.start()
+        for machine in there.machines:
+            machine.daemon.wait_ready(300)
+        ports = [machine.daemon.port for machine in there.machines if ROLES[machine.name] != "worker"]
+        held = {"films": 0.0}
+        load = Load(folder / "films", ports, None, lambda: len(load.acknowledged) - held["films"] < behind)
+
+        def look_at_pacs() -> float:
+            held["films"] = there.orthanc.get("/statistics")["CountInstances"] / 3
+            return held["films"]
+
+        faults = Faults(there, seed)
+        load.start(senders)
+        _harm(faults, _plan(kills, restarts, outages, faults, seed), mean_s, look_at_pacs, seed)
+        last_s = time.monotonic()
+        outcome = faults.outcome
+        _let_finish(faults, load, look_at_pacs)
+        outcome.rest_s = time.monotonic() - last_s
+        faults.measure()
+        outcome.acknowledged = len(load.acknowledged)
+        with there.ledger() as ledger:
+            outcome.account = settle_account(load.acknowledged, ledger, there.orthanc)
+            states = ledger.counts().studies
+        outcome.unfinished = {state: number for state, number in states.items() if state != "delivered"}
+        for machine in there.machines:
+            assert not machine.is_up or machine.daemon.terminate(60) == 0
+    outcome.seconds = time.monotonic() - started_s
+    return outcome
+
+
+def _plan(kills: int, restarts: int, outages: int, faults: Faults, seed: int) -> list[Callable[[], None]]:
+    plan = [faults.kill] * kills + [faults.restart_database] * restarts + [faults.cut_storage] * outages
+    random.Random(seed).shuffle(plan)
+    return plan
+
+
+def _harm(
+    faults: Faults,
+    plan: list[Callable[[], None]],
+    mean_s: float,
+    look_at_pacs: Callable[[], float],
+    seed: int,
+) -> None:
+    chance = random.Random(seed + 1)
+    for number, harm in enumerate(plan):
+        until_s = time.monotonic() + chance.uniform(0.2, 2 * mean_s)
+        while time.monotonic() < until_s:
+            faults.turn()
+            look_at_pacs()
+            time.sleep(0.1)
+        harm()
+        if number % 25 == 24:
+            print(f"{time.strftime('%X')} {dict(faults.outcome.count)}", file=sys.stderr, flush=True)
+
+
+def _let_finish(
+    faults: Faults, load: Load, look_at_pacs: Callable[[], float], timeout_s: float = 900
+) -> None:
+    """Wait until all is sent and delivered; what is not by then is found by the account."""
+    until_s = time.monotonic() + timeout_s
+    while not load.finish(0) or look_at_pacs() < len(load.acknowledged):
+        faults.turn()
+        if time.monotonic() > until_s:
+            return
+        time.sleep(0.1)
+    time.sleep(1)  # what comes too often comes now
+
+
+def main() -> int:
+    """Run it from the command line; 0 when the promise was kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--restarts", type=int, default=0, help="of PostgreSQL")
+    parser.add_argument("--outages", type=int, default=0, help="of the object storage")
+    parser.add_argument("--every", type=float, default=3.0, help="mean time between faults (s)")
+    parser.add_argument("--senders", type=int, default=8)
+    parser.add_argument("--behind", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--s3", action="store_true", help="object storage (moto) instead of a shared folder")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="spinepacs-machines-", dir="/var/tmp") as name:
+        outcome = run(
+            Path(name),
+            kills=options.kills,
+            mean_s=options.every,
+            on_s3=options.s3,
+            restarts=options.restarts,
+            outages=options.outages,
+            senders=options.senders,
+            behind=options.behind,
+            seed=options.seed,
+        )
+    print(outcome, flush=True)
+    return 0 if outcome.account.is_settled and not outcome.unfinished else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
