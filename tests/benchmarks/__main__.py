@@ -6,7 +6,7 @@ import argparse
 import inspect
 from pathlib import Path
 
-from tests.benchmarks import decode, growth, model, output, pipeline, process, receive, throughput
+from tests.benchmarks import decode, growth, model, output, pipeline, process, receive, throughput, waiting
 
 BENCHMARKS = {
     "model": model.main,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "decode": decode.main,
     "output": output.main,
     "throughput": throughput.main,
+    "waiting": waiting.main,
     "process": process.main,
 }
 ON_REQUEST = {

@@ -131,20 +131,17 @@ def _run(receivers: dict[str, Callable[[Path], AbstractContextManager[Receiver]]
             _show(load, batches[load][0][0].stat().st_size / 1e6, taken[load])
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(beside: Path | None = None, rounds: int = 5) -> None:
     """Print rates and processor time for each load and receiver, medians of interleaved rounds."""
-    parser = argparse.ArgumentParser(prog="receive", description=__doc__)
-    parser.add_argument("--beside", type=Path, metavar="PATH", help="another checkout, shown as 'before'")
-    parser.add_argument("--rounds", type=int, default=5)
-    chosen = parser.parse_args(arguments or [])
     receivers = {"storescp": storescp, "Orthanc": orthanc_archive, "ours": daemon()}
-    if chosen.beside:
-        receivers["before"] = daemon(chosen.beside.resolve())
+    if beside:
+        receivers["before"] = daemon(beside.resolve())
     print("\nreceive: DCMTK storescu, PDU 131072; ms/image: processor time, of the processes that receive")
-    _run(receivers, chosen.rounds)
+    _run(receivers, rounds)
 
 
 if __name__ == "__main__":
-    import sys
-
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="receive", description=__doc__)
+    parser.add_argument("--beside", type=Path, metavar="PATH", help="another checkout, shown as 'before'")
+    parser.add_argument("--rounds", type=int, default=5)
+    main(**vars(parser.parse_args()))

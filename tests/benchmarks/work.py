@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,6 +49,25 @@ def running_daemon(
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(timeout=60)
+
+
+def family(root: int) -> set[int]:
+    """A process and all its descendants."""
+    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    rows = [tuple(map(int, line.split())) for line in table.splitlines()]
+    found = {root}
+    for _ in range(4):
+        found |= {pid for pid, parent in rows if parent in found}
+    return found & {pid for pid, _ in rows}
+
+
+def proportional_mb(pid: int) -> float:
+    """Resident memory of a process (MB), shared pages by their share (PSS); 0 if it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def ingest(film: Path, spool: Spool, ledger: Ledger, versions: Versions) -> Claim:
