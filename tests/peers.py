@@ -206,7 +206,7 @@ class Orthanc:
         self.put(f"/modalities/{name}", {"AET": ae_title, "Host": "127.0.0.1", "Port": port})
 
     def _call(self, method: str, path: str, body: object) -> Any:
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        data = body if isinstance(body, bytes | memoryview | None) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method)  # noqa: S310 - our own URL
         with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own URL
             text = answer.read()

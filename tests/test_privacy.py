@@ -278,7 +278,8 @@ def test_serve_keeps_identities_where_they_belong(tmp_path: Path):
         peers.wait_until(lambda: len(list(watched.glob("*/*"))) >= 5, 60, "the watched folder")
         peers.wait_until(lambda: settled(running), 120, f"everything read; see {running.log}")
         said = requests(running.settings["health"]["port"])
-        pids = [running.process.pid, *children(running.process.pid)]
+        below = children(running.process.pid)
+        pids = [running.process.pid, *below, *(each for child in below for each in children(child))]
         assert len(pids) > 4
         assert {core_dump(pid) for pid in pids} == {("0", "0", "00000000")}
         os.kill(running.pids("worker-1")[-1], signal.SIGSEGV)

@@ -30,7 +30,7 @@ from spinepacs.serve.processes import Life
 from spinepacs.serve.seldom import Seldom
 from spinepacs.settings.sections import Destination, HealthSettings
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.records import Waiting, age_s
+from spinepacs.store.records import QueueCounts, Waiting, age_s
 from spinepacs.store.spool import Spool
 from spinepacs.store.tables import readings
 
@@ -85,7 +85,10 @@ class Figures(Collector):
         self._processes = processes
         self._started_s = time.time()
         self._steps = _StepSeconds(ledger)
-        self._counted = Seldom(ledger.counts)
+        self._counted = Seldom(self._count)
+
+    def _count(self) -> QueueCounts:
+        return self._ledger.counts()
 
     def collect(self) -> Iterable[Metric]:
         """Take the figures now; the ledger's are left out, and said to be, while it is away."""

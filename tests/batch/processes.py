@@ -14,6 +14,7 @@ from typing import Any
 from tests import films
 from tests.batch import scripted
 
+ROOT = Path(__file__).parents[2]
 PIXELS = films.spine_like(64, 48)
 TABLES = ("readings", "measures", "findings", "conclusions")
 
@@ -43,7 +44,7 @@ class Process:
             sys.executable, "-m", "tests.batch.scripted", "process", str(given or self.films),
             "--out", str(out or self.out), *map(str, options),
         ]  # fmt: skip
-        environment = os.environ | {scripted.READS: str(self._reads)}
+        environment = os.environ | {scripted.READS: str(self._reads), "PYTHONPATH": str(ROOT)}
         return subprocess.Popen(
             command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -82,7 +83,9 @@ class Process:
 
 
 def children_of(pid: int) -> list[int]:
-    """Process ids of the workers of a process."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    spawned = (int(child) for child in children)
-    return [child for child in spawned if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """Process ids of the workers of a process: its fork server's children."""
+    return [worker for child in _children(pid) for worker in _children(child)]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -81,8 +81,8 @@ def test_odd_uids_of_a_source_are_kept() -> None:
         header = readings.header(**odd)
     for encoded in objects(header):
         assert encoded.source_sop_uid == odd["SOPInstanceUID"]
-        assert odd["SOPInstanceUID"].encode() in encoded.part10
-        assert b"1.02.3" in encoded.part10
+        assert odd["SOPInstanceUID"].encode() in bytes(encoded.part10)
+        assert b"1.02.3" in bytes(encoded.part10)
 
 
 @pytest.mark.peer

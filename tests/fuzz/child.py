@@ -110,6 +110,8 @@ class Reader:
 
 
 def _serve(folder: Path) -> None:
+    from spinepacs.batch.task import Task
+    from spinepacs.batch.worker import Reader as Worker
     from spinepacs.pipeline import Pipeline
     from spinepacs.settings.sections import ModelSettings, OutputSettings
     from tests import models
@@ -120,18 +122,22 @@ def _serve(folder: Path) -> None:
     model = models.write_model(folder / "model", PHANTOM)
     pipeline = Pipeline.open(ModelSettings(folder=model), OutputSettings(), threads=1)
     print("ready", flush=True)
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    reader = Worker(pipeline, Task(out))
     for line in sys.stdin:
         before_mb = _reset_peak()
-        outcome, reason = _outcome(pipeline, Path(line.rstrip("\n")), folder / "out")
+        outcome, reason = _outcome(reader, Path(line.rstrip("\n")), out)
         answer = {"outcome": outcome, "reason": reason, "peak_mb": round(_memory_mb("VmHWM") - before_mb, 1)}
         print(json.dumps(answer), flush=True)
 
 
-def _outcome(pipeline: Any, path: Path, out: Path) -> tuple[str, str]:
-    from spinepacs.batch import Batch
+def _outcome(reader: Any, path: Path, out: Path) -> tuple[str, str]:
+    """As a worker of ``process`` has it."""
+    from spinepacs.batch.jobs import Job
 
-    summary = Batch(pipeline, out).run([(path, True)], lambda path, outcome: None)
-    return summary.problems[0][1:] if summary.problems else ("READ", "")
+    head = reader.do(Job(str(path), named=True, stem="film", part=str(out / "part"), had_results=True)).head
+    return (head.code, head.reason) if head.code else ("READ", "")
 
 
 def _reset_peak() -> float:
