@@ -140,14 +140,16 @@ class Dispatcher:
 
     def work_once(self, bench: Bench, versions: Versions) -> bool:
         """Do what is next on this bench: headers and assembly (one bench at a time), then a study; False: nothing."""
-        registered = False
+        has_work, registered = self.ledger.has_work(), False
         if self._intake.acquire(blocking=False):
             try:
-                registered = self._take_turn(bench)
+                registered = has_work and self._take_turn(bench)
                 if not registered:
                     self._reconcile()
             finally:
                 self._intake.release()
+        if not has_work:
+            return False
         if not bench.is_ready:  # its worker has died of a header
             return True
         with self._claiming:

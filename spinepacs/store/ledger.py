@@ -162,6 +162,11 @@ class Ledger:
 
     # -- studies -------------------------------------------------------------------------------------------
 
+    def has_work(self) -> bool:
+        """Whether a header waits to be read, or a study to be assembled or read, be it later."""
+        with self._database.read() as connection:
+            return studies.has_work(connection)
+
     def arriving(self) -> list[StudyClock]:
         """Studies in state ``arriving``, for the assembly to judge."""
         with self._database.read() as connection:

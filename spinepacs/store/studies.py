@@ -14,11 +14,25 @@ from spinepacs.store import events
 from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
-from spinepacs.store.tables import arrivals, attempts, machines, outbox, studies
+from spinepacs.store.tables import arrivals, attempts, literally, machines, outbox, studies
 from spinepacs.store.turns import announce, due, fair
 
 ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
 """Reason of studies whose workers died as often as is allowed."""
+
+
+_ANY_WORK = select(
+    or_(
+        exists().where(literally(arrivals.c.state, ArrivalState.RECEIVED)),
+        exists().where(studies.c.state.in_((StudyState.ARRIVING, StudyState.READY))),
+    )
+)
+"""Asked every second for years where nothing comes: built once."""
+
+
+def has_work(connection: Connection) -> bool:
+    """See Ledger.has_work."""
+    return bool(connection.execute(_ANY_WORK).scalar())
 
 
 def arriving(connection: Connection) -> list[StudyClock]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.benchmarks.work import family, proportional_mb
 from tests.peers import free_port
 
-ROUNDS, IDLE_S, SETTLE_S = 5, 20.0, 5.0
+ROUNDS, IDLE_S, SETTLE_S = 3, 10.0, 4.0
 HERE = Path(__file__).parents[2]
 _READY = ("listener-1 is ready", "listener-2 is ready", "worker-1 is ready")
 
