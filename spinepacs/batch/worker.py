@@ -26,6 +26,7 @@ from spinepacs.batch.rows import rows_of, unread
 from spinepacs.batch.task import Task
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
+from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.wrap import is_picture, wrap
 from spinepacs.domain.findings import ImageResult, ObjectKind, Refusal
 from spinepacs.domain.study import StudyHeader
@@ -174,4 +175,5 @@ def _outcome(error: Exception, named: bool) -> tuple[Outcome, Refusal]:
 
 def _jpeg(overlay: bytes | memoryview) -> bytes:
     """The one JPEG frame of an overlay object, as it is."""
-    return next(generate_frames(dcmread(BytesIO(overlay)).PixelData, number_of_frames=1))
+    with quiet():  # what is wrong with the film's identity is wrong in its copy
+        return next(generate_frames(dcmread(BytesIO(overlay)).PixelData, number_of_frames=1))

@@ -17,6 +17,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
 from spinepacs.dicom.reading.film import DECODABLE_TRANSFER_SYNTAXES, LEAST_SIDE_PX, LoadedFilm, read_film
+from spinepacs.dicom.reading.pixels import _JPEG
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.geometry import SpacingBasis
 from spinepacs.domain.study import View
@@ -130,7 +131,7 @@ def test_high_throughput_jpeg_2000(tmp_path: Path, syntax: uids.UID) -> None:
 
 @pytest.mark.parametrize("syntax", DECODABLE_TRANSFER_SYNTAXES)
 def test_every_syntax_that_the_listener_accepts_has_a_decoder(syntax: str) -> None:
-    assert get_decoder(uids.UID(syntax)).is_available
+    assert syntax in _JPEG or get_decoder(uids.UID(syntax)).is_available
 
 
 @pytest.mark.parametrize(
