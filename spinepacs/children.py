@@ -40,6 +40,8 @@ def warm_up(preload: str = "") -> None:
     """
     if preload:
         _CONTEXT.set_forkserver_preload([preload])
+    # After a product that it shared out, OpenBLAS's threads look for the next one for a while: on other workers' cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     resource_tracker.ensure_running()  # which else would be begun below, and end with our signals unblocked
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
