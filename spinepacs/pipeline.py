@@ -97,9 +97,8 @@ class Pipeline:
             If either cannot be used.
         """
         if threads:
-            cv2.setNumThreads(
-                threads
-            )  # else workers of one thread each would wake threads on each other's cores
+            # Else workers of one thread each would wake threads on each other's cores.
+            cv2.setNumThreads(threads)
         segmenter = Segmenter.open(model.folder, threads, model.precision)
         return cls(segmenter, Policy.load(model.policy), output, character_set)
 

@@ -29,6 +29,24 @@ _SYSTEM_PATH = "/usr/bin:/usr/sbin:/bin:/sbin:/usr/local/bin:/usr/lib/postgresql
 _ORTHANC_PLUGINS = Path("/usr/share/orthanc/plugins")
 
 
+def runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of the children of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def grandchildren(pid: int) -> list[int]:
+    """Of a process that has a fork server: what was forked from it."""
+    return [each for child in children(pid) for each in children(child)]
+
+
 def require(program: str) -> str:
     """Path of a peer's program; without it skip on a laptop and fail in CI.
 

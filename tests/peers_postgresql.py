@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg
 
+from spinepacs.store.ledger import Ledger
 from tests.peers import free_port, listens, require, wait_until
 
 _NEW_CLUSTER = ("--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")
@@ -116,6 +117,16 @@ def postgresql() -> Iterator[PostgreSQL]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgresql_with_tables() -> Iterator[PostgreSQL]:
+    """The same with a template database that holds our tables."""
+    with postgresql() as running:
+        template = running.create_database()
+        Ledger.open(template).close()
+        running.template = template.rpartition("/")[2]
+        yield running
 
 
 def _identity() -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_a_child_dies_with_its_parent():
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    peers.wait_until(lambda: not _runs(child_pid), what="the end of the child")
+    peers.wait_until(lambda: not peers.runs(child_pid), what="the end of the child")
 
 
 def test_a_child_that_holds_the_interpreter_dies_with_its_parent_all_the_same():
@@ -88,7 +88,7 @@ def test_a_child_that_holds_the_interpreter_dies_with_its_parent_all_the_same():
         child_pid = int(parent.stdout.readline())
         time.sleep(0.5)
         parent.kill()
-    peers.wait_until(lambda: not _runs(child_pid), what="the end of the child")
+    peers.wait_until(lambda: not peers.runs(child_pid), what="the end of the child")
 
 
 def test_when_the_fork_server_dies_its_children_die_too_and_others_begin_with_a_new_one():
@@ -110,7 +110,7 @@ def test_a_signal_for_the_whole_group_ends_neither_child_nor_fork_server():
         os.kill(child.pid, number)
     time.sleep(0.3)
     assert child.is_alive
-    assert _runs(fork_server_pid())
+    assert peers.runs(fork_server_pid())
     child.end(0)
 
 
@@ -121,11 +121,3 @@ def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():
         assert child.channel.recv_bytes() == b"10"
     finally:
         child.end(5)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as status:
-            return status.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

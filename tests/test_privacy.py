@@ -278,8 +278,8 @@ def test_serve_keeps_identities_where_they_belong(tmp_path: Path):
         peers.wait_until(lambda: len(list(watched.glob("*/*"))) >= 5, 60, "the watched folder")
         peers.wait_until(lambda: settled(running), 120, f"everything read; see {running.log}")
         said = requests(running.settings["health"]["port"])
-        below = children(running.process.pid)
-        pids = [running.process.pid, *below, *(each for child in below for each in children(child))]
+        pid = running.process.pid
+        pids = [pid, *peers.children(pid), *peers.grandchildren(pid)]
         assert len(pids) > 4
         assert {core_dump(pid) for pid in pids} == {("0", "0", "00000000")}
         os.kill(running.pids("worker-1")[-1], signal.SIGSEGV)
@@ -344,12 +344,6 @@ def test_process_tells_no_identity_beside_its_objects(tmp_path: Path):
 def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "spinepacs", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-def children(pid: int) -> list[int]:
-    """Process ids of the children of a process."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in listed.read_text().split()]
 
 
 def modes(*paths: Path) -> set[tuple[str, int]]:

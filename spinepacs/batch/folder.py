@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spinepacs.domain.findings import ObjectKind
 from spinepacs.errors import BadSettings
+from spinepacs.store.durable import sync_folder
 
 INNER = ".spinepacs"
 """Folder below ``--out`` that holds what later runs and other machines need to know."""
@@ -80,12 +81,3 @@ def write_durably(path: Path, data: Sequence[bytes | memoryview], part: Path) ->
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

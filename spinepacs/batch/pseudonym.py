@@ -15,9 +15,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from spinepacs.batch.folder import INNER, sync_folder, writing
+from spinepacs.batch.folder import INNER, writing
 from spinepacs.domain.study import StudyHeader
 from spinepacs.errors import BadSettings
+from spinepacs.store.durable import sync_folder
 
 KEY_FILE = "pseudonym.key"
 _KEY_BYTES = 32

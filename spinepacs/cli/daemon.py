@@ -13,16 +13,18 @@ from spinepacs import __version__
 from spinepacs.cli.options import config_option, load
 from spinepacs.settings.shipped import shipped
 
-
-@click.command()
-@config_option
-@click.option(
+_role_option = click.option(
     "--role",
     type=click.Choice(["listener", "worker", "delivery", "all"]),
     default="all",
     show_default=True,
     help="What this machine does, where there are several (docs/scale.md).",
 )
+
+
+@click.command()
+@config_option
+@_role_option
 @click.option(
     "--new-spool",
     is_flag=True,
@@ -44,13 +46,7 @@ def serve(config: Path, role: str, new_spool: bool) -> None:
 @click.option(
     "--user", help="As whom the daemon runs; root checks as the owner of the spool where it is not given."
 )
-@click.option(
-    "--role",
-    type=click.Choice(["listener", "worker", "delivery", "all"]),
-    default="all",
-    show_default=True,
-    help="What this machine does, where there are several.",
-)
+@_role_option
 def check(config: Path, user: str | None, role: str) -> None:
     """Check settings, model, policy, rights, disk, database, ports, and every destination by C-ECHO and contexts.
 

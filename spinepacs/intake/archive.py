@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from spinepacs.dicom.reading.kinds import PICTURE, START_BYTES, ZIP, no_dicom
 from spinepacs.errors import BadInput
+from spinepacs.store.durable import sync_folder
 
 MAXIMUM_FILES = 10_000
 """Files in an archive, those of archives in it included."""
@@ -230,8 +231,4 @@ def _settle(target: Path) -> None:
         if not files and not any(Path(folder, name).exists() for name in folders):
             os.rmdir(folder)
             continue
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(Path(folder))

@@ -84,9 +84,8 @@ class Incoming(BytesIO):
             if self._left_bytes < 0:
                 raise TooLarge("larger than listener.maximum_object_mb")
             self._draft.write(*pieces)
-        except (
-            Exception
-        ) as error:  # a defect of ours too: it is the answer to the sender, and not the association's end
+        except Exception as error:
+            # A defect of ours too: it is the answer to the sender, and not the association's end.
             self._trouble = error
             self.cancel()
 

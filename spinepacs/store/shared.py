@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spinepacs.store.draft import disk_errors
-from spinepacs.store.spool import Spool, _locked
+from spinepacs.store.spool import Spool
 
 _LEFT_ALONE_S = 24 * 3600.0
 
@@ -35,7 +35,7 @@ class SharedSpool(Spool):
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, how)
-            with _locked(folder, how) as directory:
+            with super()._locked(folder, how) as directory:
                 yield directory
         finally:
             os.close(descriptor)

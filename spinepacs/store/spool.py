@@ -18,6 +18,7 @@ from pathlib import Path
 
 from spinepacs.errors import Permanent, ToMend, Transient
 from spinepacs.store.draft import Draft, Piece, SpooledFile, disk_errors
+from spinepacs.store.durable import sync_file, sync_folder
 from spinepacs.store.holes import write_with_holes
 from spinepacs.store.rights import why_denied
 
@@ -63,7 +64,7 @@ class Spool:
             for number in range(256):
                 (self._files / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
             for folder in (self._files, root, root.parent):
-                _sync_folder(folder)
+                sync_folder(folder)
             temporary = self._temporary(root)
             make_folder(temporary)
             self._tmp, self._lock = _own_folder(temporary)
@@ -149,7 +150,7 @@ class Spool:
                 new = [
                     (tmp, file.path) for tmp, file in zip(tmps, kept, strict=True) if not _come_again(file)
                 ]
-                list(threads.map(_sync_file, [tmp for tmp, _ in new]))
+                list(threads.map(sync_file, [tmp for tmp, _ in new]))
                 for tmp, final in new:
                     os.replace(tmp, final)
                 list(threads.map(os.fsync, folders))  # also where a file was there: see _keep
@@ -239,7 +240,7 @@ def make_folder(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
 @contextmanager
@@ -296,20 +297,3 @@ def _is_whole(path: Path, size_bytes: int) -> bool:
         return path.stat().st_size == size_bytes
     except FileNotFoundError:
         return False
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(path: Path) -> None:
-    """Make names in a folder durable (fsync(2): a file's own fsync does not)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

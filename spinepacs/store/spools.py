@@ -9,8 +9,9 @@ from pathlib import Path
 from spinepacs.settings.sections import StorageSettings
 from spinepacs.store.bucket import BucketSpool
 from spinepacs.store.draft import disk_errors
+from spinepacs.store.durable import sync_file, sync_folder
 from spinepacs.store.shared import SharedSpool
-from spinepacs.store.spool import Spool, _sync_file, _sync_folder
+from spinepacs.store.spool import Spool
 
 _MB = 1_000_000
 _IDENTITY = "identity"
@@ -73,12 +74,12 @@ def _identity(path: Path, offered: str) -> str:
             made = path.with_name(f".{_IDENTITY}.{uuid.uuid4().hex}")
             made.write_text(offered)
             made.chmod(0o600)
-            _sync_file(made)
+            sync_file(made)
             try:
                 os.link(made, path)
             except FileExistsError:
                 pass
             finally:
                 made.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         return path.read_text().strip()

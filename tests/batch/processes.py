@@ -80,12 +80,3 @@ class Process:
             assert all(None not in row.values() for row in rows)
             keys = [tuple(row.values()) for row in rows]
             assert len(set(keys)) == len(keys), "a row twice"
-
-
-def children_of(pid: int) -> list[int]:
-    """Process ids of the workers of a process: its fork server's children."""
-    return [worker for child in _children(pid) for worker in _children(child)]
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -16,7 +16,7 @@ import pytest
 from spinepacs.batch.folder import INNER
 from tests import peers
 from tests.batch import scripted
-from tests.batch.processes import Process, children_of, film, many
+from tests.batch.processes import Process, film, many
 from tests.films import PATIENT_ID, SECRETS
 
 
@@ -89,11 +89,11 @@ def test_a_killed_run_loses_and_doubles_nothing(process: Process):
     for wanted in (2, 5):
         with process.start("--workers", 2) as running:
             peers.wait_until(lambda: recorded(process) >= wanted, 60, "some films")  # noqa: B023 - called at once
-            workers = children_of(running.pid)
+            workers = peers.grandchildren(running.pid)
             running.kill()
             running.communicate()
         assert len(workers) == 2
-        peers.wait_until(lambda: not any(map(_lives, workers)), 20, "the end of its workers")  # noqa: B023
+        peers.wait_until(lambda: not any(map(peers.runs, workers)), 20, "the end of its workers")  # noqa: B023
     start_s = time.monotonic()
     code, told, _ = process.run("--workers", 2)
     assert code == 0
@@ -103,18 +103,11 @@ def test_a_killed_run_loses_and_doubles_nothing(process: Process):
     assert not [path.name for path in (process.out / INNER / "parts").iterdir()]
 
 
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_a_killed_worker_costs_one_film(process: Process):
     many(process.films, 8, scripted.SLOW)
     with process.start("--workers", 2) as running:
         peers.wait_until(lambda: recorded(process) >= 2, 60, "the first films")
-        os.kill(children_of(running.pid)[0], signal.SIGKILL)
+        os.kill(peers.grandchildren(running.pid)[0], signal.SIGKILL)
         told, _ = running.communicate(timeout=100)
     assert running.returncode == 1
     assert "7 read, 0 refused, 1 failed" in told
@@ -294,7 +287,7 @@ def test_ctrl_z_is_no_time_that_a_film_took(process: Process, tmp_path: Path):
     (tmp_path / "settings.toml").write_text("[work]\ntime_limit_s = 3\n")
     with process.start("--config", tmp_path / "settings.toml", "--workers", 1) as running:
         peers.wait_until(lambda: recorded(process) >= 1, 60, "the first film")
-        family = [running.pid, *children_of(running.pid)]
+        family = [running.pid, *peers.grandchildren(running.pid)]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
         time.sleep(4)

@@ -7,15 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from spinepacs.store.ledger import Ledger
-from tests.peers_postgresql import PostgreSQL, postgresql
+from tests.peers_postgresql import PostgreSQL, postgresql_with_tables
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgreSQL]:
-    with postgresql() as running:
-        template = running.create_database()
-        Ledger.open(template).close()
-        running.template = template.rpartition("/")[2]
+    with postgresql_with_tables() as running:
         yield running
 
 

@@ -12,16 +12,13 @@ from sqlalchemy import column, select, table, text
 
 from spinepacs.store.ledger import Ledger
 from tests.peers import disk
-from tests.peers_postgresql import PostgreSQL, postgresql
+from tests.peers_postgresql import PostgreSQL, postgresql_with_tables
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgreSQL]:
     """A PostgreSQL with a template database that holds our tables."""
-    with postgresql() as running:
-        template = running.create_database()
-        Ledger.open(template).close()
-        running.template = template.rpartition("/")[2]
+    with postgresql_with_tables() as running:
         yield running
 
 

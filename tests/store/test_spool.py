@@ -253,12 +253,12 @@ def test_of_files_that_belong_together_all_are_kept_or_none(tmp_path: Path, tiny
 def test_nothing_is_named_when_one_of_them_cannot_be_made_durable(
     spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(path: Path, real: Callable[[Path], None] = spool_module._sync_file) -> None:
+    def broken(path: Path, real: Callable[[Path], None] = spool_module.sync_file) -> None:
         if path.stat().st_size == 4:
             raise OSError(5, "Input/output error")
         real(path)
 
-    monkeypatch.setattr(spool_module, "_sync_file", broken)
+    monkeypatch.setattr(spool_module, "sync_file", broken)
     with pytest.raises(Transient, match="Input/output error"):
         spool.add_together([IMAGE, b"four", IMAGE * 2])
     assert files_under(tmp_path) == []

@@ -58,7 +58,7 @@ class Machine:
     def processes(self) -> list[tuple[str, int]]:
         """Part and pid of those that live."""
         found = {int(pid): part for part, pid in _READY.findall(self.daemon.log.read_text(errors="replace"))}
-        return [(part, pid) for pid, part in found.items() if _lives(pid)]
+        return [(part, pid) for pid, part in found.items() if peers.runs(pid)]
 
     @property
     def is_up(self) -> bool:
@@ -212,13 +212,6 @@ class Faults:
             ]
             if deaths:
                 self.outcome.taken_over_s.append(row["ended_at"].timestamp() - deaths[-1])
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def run(
