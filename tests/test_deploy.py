@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from kubernetes_validate import validate
 
+from spinepacs.cluster.roles import Role, check_role
+from spinepacs.settings.settings import load
 from tests import films, peers
 from tests.daemons import daemon, film
 from tests.sandbox import allowed_calls, settings_of
@@ -62,6 +68,9 @@ def test_the_daemon_works_in_the_units_sandbox(tmp_path: Path):
         assert "no PR_SET_MDWE" not in log_text
         assert "not permitted" not in log_text.lower()
     asked = set(re.findall(r"\bspinepacs_[a-z_]+", (DEPLOY / "alerts.yaml").read_text()))
+    asked |= {
+        re.sub("_(sum|count)$", "", name) for name in re.findall(r"\bspinepacs_[a-z_]+", " ".join(_plotted()))
+    }
     known = set(re.findall(r"^# TYPE (\w+)", metrics, flags=re.MULTILINE))
     assert len(asked) > 4
     assert asked <= known
@@ -72,6 +81,36 @@ def test_the_alerts_fire_when_they_should_and_are_quiet_in_a_busy_archive_that_k
     for verb, rules in (("check", DEPLOY / "alerts.yaml"), ("test", ROOT / "tests" / "alerts_test.yaml")):
         judged = subprocess.run([promtool, verb, "rules", rules], capture_output=True, text=True, check=False)
         assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def _plotted() -> list[str]:
+    """Every question that the dashboard asks, as Grafana would put it."""
+    panels = json.loads((DEPLOY / "grafana.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    return [each.replace("$job", "spinepacs").replace("$__rate_interval", "5m") for each in asked]
+
+
+def test_the_dashboard_asks_what_prometheus_understands(tmp_path: Path):
+    asked = _plotted()
+    assert len(asked) > 15
+    assert not [each for each in asked if "$" in each]
+    rules = [{"record": f"asked_{number}", "expr": each} for number, each in enumerate(asked)]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
+    command = [peers.require("promtool"), "check", "rules", str(tmp_path / "rules.yaml")]
+    judged = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_the_panels_of_the_dashboard_do_not_cover_one_another():
+    panels = [panel["gridPos"] for panel in json.loads((DEPLOY / "grafana.json").read_text())["panels"]]
+    cells = [
+        (x, y)
+        for at in panels
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
 
 
 def _python_with_seccomp() -> str:
@@ -126,3 +165,100 @@ def test_the_containers_are_as_tight_as_the_unit():
     service = text[text.index("  spinepacs:\n") : text.index("\nvolumes:")]
     for line in ("read_only: true", "cap_drop: [ALL]", "no-new-privileges:true", "core: 0", "tmpfs:"):
         assert line in service, line
+
+
+def _manifests() -> list[dict[str, Any]]:
+    folder = DEPLOY / "kubernetes"
+    names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    assert {path.name for path in folder.iterdir()} == {"kustomization.yaml", *names}
+    return [each for name in names for each in yaml.safe_load_all((folder / name).read_text())]
+
+
+def test_kubernetes_understands_the_manifests():
+    manifests = _manifests()
+    for each in manifests:
+        validate(each, "1.31", strict=True)
+    assert {each["metadata"]["name"] for each in manifests if each["kind"] == "Deployment"} == {
+        "listener",
+        "worker",
+        "delivery",
+    }
+
+
+def test_the_pods_are_as_tight_as_the_unit_and_find_what_they_mount():
+    manifests = _manifests()
+    maps = {each["metadata"]["name"]: each["data"] for each in manifests if each["kind"] == "ConfigMap"}
+    for each in (each for each in manifests if each["kind"] == "Deployment"):
+        pod = each["spec"]["template"]["spec"]
+        uid = int(re.findall(r"--uid (\d+)", (DEPLOY / "Dockerfile").read_text())[0])
+        assert pod["securityContext"]["runAsUser"] == uid
+        assert pod["securityContext"]["runAsNonRoot"]
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {mount["name"] for mount in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+        (settings,) = (volume["configMap"] for volume in pod["volumes"] if "configMap" in volume)
+        assert {item["key"] for item in settings["items"]} <= set(maps[settings["name"]])
+        ports = {port["name"] for port in container["ports"]}
+        for probe in ("readinessProbe", "livenessProbe"):
+            assert container[probe]["httpGet"]["port"] in ports
+        assert (
+            each["spec"]["selector"]["matchLabels"].items()
+            <= each["spec"]["template"]["metadata"]["labels"].items()
+        )
+
+
+def test_the_settings_in_the_manifests_are_settings_and_fit_the_limits(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SPINEPACS_DATABASE_URL", "postgresql+psycopg://spinepacs:x@postgres/spinepacs")
+    (config,) = (each["data"] for each in _manifests() if each["kind"] == "ConfigMap")
+    (tmp_path / "spinepacs.toml").write_text(config["spinepacs.toml"])
+    settings = load(tmp_path / "spinepacs.toml")
+    for role in Role:
+        check_role(settings, role)
+    (limit,) = (
+        each["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
+        for each in _manifests()
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "worker"
+    )
+    assert int(limit.removesuffix("Gi")) * 1024 > settings.work.memory_limit_mb + 1024
+
+
+def test_each_role_that_is_started_is_one():
+    compose = yaml.safe_load((DEPLOY / "compose.cluster.yaml").read_text())["services"]
+    commands = [each["command"] for each in compose.values() if "serve" in each.get("command", ())]
+    commands += [
+        each["spec"]["template"]["spec"]["containers"][0]["args"]
+        for each in _manifests()
+        if each["kind"] == "Deployment"
+    ]
+    assert [command[-2:] for command in commands] == [
+        ["--role", role.value] for role in (Role.LISTENER, Role.WORKER, Role.DELIVERY)
+    ] * 2
+
+
+def test_the_containers_of_several_machines_are_as_tight_as_that_of_one():
+    one = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["spinepacs"]
+    several = yaml.safe_load((DEPLOY / "compose.cluster.yaml").read_text())
+    tight = (
+        "read_only",
+        "init",
+        "cap_drop",
+        "security_opt",
+        "pids_limit",
+        "ulimits",
+        "stop_grace_period",
+        "tmpfs",
+    )
+    ours = [each for each in several["services"].values() if each["image"] == "spinepacs"]
+    assert [each["deploy"]["replicas"] for each in ours if "deploy" in each] == [2, 3]
+    for each in ours:
+        assert {key: each[key] for key in tight} == {key: one[key] for key in tight}
+    for name, each in several["services"].items():
+        assert each["logging"]["options"], name
+        assert "ports" not in each or name == "balancer", name
+    assert several["networks"]["inside"] == {"internal": True}
+    (subnet,) = several["networks"]["outside"]["ipam"]["config"]
+    assert f'proxies = ["{subnet["subnet"]}"]' in (DEPLOY / "compose.cluster.yaml").read_text()

@@ -16,8 +16,9 @@ from pynetdicom.association import Association
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from spinepacs.intake.connection import LimitedSocket
-from spinepacs.intake.gate import Gate, read_request
+from spinepacs.intake.gate import Gate, read_request, says_something
 from spinepacs.intake.incoming import StreamingDimse
+from spinepacs.intake.proxy import sender_behind
 from spinepacs.intake.upper import OrderlyAssociation, OrderlyUpperLayer
 from spinepacs.intake.visitors import Turned
 from spinepacs.settings.sections import ListenerSettings
@@ -173,23 +174,36 @@ class Acceptor(ThreadedAssociationServer):
         _log.warning("a connection could not be served: %s", type(sys.exc_info()[1]).__name__)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Let a connection in, or turn it away, by its address."""
+        """Let a connection in, or turn it away, by its address; one from a balancer has yet to say whose it is."""
         address = str(client_address[0])
+        if self.gate.is_proxy(address):
+            self._entering[id(request)] = address
+        elif not self._let_in(request, address):
+            return
+        super().process_request(request, client_address)
+
+    def _let_in(self, request: socket.socket, address: str) -> bool:
         reason = self.gate.judge(address)
         if reason is not None:
             self.gate.count(reason, address)
             self.gate.turn_away(request, reason)
-            return
+            return False
         self.gate.page.visit(address)
         self._entering[id(request)] = address
-        super().process_request(request, client_address)
+        return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Greet a connection and make it an association."""
+        until_s = time.monotonic() + self.settings.acse_timeout_s
         try:
-            first_pdu, connection = self._greet(request, str(client_address[0]))
+            address, *rest = client_address
+            if self.gate.is_proxy(str(address)):
+                address = self._introduced(request, str(address), until_s)
+                if not address or not self._let_in(request, address):
+                    return
+            first_pdu, connection = self._greet(request, str(address), until_s)
             if first_pdu and not self._is_stopping:
-                self.finish_request((connection, first_pdu), client_address)  # type: ignore[arg-type]  # see setup
+                self.finish_request((connection, first_pdu), (address, *rest))  # type: ignore[arg-type]  # see setup
             else:
                 connection.close()
         except Exception:
@@ -198,20 +212,37 @@ class Acceptor(ThreadedAssociationServer):
         finally:
             self._entering.pop(id(request), None)
 
-    def _greet(self, connection: socket.socket, address: str) -> tuple[bytes, socket.socket]:
+    def _introduced(self, connection: socket.socket, balancer: str, until_s: float) -> str:
+        """Address of the sender for whom a balancer has connected; empty: it is closed, since it says of none."""
+        try:
+            sender = sender_behind(connection, until_s)
+        except TimeoutError:
+            self.gate.count(Turned.TIME, balancer, "no PROXY header in time")
+        except ValueError as error:
+            if str(error):
+                self.gate.count(Turned.PROTOCOL, balancer, str(error))
+        except OSError:
+            pass
+        else:
+            if sender or self.gate.judge(balancer) is None:
+                return sender or balancer
+        connection.close()  # a balancer that looks whether we are there is no stranger: nothing is counted
+        return ""
+
+    def _greet(self, connection: socket.socket, address: str, until_s: float) -> tuple[bytes, socket.socket]:
         """Encrypt the connection where it has to be, and read its request; empty: there is none."""
-        limit_s = self.settings.acse_timeout_s
-        until_s = time.monotonic() + limit_s
         try:
             if self._tls is not None:
-                connection = self._tls.accept(connection, limit_s)
+                if not says_something(connection, until_s):
+                    return b"", connection  # a port check connects and says nothing
+                connection = self._tls.accept(connection, max(until_s - time.monotonic(), 0.1))
             return read_request(connection, until_s), connection
         except TimeoutError:
             self.gate.count(Turned.TIME, address, "no association request in time")
         except ssl.SSLError as error:
             self.gate.count(Turned.TLS, address, why_broken(error))
         except ValueError as error:
-            if str(error):  # a port check connects and says nothing
+            if str(error):  # a port check again
                 self.gate.count(Turned.PROTOCOL, address, str(error))
         except OSError:
             pass

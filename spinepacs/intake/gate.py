@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -43,13 +43,14 @@ class Gate:
     def __init__(self, settings: ListenerSettings, page: Page) -> None:
         self._settings = settings
         self._networks = [ipaddress.ip_network(network) for network in settings.networks]
+        self._proxies = [ipaddress.ip_network(network) for network in settings.proxies]
         self._turning_away = threading.BoundedSemaphore(_TURNING_AWAY)
         self._logged_s: dict[Turned, float] = {}
         self.page = page
 
     def judge(self, address: str) -> Turned | None:
         """Why an address must not come in now; None lets it in."""
-        if self._networks and not self._is_known(address):
+        if self._networks and not _is_among(address, self._networks):
             return Turned.NETWORK
         limit = self._settings.maximum_associations_per_peer
         if limit and self.page.seats_of(address) >= limit:
@@ -59,10 +60,9 @@ class Gate:
             return Turned.RATE_LIMIT
         return None
 
-    def _is_known(self, address: str) -> bool:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-        return any((mapped or parsed) in network for network in self._networks)
+    def is_proxy(self, address: str) -> bool:
+        """Whether a connection is a balancer's, and says itself whose it is."""
+        return bool(self._proxies) and _is_among(address, self._proxies)
 
     def turn_away(self, connection: socket.socket, reason: Turned) -> None:
         """Close a connection; where the Standard has a word for the reason, and there is time, with that word."""
@@ -124,6 +124,21 @@ def read_request(connection: socket.socket, until_s: float) -> bytes:
     return bytes(head + body)
 
 
+def says_something(connection: socket.socket, until_s: float) -> bool:
+    """Wait for the first byte, which stays to be read; False: the peer closed without one.
+
+    Python's ssl leaves a socket open, for the garbage collector to complain of, if the peer is gone when TLS begins.
+
+    Raises
+    ------
+    TimeoutError
+        At ``until_s`` (monotonic).
+    OSError
+        If the connection breaks.
+    """
+    return bool(read_within(partial(connection.recv, 1, socket.MSG_PEEK), connection, until_s))
+
+
 def read_exactly(
     connection: socket.socket,
     count_bytes: int,
@@ -183,6 +198,12 @@ def why_open(settings: ListenerSettings) -> str:
         f"the listener on {settings.bind} takes images from anyone who can reach it: set listener.networks, "
         "listener.calling_ae_titles, or listener.tls with certificates of senders"
     )
+
+
+def _is_among(address: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return any((mapped or parsed) in network for network in networks)
 
 
 def _is_loopback(bind: str) -> bool:

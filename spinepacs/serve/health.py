@@ -125,7 +125,6 @@ class Figures(Collector):
         unseen = counts.unseen
         yield _gauge("refused_films", "Films refused by the reading, not seen to", {(): unseen["films"]})
         yield _gauge("mixed_studies", "Studies of several patients, not seen to", {(): unseen["studies"]})
-        yield _gauge("files_deleted", "Originals and results that retention has deleted", deleted, "what")
         yield from self._machines()
         yield from _waiting(
             self._ledger.waiting(), {destination for destination, _ in counts.outbox}, self._open_s

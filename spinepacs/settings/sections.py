@@ -75,6 +75,9 @@ class ListenerSettings(Section):
     is no film is refused afterwards, see ``selection.others``. ``radiographs``: only classes that may hold one."""
     networks: tuple[Network, ...] = ()
     """IP addresses and networks (CIDR) that may connect; empty = any. Others are cut off before any PDU."""
+    proxies: tuple[Network, ...] = ()
+    """Balancers, by address or network (CIDR): each of their connections begins with a PROXY header (version 1 or 2)
+    and is that of the sender whose address it gives. Whoever connects from there may give any address."""
     maximum_associations: int = Field(default=64, ge=1, le=256)
     """Beyond it senders wait in line, in the kernel."""
     maximum_associations_per_peer: int = Field(default=32, ge=0)

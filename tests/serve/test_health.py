@@ -94,6 +94,12 @@ def test_metrics_count_what_the_ledger_holds(server, ledger):
     assert found["spinepacs_ledger_up",] == 1
 
 
+def test_no_metric_comes_twice(server):
+    names = [family.name for family in text_string_to_metric_families(get(server, "/metrics")[1])]
+    assert len(names) > 20
+    assert sorted(names) == sorted(set(names))
+
+
 def test_metrics_count_what_lies_in_failed(server, ledger):
     file = FailedFile("a.txt", "NOT_DICOM", "no DICOM file", datetime.now(UTC))
     ledger.note_failed_files([file, replace(file, file_name="b.txt")])

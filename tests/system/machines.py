@@ -148,7 +148,10 @@ def site(folder: Path, *, on_s3: bool, roles: Mapping[str, str] = ROLES, **secti
                     [destination(orthanc.dicom_port, maximum_attempts=1000)],
                     arguments=("--role", role),
                     environment=environment,
-                    **{**settings, **sections},
+                    **{
+                        name: {**settings.get(name, {}), **sections.get(name, {})}
+                        for name in settings | sections
+                    },
                 )
             )
             made.machines.append(Machine(name, running))

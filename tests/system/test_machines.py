@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import select
 
 from spinepacs.settings.settings import load
 from spinepacs.status import find_out
+from spinepacs.store.tables import arrivals
 from tests import films, peers
+from tests.balancers import haproxy
 from tests.daemons import daemon, film
 from tests.system.machines import run, site
 from tests.test_privacy import send
@@ -62,6 +65,29 @@ def test_each_role_does_its_part_and_a_study_from_two_listeners_is_one(tmp_path)
 def _living(there):
     with there.ledger() as ledger:
         return [vars(machine) for machine in ledger.machines.living()]
+
+
+def test_behind_a_balancer_senders_keep_their_address_and_notice_no_death(tmp_path):
+    balancer, sender = "127.0.0.9", "127.0.0.1"
+    listener = {"proxies": [balancer], "networks": [sender]}
+    with site(
+        tmp_path, on_s3=False, roles={"in-1": "listener", "in-2": "listener"}, listener=listener
+    ) as there:
+        machines = [machine.daemon for machine in there.machines]
+        for machine in machines:
+            machine.start()
+        for machine in machines:
+            machine.wait_ready(300)
+        sent = [films.write(film(number), tmp_path / f"{number}.dcm") for number in range(6)]
+        pairs = [(machine.port, machine.settings["health"]["port"]) for machine in machines]
+        with haproxy(tmp_path, pairs, source=balancer) as port:
+            assert [send(port, [each]) for each in sent[:4]] == [[0]] * 4
+            assert [machine.log.read_text().count("association accepted") for machine in machines] == [2, 2]
+            machines[0].kill()
+            assert [send(port, [each]) for each in sent[4:]] == [[0]] * 2
+        with there.ledger() as ledger:
+            assert ledger.rows(select(arrivals.c.peer)) == [{"peer": sender}] * 6
+        assert machines[1].terminate(60) == 0
 
 
 def test_a_second_daemon_with_a_spool_of_its_own_is_refused(tmp_path):
