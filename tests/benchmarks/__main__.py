@@ -6,7 +6,18 @@ import argparse
 import inspect
 from pathlib import Path
 
-from tests.benchmarks import decode, growth, model, output, pipeline, process, receive, throughput, waiting
+from tests.benchmarks import (
+    decode,
+    growth,
+    model,
+    output,
+    pipeline,
+    process,
+    questions,
+    receive,
+    throughput,
+    waiting,
+)
 
 BENCHMARKS = {
     "model": model.main,
@@ -20,6 +31,7 @@ BENCHMARKS = {
 }
 ON_REQUEST = {
     "growth": growth.main,
+    "questions": questions.main,
     "process-memory": process.memory,
     "process-memory-quick": process.memory_quick,
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import psycopg
-from sqlalchemy import Table
+from sqlalchemy import Date, Table
 
 from spinepacs.settings.sections import RetentionSettings
 from spinepacs.store.columns import PlainJson, UtcTime
@@ -30,6 +30,8 @@ _KEYS = {
     "attempts": "attempt_id", "events": "event_id", "audit_events": "audit_id",
 }  # fmt: skip
 _UIDS = ("study_uid", "sop_uid", "series_uid")
+_DAYS, _SELDOM = 3650, 100
+"""Over so many days the studies are spread, and one in so many has a sign of grade 2."""
 _SHORT = ("commitments", "audit_exports", "failed_files", "machines", "senders", "installation")
 """Tables that stay short."""
 
@@ -117,6 +119,14 @@ def _value(table: Table, name: str, is_sqlite: bool) -> str:
         value = f"CASE WHEN t.{name} = '' THEN '' ELSE {digest} END"
     elif name == "patient_id":
         value = "'PAT-' || n.i"
+    elif name == "accession_number":
+        value = "'ACC-' || n.i"
+    elif isinstance(column.type, Date):
+        value = (
+            f"date(t.{name}, '-' || (n.i % {_DAYS}) || ' days')" if is_sqlite else f"t.{name} - n.i % {_DAYS}"
+        )
+    elif name in ("published_grade", "computed_grade", "published_degree", "computed_degree"):
+        value = f"CASE WHEN n.i % {_SELDOM} = 0 THEN 2 ELSE 0 END"
     elif name in _KEYS.values():
         value = f"t.{name} + 1000 + n.i"
     elif isinstance(column.type, UtcTime) and is_sqlite:
