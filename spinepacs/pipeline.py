@@ -23,9 +23,10 @@ from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.judging.publish import Doubts, published
 from spinepacs.analysis.judging.quality import quality
 from spinepacs.analysis.judging.texture import texture
+from spinepacs.analysis.measuring.guessed import with_guessed_width
 from spinepacs.analysis.measuring.measure import disc_heights, measure
 from spinepacs.analysis.measuring.size import with_possible_spacing
-from spinepacs.analysis.naming.polarity import find_bright
+from spinepacs.analysis.naming.proportions import PROPORTIONS_RESTORED, find_natural
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
@@ -147,22 +148,24 @@ class Pipeline:
 
     def _interpret(self, film: Radiograph, clock: _Clock) -> Reading:
         """Pixels → spine, head up, bone bright → measures → findings → conclusions, back in the film's pixels."""
-        upright, turn, spine = find_bright(self.segmenter, film, clock.step)
-        reading = replace(self._empty_reading(film), turn=turn, seconds=clock.seconds)
-        if isinstance(spine, Refusal):
-            return replace(reading, refusal=spine)
+        found = find_natural(self.segmenter, film, clock.step)
+        reading = replace(self._empty_reading(film), turn=found.turn, seconds=clock.seconds)
+        if isinstance(found.spine, Refusal):
+            return replace(reading, refusal=found.spine)
         with clock.step("measure"):
-            believed = with_possible_spacing(upright, spine)
+            believed = with_possible_spacing(found.film, found.spine)
         if isinstance(believed, Refusal):
             return replace(reading, refusal=believed)
-        reading = self._judge(believed, spine, reading, clock)
-        return reading.moved(turn.to_film(film.rows, film.columns)) if turn else reading
+        reading = self._judge(believed, found.spine, reading, clock)
+        return reading.moved(found.move) if found.move else reading
 
     def _judge(self, film: Radiograph, spine: Spine, reading: Reading, clock: _Clock) -> Reading:
         """Spine → measures → findings → conclusions, in px of the film with its head up."""
         with clock.step("measure"):
             discs = disc_heights(spine, film.spacing)
             measures = measure(spine, film.spacing, self.segmenter.manifest.localisation)
+            if PROPORTIONS_RESTORED in spine.notes:
+                measures = with_guessed_width(measures, spine, self.segmenter.manifest.localisation)
         with clock.step("grade"):
             look = texture(spine, film)
             verdict = quality(spine, film, look)

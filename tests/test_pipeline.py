@@ -1,6 +1,8 @@
 import logging
 from io import BytesIO
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -9,7 +11,7 @@ from spinepacs import pipeline as pipeline_module
 from spinepacs.domain.anatomy import DiscLevel, Level
 from spinepacs.domain.findings import ObjectKind
 from spinepacs.domain.geometry import SpacingBasis, Turn
-from spinepacs.domain.measures import Unit
+from spinepacs.domain.measures import Quantity, Unit
 from spinepacs.domain.signs import Area, ForAge, Sign, Statement
 from spinepacs.domain.study import View
 from spinepacs.errors import Transient
@@ -17,6 +19,7 @@ from spinepacs.pipeline import Pipeline
 from spinepacs.settings.sections import ModelSettings, OutputSettings
 from tests import films, models, phantoms
 
+ROOT = Path(__file__).parents[1]
 PHANTOM = phantoms.spine(left_px=[44, 44, 20, 44, 44], right_px=[34, 34, 14, 34, 34])
 MM = 0.143
 STEPS = {
@@ -49,6 +52,30 @@ def pipeline(tmp_path_factory):
 def result(pipeline, tmp_path_factory):
     path = films.write(_film(PatientOrientation=["P", "F"]), tmp_path_factory.mktemp("films") / "film.dcm")
     return pipeline.read_film(path)
+
+
+def test_a_stretched_picture_is_described_in_its_own_pixels_with_wider_errors(tmp_path):
+    """The real model on the demo's AP film, exported as data sets do: half as high, without a spacing."""
+    shipped = Pipeline.open(ModelSettings(), OutputSettings(), threads=1)
+    natural = dcmread(ROOT / "demo" / "films" / "4-full-spine-ap.dcm")
+    pixels = cv2.resize(natural.pixel_array, (natural.Columns, natural.Rows // 2))
+    header = {"ViewPosition": "AP", "PatientOrientation": ["L", "F"], "ImagerPixelSpacing": None}
+    made = films.make_dx(pixels, BodyPartExamined="SPINE", **header)
+    made.PhotometricInterpretation = natural.PhotometricInterpretation
+    result = shipped.read_film(films.write(made, tmp_path / "film.dcm"))
+    reading = result.reading
+    assert "PROPORTIONS_RESTORED" in reading.notes
+    assert (reading.rows, reading.columns) == pixels.shape
+    outlines = np.concatenate([vertebra.outline.points for vertebra in reading.spine.vertebrae])
+    assert outlines.max(axis=0)[1] <= reading.rows
+    assert np.ptp(outlines[:, 1]) > 0.6 * reading.rows
+    (cobb,) = (each for each in reading.measures if each.quantity is Quantity.COBB_MAIN)
+    true = shipped.read_film(ROOT / "demo" / "films" / "4-full-spine-ap.dcm").reading
+    (true_cobb,) = (each for each in true.measures if each.quantity is Quantity.COBB_MAIN)
+    assert cobb.uncertainty > true_cobb.uncertainty
+    assert abs(cobb.value - true_cobb.value) <= cobb.margin + true_cobb.margin
+    segmentation = dcmread(BytesIO(next(o.part10 for o in result.objects if o.kind is ObjectKind.SEG)))
+    assert (segmentation.Rows, segmentation.Columns) == pixels.shape
 
 
 def test_a_film_becomes_a_reading_with_everything_in_it(result):

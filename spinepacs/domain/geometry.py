@@ -23,6 +23,12 @@ Move = Callable[[Points], Points]
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 
 
+def stretching(x: float, y: float) -> Move:
+    """Points of a picture to those of the same picture, stretched so many times along x and y."""
+    times = np.array([x, y])
+    return lambda points: points * times
+
+
 class PointPx(NamedTuple):
     """A point in native pixel coordinates."""
 

@@ -70,6 +70,7 @@ NOTES: dict[str, str] = {
     "TURN_FROM_PICTURE": "where the head is was told from the picture",
     "ORIENTATION_CONTRADICTED": "the header has the head elsewhere: the picture was believed",
     "FACING_CONTRADICTED": "header and picture have the front at opposite sides: no fronts",
+    "PROPORTIONS_RESTORED": "stretched: proportions told from the bodies, measures are rough",
     "VIEW_FROM_PICTURE": "view told from the picture, not from the header",
     "VIEW_MISMATCH": "header and picture speak of different views",
     "VIEW_UNKNOWN": "view not known",

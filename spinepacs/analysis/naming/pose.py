@@ -23,6 +23,11 @@ _SHAPES = {
     Region.THORACIC: (1.36, 1.5),
     Region.LUMBAR: (1.36, 1.5),
 }
+NATURAL = {
+    View.AP: {Region.CERVICAL: 1.8, Region.THORACIC: 1.8, Region.LUMBAR: 1.8},
+    View.LATERAL: {Region.CERVICAL: 1.4, Region.THORACIC: 1.17, Region.LUMBAR: 1.17},
+}
+"""Width ÷ height of bodies that are not stretched, the middle of the same film medians; necks: 10 cervical films."""
 _LEAST_BODIES = 3
 _LEAST_CURVE_DEG = 12.0
 """Sum of lordoses minus kyphosis from which facing is believed: less is within a straight or reclined spine."""
@@ -48,11 +53,7 @@ _CURVES = {
 
 def view_from_picture(vertebrae: Sequence[Vertebra]) -> View:
     """AP where most bodies are clearly wider than high, LATERAL where most are not, else UNKNOWN."""
-    votes = [
-        _view_of(vertebra, (vertebra.upper.width_px + vertebra.lower.width_px) / 2 / height)
-        for vertebra in vertebrae
-        if vertebra.upper and vertebra.lower and (height := _height_px(vertebra)) > 0
-    ]
+    votes = [_view_of(region, shape) for region, shape in _shapes(vertebrae)]
     if len(votes) < _LEAST_BODIES:
         return View.UNKNOWN
     return next(
@@ -60,8 +61,23 @@ def view_from_picture(vertebrae: Sequence[Vertebra]) -> View:
     )
 
 
-def _view_of(vertebra: Vertebra, shape: float) -> View:
-    lateral_below, ap_above = _SHAPES[vertebra.level.region]
+def width_for_height(vertebrae: Sequence[Vertebra], view: View) -> float | None:
+    """Median over the bodies of width ÷ height, over the natural one of a view; None where too few show both."""
+    times = [shape / NATURAL[view][region] for region, shape in _shapes(vertebrae)]
+    return float(np.median(times)) if len(times) >= _LEAST_BODIES else None
+
+
+def _shapes(vertebrae: Sequence[Vertebra]) -> list[tuple[Region, float]]:
+    """Width ÷ height of each body that shows both plates, with its region."""
+    return [
+        (vertebra.level.region, (vertebra.upper.width_px + vertebra.lower.width_px) / 2 / height)
+        for vertebra in vertebrae
+        if vertebra.upper and vertebra.lower and (height := _height_px(vertebra)) > 0
+    ]
+
+
+def _view_of(region: Region, shape: float) -> View:
+    lateral_below, ap_above = _SHAPES[region]
     return View.LATERAL if shape < lateral_below else View.AP if shape > ap_above else View.UNKNOWN
 
 

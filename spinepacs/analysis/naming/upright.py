@@ -127,13 +127,18 @@ def _is_doubtful(look: _Look, film: Radiograph) -> bool:
     spine = look.spine
     if isinstance(spine, Refusal):
         return True
-    extent = np.ptp(np.concatenate([vertebra.outline.points for vertebra in spine.vertebrae])[:, 1])
     return bool(
         _own_turn(spine) is not Turn.NONE
         or look.agreeing * 2 < len(spine.vertebrae)
-        or extent < _SHORT * (film.columns if look.turn.is_sideways else film.rows)
+        or not fills(spine, film.columns if look.turn.is_sideways else film.rows)
         or look.agreement < _LEAST_AGREEMENT * len(spine.vertebrae)
     )
+
+
+def fills(spine: Spine, rows: int) -> bool:
+    """Whether a spine is as long as one is on a film of so many rows with its head up."""
+    extent_px = np.ptp(np.concatenate([vertebra.outline.points for vertebra in spine.vertebrae])[:, 1])
+    return bool(extent_px >= _SHORT * rows)
 
 
 def _own_turn(spine: Spine) -> Turn:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.domain.geometry import Letterbox, Spacing
+from spinepacs.domain.study import PixelValues, Radiograph
 
 STRIDE_PX = 32
 """The network halves its input five times."""
 _SQUARE_WITHIN = 0.02
 """Pixels whose sides differ by less than this share are shown to the network as they are."""
+_LONGEST_STRETCHED_PX = 4096
+"""Of a film that is stretched: none that the network could see more on."""
 
 
 def input_shape(rows: int, columns: int, input_px: int) -> tuple[int, int]:
@@ -95,3 +99,18 @@ def with_square_pixels(
     columns = round(display.shape[1] * spacing.column_mm / finest)
     stretched = cv2.resize(display, (columns, rows), interpolation=cv2.INTER_LINEAR)
     return stretched, np.array([display.shape[1] / columns, display.shape[0] / rows])
+
+
+def stretched(film: Radiograph, width: float) -> Radiograph:
+    """The film so many times as wide for its height; nothing of it is lost but what no network could see."""
+    if width == 1.0:
+        return film
+    wide, high = film.columns * max(width, 1.0), film.rows / min(width, 1.0)
+    scale = min(1.0, _LONGEST_STRETCHED_PX / max(wide, high))
+    size = (max(1, round(wide * scale)), max(1, round(high * scale)))
+    stored = film.values
+    if isinstance(stored, PixelValues):
+        stored = replace(stored, codes=cv2.resize(stored.codes, size))
+    else:
+        stored = cv2.resize(stored, size)
+    return replace(film, values=stored, display=cv2.resize(film.display, size))
