@@ -59,8 +59,8 @@ def test_a_stretched_picture_is_described_in_its_own_pixels_with_wider_errors(tm
     shipped = Pipeline.open(ModelSettings(), OutputSettings(), threads=1)
     natural = dcmread(ROOT / "demo" / "films" / "4-full-spine-ap.dcm")
     pixels = cv2.resize(natural.pixel_array, (natural.Columns, natural.Rows // 2))
-    header = {"ViewPosition": "AP", "PatientOrientation": ["L", "F"], "ImagerPixelSpacing": None}
-    made = films.make_dx(pixels, BodyPartExamined="SPINE", **header)
+    header = {"ViewPosition": "AP", "PatientOrientation": ["L", "F"]}
+    made = films.make_cr(pixels, BodyPartExamined="SPINE", **header)
     made.PhotometricInterpretation = natural.PhotometricInterpretation
     result = shipped.read_film(films.write(made, tmp_path / "film.dcm"))
     reading = result.reading
