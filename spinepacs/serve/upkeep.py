@@ -85,6 +85,7 @@ class Upkeep:
     def run(self, stop: threading.Event) -> None:
         """Go round until told to stop; a defect is logged and does not end it."""
         while not stop.is_set():
+            self._safely(self._ledger.refresh_statistics)
             for shelf in _SHELVES:
                 self._safely(self._look_in_turn, shelf)
                 self._safely(self.watch_disk)

@@ -374,6 +374,10 @@ class Ledger:
         """Raise Transient while the database takes no writes: it may answer questions all the same."""
         self._database.check_writable()
 
+    def refresh_statistics(self) -> None:
+        """Look how the rows are spread, so that those who ask are answered soon: now and then."""
+        self._database.refresh_statistics()
+
     def counts(self) -> QueueCounts:
         """How many of what."""
         with self._database.read() as connection:

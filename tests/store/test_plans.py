@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 
 from spinepacs.store.ledger import Ledger
@@ -94,11 +95,14 @@ _LARGE = {
 }  # fmt: skip
 
 
-def test_no_step_of_a_study_and_no_sweep_reads_a_whole_table(url: str) -> None:
+@pytest.mark.parametrize("knows_the_rows", [False, True], ids=["no statistics", "statistics"])
+def test_no_step_of_a_study_and_no_sweep_reads_a_whole_table(url: str, knows_the_rows: bool) -> None:
     with Ledger.open(url) as ledger:
         one_study(ledger)
     multiply(url, _ROWS)
     with Ledger.open(url) as ledger, _noted(ledger) as asked:
+        if knows_the_rows:
+            ledger.refresh_statistics()
         go_through(ledger, "9.1", NotedSteps(asked))
         assert len(asked.by_step) > 20
         whole = {
@@ -110,3 +114,15 @@ def test_no_step_of_a_study_and_no_sweep_reads_a_whole_table(url: str) -> None:
             if _reads_all(line, statement)
         }
     assert whole == {}
+
+
+def test_what_a_disc_shows_is_found_by_its_reading(url: str) -> None:
+    """One patient's discs: not by an index of all findings of a kind, as SQLite would without statistics."""
+    with Ledger.open(url) as ledger:
+        one_study(ledger)
+    multiply(url, _ROWS)
+    with Ledger.open(url) as ledger:
+        ledger.refresh_statistics()
+        asked = "SELECT disc, stage FROM disc_measures WHERE patient_id = 'PAT-77' AND is_current"
+        assert not [line for line in _plan(ledger, asked, ()) if "ix_findings_kind_published_grade" in line]
+        assert not [line for line in _plan(ledger, asked, ()) if _reads_all(line, asked)]
