@@ -10,8 +10,16 @@ from sqlalchemy import Connection, Select, Table, func, select
 
 from spinepacs.domain.study import StudyState
 from spinepacs.store import folder, unseen
-from spinepacs.store.records import ArrivalState, OutboxState, QueueCounts, Waiting
+from spinepacs.store.records import ArrivalState, OpenCounts, OutboxState, QueueCounts, Waiting
 from spinepacs.store.tables import arrivals, literally, objects, outbox, readings, studies
+
+QUEUED = (
+    StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,
+)  # fmt: skip
+"""States of studies that something is still to be done for."""
+
+OUTSIDE = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
+"""States of files that belong to no study."""
 
 
 def count(connection: Connection) -> QueueCounts:
@@ -21,8 +29,6 @@ def count(connection: Connection) -> QueueCounts:
     to_send = select(outbox.c.destination, outbox.c.state, func.count()).group_by(
         outbox.c.destination, outbox.c.state
     )
-    awaited = select(outbox.c.destination, func.count()).where(outbox.c.commitment_due_at.is_not(None))
-    awaited = awaited.group_by(outbox.c.destination)
     images = {row[0]: row[1] for row in connection.execute(by_arrival)}
     results = connection.execute(select(func.count()).select_from(objects)).scalar_one()
     return QueueCounts(
@@ -30,7 +36,7 @@ def count(connection: Connection) -> QueueCounts:
         arrivals=images,
         outbox={(row[0], row[1]): row[2] for row in connection.execute(to_send)},
         refused=_refused(connection),
-        uncommitted={row[0]: row[1] for row in connection.execute(awaited)},
+        uncommitted=_uncommitted(connection),
         unseen=unseen.count(connection),
         files_deleted={
             "original": sum(images.values()) - _kept(connection, arrivals),
@@ -38,6 +44,30 @@ def count(connection: Connection) -> QueueCounts:
         },
         folder_failed=folder.count(connection),
     )
+
+
+def count_open(connection: Connection) -> OpenCounts:
+    """See Ledger.open_counts: through indexes of what is open alone."""
+    by_study = (
+        select(studies.c.state, func.count()).where(studies.c.state.in_(QUEUED)).group_by(studies.c.state)
+    )
+    by_arrival = select(arrivals.c.state, func.count()).where(arrivals.c.state.in_(OUTSIDE))
+    unsent = literally(outbox.c.state, OutboxState.PENDING, OutboxState.FAILED)
+    to_send = select(outbox.c.destination, outbox.c.state, func.count()).where(unsent)
+    return OpenCounts(
+        studies={row[0]: row[1] for row in connection.execute(by_study)},
+        arrivals={row[0]: row[1] for row in connection.execute(by_arrival.group_by(arrivals.c.state))},
+        outbox={
+            (row[0], row[1]): row[2]
+            for row in connection.execute(to_send.group_by(outbox.c.destination, outbox.c.state))
+        },
+        uncommitted=_uncommitted(connection),
+    )
+
+
+def _uncommitted(connection: Connection) -> dict[str, int]:
+    awaited = select(outbox.c.destination, func.count()).where(outbox.c.commitment_due_at.is_not(None))
+    return {row[0]: row[1] for row in connection.execute(awaited.group_by(outbox.c.destination))}
 
 
 def _kept(connection: Connection, table: Table) -> int:

@@ -31,6 +31,7 @@ from spinepacs.store.records import (
     Claim,
     FailedFile,
     NewArrival,
+    OpenCounts,
     OutboxItem,
     OutboxState,
     QueueCounts,
@@ -382,6 +383,11 @@ class Ledger:
         """How many of what."""
         with self._database.read() as connection:
             return counts.count(connection)
+
+    def open_counts(self) -> OpenCounts:
+        """How many of what is not done: quick, however many are."""
+        with self._database.read() as connection:
+            return counts.count_open(connection)
 
     def waiting(self) -> Waiting:
         """How long things have waited, and when something came last."""

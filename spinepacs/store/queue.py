@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, column, func, or_, select
+from sqlalchemy import ColumnElement, column, func, or_, select, union
 
-from spinepacs.domain.study import StudyState
 from spinepacs.store import unseen
+from spinepacs.store.counts import OUTSIDE, QUEUED
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Row, find_studies, plain, rows_of_view
 from spinepacs.store.records import ArrivalState, OutboxState
-from spinepacs.store.tables import arrivals, failed_files, outbox, readings
-
-QUEUED = (
-    StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,
-)  # fmt: skip
-"""States of studies that something is still to be done for."""
-
-
-_OUTSIDE = (ArrivalState.RECEIVED, ArrivalState.UNREADABLE, ArrivalState.CONFLICT)
-
+from spinepacs.store.tables import arrivals, failed_files, literally, outbox, readings
 
 _SINCE = (
     "patients_differ_at",
@@ -81,7 +72,7 @@ def _by_rule(row: Row) -> Row:
 
 def queue_counts(ledger: Ledger) -> str:
     """How much :func:`queue` has to show, in lines for a person: it lists no more than its limit of each."""
-    counts = ledger.counts()
+    counts = ledger.open_counts()
     by_destination: dict[str, list[str]] = defaultdict(list)
     for (destination, state), number in sorted(counts.outbox.items()):
         if state in (OutboxState.PENDING, OutboxState.FAILED):
@@ -93,7 +84,7 @@ def queue_counts(ledger: Ledger) -> str:
             f"{counts.studies[state]} {state}" for state in QUEUED if state in counts.studies
         ),
         "files": ", ".join(
-            f"{counts.arrivals[state]} {state}" for state in _OUTSIDE if state in counts.arrivals
+            f"{counts.arrivals[state]} {state}" for state in OUTSIDE if state in counts.arrivals
         ),
         **{
             f"to {destination}": ", ".join(numbers) for destination, numbers in sorted(by_destination.items())
@@ -178,10 +169,18 @@ def queued_studies(ledger: Ledger, limit: int = 1000) -> list[Row]:
 
 def queued_objects(ledger: Ledger, limit: int = 1000) -> list[Row]:
     """Rows of the view ``deliveries`` that are pending, failed or not yet committed, oldest first."""
+    unsent = literally(outbox.c.state, OutboxState.PENDING, OutboxState.FAILED)
+    # Found by the indexes of what is open; the view alone would be gone through from end to end.
+    found = union(
+        *(
+            select(outbox.c.sop_uid).where(condition)
+            for condition in (unsent, outbox.c.commitment_due_at.is_not(None))
+        )
+    )
     waiting = column("state").in_([OutboxState.PENDING.value, OutboxState.FAILED.value])
-    uncommitted = column("commitment_due_at").is_not(None)
-    unfinished: ColumnElement[bool] = waiting | uncommitted
-    return rows_of_view(ledger, "deliveries", [unfinished], ("created_at", "sop_uid", "destination"), limit)
+    unfinished: ColumnElement[bool] = waiting | column("commitment_due_at").is_not(None)
+    conditions = [column("sop_uid").in_(found), unfinished]
+    return rows_of_view(ledger, "deliveries", conditions, ("created_at", "sop_uid", "destination"), limit)
 
 
 def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
@@ -191,5 +190,5 @@ def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
         "registrations", "size_bytes", "sha256",
     )  # fmt: skip
     kept = select(*(arrivals.c[name] for name in names))
-    kept = kept.where(arrivals.c.state.in_(_OUTSIDE), arrivals.c.file_deleted_at.is_(None))
+    kept = kept.where(arrivals.c.state.in_(OUTSIDE), arrivals.c.file_deleted_at.is_(None))
     return plain(ledger.rows(kept.order_by(arrivals.c.arrival_id).limit(limit)))

@@ -185,8 +185,8 @@ class OutboxItem:
 
 
 @dataclass(frozen=True)
-class QueueCounts:
-    """How many of what, for metrics; a state without a row is absent.
+class OpenCounts:
+    """How many of what is not done; a state without a row is absent.
 
     Parameters
     ----------
@@ -194,10 +194,24 @@ class QueueCounts:
         By state.
     outbox
         By (destination, state).
-    refused
-        Images by reason code, whether refused at selection or by the reading.
     uncommitted
         Objects by destination that were accepted and whose commitment is awaited.
+    """
+
+    studies: dict[str, int]
+    arrivals: dict[str, int]
+    outbox: dict[tuple[str, str], int]
+    uncommitted: dict[str, int]
+
+
+@dataclass(frozen=True)
+class QueueCounts(OpenCounts):
+    """The same of everything, done or not, for metrics; and more.
+
+    Parameters
+    ----------
+    refused
+        Images by reason code, whether refused at selection or by the reading.
     files_deleted
         Originals and results whose file was deleted, by rule, retention or a person; a file that came again is not
         counted.
@@ -207,11 +221,7 @@ class QueueCounts:
         Files in ``failed/`` of the watched folder, by reason code.
     """
 
-    studies: dict[str, int]
-    arrivals: dict[str, int]
-    outbox: dict[tuple[str, str], int]
     refused: dict[str, int]
-    uncommitted: dict[str, int]
     files_deleted: dict[str, int]
     unseen: dict[str, int]
     folder_failed: dict[str, int] = field(default_factory=dict)

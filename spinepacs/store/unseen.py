@@ -40,17 +40,20 @@ def films() -> Select[Any]:
 
 def mixed() -> Select[Any]:
     """Studies whose films name several patients, one row each."""
-    named = func.count(arrivals.c.patient_id.distinct()).label("patients")
-    selected = (arrivals.c.state == ArrivalState.SELECTED, arrivals.c.patient_id != "")
-    return (
-        select(studies.c.study_uid, studies.c.state, studies.c.patients_differ_at, named)
-        .join(arrivals, arrivals.c.study_uid == studies.c.study_uid)
-        .where(
-            studies.c.patients_differ_at.is_not(None),
-            or_(studies.c.seen_at.is_(None), studies.c.seen_at < studies.c.patients_differ_at),
-            *selected,
-        )
-        .group_by(studies.c.study_uid, studies.c.state, studies.c.patients_differ_at)
+    # Asked for each study that is marked, so that the marks are where it begins, be there ever so many films.
+    named = select(func.count(arrivals.c.patient_id.distinct())).where(
+        arrivals.c.study_uid == studies.c.study_uid,
+        arrivals.c.state == ArrivalState.SELECTED,
+        arrivals.c.patient_id != "",
+    )
+    return select(
+        studies.c.study_uid,
+        studies.c.state,
+        studies.c.patients_differ_at,
+        named.scalar_subquery().label("patients"),
+    ).where(
+        studies.c.patients_differ_at.is_not(None),
+        or_(studies.c.seen_at.is_(None), studies.c.seen_at < studies.c.patients_differ_at),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks import (
     decode,
+    engine,
     growth,
     model,
     output,
@@ -31,6 +32,7 @@ BENCHMARKS = {
 }
 ON_REQUEST = {
     "growth": growth.main,
+    "engine": engine.main,
     "questions": questions.main,
     "process-memory": process.memory,
     "process-memory-quick": process.memory_quick,

@@ -90,6 +90,9 @@ def _documented(ledger: Ledger, sql: str) -> Callable[[], object]:
                 return connection.execution_options(stream_results=True).execute(text(sql)).fetchmany(_SHOWN)
             except DBAPIError:
                 return None
+            finally:
+                if ledger._database.is_sqlite:
+                    driver.set_progress_handler(None, 0)
 
     return ask
 
