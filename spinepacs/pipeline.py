@@ -12,28 +12,29 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import cv2
-from pydicom.dataset import Dataset
 
 from spinepacs.analysis.judging.conclude import conclude
-from spinepacs.analysis.judging.grade import grade
+from spinepacs.analysis.judging.given import given, missing, unlike
+from spinepacs.analysis.judging.grade import Given, grade
 from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.judging.publish import Doubts, published
 from spinepacs.analysis.judging.quality import quality
 from spinepacs.analysis.judging.texture import texture
 from spinepacs.analysis.measuring.measure import disc_heights, measure
 from spinepacs.analysis.measuring.size import with_possible_spacing
-from spinepacs.analysis.naming.polarity import find_bright
+from spinepacs.analysis.naming.corrected import corrected
+from spinepacs.analysis.naming.polarity import as_read, find_bright
 from spinepacs.analysis.seeing.segment import Segmenter
-from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.objects import encode_all, unwritable
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.dicom.reading.header import read_header
-from spinepacs.dicom.report.document import encode_report
-from spinepacs.dicom.segmentation import encode_segmentation
+from spinepacs.domain.corrections import Correction, Reject
 from spinepacs.domain.findings import (
-    EncodedObject,
+    EarlierObject,
     ImageResult,
     Reading,
     Refusal,
@@ -45,6 +46,9 @@ from spinepacs.domain.study import Radiograph
 from spinepacs.errors import BadInput
 from spinepacs.settings.sections import ModelSettings, OutputSettings
 
+REJECTED = "REJECTED"
+"""Refusal code of a reading that a person has rejected."""
+_NONE_GIVEN: Given = MappingProxyType({})
 _log = logging.getLogger(__name__)
 
 
@@ -158,7 +162,74 @@ class Pipeline:
         reading = self._judge(believed, spine, reading, clock)
         return reading.moved(turn.to_film(film.rows, film.columns)) if turn else reading
 
-    def _judge(self, film: Radiograph, spine: Spine, reading: Reading, clock: _Clock) -> Reading:
+    def correct(
+        self, film: Path, base: Reading, correction: Correction, earlier: Sequence[EarlierObject] = ()
+    ) -> ImageResult | Refusal:
+        """Make of an earlier reading of a film what a person says, without the networks; all else as they would.
+
+        Parameters
+        ----------
+        base
+            That earlier reading, as the ledger gives it.
+        earlier
+            What earlier readings of the film have left in archives: the new objects replace it.
+
+        Returns
+        -------
+        The result, or why the correction cannot be made. A person's rejection is a result, whose reading is refused.
+
+        Raises
+        ------
+        BadInput
+            If the file is damaged.
+        Transient
+            What may pass (the disk).
+        """
+        clock = _Clock()
+        with clock.step("read"):
+            loaded = read_film(film, self.character_set)
+        if isinstance(loaded, Refusal):
+            return loaded
+        if why_not := unwritable(loaded.header, correction.draft):
+            return why_not
+        reading = self._corrected(loaded.radiograph, base, correction, clock)
+        if isinstance(reading, Refusal):
+            return reading
+        result = self._described(loaded, reading, clock, earlier)
+        return result if result.reading.refusal is reading.refusal else result.reading.refusal or result
+
+    def _corrected(
+        self, film: Radiograph, base: Reading, correction: Correction, clock: _Clock
+    ) -> Reading | Refusal:
+        """The earlier spine with a person's changes → measures → findings → conclusions, in the film's pixels."""
+        operations = correction.draft.operations
+        versions = replace(
+            self.versions, model_name=base.versions.model_name, model_version=base.versions.model_version
+        )
+        reading = replace(self._empty_reading(film), versions=versions, correction=correction)
+        rejection = next((one for one in operations if isinstance(one, Reject)), None)
+        if rejection:
+            return replace(reading, refusal=Refusal(REJECTED, rejection.reason))
+        if base.spine is None:
+            return Refusal("NOTHING_TO_CORRECT", "nothing was found on this film that could be corrected")
+        drawn = corrected(base.spine, operations, film.rows, film.columns)
+        if isinstance(drawn, Refusal):
+            return drawn
+        grades = given(base.findings, drawn.renamed, operations)
+        if isinstance(grades, Refusal):
+            return grades
+        upright, turn = as_read(film, base.notes)
+        spine = drawn.spine.moved(turn.to_upright(film.rows, film.columns)) if turn else drawn.spine
+        believed = with_possible_spacing(upright, spine)
+        if isinstance(believed, Refusal):
+            return believed
+        reading = self._judge(believed, spine, replace(reading, turn=turn), clock, grades)
+        reading = reading.moved(turn.to_film(film.rows, film.columns)) if turn else reading
+        return missing(operations, reading.findings) or unlike(correction.draft, base, reading) or reading
+
+    def _judge(
+        self, film: Radiograph, spine: Spine, reading: Reading, clock: _Clock, grades: Given = _NONE_GIVEN
+    ) -> Reading:
         """Spine → measures → findings → conclusions, in px of the film with its head up."""
         with clock.step("measure"):
             discs = disc_heights(spine, film.spacing)
@@ -167,7 +238,7 @@ class Pipeline:
             look = texture(spine, film)
             verdict = quality(spine, film, look)
             measures = published(measures, Doubts.of(spine, measures, verdict, self.policy.least_score))
-            findings = grade(spine, measures, look, verdict, self.policy)
+            findings = grade(spine, measures, look, verdict, self.policy, grades)
             conclusions = conclude(spine, findings, self.policy, film.age_years)
         return replace(
             reading,
@@ -180,10 +251,13 @@ class Pipeline:
             notes=film.notes + spine.notes + verdict.notes,
         )
 
-    def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
+    def _described(
+        self, loaded: LoadedFilm, reading: Reading, clock: _Clock, earlier: Sequence[EarlierObject] = ()
+    ) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""
+        display = loaded.radiograph.display
         try:
-            objects = tuple(self._encode(loaded.header, loaded.radiograph, reading, clock))
+            objects = tuple(encode_all(loaded.header, display, reading, self.output, clock.step, earlier))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             # highdicom raises these for headers that are wrong in a way nobody has met yet. Only the place is
             # logged: such messages quote values.
@@ -195,24 +269,6 @@ class Pipeline:
             )
             return ImageResult(replace(reading, refusal=refusal, seconds=clock.seconds), ())
         return ImageResult(replace(reading, seconds=clock.seconds), objects)
-
-    def _encode(
-        self, header: Dataset, film: Radiograph, reading: Reading, clock: _Clock
-    ) -> Iterator[EncodedObject]:
-        segmentation = None
-        if self.output.segmentation_enabled:
-            with clock.step("segmentation"):
-                segmentation = encode_segmentation(header, reading, self.output)
-        if segmentation:
-            yield segmentation
-        if self.output.report_enabled:
-            with clock.step("report"):
-                report = encode_report(header, reading, segmentation, self.output)
-            yield report
-        if self.output.overlay_enabled:
-            with clock.step("overlay"):
-                overlay = encode_overlay(header, reading, draw_overlay(film.display, reading), self.output)
-            yield overlay
 
     def read_or_refuse(self, film: Path, study_uid: str = "") -> ImageResult:
         """Read one film; one that cannot be read is refused with the error's code, in the daemon and in ``process``.

@@ -1,0 +1,407 @@
+"""What persons change about readings: asked for here, worked out with its study, and then the film's current reading.
+
+The current reading of a film is the newest that a person has made, else the newest: one definition, here and in the
+views (migration r0016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Connection, Row, exists, insert, or_, select, update
+
+from spinepacs.domain.corrections import OPERATIONS, Accept, Correction, Draft, Grade, Reject
+from spinepacs.domain.findings import RESULTS, EarlierObject, EncodedObject, ObjectKind, Reading, Refusal
+from spinepacs.domain.study import StudyState
+from spinepacs.settings.sections import Destination
+from spinepacs.store import events
+from spinepacs.store.engine import Database
+from spinepacs.store.rebuilding import reading_of
+from spinepacs.store.records import (
+    ArrivalState,
+    CorrectionJob,
+    CorrectionState,
+    EventKind,
+    OutboxState,
+)
+from spinepacs.store.rows import as_arrivals, columns
+from spinepacs.store.states import SETTLED, lock, move
+from spinepacs.store.tables import arrivals, corrections, objects, outbox, readings, studies
+from spinepacs.store.turns import announce, due
+
+FILM_GONE = Refusal("FILM_GONE", "the film's file is no longer in the spool: send it again")
+_LONGEST_NAME = 64
+"""Characters of a name in DICOM (VR PN and LO)."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A correction that has been taken up."""
+
+    correction_id: int
+    uid: str
+
+
+@dataclass(frozen=True)
+class Forestalled:
+    """Why it was not: the film has another reading by now, or another person's correction is on its way.
+
+    Parameters
+    ----------
+    author
+        Whose it is; empty: the model has read the film again.
+    at
+        When.
+    is_pending
+        Whether it is still on its way.
+    """
+
+    author: str
+    at: datetime
+    is_pending: bool
+
+
+@dataclass(frozen=True)
+class CurrentReading:
+    """A film with its current reading.
+
+    Parameters
+    ----------
+    reading
+        As published; that of a film whose reading a person has rejected is refused.
+    base
+        What a correction begins with: the same, or what was rejected.
+    author
+        Whose it is; empty: the model's.
+    sha256
+        Of the film's file.
+    """
+
+    reading_id: int
+    reading: Reading
+    base: Reading
+    author: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """The part of the ledger that persons correct by; each method is one transaction, as the ledger's."""
+
+    database: Database
+
+    def current(self, sop_uid: str) -> CurrentReading | Refusal:
+        """The current reading of a film, ready to be corrected; refused where there is none, or no file any more."""
+        with self.database.read() as connection:
+            return _current(connection, sop_uid)
+
+    def ask(self, sop_uid: str, base_reading_id: int, draft: Draft) -> Asked | Forestalled | Refusal:
+        """Ask for a correction of a film's current reading; it is worked out as soon as a worker is free.
+
+        Parameters
+        ----------
+        base_reading_id
+            The reading that the person has seen: if it is not the current one any more, nothing is done.
+        """
+        return self.database.write(_ask, sop_uid, base_reading_id, draft)
+
+    def base_of(self, correction_id: int) -> Reading:
+        """The reading that a correction begins with; raises LookupError where there is no such correction."""
+        base = select(corrections.c.base_reading_id).where(corrections.c.correction_id == correction_id)
+        with self.database.read() as connection:
+            reading_id = connection.execute(base).scalar()
+            if reading_id is None:
+                raise LookupError(f"no correction {correction_id}")
+            return _to_correct(connection, reading_id)
+
+    def history(self, sop_uid: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """Corrections of a film (None: of all), newest first, with the readings before and after (None: none yet)."""
+        asked = (
+            select(
+                corrections, arrivals.c.sop_uid, readings.c.reading_id, readings.c.read_at,
+            )
+            .join(arrivals, arrivals.c.arrival_id == corrections.c.arrival_id)
+            .outerjoin(readings, readings.c.correction_id == corrections.c.correction_id)
+            .order_by(corrections.c.correction_id.desc())
+            .limit(limit)
+        )  # fmt: skip
+        if sop_uid is not None:
+            asked = asked.where(arrivals.c.sop_uid == sop_uid)
+        with self.database.read() as connection:
+            return [dict(row._mapping) for row in connection.execute(asked)]
+
+    def films(self) -> Iterator[CurrentReading]:
+        """Films whose current reading is a person's and was not rejected, and whose files are there."""
+        of_persons = (
+            select(arrivals.c.sop_uid)
+            .where(exists().where(readings.c.arrival_id == arrivals.c.arrival_id, readings.c.author != ""))
+            .order_by(arrivals.c.arrival_id)
+        )
+        with self.database.read() as connection:
+            sop_uids = list(connection.execute(of_persons).scalars())
+        for sop_uid in sop_uids:
+            found = self.current(sop_uid)
+            if isinstance(found, CurrentReading) and found.author and not found.reading.refusal:
+                yield found
+
+
+def by_person(connection: Connection, arrival_id: int) -> bool:
+    """Whether a person has made a reading of a film."""
+    made = exists().where(readings.c.arrival_id == arrival_id, readings.c.author != "")
+    return bool(connection.execute(select(made)).scalar())
+
+
+def pending(connection: Connection, study_uid: str) -> tuple[CorrectionJob, ...]:
+    """Corrections of a study that wait, oldest first."""
+    waiting = (
+        select(corrections)
+        .where(corrections.c.study_uid == study_uid, corrections.c.state == CorrectionState.PENDING)
+        .order_by(corrections.c.correction_id)
+    )
+    return tuple(_job(connection, row) for row in connection.execute(waiting).all())
+
+
+def refuse(connection: Connection, job: CorrectionJob, refusal: Refusal) -> None:
+    """Write down why a correction cannot be made."""
+    why = {"refusal_code": refusal.code, "refusal_reason": refusal.reason}
+    _end(connection, job, CorrectionState.REFUSED, **why)
+    _say(connection, EventKind.CORRECTION_REFUSED, job, refusal.code)
+
+
+def addressees(
+    connection: Connection,
+    job: CorrectionJob,
+    items: Sequence[EncodedObject],
+    destinations: Sequence[Destination],
+) -> list[tuple[EncodedObject, str]]:
+    """Who gets what: whoever has, or was to get, results of the film; the key object, who may hold what it rejects."""
+    known = select(outbox.c.destination).join(objects, objects.c.sop_uid == outbox.c.sop_uid)
+    known = known.where(_of_film(job.arrival.arrival_id))
+    # What a person has withdrawn from a destination is not sent there after all; what a correction has, was replaced.
+    addressed = known.where(or_(outbox.c.state != OutboxState.WITHDRAWN, objects.c.replaced_by.is_not(None)))
+    holding = known.where(
+        objects.c.replaced_by.is_(None),
+        or_(outbox.c.attempts > 0, outbox.c.state.in_((OutboxState.SENT, OutboxState.COMMITTED))),
+    )
+    names = {
+        kind: set(connection.execute(question).scalars())
+        for kind, question in (("to", addressed), ("had", holding))
+    }
+    return [
+        (item, destination.name)
+        for item in items
+        for destination in destinations
+        if (
+            destination.name in names["had"]
+            if item.kind is ObjectKind.REJECTION
+            else destination.name in names["to"] and item.kind.value in destination.send
+        )
+    ]
+
+
+def replace_earlier(connection: Connection, job: CorrectionJob) -> None:
+    """Mark the film's earlier objects as replaced, and no longer send those that were still to be sent."""
+    kinds = (ObjectKind.SR,) if job.correction.draft.is_acceptance else RESULTS
+    old = (
+        update(objects)
+        .where(
+            _of_film(job.arrival.arrival_id),
+            objects.c.replaced_by.is_(None),
+            objects.c.kind.in_([kind.value for kind in kinds]),
+        )
+        .values(replaced_by=job.correction_id)
+        .returning(objects.c.sop_uid)
+    )
+    sop_uids = list(connection.execute(old).scalars())
+    connection.execute(
+        update(outbox)
+        .where(
+            outbox.c.sop_uid.in_(sop_uids),
+            outbox.c.state.in_((OutboxState.PENDING, OutboxState.FAILED)),
+        )
+        .values(state=OutboxState.WITHDRAWN, message="replaced by what a person has corrected")
+    )
+
+
+def finish(connection: Connection, job: CorrectionJob) -> None:
+    """Say that a correction is the film's reading, and earlier ones no longer."""
+    connection.execute(
+        update(corrections)
+        .where(
+            corrections.c.arrival_id == job.arrival.arrival_id,
+            corrections.c.state == CorrectionState.DONE,
+        )
+        .values(state=CorrectionState.SUPERSEDED)
+    )
+    _end(connection, job, CorrectionState.DONE)
+    _say(connection, EventKind.CORRECTED, job)
+
+
+def _end(connection: Connection, job: CorrectionJob, state: CorrectionState, **values: str) -> None:
+    this = corrections.c.correction_id == job.correction_id
+    changes = {"state": state, "ended_at": datetime.now(UTC), **values}
+    connection.execute(update(corrections).where(this).values(changes))
+
+
+def _say(connection: Connection, kind: EventKind, job: CorrectionJob, code: str = "") -> None:
+    detail = f"{_kinds(job.correction.draft)}, by {job.correction.draft.author}"
+    detail += f": {code}" if code else ""
+    events.add(connection, kind, job.arrival.study_uid or "", job.arrival.sop_uid, detail)
+
+
+def _kinds(draft: Draft) -> str:
+    """What was done, in words of the operations: reasons stay in the table."""
+    return " ".join(dict.fromkeys(one.kind for one in draft.operations))
+
+
+def _of_film(arrival_id: int) -> ColumnElement[bool]:
+    """Objects of any reading of a film."""
+    of_film = select(readings.c.reading_id).where(readings.c.arrival_id == arrival_id)
+    return objects.c.reading_id.in_(of_film)
+
+
+def _job(connection: Connection, row: Row[Any]) -> CorrectionJob:
+    of_film = columns().where(arrivals.c.arrival_id == row.arrival_id)
+    (arrival,) = as_arrivals(connection.execute(of_film))
+    draft = Draft(OPERATIONS.validate_python(row.operations), row.author, row.organisation, row.reason)
+    correction = Correction(row.uid, draft, row.made_at, row.drawn_by)
+    return CorrectionJob(row.correction_id, arrival, correction, _earlier(connection, row.arrival_id))
+
+
+def _earlier(connection: Connection, arrival_id: int) -> tuple[EarlierObject, ...]:
+    """Results of the film's readings that are, or were to be, in archives; the newest of a kind last."""
+    sent = exists().where(outbox.c.sop_uid == objects.c.sop_uid, outbox.c.state != OutboxState.WITHDRAWN)
+    there = select(objects.c.kind, objects.c.sop_uid, objects.c.sop_class_uid, objects.c.series_uid).where(
+        _of_film(arrival_id),
+        objects.c.replaced_by.is_(None),
+        objects.c.kind.in_([kind.value for kind in RESULTS]),
+        sent,
+    )
+    rows = connection.execute(there.order_by(objects.c.reading_id, objects.c.kind))
+    return tuple(EarlierObject(ObjectKind(row.kind), *row[1:]) for row in rows)
+
+
+def _film(connection: Connection, sop_uid: str) -> Row[*tuple[Any, ...]] | None:
+    """The arrival of a film that is read."""
+    return connection.execute(
+        select(arrivals.c.arrival_id, arrivals.c.study_uid, arrivals.c.sha256, arrivals.c.file_deleted_at).where(
+            arrivals.c.sop_uid == sop_uid, arrivals.c.state == ArrivalState.SELECTED
+        )
+    ).first()  # fmt: skip
+
+
+def _newest(connection: Connection, arrival_id: int) -> Row[*tuple[Any, ...]] | None:
+    """The current reading: a person's before any other, the newest of them."""
+    return connection.execute(
+        select(readings.c.reading_id, readings.c.author, readings.c.read_at)
+        .where(readings.c.arrival_id == arrival_id)
+        .order_by((readings.c.author != "").desc(), readings.c.reading_id.desc())
+        .limit(1)
+    ).first()
+
+
+def _current(connection: Connection, sop_uid: str) -> CurrentReading | Refusal:
+    film = _film(connection, sop_uid)
+    newest = _newest(connection, film.arrival_id) if film else None
+    if film is None or newest is None:
+        return Refusal("NO_READING", "no film of this SOP Instance UID has been read")
+    if film.file_deleted_at is not None:
+        return FILM_GONE
+    reading = reading_of(connection, newest.reading_id)
+    base = _to_correct(connection, newest.reading_id)
+    return CurrentReading(newest.reading_id, reading, base, newest.author, film.sha256)
+
+
+def _to_correct(connection: Connection, reading_id: int) -> Reading:
+    """A reading; of one that rejects, what was rejected."""
+    reading = reading_of(connection, reading_id)
+    before = (
+        select(corrections.c.base_reading_id)
+        .join(readings, readings.c.correction_id == corrections.c.correction_id)
+        .where(readings.c.reading_id == reading_id)
+    )
+    if reading.spine is None and (base := connection.execute(before).scalar()) is not None:
+        return _to_correct(connection, base)
+    return reading
+
+
+def _ask(
+    connection: Connection, sop_uid: str, base_reading_id: int, draft: Draft
+) -> Asked | Forestalled | Refusal:
+    if (refusal := _not_askable(draft)) is not None:
+        return refusal
+    film = _film(connection, sop_uid)
+    if film is None:
+        return Refusal("NO_READING", "no film of this SOP Instance UID has been read")
+    state = lock(connection, film.study_uid)
+    if film.file_deleted_at is not None:
+        return FILM_GONE
+    if (other := _forestalled(connection, film.arrival_id, base_reading_id)) is not None:
+        return other
+    uid, now = uuid4().hex, datetime.now(UTC)
+    row = {
+        "uid": uid, "arrival_id": film.arrival_id, "study_uid": film.study_uid, "base_reading_id": base_reading_id,
+        "author": draft.author, "organisation": draft.organisation, "reason": draft.reason, "made_at": now,
+        "operations": OPERATIONS.dump_python(draft.operations, mode="json"),
+        "drawn_by": _drawn_by(connection, base_reading_id, draft, uid), "state": CorrectionState.PENDING,
+    }  # fmt: skip
+    made = insert(corrections).values(row).returning(corrections.c.correction_id)
+    correction_id = int(connection.execute(made).scalar_one())
+    _hurry(connection, film.study_uid, state, now)
+    detail = f"{_kinds(draft)}, by {draft.author}"
+    events.add(connection, EventKind.CORRECTION_ASKED, film.study_uid, sop_uid, detail)
+    return Asked(correction_id, uid)
+
+
+def _not_askable(draft: Draft) -> Refusal | None:
+    names = (draft.author, draft.organisation)
+    if not draft.author.strip() or any(len(name) > _LONGEST_NAME or not name.isprintable() for name in names):
+        return Refusal(
+            "NO_AUTHOR", "a correction needs its author, in at most 64 letters, as the organisation has"
+        )
+    if any("\\" in name for name in names):
+        return Refusal("NO_AUTHOR", "the names of author and organisation hold no backslash")
+    if not draft.operations:
+        return Refusal("NO_CHANGE", "nothing is to be changed")
+    return None
+
+
+def _forestalled(connection: Connection, arrival_id: int, base_reading_id: int) -> Forestalled | None:
+    waiting = select(corrections.c.author, corrections.c.made_at).where(
+        corrections.c.arrival_id == arrival_id, corrections.c.state == CorrectionState.PENDING
+    )
+    if (row := connection.execute(waiting).first()) is not None:
+        return Forestalled(row.author, row.made_at, True)
+    newest = _newest(connection, arrival_id)
+    if newest is not None and newest.reading_id != base_reading_id:
+        return Forestalled(newest.author, newest.read_at, False)
+    return None
+
+
+def _drawn_by(connection: Connection, base_reading_id: int, draft: Draft, uid: str) -> str:
+    """Which correction names and outlines come from: this one, unless it leaves them as they are."""
+    if any(not isinstance(one, Grade | Accept | Reject) for one in draft.operations):
+        return uid
+    before = (
+        select(corrections.c.drawn_by)
+        .join(readings, readings.c.correction_id == corrections.c.correction_id)
+        .where(readings.c.reading_id == base_reading_id)
+    )
+    return connection.execute(before).scalar() or ""
+
+
+def _hurry(connection: Connection, study_uid: str, state: StudyState, now: datetime) -> None:
+    """A person waits: the study is urgent from now on, and taken up if it is at rest."""
+    this = studies.c.study_uid == study_uid
+    # Written first: its turn depends on it.
+    connection.execute(update(studies).where(this).values(urgent=True, rereading=False))
+    if state in SETTLED:
+        opened = {"attempts": 0, "reason_code": "", "reason": "", **due(now)}
+        move(connection, study_uid, StudyState.READY, **opened)
+        announce(connection, study_uid)
+    elif state is StudyState.READY:
+        connection.execute(update(studies).where(this).values(due(now)))
