@@ -193,7 +193,7 @@ def patient_orientation(header: Dataset) -> list[str] | None:
 
 
 def series_number(header: Dataset, kind: ObjectKind) -> int:
-    """6000 (key object), 7000 (SEG), 8000 (SR) or 9000 (picture), plus ten times the source's series and its instance."""
+    """6000 (key object), 7000 (SEG), 8000 (SR), 9000 (picture) plus ten times the source's series and its instance."""
     series, image = (_number(header.get(keyword)) for keyword in ("SeriesNumber", "InstanceNumber"))
     return _SERIES_NUMBERS[kind] + series % 100 * 10 + image % 10
 

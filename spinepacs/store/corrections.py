@@ -6,7 +6,7 @@ views (migration r0016).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -134,19 +134,28 @@ class Corrections:
         with self.database.read() as connection:
             return [dict(row._mapping) for row in connection.execute(asked)]
 
-    def films(self) -> Iterator[CurrentReading]:
-        """Films whose current reading is a person's and was not rejected, and whose files are there."""
-        of_persons = (
-            select(arrivals.c.sop_uid)
-            .where(exists().where(readings.c.arrival_id == arrivals.c.arrival_id, readings.c.author != ""))
+    def corrected_films(self) -> list[tuple[str, str, str]]:
+        """Films whose current reading is a person's and no rejection, and whose files are there, oldest first.
+
+        Returns
+        -------
+        Of each its SOP Instance UID, its patient ID, and the ``uid`` of the correction.
+        """
+        later = readings.alias()
+        is_newest = ~exists().where(
+            later.c.arrival_id == readings.c.arrival_id,
+            later.c.author != "",
+            later.c.reading_id > readings.c.reading_id,
+        )
+        found = (
+            select(arrivals.c.sop_uid, arrivals.c.patient_id, corrections.c.uid)
+            .join(readings, readings.c.arrival_id == arrivals.c.arrival_id)
+            .join(corrections, corrections.c.correction_id == readings.c.correction_id)
+            .where(readings.c.refusal_code == "", is_newest, arrivals.c.file_deleted_at.is_(None))
             .order_by(arrivals.c.arrival_id)
         )
         with self.database.read() as connection:
-            sop_uids = list(connection.execute(of_persons).scalars())
-        for sop_uid in sop_uids:
-            found = self.current(sop_uid)
-            if isinstance(found, CurrentReading) and found.author and not found.reading.refusal:
-                yield found
+            return [(row[0], row[1], row[2]) for row in connection.execute(found)]
 
 
 def by_person(connection: Connection, arrival_id: int) -> bool:

@@ -337,7 +337,7 @@ objects = Table(
     Column("sha256", SafeText, nullable=False, index=True),
     Column("size_bytes", Key, nullable=False),
     Column("file_deleted_at", UtcTime),
-    Column("replaced_by", Key, ForeignKey("corrections.correction_id")),
+    Column("replaced_by", Key),
     _partial("ix_objects_kept", "reading_id", "size_bytes", where="file_deleted_at IS NULL"),
 )
 

@@ -84,7 +84,6 @@ _CORRECTIONS = Table(
     ),
     Index("ix_corrections_pending", "study_uid", sqlite_where=_PENDING, postgresql_where=_PENDING),
 )
-_FOLLOWS = "fk_objects_replaced_by_corrections"
 
 
 def upgrade() -> None:
@@ -95,8 +94,7 @@ def upgrade() -> None:
     op.add_column("readings", Column("correction_id", Key))
     op.create_index("uq_readings_correction_id", "readings", ["correction_id"], unique=True)
     _CORRECTIONS.create(op.get_bind(), checkfirst=False)
-    follows = ForeignKey("corrections.correction_id", name=_FOLLOWS)
-    op.add_column("objects", Column("replaced_by", Key, follows))
+    op.add_column("objects", Column("replaced_by", Key))
     op.drop_index("uq_readings_published", "readings")
     published = text("refusal_code = '' AND author = ''")
     op.create_index(
