@@ -55,7 +55,7 @@ def correct(
 ) -> None:
     """Put the reading of the film SOP_UID right: all that follows is made anew and replaces the earlier results.
 
-    Several changes are made in this order: shift, name, remove, insert, move, grade. See docs/corrections.md.
+    Several changes are made in this order: remove, shift, name, insert, move, grade. See docs/corrections.md.
 
     \b
     Exit status: 0 asked for (or shown)
@@ -112,16 +112,16 @@ def _operations(options: dict[str, Any], reason: str) -> tuple[Operation, ...]:
 
     made: list[dict[str, Any]] = []
     try:
-        if options["shift"] is not None:
-            made.append({"kind": "shift", "by": options["shift"]})
-        if options["name"]:
-            vertebra, level = options["name"].split("=")
-            made.append({"kind": "name", "vertebra": vertebra, "level": level})
         if options["remove"]:
             vertebra, _, how = options["remove"].partition("+")
             if how not in ("", "close"):
                 raise ValueError
             made.append({"kind": "remove", "vertebra": vertebra, "close": how == "close"})
+        if options["shift"] is not None:
+            made.append({"kind": "shift", "by": options["shift"]})
+        if options["name"]:
+            vertebra, level = options["name"].split("=")
+            made.append({"kind": "name", "vertebra": vertebra, "level": level})
         if options["insert"]:
             level, _, points = options["insert"].partition("=")
             made.append({"kind": "insert", "level": level, "outline": _points(points)})
