@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import numpy as np
-from pydicom.charset import convert_encodings
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -148,7 +148,9 @@ def made_at(header: Dataset) -> datetime:
 
 def _signed_at(header: Dataset, correction: Correction) -> datetime:
     """When a person corrected it, in the time zone that the film states, else in that of this machine."""
-    stated = re.fullmatch(r"([+-])(\d{2})([0-5]\d)", str(header.get("TimezoneOffsetFromUTC") or ""))
+    raw = header.get("TimezoneOffsetFromUTC") or b""
+    text = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw)
+    stated = re.fullmatch(r"([+-])(0\d|1[0-4])([0-5]\d)", text.strip())
     if not stated:
         return correction.made_at.astimezone()
     minutes = int(f"{stated[1]}1") * (int(stated[2]) * 60 + int(stated[3]))
@@ -156,12 +158,13 @@ def _signed_at(header: Dataset, correction: Correction) -> datetime:
 
 
 def encodings_of(header: Dataset) -> list[str]:
-    """Python's names of the encodings in which our objects for a film are written; ASCII where it states none."""
+    """Python's names of the encodings of our objects of a film; ASCII where it states none that is known."""
     try:
         stated = header.get("SpecificCharacterSet")
-        return list(convert_encodings(stated)) if stated else ["ascii"]
+        found = convert_encodings(stated) if stated else []
     except (LookupError, ValueError, TypeError):
-        return ["ascii"]
+        found = []
+    return ["ascii" if name == default_encoding else name for name in found] or ["ascii"]
 
 
 def can_hold(header: Dataset, words: str) -> bool:

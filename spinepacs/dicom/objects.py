@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from spinepacs.dicom import identity
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.report.rejection import encode_rejection
 from spinepacs.dicom.segmentation import encode_segmentation
@@ -87,6 +88,7 @@ def _results(
         yield overlay
 
 
+@quiet()  # a character set that is misspelt is no news here
 def unwritable(header: Dataset, draft: Draft) -> Refusal | None:
     """Why the author of a correction cannot be named in the film's objects, whose character set is the film's own."""
     if all(identity.can_hold(header, words) for words in (draft.author, draft.organisation)):
