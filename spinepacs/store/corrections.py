@@ -251,9 +251,9 @@ def finish(connection: Connection, job: CorrectionJob) -> None:
 
 
 def _end(connection: Connection, job: CorrectionJob, state: CorrectionState, **values: str) -> None:
-    this = corrections.c.correction_id == job.correction_id
+    this = (corrections.c.correction_id == job.correction_id, corrections.c.state == CorrectionState.PENDING)
     changes = {"state": state, "ended_at": datetime.now(UTC), **values}
-    connection.execute(update(corrections).where(this).values(changes))
+    connection.execute(update(corrections).where(*this).values(changes))
 
 
 def _say(connection: Connection, kind: EventKind, job: CorrectionJob, code: str = "") -> None:

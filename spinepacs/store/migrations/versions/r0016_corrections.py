@@ -12,6 +12,7 @@ from sqlalchemy import Column, ForeignKey, Index, MetaData, Table, text
 from spinepacs.store.columns import Key, PlainJson, SafeText, UtcTime
 from spinepacs.store.migrations.versions import r0004_measure_views as r0004
 from spinepacs.store.migrations.versions import r0010_own_patient as r0010
+from spinepacs.store.migrations.versions import r0011_watched_folder as r0011
 from spinepacs.store.migrations.versions import r0012_measure_reason as r0012
 
 revision = "r0016"
@@ -29,13 +30,14 @@ _CORRECTED = """NOT EXISTS (
         AND (mine.author = '' OR theirs.reading_id > mine.reading_id)
     )"""
 _VIEWS = dict(r0010.VIEWS)
+_VIEWS["film_readings"] = r0011.FILM_READINGS
 _VIEWS["study_measures"], _VIEWS["disc_measures"], _VIEWS["disc_follow_up"] = r0012._VIEWS
 
 
 def _now(name: str, view: str) -> str:
     view = view.replace(_NOT_CURRENT_BEFORE, _IS_CURRENT)
     if name == "film_readings":
-        view = view.replace("r.refusal_reason", "r.refusal_reason, r.author", 1)
+        view = view.replace("a.file_name\n", "a.file_name, r.author\n")
     if name == "disc_follow_up":
         # What a person has corrected or rejected is not followed up under the names that it had.
         view = view.replace(
