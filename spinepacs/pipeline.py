@@ -12,14 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Self
 
 import cv2
 
 from spinepacs.analysis.judging.conclude import conclude
 from spinepacs.analysis.judging.given import given, missing, unlike
-from spinepacs.analysis.judging.grade import Given, grade
+from spinepacs.analysis.judging.grade import NONE_GIVEN, Given, grade
 from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.judging.publish import Doubts, published
 from spinepacs.analysis.judging.quality import quality
@@ -32,7 +31,7 @@ from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.objects import encode_all, unwritable
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.dicom.reading.header import read_header
-from spinepacs.domain.corrections import Correction, Reject
+from spinepacs.domain.corrections import REJECTED, Correction, Reject
 from spinepacs.domain.findings import (
     EarlierObject,
     ImageResult,
@@ -46,9 +45,6 @@ from spinepacs.domain.study import Radiograph
 from spinepacs.errors import BadInput
 from spinepacs.settings.sections import ModelSettings, OutputSettings
 
-REJECTED = "REJECTED"
-"""Refusal code of a reading that a person has rejected."""
-_NONE_GIVEN: Given = MappingProxyType({})
 _log = logging.getLogger(__name__)
 
 
@@ -176,14 +172,8 @@ class Pipeline:
 
         Returns
         -------
-        The result, or why the correction cannot be made. A person's rejection is a result, whose reading is refused.
-
-        Raises
-        ------
-        BadInput
-            If the file is damaged.
-        Transient
-            What may pass (the disk).
+        The result, or why the correction cannot be made; raises as :meth:`read_film`. A person's rejection is a result,
+        whose reading is refused.
         """
         clock = _Clock()
         with clock.step("read"):
@@ -203,9 +193,7 @@ class Pipeline:
     ) -> Reading | Refusal:
         """The earlier spine with a person's changes → measures → findings → conclusions, in the film's pixels."""
         operations = correction.draft.operations
-        versions = replace(
-            self.versions, model_name=base.versions.model_name, model_version=base.versions.model_version
-        )
+        versions = base.versions.with_policy_of(self.versions)
         reading = replace(self._empty_reading(film), versions=versions, correction=correction)
         rejection = next((one for one in operations if isinstance(one, Reject)), None)
         if rejection:
@@ -228,7 +216,7 @@ class Pipeline:
         return missing(operations, reading.findings) or unlike(correction.draft, base, reading) or reading
 
     def _judge(
-        self, film: Radiograph, spine: Spine, reading: Reading, clock: _Clock, grades: Given = _NONE_GIVEN
+        self, film: Radiograph, spine: Spine, reading: Reading, clock: _Clock, grades: Given = NONE_GIVEN
     ) -> Reading:
         """Spine → measures → findings → conclusions, in px of the film with its head up."""
         with clock.step("measure"):

@@ -10,13 +10,12 @@ import json
 import re
 import struct
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid5
 
 import numpy as np
-from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -24,8 +23,8 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 import spinepacs
+from spinepacs.dicom import author
 from spinepacs.dicom.raster import PackedFrames
-from spinepacs.domain.corrections import Correction
 from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, Reading, Versions
 from spinepacs.settings.sections import OutputSettings
 
@@ -146,38 +145,6 @@ def made_at(header: Dataset) -> datetime:
     return _UNDATED
 
 
-def _signed_at(header: Dataset, correction: Correction) -> datetime:
-    """When a person corrected it, in the time zone that the film states, else in that of this machine."""
-    raw = header.get("TimezoneOffsetFromUTC") or b""
-    text = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw)
-    stated = re.fullmatch(r"([+-])(0\d|1[0-4])([0-5]\d)", text.strip())
-    if not stated:
-        return correction.made_at.astimezone()
-    minutes = int(f"{stated[1]}1") * (int(stated[2]) * 60 + int(stated[3]))
-    return correction.made_at.astimezone(timezone(timedelta(minutes=minutes)))
-
-
-def encodings_of(header: Dataset) -> list[str]:
-    """Python's names of the encodings of our objects of a film; ASCII where it states none that is known."""
-    try:
-        stated = header.get("SpecificCharacterSet")
-        found = convert_encodings(stated) if stated else []
-    except (LookupError, ValueError, TypeError):
-        found = []
-    return ["ascii" if name == default_encoding else name for name in found] or ["ascii"]
-
-
-def can_hold(header: Dataset, words: str) -> bool:
-    """Whether the character set of a film's objects has all letters of a text."""
-    for encoding in encodings_of(header):
-        try:
-            words.encode(encoding)
-        except (UnicodeEncodeError, LookupError):
-            continue
-        return True
-    return False
-
-
 def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
     """Copy patient and study as the source has them, so that the object joins its study in every archive.
 
@@ -238,7 +205,7 @@ def stamp(
     dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
     dataset.SoftwareVersions = spinepacs.__version__
     dataset.DeviceSerialNumber = output.device_serial_number
-    moment = _signed_at(header, reading.correction) if reading.correction else made_at(header)
+    moment = author.signed_at(header, reading.correction) if reading.correction else made_at(header)
     for name in ("InstanceCreation", "Series", "Content"):
         setattr(dataset, f"{name}Date", f"{moment:%Y%m%d}")
         setattr(dataset, f"{name}Time", f"{moment:%H%M%S}")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from spinepacs.dicom import identity
+from spinepacs.dicom import author
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.report.document import encode_report
@@ -91,7 +91,7 @@ def _results(
 @quiet()  # a character set that is misspelt is no news here
 def unwritable(header: Dataset, draft: Draft) -> Refusal | None:
     """Why the author of a correction cannot be named in the film's objects, whose character set is the film's own."""
-    if all(identity.can_hold(header, words) for words in (draft.author, draft.organisation)):
+    if all(author.can_hold(header, words) for words in (draft.author, draft.organisation)):
         return None
     return Refusal(
         "AUTHOR_NOT_WRITABLE",

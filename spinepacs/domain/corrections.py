@@ -16,6 +16,8 @@ from pydantic import BeforeValidator, Field, FiniteFloat, PlainSerializer, TypeA
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level
 from spinepacs.domain.signs import Side, Sign
 
+REJECTED = "REJECTED"
+"""Refusal code of a reading that a person has rejected."""
 MOST_OPERATIONS = 100
 """In one correction; a spine has 25 vertebrae."""
 _MOST_POINTS = 500

@@ -218,6 +218,10 @@ class Versions:
     policy_name: str
     policy_version: str
 
+    def with_policy_of(self, other: Versions) -> Versions:
+        """The same model under another policy."""
+        return replace(self, policy_name=other.policy_name, policy_version=other.policy_version)
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -12,7 +12,7 @@ from spinepacs.domain.findings import EncodedObject, ImageResult, Reading, Refus
 from spinepacs.domain.study import Arrival, StudyState
 from spinepacs.errors import Permanent
 from spinepacs.settings.sections import Destination
-from spinepacs.store import corrections
+from spinepacs.store import replacing
 from spinepacs.store.reading_rows import PARTS, Row, reading_row
 from spinepacs.store.records import Claim, CorrectionJob, OutboxState
 from spinepacs.store.rows import answered, unread
@@ -39,7 +39,7 @@ def record(
         if not _is_read(connection, arrival_id, image.reading):
             letters = _letters(claim.study_uid, image.objects, destinations)
             # What a model reads of a film that a person has corrected is kept, and contradicts nobody in the archive.
-            is_sent = not corrections.by_person(connection, arrival_id)
+            is_sent = not replacing.by_person(connection, arrival_id)
             _add(connection, rows, arrival_id, image, stored, letters if is_sent else [])
     _insert(connection, rows)
     for job, outcome in zip(claim.corrections, result.corrections, strict=True):
@@ -47,7 +47,7 @@ def record(
     end_attempt(connection, claim, "recorded")
     if unread(connection, claim.study_uid, claim.versions):  # a late image came meanwhile
         move(connection, claim.study_uid, StudyState.ARRIVING, attempts=0, reason_code="", reason="")
-    elif corrections.pending(connection, claim.study_uid):  # so did a person
+    elif replacing.pending(connection, claim.study_uid):  # so did a person
         move(connection, claim.study_uid, StudyState.READY, attempts=0, **due(datetime.now(UTC)))
         announce(connection, claim.study_uid)
     else:
@@ -88,16 +88,16 @@ def _correct(
 ) -> None:
     """Make a person's correction the film's reading, in place of the earlier ones; or write down why it cannot be."""
     if isinstance(outcome, Refusal):
-        corrections.refuse(connection, job, outcome)
+        replacing.refuse(connection, job, outcome)
         return
     rows: _Rows = {table: [] for table in (*PARTS, objects, outbox)}
-    addressed = corrections.addressees(connection, job, outcome.objects, destinations)
+    addressed = replacing.addressees(connection, job, outcome.objects, destinations)
     letters = [_letter(job.arrival.study_uid or "", item.sop_uid, name) for item, name in addressed]
-    corrections.replace_earlier(connection, job)
+    replacing.replace_earlier(connection, job)
     arrival_id = job.arrival.arrival_id
     _add(connection, rows, arrival_id, outcome, stored, letters, job.correction_id)
     _insert(connection, rows)
-    corrections.finish(connection, job)
+    replacing.finish(connection, job)
 
 
 def _images_by_arrival(claim: Claim, result: StudyResult) -> dict[int, ImageResult]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, exists, func, insert, or_, select, update
 
 from spinepacs.domain.findings import Refusal, Versions
 from spinepacs.domain.study import StudyState
-from spinepacs.store import corrections, events
+from spinepacs.store import events, replacing
 from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
@@ -66,7 +66,7 @@ def claim(
         return None
     while (study := _next_due(connection, now or datetime.now(UTC))) is not None:
         unread_arrivals = unread(connection, study.study_uid, versions)
-        asked = corrections.pending(connection, study.study_uid)
+        asked = replacing.pending(connection, study.study_uid)
         if not unread_arrivals and not asked:
             settle(connection, study.study_uid)
         elif study.attempts >= maximum_attempts:
@@ -151,8 +151,8 @@ def fail(
 def _give_up(connection: Connection, study_uid: str, code: str, reason: str, has_films: bool) -> None:
     """A study whose films cannot be read has failed; one whose films are read stays, without what a person asked."""
     if not has_films:
-        for job in corrections.pending(connection, study_uid):
-            corrections.refuse(connection, job, Refusal(code, reason))
+        for job in replacing.pending(connection, study_uid):
+            replacing.refuse(connection, job, Refusal(code, reason))
         settle(connection, study_uid)
         return
     move(connection, study_uid, StudyState.FAILED, reason_code=code, reason=reason)

@@ -38,6 +38,7 @@ _FORMS = {
 
 Given = Mapping[tuple[Sign, Place, Side | None], int]
 """Grades that a person has given; a side only for what is at one side of a vertebra."""
+NONE_GIVEN: Given = MappingProxyType({})
 
 
 def grade(
@@ -46,7 +47,7 @@ def grade(
     texture: Texture,
     quality: Quality,
     policy: Policy,
-    given: Given = MappingProxyType({}),
+    given: Given = NONE_GIVEN,
 ) -> tuple[Finding, ...]:
     """Grade one film: its discs from head to foot, then its vertebrae; a film that is not lateral has no findings.
 

@@ -12,7 +12,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 import spinepacs
-from spinepacs.dicom import codes, identity
+from spinepacs.dicom import author, codes, identity
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.report import content as sr
 from spinepacs.dicom.report import sign_codes as by_sign
@@ -131,13 +131,13 @@ def _observer(header: Dataset, reading: Reading) -> Iterator[sr.Item]:
     yield sr.text(sr.CONTEXT, DCM.DeviceObserverManufacturer, identity.MANUFACTURER)
     yield sr.text(sr.CONTEXT, DCM.DeviceObserverModelName, identity.MANUFACTURER)
     if reading.correction:
-        yield from identity_of_author(header, reading.correction)
+        yield from observer_of(header, reading.correction)
 
 
-def identity_of_author(header: Dataset, correction: Correction) -> Iterator[sr.Item]:
+def observer_of(header: Dataset, correction: Correction) -> Iterator[sr.Item]:
     """TID 1002 and 1003: a person looked at them."""
     yield sr.code(sr.CONTEXT, DCM.ObserverType, DCM.Person)
-    encodings = identity.encodings_of(header)
+    encodings = author.encodings_of(header)
     yield sr.person(sr.CONTEXT, DCM.PersonObserverName, correction.draft.author, encodings)
 
 

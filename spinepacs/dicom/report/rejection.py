@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorag
 from spinepacs.dicom import identity
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.report import content as sr
-from spinepacs.dicom.report.document import identity_of_author, root
+from spinepacs.dicom.report.document import observer_of, root
 from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, Reading
 from spinepacs.settings.sections import OutputSettings
 
@@ -58,7 +58,7 @@ def _content(header: Dataset, reading: Reading, earlier: Sequence[EarlierObject]
     """Rows of TID 2010: who, in words why, and what."""
     correction = reading.correction
     if correction:
-        yield from identity_of_author(header, correction)
+        yield from observer_of(header, correction)
         why = "A person has rejected these results of spinepacs."
         if not correction.draft.is_rejection:
             why = "These results of spinepacs are replaced by those that a person has corrected."
