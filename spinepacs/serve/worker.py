@@ -16,7 +16,7 @@ from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import ImageResult, Refusal
 from spinepacs.domain.study import NO_FILM, Arrival
-from spinepacs.errors import BadInput, Permanent, Transient, failed
+from spinepacs.errors import Permanent, Transient, failed
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
@@ -155,15 +155,18 @@ class Worker:
         self._ledger.record(claim, result, stored, self._settings.destinations)
 
     def _correct(self, job: CorrectionJob) -> ImageResult | Refusal:
-        """Make of a film's reading what a person says; a film that cannot be read any more is a refusal."""
+        """Make of a film's reading what a person says; what is wrong with the film, or with us, refuses that alone."""
         path = self._spool.path_of(job.arrival.sha256)
         if not _is_there(path):
             return FILM_GONE
         base = self._ledger.corrections.base_of(job.correction_id)
         try:
             return self.pipeline.correct(path, base, job.correction, job.earlier)
-        except BadInput as error:
-            return Refusal(error.reason_code, str(error))
+        except (Transient, MemoryError):
+            raise
+        except Exception as error:  # it costs this correction, and not the films that are read with it
+            answer = failed(error)
+            return Refusal(answer.reason_code, answer.reason)
 
 
 def _is_there(path: Path) -> bool:

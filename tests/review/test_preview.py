@@ -29,6 +29,8 @@ from spinepacs.domain.corrections import (
 from spinepacs.domain.findings import ImageResult, Refusal, Versions
 from spinepacs.domain.measures import Reason
 from spinepacs.domain.signs import Finding, Sign
+from spinepacs.errors import BadInput
+from spinepacs.pipeline import Pipeline
 from spinepacs.review.child import Preview
 from spinepacs.review.difference import NONE, changes
 from spinepacs.review.preview import DIED, Reviewer
@@ -208,3 +210,20 @@ def test_the_same_film_lying_on_its_side_is_corrected_as_if_it_stood(house: Hous
         [disc.middle_px for disc in base.discs], abs=0.01
     )
     assert isinstance(made, ImageResult)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ValueError("a value"), "DEFECT"), (BadInput("TRUNCATED", "cut short"), "TRUNCATED")],
+)
+def test_what_goes_wrong_in_a_correction_costs_that_alone(
+    house: House, sop_uid: str, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    def out(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Pipeline, "correct", out)
+    house.correct(sop_uid, Shift(-1))
+    (row,) = house.ledger.corrections.history(sop_uid)
+    assert (row["state"], row["refusal_code"]) == ("refused", code)
+    assert house.ledger.counts().studies == {"delivered": 1}
