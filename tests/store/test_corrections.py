@@ -139,6 +139,8 @@ def test_what_a_person_asks_for_becomes_the_current_reading_and_the_models_stays
     assert [film["author"] for film in queries.find(ledger, "films")] == ["Doe^Jane"]
     assert {row["level"] for row in queries.find(ledger, "vertebrae")} == {"L3", "L4", "L5"}
     assert len(queries.find(ledger, "films", all_versions=True)) == 2
+    followed = queries.find(ledger, "follow-up", all_versions=True)
+    assert {row["reading_id"] for row in followed} == {now.reading_id}, "under old names nothing is followed"
     assert [item.kind.value for item in ledger.due("pacs")] == ["SEG", "SR", "OVERLAY", "KO"]
 
 
