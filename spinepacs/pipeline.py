@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Self
 
 import cv2
-from pydicom.dataset import Dataset
 
 from spinepacs.analysis.judging.conclude import conclude
-from spinepacs.analysis.judging.grade import grade
+from spinepacs.analysis.judging.given import given, missing, unlike
+from spinepacs.analysis.judging.grade import NONE_GIVEN, Given, grade
 from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.judging.publish import Doubts, published
 from spinepacs.analysis.judging.quality import quality
@@ -26,15 +26,15 @@ from spinepacs.analysis.judging.texture import texture
 from spinepacs.analysis.measuring.guessed import with_guessed_width
 from spinepacs.analysis.measuring.measure import disc_heights, measure
 from spinepacs.analysis.measuring.size import with_possible_spacing
-from spinepacs.analysis.naming.proportions import PROPORTIONS_RESTORED, find_natural
+from spinepacs.analysis.naming.corrected import corrected
+from spinepacs.analysis.naming.proportions import PROPORTIONS_RESTORED, as_read, find_natural
 from spinepacs.analysis.seeing.segment import Segmenter
-from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.objects import encode_all, unwritable
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.dicom.reading.header import read_header
-from spinepacs.dicom.report.document import encode_report
-from spinepacs.dicom.segmentation import encode_segmentation
+from spinepacs.domain.corrections import REJECTED, Correction, Reject
 from spinepacs.domain.findings import (
-    EncodedObject,
+    EarlierObject,
     ImageResult,
     Reading,
     Refusal,
@@ -159,7 +159,65 @@ class Pipeline:
         reading = self._judge(believed, found.spine, reading, clock)
         return reading.moved(found.move) if found.move else reading
 
-    def _judge(self, film: Radiograph, spine: Spine, reading: Reading, clock: _Clock) -> Reading:
+    def correct(
+        self, film: Path, base: Reading, correction: Correction, earlier: Sequence[EarlierObject] = ()
+    ) -> ImageResult | Refusal:
+        """Make of an earlier reading of a film what a person says, without the networks; all else as they would.
+
+        Parameters
+        ----------
+        base
+            That earlier reading, as the ledger gives it.
+        earlier
+            What earlier readings of the film have left in archives: the new objects replace it.
+
+        Returns
+        -------
+        The result, or why the correction cannot be made; raises as :meth:`read_film`. A person's rejection is a result,
+        whose reading is refused.
+        """
+        clock = _Clock()
+        with clock.step("read"):
+            loaded = read_film(film, self.character_set)
+        if isinstance(loaded, Refusal):
+            return loaded
+        if why_not := unwritable(loaded.header, correction.draft):
+            return why_not
+        reading = self._corrected(loaded.radiograph, base, correction, clock)
+        if isinstance(reading, Refusal):
+            return reading
+        result = self._described(loaded, reading, clock, earlier)
+        return result if result.reading.refusal is reading.refusal else result.reading.refusal or result
+
+    def _corrected(
+        self, film: Radiograph, base: Reading, correction: Correction, clock: _Clock
+    ) -> Reading | Refusal:
+        """The earlier spine with a person's changes → measures → findings → conclusions, in the film's pixels."""
+        operations = correction.draft.operations
+        versions = base.versions.with_policy_of(self.versions)
+        reading = replace(self._empty_reading(film), versions=versions, correction=correction)
+        rejection = next((one for one in operations if isinstance(one, Reject)), None)
+        if rejection:
+            return replace(reading, refusal=Refusal(REJECTED, rejection.reason))
+        if base.spine is None:
+            return Refusal("NOTHING_TO_CORRECT", "nothing was found on this film that could be corrected")
+        drawn = corrected(base.spine, operations, film.rows, film.columns)
+        if isinstance(drawn, Refusal):
+            return drawn
+        grades = given(base.findings, drawn.renamed, operations)
+        if isinstance(grades, Refusal):
+            return grades
+        seen, turn, spine, back = as_read(film, drawn.spine, base.notes)
+        believed = with_possible_spacing(seen, spine)
+        if isinstance(believed, Refusal):
+            return believed
+        reading = self._judge(believed, spine, replace(reading, turn=turn), clock, grades)
+        reading = reading.moved(back) if back else reading
+        return missing(operations, reading.findings) or unlike(correction.draft, base, reading) or reading
+
+    def _judge(
+        self, film: Radiograph, spine: Spine, reading: Reading, clock: _Clock, grades: Given = NONE_GIVEN
+    ) -> Reading:
         """Spine → measures → findings → conclusions, in px of the film with its head up."""
         with clock.step("measure"):
             discs = disc_heights(spine, film.spacing)
@@ -170,7 +228,7 @@ class Pipeline:
             look = texture(spine, film)
             verdict = quality(spine, film, look)
             measures = published(measures, Doubts.of(spine, measures, verdict, self.policy.least_score))
-            findings = grade(spine, measures, look, verdict, self.policy)
+            findings = grade(spine, measures, look, verdict, self.policy, grades)
             conclusions = conclude(spine, findings, self.policy, film.age_years)
         return replace(
             reading,
@@ -183,10 +241,13 @@ class Pipeline:
             notes=film.notes + spine.notes + verdict.notes,
         )
 
-    def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
+    def _described(
+        self, loaded: LoadedFilm, reading: Reading, clock: _Clock, earlier: Sequence[EarlierObject] = ()
+    ) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""
+        display = loaded.radiograph.display
         try:
-            objects = tuple(self._encode(loaded.header, loaded.radiograph, reading, clock))
+            objects = tuple(encode_all(loaded.header, display, reading, self.output, clock.step, earlier))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             # highdicom raises these for headers that are wrong in a way nobody has met yet. Only the place is
             # logged: such messages quote values.
@@ -198,24 +259,6 @@ class Pipeline:
             )
             return ImageResult(replace(reading, refusal=refusal, seconds=clock.seconds), ())
         return ImageResult(replace(reading, seconds=clock.seconds), objects)
-
-    def _encode(
-        self, header: Dataset, film: Radiograph, reading: Reading, clock: _Clock
-    ) -> Iterator[EncodedObject]:
-        segmentation = None
-        if self.output.segmentation_enabled:
-            with clock.step("segmentation"):
-                segmentation = encode_segmentation(header, reading, self.output)
-        if segmentation:
-            yield segmentation
-        if self.output.report_enabled:
-            with clock.step("report"):
-                report = encode_report(header, reading, segmentation, self.output)
-            yield report
-        if self.output.overlay_enabled:
-            with clock.step("overlay"):
-                overlay = encode_overlay(header, reading, draw_overlay(film.display, reading), self.output)
-            yield overlay
 
     def read_or_refuse(self, film: Path, study_uid: str = "") -> ImageResult:
         """Read one film; one that cannot be read is refused with the error's code, in the daemon and in ``process``.

@@ -25,7 +25,7 @@ from pynetdicom import AE, evt
 from sqlalchemy import text
 
 from spinepacs.delivery.courier import Courier, deliver
-from spinepacs.domain.findings import EncodedObject, ObjectKind, StudyResult
+from spinepacs.domain.findings import RESULTS, EncodedObject, ObjectKind, StudyResult
 from spinepacs.settings.sections import Destination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
@@ -81,7 +81,7 @@ def fill_outbox(
     ledger: Ledger,
     spool: Spool,
     *destinations: Destination,
-    kinds: Sequence[ObjectKind] = tuple(ObjectKind),
+    kinds: Sequence[ObjectKind] = RESULTS,
     size_bytes: int = 1000,
     broken: ObjectKind | None = None,
     images: int = 1,

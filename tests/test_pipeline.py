@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from spinepacs import pipeline as pipeline_module
+from spinepacs.dicom import objects as objects_module
 from spinepacs.domain.anatomy import DiscLevel, Level
 from spinepacs.domain.findings import ObjectKind
 from spinepacs.domain.geometry import SpacingBasis, Turn
@@ -246,7 +246,7 @@ def test_a_header_that_defeats_the_encoders_keeps_the_findings_and_names_no_pati
     def defeated(*_):
         raise ValueError(f"cannot encode {films.PATIENT_NAME}")
 
-    monkeypatch.setattr(pipeline_module, "encode_report", defeated)
+    monkeypatch.setattr(objects_module, "encode_report", defeated)
     path = films.write(_film(), tmp_path / "film.dcm")
     with caplog.at_level(logging.DEBUG):
         image = pipeline.read_study("1.2.3", [path]).images[0]
@@ -262,7 +262,7 @@ def test_what_may_pass_or_is_beyond_us_is_not_turned_into_a_refusal(pipeline, tm
     def out(*_):
         raise error("no more")
 
-    monkeypatch.setattr(pipeline_module, "draw_overlay", out)
+    monkeypatch.setattr(objects_module, "draw_overlay", out)
     with pytest.raises(error):
         pipeline.read_study("1.2.3", [films.write(_film(), tmp_path / "film.dcm")])
 

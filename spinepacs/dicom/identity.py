@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -22,8 +23,9 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 import spinepacs
+from spinepacs.dicom import author
 from spinepacs.dicom.raster import PackedFrames
-from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Versions
+from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, Reading, Versions
 from spinepacs.settings.sections import OutputSettings
 
 MANUFACTURER = "spinepacs"
@@ -35,8 +37,11 @@ _NAMESPACE = UUID("6f0d4a52-9d0b-5c8e-8a57-3b1f0d5c7e21")
 IMPLEMENTATION_CLASS_UID = f"2.25.{_NAMESPACE.int}"
 
 _UNDATED = datetime(1970, 1, 1)
-_SERIES_NUMBERS = {ObjectKind.SEG: 7000, ObjectKind.SR: 8000, ObjectKind.OVERLAY: 9000}
+_SERIES_NUMBERS = {
+    ObjectKind.REJECTION: 6000, ObjectKind.SEG: 7000, ObjectKind.SR: 8000, ObjectKind.OVERLAY: 9000,
+}  # fmt: skip
 _SERIES_NAMES = {
+    ObjectKind.REJECTION: "Rejected results",
     ObjectKind.SEG: "Vertebrae",
     ObjectKind.SR: "Spine measurements",
     ObjectKind.OVERLAY: "Spine picture",
@@ -158,7 +163,7 @@ def patient_orientation(header: Dataset) -> list[str] | None:
 
 
 def series_number(header: Dataset, kind: ObjectKind) -> int:
-    """7000 (SEG), 8000 (SR), 9000 (picture) plus ten times the source's series, plus its instance number."""
+    """6000 (key object), 7000 (SEG), 8000 (SR), 9000 (picture) plus ten times the source's series and its instance."""
     series, image = (_number(header.get(keyword)) for keyword in ("SeriesNumber", "InstanceNumber"))
     return _SERIES_NUMBERS[kind] + series % 100 * 10 + image % 10
 
@@ -174,7 +179,15 @@ def object_uid(reading: Reading, kind: ObjectKind, output: OutputSettings, part:
     """SOP or series UID of an object; the settings that change its content are part of it."""
     setting: str = output.segmentation if kind is not ObjectKind.OVERLAY else ""
     setting = f"{setting}|{output.segmentation_enabled}" if kind is ObjectKind.SR else setting
-    return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}")
+    by_person = f"|{reading.correction.uid}" if reading.correction else ""
+    return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}{by_person}")
+
+
+def tracking_uid(reading: Reading, name: str) -> str:
+    """What a vertebra or disc is tracked by: of the reading in which it was last drawn or named."""
+    drawn_by = reading.correction.drawn_by if reading.correction else ""
+    parts = [name, drawn_by] if drawn_by else [name]
+    return derived_uid(reading.sop_uid, "TRACKING", reading.versions, "|".join(parts))
 
 
 def stamp(
@@ -192,7 +205,7 @@ def stamp(
     dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
     dataset.SoftwareVersions = spinepacs.__version__
     dataset.DeviceSerialNumber = output.device_serial_number
-    moment = made_at(header)
+    moment = author.signed_at(header, reading.correction) if reading.correction else made_at(header)
     for name in ("InstanceCreation", "Series", "Content"):
         setattr(dataset, f"{name}Date", f"{moment:%Y%m%d}")
         setattr(dataset, f"{name}Time", f"{moment:%H%M%S}")
@@ -210,6 +223,28 @@ def image_reference(header: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
     return item
+
+
+def reference(item: EncodedObject | EarlierObject) -> Dataset:
+    """One of our own objects as an item of a referenced SOP sequence."""
+    dataset = Dataset()
+    dataset.ReferencedSOPClassUID, dataset.ReferencedSOPInstanceUID = item.sop_class_uid, item.sop_uid
+    return dataset
+
+
+def series_item(series_uid: str, *references: Dataset) -> Dataset:
+    """Objects of one series as an item of a referenced series sequence."""
+    series = Dataset()
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = series_uid, list(references)
+    return series
+
+
+def by_series(header: Dataset, items: Sequence[EarlierObject]) -> Dataset:
+    """Earlier objects of the film's study, by series, each of which holds one (PS3.3 C.17.2.1)."""
+    study = Dataset()
+    study.StudyInstanceUID = header.StudyInstanceUID
+    study.ReferencedSeriesSequence = [series_item(item.series_uid, reference(item)) for item in items]
+    return study
 
 
 def encoded(

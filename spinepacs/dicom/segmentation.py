@@ -90,6 +90,8 @@ class _Kind:
         Numbers of the segments that have a pixel.
     read
         Keywords and values of ``source``: what highdicom reads of the image, with marks.
+    by_person
+        Whether a person had a hand in it.
     """
 
     segmentation: str
@@ -97,6 +99,7 @@ class _Kind:
     present: tuple[int, ...]
     versions: Versions
     read: tuple[tuple[str, str], ...]
+    by_person: bool
     source: Dataset = field(compare=False)
 
 
@@ -110,10 +113,13 @@ def _dataset(header: Dataset, reading: Reading, output: OutputSettings, present:
         present,
         reading.versions,
         tuple((element.keyword, str(element.value)) for element in source),
+        reading.correction is not None,
         source,
     )
     dataset = _form(kind).filled(_values(header, reading, output))
     identity.stamp(dataset, header, reading, ObjectKind.SEG, output)
+    if reading.correction:
+        dataset.ContentCreatorName = reading.correction.draft.author
     dataset.Rows, dataset.Columns = reading.rows, reading.columns
     if "PatientOrientation" not in dataset:
         dataset.PatientOrientation = identity.patient_orientation(header)
@@ -169,10 +175,7 @@ def _values(header: Dataset, reading: Reading, output: OutputSettings) -> dict[s
         _DIMENSIONS: identity.derived_uid(sop_uid, "DIMENSIONS", versions, output.segmentation),
         _MADE_AT: f"{identity.made_at(header):%Y%m%d%H%M%S}",
         "\\".join(_SPACING): "\\".join(pixel_mm),
-        **{
-            mark: identity.derived_uid(sop_uid, "TRACKING", versions, name)
-            for mark, name in zip(_TRACKING, levels, strict=False)
-        },
+        **{mark: identity.tracking_uid(reading, name) for mark, name in zip(_TRACKING, levels, strict=False)},
     }
 
 
@@ -212,9 +215,7 @@ def _segmentation(source: Dataset, kind: _Kind) -> hd.seg.Segmentation:
         source_images=[source],
         pixel_array=np.array([kind.present], np.uint8),
         segmentation_type="LABELMAP" if is_labelled else "BINARY",
-        segment_descriptions=[
-            _describe(n, level, kind.versions) for n, level in enumerate(kind.levels, start=1)
-        ],
+        segment_descriptions=[_describe(n, level, kind) for n, level in enumerate(kind.levels, start=1)],
         series_instance_uid=_SERIES,
         series_number=1,
         sop_instance_uid=_IMAGE,
@@ -230,17 +231,17 @@ def _segmentation(source: Dataset, kind: _Kind) -> hd.seg.Segmentation:
     )
 
 
-def _describe(number: int, level: Level, versions: Versions) -> hd.seg.SegmentDescription:
+def _describe(number: int, level: Level, kind: _Kind) -> hd.seg.SegmentDescription:
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=level.name,
         segmented_property_category=codes.ANATOMICAL_STRUCTURE,
         segmented_property_type=codes.VERTEBRAE[level],
-        algorithm_type="AUTOMATIC",
+        algorithm_type="SEMIAUTOMATIC" if kind.by_person else "AUTOMATIC",
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=versions.model_name,
+            name=kind.versions.model_name,
             family=codes.ARTIFICIAL_INTELLIGENCE,
-            version=versions.model_version,
+            version=kind.versions.model_version,
             source=identity.MANUFACTURER,
         ),
         tracking_id=level.name,

@@ -2,5 +2,6 @@
 
 Values without behaviour beyond their own consistency; every other part speaks in them.
 
-May import: numpy, and nothing of spinepacs above ``errors``. Begin with ``findings.py``: a ``Reading`` holds the rest.
+May import: numpy, pydantic for what is stored as JSON, and nothing of spinepacs above ``errors``. Begin with
+``findings.py``: a ``Reading`` holds the rest.
 """

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.domain.anatomy import DiscLevel, Level
+from spinepacs.domain.corrections import Correction
 from spinepacs.domain.geometry import Endplate, Move, Outline, Spacing, Turn
 from spinepacs.domain.measures import Measure
 from spinepacs.domain.signs import Conclusion, Finding
@@ -217,6 +218,10 @@ class Versions:
     policy_name: str
     policy_version: str
 
+    def with_policy_of(self, other: Versions) -> Versions:
+        """The same model under another policy."""
+        return replace(self, policy_name=other.policy_name, policy_version=other.policy_version)
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -247,6 +252,8 @@ class Reading:
     """By region, from head to foot, the combined one last."""
     turn: Turn = Turn.NONE
     """How the film was turned to be read."""
+    correction: Correction | None = None
+    """What a person has changed, or said, to make this reading of an earlier one; None: it is the model's."""
 
     @property
     def published_measures(self) -> tuple[Measure, ...]:
@@ -280,6 +287,22 @@ class ObjectKind(StrEnum):
     SEG = "SEG"
     SR = "SR"
     OVERLAY = "OVERLAY"
+    REJECTION = "KO"
+    """A key object that says of earlier ones that they are not to be used; goes where those went, unasked."""
+
+
+RESULTS = (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY)
+"""What is made of every reading that is published."""
+
+
+@dataclass(frozen=True)
+class EarlierObject:
+    """One of the objects that an earlier reading of the film has left in the archive."""
+
+    kind: ObjectKind
+    sop_uid: str
+    sop_class_uid: str
+    series_uid: str
 
 
 @dataclass(frozen=True)
@@ -317,7 +340,8 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What the pipeline returns for one study."""
+    """What is made of one study: its films, and the corrections that persons have asked for, each in their order."""
 
     study_uid: str
     images: tuple[ImageResult, ...]
+    corrections: tuple[ImageResult | Refusal, ...] = ()

@@ -54,6 +54,8 @@ REASONS: dict[Reason, str] = {
     Reason.FILM_QUALITY: "quality of the film",
     Reason.NOT_VALIDATED: "no tested rule for this region",
     Reason.WITHIN_ERROR: "not to be told from none",
+    Reason.BY_PERSON: "graded by a person",
+    Reason.PARTS_BY_PERSON: "signs graded by a person",
     Reason.NOT_LATERAL: "not a lateral film",
     Reason.TOO_FEW_DISCS: "too few discs graded",
 }

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spinepacs import logs
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
-from spinepacs.domain.findings import Refusal
+from spinepacs.domain.findings import ImageResult, Refusal
 from spinepacs.domain.study import NO_FILM, Arrival
 from spinepacs.errors import Permanent, Transient, failed
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
 from spinepacs.settings.settings import Settings
+from spinepacs.store.corrections import FILM_GONE
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.records import Claim
+from spinepacs.store.records import Claim, CorrectionJob
 from spinepacs.store.spools import open_spool
 
 
@@ -141,10 +143,30 @@ class Worker:
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
         result = self.pipeline.read_study(claim.study_uid, films)
-        made = [item for image in result.images for item in image.objects]
+        result = replace(result, corrections=tuple(map(self._correct, claim.corrections)))
+        made = [
+            item
+            for image in (*result.images, *result.corrections)
+            if isinstance(image, ImageResult)
+            for item in image.objects
+        ]
         kept = self._spool.add_together([item.part10 for item in made])
         stored = {item.sop_uid: file.sha256 for item, file in zip(made, kept, strict=True)}
         self._ledger.record(claim, result, stored, self._settings.destinations)
+
+    def _correct(self, job: CorrectionJob) -> ImageResult | Refusal:
+        """Make of a film's reading what a person says; what is wrong with the film, or with us, refuses that alone."""
+        path = self._spool.path_of(job.arrival.sha256)
+        if not _is_there(path):
+            return FILM_GONE
+        base = self._ledger.corrections.base_of(job.correction_id)
+        try:
+            return self.pipeline.correct(path, base, job.correction, job.earlier)
+        except (Transient, MemoryError):
+            raise
+        except Exception as error:  # it costs this correction, and not the films that are read with it
+            answer = failed(error)
+            return Refusal(answer.reason_code, answer.reason)
 
 
 def _is_there(path: Path) -> bool:

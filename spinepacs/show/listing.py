@@ -37,7 +37,7 @@ SHOWN = {
     ),
     "films": (
         "study_date", "patient_id", "view_position", "file_name", "sop_uid", "spacing_basis", "missing_levels", "notes",
-        "refusal_code",
+        "refusal_code", "author",
     ),
     "follow-up": (
         "patient_id", "disc", "view_position", "study_date", "previous_date", "height_index", "height_index_change",

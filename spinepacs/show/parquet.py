@@ -23,7 +23,7 @@ _TYPES = {
         "lower_raw_level spacing_basis stage_reason level raw_level level_reason finding unit grade_reason "
         "side scheme basis expected_from form reference_scheme place quantity apex area span statement "
         "sentence reason for_age measure_reason study_description anterior_basis missing_levels notes "
-        "refusal_code refusal_reason file_name previous_sop_uid "
+        "refusal_code refusal_reason file_name author previous_sop_uid "
         "film view state reason_code item name sign model policy finding_reason pseudonym results"
     ),
     "int64": (

@@ -84,7 +84,7 @@ def _refused(connection: Connection) -> dict[str, int]:
     )
     late = (
         select(readings.c.refusal_code, func.count())
-        .where(readings.c.refusal_code != "")
+        .where(readings.c.refusal_code != "", readings.c.author == "")
         .group_by(readings.c.refusal_code)
     )
     total: Counter[str] = Counter()

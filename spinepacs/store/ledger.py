@@ -20,6 +20,7 @@ from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
 from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
 from spinepacs.store.commitments import Commitments
+from spinepacs.store.corrections import Corrections
 from spinepacs.store.engine import Access, Announce, Database
 from spinepacs.store.files import Files
 from spinepacs.store.joint import JointWriter
@@ -206,7 +207,8 @@ class Ledger:
         Parameters
         ----------
         result
-            One image for each arrival of the claim, in its order.
+            One image for each arrival of the claim, and one result or refusal for each of its corrections, in their
+            order.
         stored
             SHA-256 in the spool by SOP UID of the object; every object of ``result`` must be in it.
         destinations
@@ -273,6 +275,11 @@ class Ledger:
     def rereading(self) -> Rereading:
         """Films that are read again, or selected anew."""
         return Rereading(self._database)
+
+    @property
+    def corrections(self) -> Corrections:
+        """What persons change about readings, and which reading of a film is the current one."""
+        return Corrections(self._database)
 
     def see(self, study_uid: str | None = None) -> int:
         """Write down that a person has seen to what a study (None: any) is in :attr:`QueueCounts.unseen` for.

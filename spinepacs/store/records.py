@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from spinepacs.domain.findings import ObjectKind, Versions
+from spinepacs.domain.corrections import Correction
+from spinepacs.domain.findings import EarlierObject, ObjectKind, Versions
 from spinepacs.domain.study import Arrival, Source
 
 
@@ -89,6 +90,24 @@ class EventKind(StrEnum):
     """A person has seen to what was refused in it, or to its patients."""
     REDIRECTED = "redirected"
     WITHDRAWN = "withdrawn"
+    CORRECTION_ASKED = "correction-asked"
+    """A person has asked for a film's reading to be corrected, accepted or rejected."""
+    CORRECTED = "corrected"
+    """What a person asked for is a reading, and its objects are on their way."""
+    CORRECTION_REFUSED = "correction-refused"
+
+
+class CorrectionState(StrEnum):
+    """Where what a person has asked for stands."""
+
+    PENDING = "pending"
+    """To be worked out by a worker, with its study."""
+    DONE = "done"
+    """It is a reading, the film's current one."""
+    REFUSED = "refused"
+    """It cannot be: its row says why."""
+    SUPERSEDED = "superseded"
+    """It is a reading, and a later correction has replaced it."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +150,22 @@ class StudyClock:
 
 
 @dataclass(frozen=True)
+class CorrectionJob:
+    """A correction that waits, with the film that it is about.
+
+    Parameters
+    ----------
+    earlier
+        What earlier readings of the film have left in archives, and nothing has replaced yet.
+    """
+
+    correction_id: int
+    arrival: Arrival
+    correction: Correction
+    earlier: tuple[EarlierObject, ...]
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right to work on one study; good until its attempt is ended by record, fail or return_orphans.
 
@@ -143,7 +178,9 @@ class Claim:
     versions
         The model and the policy that the arrivals are to be read with.
     arrivals
-        Selected images that have no reading under ``versions``, in the order in which they came; never empty.
+        Selected images that have no reading under ``versions``, in the order in which they came.
+    corrections
+        What persons have asked for. Either this or ``arrivals`` is never empty.
     """
 
     study_uid: str
@@ -152,6 +189,7 @@ class Claim:
     maximum_attempts: int
     versions: Versions
     arrivals: tuple[Arrival, ...]
+    corrections: tuple[CorrectionJob, ...] = ()
 
 
 @dataclass(frozen=True)

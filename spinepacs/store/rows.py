@@ -50,8 +50,9 @@ def answered(versions: Versions) -> ColumnElement[bool]:
 
 
 def under(versions: Versions) -> ColumnElement[bool]:
-    """Readings made with this model and policy."""
-    return and_(*(readings.c[name] == value for name, value in vars(versions).items()))
+    """Readings made with this model and policy, and by no person."""
+    made_with = (readings.c[name] == value for name, value in vars(versions).items())
+    return and_(readings.c.author == "", *made_with)
 
 
 def items(

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, exists, select, update
 
 from spinepacs.domain.study import StudyState
 from spinepacs.errors import Permanent
-from spinepacs.store.records import ArrivalState, Claim, OutboxState
+from spinepacs.store.records import ArrivalState, Claim, CorrectionState, OutboxState
 from spinepacs.store.tables import arrivals, attempts, outbox, readings, studies
 
 STUDY_MOVES: Mapping[StudyState | None, frozenset[StudyState]] = {
@@ -55,6 +55,14 @@ OUTBOX_MOVES: Mapping[OutboxState | None, frozenset[OutboxState]] = {
     OutboxState.FAILED: frozenset({OutboxState.PENDING, OutboxState.WITHDRAWN}),
     OutboxState.COMMITTED: frozenset(),
     OutboxState.WITHDRAWN: frozenset(),
+}
+
+CORRECTION_MOVES: Mapping[CorrectionState | None, frozenset[CorrectionState]] = {
+    None: frozenset({CorrectionState.PENDING}),
+    CorrectionState.PENDING: frozenset({CorrectionState.DONE, CorrectionState.REFUSED}),
+    CorrectionState.DONE: frozenset({CorrectionState.SUPERSEDED}),
+    CorrectionState.REFUSED: frozenset(),
+    CorrectionState.SUPERSEDED: frozenset(),
 }
 
 SETTLED = (StudyState.RECORDED, StudyState.DELIVERED, StudyState.REFUSED, StudyState.FAILED)

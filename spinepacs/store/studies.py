@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, exists, func, insert, or_, select, update
 
-from spinepacs.domain.findings import Versions
+from spinepacs.domain.findings import Refusal, Versions
 from spinepacs.domain.study import StudyState
-from spinepacs.store import events
+from spinepacs.store import events, replacing
 from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
@@ -66,16 +66,17 @@ def claim(
         return None
     while (study := _next_due(connection, now or datetime.now(UTC))) is not None:
         unread_arrivals = unread(connection, study.study_uid, versions)
-        if not unread_arrivals:
+        asked = replacing.pending(connection, study.study_uid)
+        if not unread_arrivals and not asked:
             settle(connection, study.study_uid)
         elif study.attempts >= maximum_attempts:
             reason = f"{study.attempts} attempts ended without result; the last: {study.reason or 'its worker died'}"
-            _give_up(connection, study.study_uid, ATTEMPTS_USED_UP, reason)
+            _give_up(connection, study.study_uid, ATTEMPTS_USED_UP, reason, bool(unread_arrivals))
         else:
             number = study.attempts + 1
             attempt_id = _begin(connection, study.study_uid, number, machine_id)
             return Claim(
-                study.study_uid, attempt_id, number, maximum_attempts, versions, tuple(unread_arrivals)
+                study.study_uid, attempt_id, number, maximum_attempts, versions, tuple(unread_arrivals), asked
             )
     return None
 
@@ -143,11 +144,17 @@ def fail(
         if retry_at is None:  # else nobody need look before it is due
             announce(connection, claim.study_uid)
     else:
-        _give_up(connection, claim.study_uid, code, reason)
+        _give_up(connection, claim.study_uid, code, reason, bool(claim.arrivals))
     return True
 
 
-def _give_up(connection: Connection, study_uid: str, code: str, reason: str) -> None:
+def _give_up(connection: Connection, study_uid: str, code: str, reason: str, has_films: bool) -> None:
+    """A study whose films cannot be read has failed; one whose films are read stays, without what a person asked."""
+    if not has_films:
+        for job in replacing.pending(connection, study_uid):
+            replacing.refuse(connection, job, Refusal(code, reason))
+        settle(connection, study_uid)
+        return
     move(connection, study_uid, StudyState.FAILED, reason_code=code, reason=reason)
     events.add(connection, EventKind.FAILED, study_uid, "", code)
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0014"
+REVISION = "r0015"
 """The newest migration."""
 
 
@@ -125,7 +125,7 @@ arrivals = Table(
     ),
 )
 
-_REFUSED, _PUBLISHED = text("refusal_code <> ''"), text("refusal_code = ''")
+_REFUSED, _PUBLISHED = text("refusal_code <> ''"), text("refusal_code = '' AND author = ''")
 
 readings = Table(
     "readings",
@@ -154,8 +154,12 @@ readings = Table(
     Column("refusal_code", SafeText, nullable=False, server_default=""),
     Column("refusal_reason", SafeText, nullable=False, server_default=""),
     Column("seconds", PlainJson, nullable=False),
+    Column("author", SafeText, nullable=False, server_default=""),
+    # No foreign key: corrections refers to readings, and two tables that do so to each other cannot be put in order.
+    Column("correction_id", Key),
     Index("ix_readings_refused", "reading_id", sqlite_where=_REFUSED, postgresql_where=_REFUSED),
     Index("ix_readings_arrival_id", "arrival_id"),
+    Index("uq_readings_correction_id", "correction_id", unique=True),
     # The last line against two results of one film under one model and policy: their objects would have the same UIDs.
     Index(
         "uq_readings_published",
@@ -168,6 +172,37 @@ readings = Table(
         sqlite_where=_PUBLISHED,
         postgresql_where=_PUBLISHED,
     ),
+)
+
+_ASKED_FOR = text("state = 'pending'")
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("correction_id", Key, primary_key=True),
+    Column("uid", SafeText, nullable=False, unique=True),
+    Column("arrival_id", Key, ForeignKey("arrivals.arrival_id"), nullable=False, index=True),
+    Column("study_uid", SafeText, ForeignKey("studies.study_uid"), nullable=False, index=True),
+    Column("base_reading_id", Key, ForeignKey("readings.reading_id"), nullable=False),
+    Column("author", SafeText, nullable=False),
+    Column("organisation", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+    Column("made_at", UtcTime, nullable=False),
+    Column("operations", PlainJson, nullable=False),
+    Column("drawn_by", SafeText, nullable=False, server_default=""),
+    Column("state", SafeText, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("refusal_code", SafeText, nullable=False, server_default=""),
+    Column("refusal_reason", SafeText, nullable=False, server_default=""),
+    # The last line against two persons who correct one film at once.
+    Index(
+        "uq_corrections_pending",
+        "arrival_id",
+        unique=True,
+        sqlite_where=_ASKED_FOR,
+        postgresql_where=_ASKED_FOR,
+    ),
+    _partial("ix_corrections_pending", "study_uid", where="state = 'pending'"),
 )
 
 vertebrae = Table(
@@ -302,6 +337,7 @@ objects = Table(
     Column("sha256", SafeText, nullable=False, index=True),
     Column("size_bytes", Key, nullable=False),
     Column("file_deleted_at", UtcTime),
+    Column("replaced_by", Key),
     _partial("ix_objects_kept", "reading_id", "size_bytes", where="file_deleted_at IS NULL"),
 )
 

@@ -20,7 +20,8 @@ def films() -> Select[Any]:
     """Films whose newest reading has refused them, one row each."""
     newer = readings.alias()
     replaced = exists().where(
-        newer.c.arrival_id == readings.c.arrival_id, newer.c.reading_id > readings.c.reading_id
+        newer.c.arrival_id == readings.c.arrival_id,
+        or_(newer.c.reading_id > readings.c.reading_id, newer.c.author != ""),
     )
     return (
         select(
@@ -31,6 +32,7 @@ def films() -> Select[Any]:
         .join(studies, studies.c.study_uid == readings.c.study_uid)
         .where(
             readings.c.refusal_code != "",
+            readings.c.author == "",  # a person who rejects a reading has seen it
             ~replaced,
             arrivals.c.file_deleted_at.is_(None),
             or_(studies.c.seen_at.is_(None), studies.c.seen_at < readings.c.read_at),

@@ -11,6 +11,7 @@ import numpy as np
 
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
 from spinepacs.domain.findings import (
+    RESULTS,
     Detection,
     DiscHeight,
     EncodedObject,
@@ -204,7 +205,7 @@ def image(
     refusal: Refusal | None = None,
 ) -> ImageResult:
     """A reading with its SEG, SR and picture; none of them if it is refused."""
-    kinds = () if refusal else tuple(ObjectKind)
+    kinds = () if refusal else RESULTS
     objects = tuple(encoded(sop_uid, kind, versions) for kind in kinds)
     return ImageResult(reading(sop_uid, study_uid, versions=versions, refusal=refusal), objects)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from spinepacs.domain.corrections import Shift
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Source
 from spinepacs.errors import Permanent
@@ -19,7 +20,7 @@ from spinepacs.store.arrivals import FILE_MISSING
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
 from spinepacs.store.rereading import Choice
-from spinepacs.store.states import ARRIVAL_MOVES, OUTBOX_MOVES, STUDY_MOVES
+from spinepacs.store.states import ARRIVAL_MOVES, CORRECTION_MOVES, OUTBOX_MOVES, STUDY_MOVES
 from tests.store.makers import (
     NEWER,
     NO_VERTEBRA,
@@ -35,11 +36,17 @@ from tests.store.makers import (
     stored,
     take_in,
 )
+from tests.store.test_corrections import asked, corrections_done, worked
 
 Moves = set[tuple[str, str]]
 PAGE = (Path(__file__).parents[2] / "docs" / "state-machines.md").read_text(encoding="utf-8")
-MACHINES = {"Study": STUDY_MOVES, "Arrival": ARRIVAL_MOVES, "Outbox item": OUTBOX_MOVES}
-TABLES = {"Study": "studies", "Arrival": "arrivals", "Outbox item": "outbox"}
+MACHINES = {
+    "Study": STUDY_MOVES,
+    "Arrival": ARRIVAL_MOVES,
+    "Outbox item": OUTBOX_MOVES,
+    "Correction": CORRECTION_MOVES,
+}
+TABLES = {"Study": "studies", "Arrival": "arrivals", "Outbox item": "outbox", "Correction": "corrections"}
 NEW = "[*]"
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -213,6 +220,28 @@ def withdrawn(ledger: Ledger) -> None:
     ledger.withdraw("pacs")
 
 
+def corrected_twice(ledger: Ledger) -> None:
+    recorded(ledger)
+    corrections_done(ledger, Shift(-1), Shift(1))
+
+
+def corrected_in_vain(ledger: Ledger) -> None:
+    recorded(ledger)
+    asked(ledger, Shift(-1))
+    worked(ledger, refusal=Refusal("LEVEL_BEYOND_SPINE", "beyond"))
+
+
+def a_person_asks_while_it_is_read(ledger: Ledger) -> None:
+    recorded(ledger)
+    late_image(ledger)
+    ledger.mark_ready(STUDY)
+    claim = ledger.claim(VERSIONS, 3)
+    assert claim is not None
+    asked(ledger, Shift(-1))
+    result = result_of(claim)
+    ledger.record(claim, result, stored(result), ())
+
+
 STORIES: tuple[Callable[[Ledger], None], ...] = (
     read_and_sent, refused_at_selection, attempts_used_up, nobody_wants_the_results, nothing_was_found,
     an_image_comes_while_it_is_read, it_fails_and_is_tried_again, failed_and_retried, failed_and_an_image_comes,
@@ -221,6 +250,7 @@ STORIES: tuple[Callable[[Ledger], None], ...] = (
     *map(read_again_by_another_model, (recorded, read_and_sent, nothing_was_found, failed)),
     sent_and_refused_and_selected_anew, discarded_and_sent_again,
     kept_by_the_destination, not_kept, not_sent_and_retried, not_sent_and_withdrawn, withdrawn,
+    corrected_twice, corrected_in_vain, a_person_asks_while_it_is_read,
 )  # fmt: skip
 RESTORED = {"recorded": recorded, "delivered": read_and_sent, "refused": nothing_was_found}
 """How a study comes to have nothing left to read, by the state that it then moves on to."""
@@ -268,6 +298,7 @@ def test_every_move_of_the_tables_is_made_and_no_other(watched: Callable[..., di
     assert seen["Study"] == expected["Study"] - past_working
     assert seen["Arrival"] == expected["Arrival"]
     assert seen["Outbox item"] == expected["Outbox item"]
+    assert seen["Correction"] == expected["Correction"]
 
 
 @pytest.mark.parametrize("state", RESTORED)

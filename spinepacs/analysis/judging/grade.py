@@ -7,8 +7,9 @@ a value cannot be told from no sign at all, grade 0 is published (``WITHIN_ERROR
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,28 @@ _FORMS = {
 }
 
 
+Given = Mapping[tuple[Sign, Place, Side | None], int]
+"""Grades that a person has given; a side only for what is at one side of a vertebra."""
+NONE_GIVEN: Given = MappingProxyType({})
+
+
 def grade(
-    spine: Spine, measures: Sequence[Measure], texture: Texture, quality: Quality, policy: Policy
+    spine: Spine,
+    measures: Sequence[Measure],
+    texture: Texture,
+    quality: Quality,
+    policy: Policy,
+    given: Given = NONE_GIVEN,
 ) -> tuple[Finding, ...]:
-    """Grade one film: its discs from head to foot, then its vertebrae; a film that is not lateral has no findings."""
+    """Grade one film: its discs from head to foot, then its vertebrae; a film that is not lateral has no findings.
+
+    What is ``given`` is published in place of what was computed, which stays beside it; overall degrees follow it.
+    """
     if spine.view is not View.LATERAL:
         return ()
     doubts = Doubts.of(spine, measures, quality, policy.least_score)
-    film = _Film(spine, {(m.quantity, m.place): m for m in measures}, texture, quality, policy, doubts)
-    return (*_discs(film), *_vertebrae(film))
+    film = _Film(spine, {(m.quantity, m.place): m for m in measures}, texture, quality, policy, doubts, given)
+    return (*_discs(film), *map(film.settled, _vertebrae(film)))
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,13 @@ class _Film:
     quality: Quality
     policy: Policy
     doubts: Doubts
+    given: Given
+
+    def settled(self, finding: Finding) -> Finding:
+        """The finding, with the grade that a person has given it."""
+        side = finding.side if isinstance(finding.place, Level) else None
+        grade = self.given.get((finding.sign, finding.place, side))
+        return finding if grade is None else replace(finding, published_grade=grade, reason=Reason.BY_PERSON)
 
     def finding(
         self,
@@ -99,13 +120,13 @@ def _discs(film: _Film) -> Iterator[Finding]:
     }
     for disc in ALL_DISCS:
         if found.issuperset(disc):
-            parts = (
-                _height_loss(film, disc, indices), _osteophytes(film, disc), _sclerosis(film, disc)
-            )  # fmt: skip
+            parts = tuple(map(film.settled, (
+                _height_loss(film, disc, indices), _osteophytes(film, disc), _sclerosis(film, disc),
+            )))  # fmt: skip
             yield parts[0]
-            yield from _slip(film, disc)
+            yield from map(film.settled, _slip(film, disc))
             yield from parts[1:]
-            yield _degeneration(film, disc, parts)
+            yield film.settled(_degeneration(film, disc, parts))
 
 
 def _height_loss(film: _Film, disc: DiscLevel, indices: Mapping[DiscLevel, float]) -> Finding:
@@ -205,7 +226,7 @@ def _degeneration(film: _Film, disc: DiscLevel, parts: Sequence[Finding]) -> Fin
     """Overall degree by the points of height, rims and plates; what is not graded gives none and widens the range."""
     rules = film.policy
     most = (4, 3, rules.most_sclerosis)
-    if parts[0].computed_grade is None:
+    if parts[0].computed_grade is None and parts[0].published_grade is None:
         return _ungraded(Sign.DISC_DEGENERATION, disc, Scheme.WALRAEVENS, Reason.NOT_MEASURABLE)
 
     def degree(points: Sequence[int]) -> int:
@@ -220,9 +241,11 @@ def _degeneration(film: _Film, disc: DiscLevel, parts: Sequence[Finding]) -> Fin
     ]
     reason = film.doubts.about(disc)
     points = sum(min(part.published_grade or 0, m) for part, m in zip(parts, most, strict=True))
+    by_person = any(part.reason is Reason.BY_PERSON for part in parts)
+    differs = Reason.PARTS_BY_PERSON if by_person else Reason.WITHIN_ERROR
     return Finding(
         Sign.DISC_DEGENERATION, disc, Scheme.WALRAEVENS, float(points), Unit.RATIO, computed,
-        None if reason else published, reason or (Reason.WITHIN_ERROR if published != computed else None),
+        None if reason else published, reason or (differs if published != computed else None),
         grade_range=(degree([low for low, _ in ranges]), degree([high for _, high in ranges])),
     )  # fmt: skip
 

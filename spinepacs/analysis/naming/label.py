@@ -77,7 +77,7 @@ def label(
             view = shown
             notes.append("VIEW_FROM_PICTURE")
     facing, basis = _facing(vertebrae, view, anterior_left)
-    return Spine(vertebrae, _missing(chain.levels), view, facing, basis, tuple(notes))
+    return Spine(vertebrae, missing_between(chain.levels), view, facing, basis, tuple(notes))
 
 
 def _sure_at_both_ends(detections: Sequence[Detection], in_view: range) -> Chain:
@@ -131,7 +131,8 @@ def _level_reason(raw: Level, level: Level, published: set[Level]) -> str:
     return "TAKEN" if raw in published else "CHAIN"
 
 
-def _missing(levels: Sequence[Level]) -> tuple[Level, ...]:
+def missing_between(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """Levels between the first and the last that are not there."""
     return tuple(level for level in Level if levels[0] < level < levels[-1] and level not in levels)
 
 
@@ -140,7 +141,7 @@ def _chain_notes(chain: Chain, vertebrae: Sequence[Vertebra]) -> list[str]:
     applies = {
         "LEVEL_AMBIGUOUS": any(vertebra.level_is_ambiguous for vertebra in vertebrae),
         "LEVELS_SHIFTED": differing > len(vertebrae) / 2,
-        "VERTEBRAE_MISSING": bool(_missing(chain.levels)),
+        "VERTEBRAE_MISSING": bool(missing_between(chain.levels)),
         "DETECTIONS_DROPPED": bool(chain.dropped),
         "HEAD_AT_THE_BOTTOM": bool(chain.axes[:, 1].mean() < 0),
     }

@@ -10,16 +10,17 @@ the picture does not tell (nothing is published).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.analysis.naming.upright import Upright, find_upright
+from spinepacs.analysis.naming.upright import Upright, find_upright, turn_of
 from spinepacs.analysis.seeing.segment import Segmenter, Step, untimed
 from spinepacs.domain.findings import Refusal, Spine
-from spinepacs.domain.geometry import Endplate
+from spinepacs.domain.geometry import Endplate, Turn
 from spinepacs.domain.study import Radiograph, View
 
 _LEAST_DISCS = 4
@@ -58,6 +59,15 @@ def find_bright(segmenter: Segmenter, film: Radiograph, step: Step = untimed) ->
     if bone is not _Bone.BRIGHT and "POLARITY_INCONSISTENT" in film.notes:
         return _noted(seen, "POLARITY_UNCLEAR")
     return seen
+
+
+def as_read(film: Radiograph, notes: Collection[str]) -> tuple[Radiograph, Turn]:
+    """The film as it was looked at when a reading with these notes was made, and how it was turned for that."""
+    told = tuple(note for note in ("POLARITY_FROM_PICTURE", "POLARITY_UNCLEAR") if note in notes)
+    if "POLARITY_FROM_PICTURE" in told:
+        film = replace(film, display=255 - film.display)
+    turn = turn_of(notes)
+    return replace(film, notes=film.notes + told).turned(turn), turn
 
 
 def _noted(seen: Upright, note: str) -> Upright:

@@ -12,15 +12,17 @@ bodies' shape; where it does, they are brought to its usual shape, and every mea
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from spinepacs.analysis.naming.polarity import as_read as seen_as
 from spinepacs.analysis.naming.polarity import find_bright
 from spinepacs.analysis.naming.pose import NATURAL, width_for_height
 from spinepacs.analysis.naming.spine import named
-from spinepacs.analysis.naming.upright import Upright, fills
+from spinepacs.analysis.naming.upright import Upright, fills, turn_of
 from spinepacs.analysis.seeing.normalise import stretched
 from spinepacs.analysis.seeing.segment import Segmenter, Step, untimed
 from spinepacs.domain.findings import Refusal, Spine
@@ -61,20 +63,37 @@ def find_natural(segmenter: Segmenter, film: Radiograph, step: Step = untimed) -
     width = 1.0
     if film.spacing is None and _is_odd(seen):
         seen, width = _restored(segmenter, film, seen, step)
+    return Found(seen.film, seen.turn, seen.spine, _back(film, stretched(film, width), seen.turn))
+
+
+def as_read(
+    film: Radiograph, spine: Spine, notes: Collection[str]
+) -> tuple[Radiograph, Turn, Spine, Move | None]:
+    """The parts of :class:`Found` for a spine in px of a film, as when a reading with these notes was made.
+
+    How far it was stretched is told from the spine once more, which may differ by as much as was left alone then.
+    """
+    turn, width = turn_of(notes), 1.0
+    if PROPORTIONS_RESTORED in notes and spine.view in NATURAL:
+        turned = spine.moved(turn.to_upright(film.rows, film.columns)) if turn else spine
+        times = width_for_height(turned.vertebrae, spine.view) or 1.0
+        width = times if turn.is_sideways else 1 / times
     came = stretched(film, width)
-    moves = []
-    if seen.turn:
-        moves.append(seen.turn.to_film(came.rows, came.columns))
-    if width != 1.0:
-        moves.append(stretching(film.columns / came.columns, film.rows / came.rows))
-    return Found(seen.film, seen.turn, seen.spine, _one_after_the_other(moves))
+    upright, _ = seen_as(came, notes)
+    spine = (
+        spine.moved(stretching(came.columns / film.columns, came.rows / film.rows)) if width != 1.0 else spine
+    )
+    spine = spine.moved(turn.to_upright(came.rows, came.columns)) if turn else spine
+    return upright, turn, spine, _back(film, came, turn)
 
 
-def _one_after_the_other(moves: list[Move]) -> Move | None:
-    if len(moves) < 2:
-        return moves[0] if moves else None
-    first, second = moves
-    return lambda points: second(first(points))
+def _back(film: Radiograph, came: Radiograph, turn: Turn) -> Move | None:
+    """From px of a film that was stretched and then turned to those of the film; None: it was not."""
+    if came is film:
+        return turn.to_film(film.rows, film.columns) if turn else None
+    unturned: Move = turn.to_film(came.rows, came.columns)
+    unstretched = stretching(film.columns / came.columns, film.rows / came.rows)
+    return lambda points: unstretched(unturned(points))
 
 
 def _is_odd(seen: Upright) -> bool:

@@ -15,7 +15,7 @@ Notes beside those of :mod:`~spinepacs.analysis.naming.label`:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -117,6 +117,11 @@ def find_upright(segmenter: Segmenter, film: Radiograph, step: Step = untimed) -
         look.spine if isinstance(look.spine, Refusal) else _noted(look.spine, look.turn, film.turn, turned)
     )
     return Upright(turned, look.turn, spine)
+
+
+def turn_of(notes: Collection[str]) -> Turn:
+    """How a film was turned to be read, by the notes of the reading."""
+    return next((turn for turn in Turn if turn and f"TURNED_{turn.name}" in notes), Turn.NONE)
 
 
 def _read(segmenter: Segmenter, film: Radiograph, turn: Turn, step: Step) -> _Look:

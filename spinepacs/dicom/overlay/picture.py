@@ -100,6 +100,8 @@ def encode_overlay(
     dataset.BurnedInAnnotation = "YES"
     dataset.BodyPartExamined = header.get("BodyPartExamined") or "SPINE"
     dataset.PatientOrientation = identity.patient_orientation(header)
+    if reading.correction:
+        dataset.OperatorsName = reading.correction.draft.author
     dataset.DerivationDescription = (
         f"Outlines, measures and grades drawn by spinepacs. {identity.DISCLAIMER}."
     )

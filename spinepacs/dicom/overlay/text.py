@@ -28,8 +28,11 @@ def rows_of(reading: Reading) -> list[Row]:
     """Everything that is written beside the film of a reading, in order."""
     if reading.refusal:
         return [_title(), Row(f"Not read: {reading.refusal.reason}"), _versions(reading)]
+    if reading.correction:
+        rows = [_title(), Row(f"Corrected and verified by a person, {reading.correction.made_at:%Y-%m-%d}.")]
+    else:
+        rows = [_title()]
     parts = [_angles(reading), _legend(reading), _conclusions(reading), _withheld(reading), _notes(reading)]
-    rows = [_title()]
     for part in parts:
         rows += [Row(""), *section] if (section := list(part)) else []
     return [*rows, Row(""), _versions(reading)]

@@ -8,11 +8,12 @@ read the result back with highdicom. All text is ASCII, which every DICOM charac
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.charset import encode_string
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -42,6 +43,20 @@ def set_content(dataset: Dataset, items: Iterable[Item]) -> None:
     tag = Tag(0x0040A730)
     dataset[tag] = RawDataElement(tag, "SQ", len(value), value, 0, False, True)
     keep_encoded(dataset)
+
+
+def person(relation: str, concept: Code, name: str, encodings: Sequence[str]) -> Item:
+    """PNAME; in the encodings of the dataset's character set, which must be able to hold it."""
+    raw = encode_string(name, encodings)
+    value = element(0x0040A123, "PN", raw + b" " * (len(raw) % 2))
+    return _content(relation, "PNAME", concept, value)
+
+
+def composite(relation: str, sop_class_uid: str, sop_uid: str, *, is_image: bool) -> Item:
+    """IMAGE or COMPOSITE without a concept: any object of the archive."""
+    reference = _text(0x00081150, "UI", sop_class_uid) + _text(0x00081155, "UI", sop_uid)
+    value = _sequence(0x00081199, item(reference))
+    return _content(relation, "IMAGE" if is_image else "COMPOSITE", None, value)
 
 
 def container(relation: str, concept: Code, children: Iterable[Item], template: str = "") -> Item:
@@ -111,7 +126,7 @@ def _content(
     head = _head(relation, value_type, *(concept[:3] if concept else ("", "", "")))
     nested = b"".join(children)
     tail = (_sequence(0x0040A730, nested) if nested else b"") + last
-    if value_type == "IMAGE":  # its value is Referenced SOP Sequence (0008,1199)
+    if value_type in ("IMAGE", "COMPOSITE"):  # its value is Referenced SOP Sequence (0008,1199)
         return item(value + head + tail)
     return item(head + value + tail)
 

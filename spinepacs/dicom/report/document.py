@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import UTC
 
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
@@ -11,12 +12,13 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 import spinepacs
-from spinepacs.dicom import codes, identity
+from spinepacs.dicom import author, codes, identity
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.report import content as sr
 from spinepacs.dicom.report import sign_codes as by_sign
-from spinepacs.dicom.report.groups import Groups, conclusion_item
-from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading
+from spinepacs.dicom.report.groups import Groups, SegmentationObject, conclusion_item
+from spinepacs.domain.corrections import Correction
+from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, Reading
 from spinepacs.domain.measures import Reason
 from spinepacs.domain.words import REASONS, SIGNS
 from spinepacs.settings.sections import OutputSettings
@@ -34,9 +36,13 @@ _MODALITIES = {
 
 @quiet()  # the source was checked when it was read; its UIDs are kept, be they odd
 def encode_report(
-    header: Dataset, reading: Reading, segmentation: EncodedObject | None, output: OutputSettings
+    header: Dataset,
+    reading: Reading,
+    segmentation: SegmentationObject | None,
+    output: OutputSettings,
+    predecessor: EarlierObject | None = None,
 ) -> EncodedObject:
-    """Encode a reading as a report that anyone can parse without us.
+    """Encode a reading as a report that anyone can parse without us; one that a person has corrected as verified.
 
     Parameters
     ----------
@@ -48,6 +54,8 @@ def encode_report(
         Its SEG, whose segments are then referenced; without it each vertebra carries its outline.
     output
         Device serial number and encoding.
+    predecessor
+        The report that this one replaces, of the same study.
 
     Raises
     ------
@@ -56,10 +64,14 @@ def encode_report(
     """
     if reading.spine is None:
         raise ValueError("a reading without a spine has no report")
-    dataset = _root()
+    dataset = root(DCM.ImagingMeasurementReport, "1500")
     identity.stamp(dataset, header, reading, ObjectKind.SR, output)
     dataset.SOPClassUID, dataset.Modality = ComprehensiveSRStorage, "SR"
     dataset.CompletionFlag, dataset.VerificationFlag = "COMPLETE", "UNVERIFIED"
+    if reading.correction:
+        _verify(dataset, header, reading.correction)
+    if predecessor:
+        dataset.PredecessorDocumentsSequence = [identity.by_series(header, [predecessor])]
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.PerformedProcedureCodeSequence = []
     dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, segmentation)]
@@ -68,18 +80,31 @@ def encode_report(
     return identity.encoded(ObjectKind.SR, reading.sop_uid, dataset, ExplicitVRLittleEndian)
 
 
-def _root() -> Dataset:
-    """Attributes of the root content item: a container that follows TID 1500."""
-    root, title = Dataset(), DCM.ImagingMeasurementReport
-    root.ValueType, root.ContinuityOfContent = "CONTAINER", "SEPARATE"
-    root.ConceptNameCodeSequence = [identity.code_item(title.value, title.scheme_designator, title.meaning)]
+def _verify(dataset: Dataset, header: Dataset, correction: Correction) -> None:
+    """Complete, final, and verified by a person (PS3.3 C.17.2); an organisation must be named."""
+    observer, draft = Dataset(), correction.draft
+    observer.VerifyingObserverName = draft.author
+    observer.VerifyingObserverIdentificationCodeSequence = []
+    observer.VerifyingOrganization = draft.organisation or "not stated"
+    observer.VerificationDateTime = f"{correction.made_at.astimezone(UTC):%Y%m%d%H%M%S}+0000"
+    dataset.VerifyingObserverSequence = [observer]
+    dataset.VerificationFlag, dataset.PreliminaryFlag = "VERIFIED", "FINAL"
+
+
+def root(title: Code, template_id: str) -> Dataset:
+    """Attributes of the root content item: a container that follows a template of DCMR."""
+    dataset = Dataset()
+    dataset.ValueType, dataset.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    dataset.ConceptNameCodeSequence = [
+        identity.code_item(title.value, title.scheme_designator, title.meaning)
+    ]
     template = Dataset()
-    template.MappingResource, template.TemplateIdentifier = "DCMR", "1500"
-    root.ContentTemplateSequence = [template]
-    return root
+    template.MappingResource, template.TemplateIdentifier = "DCMR", template_id
+    dataset.ContentTemplateSequence = [template]
+    return dataset
 
 
-def _tree(header: Dataset, reading: Reading, segmentation: EncodedObject | None) -> Iterator[sr.Item]:
+def _tree(header: Dataset, reading: Reading, segmentation: SegmentationObject | None) -> Iterator[sr.Item]:
     """Rows of TID 1500."""
     groups = Groups(header, reading, segmentation)
     yield sr.code(sr.MODIFIER, DCM.LanguageOfContentItemAndDescendants, _ENGLISH)
@@ -105,6 +130,15 @@ def _observer(header: Dataset, reading: Reading) -> Iterator[sr.Item]:
     yield sr.text(sr.CONTEXT, DCM.DeviceObserverName, identity.MANUFACTURER)
     yield sr.text(sr.CONTEXT, DCM.DeviceObserverManufacturer, identity.MANUFACTURER)
     yield sr.text(sr.CONTEXT, DCM.DeviceObserverModelName, identity.MANUFACTURER)
+    if reading.correction:
+        yield from observer_of(header, reading.correction)
+
+
+def observer_of(header: Dataset, correction: Correction) -> Iterator[sr.Item]:
+    """TID 1002 and 1003: a person looked at them."""
+    yield sr.code(sr.CONTEXT, DCM.ObserverType, DCM.Person)
+    encodings = author.encodings_of(header)
+    yield sr.person(sr.CONTEXT, DCM.PersonObserverName, correction.draft.author, encodings)
 
 
 def _library_entry(header: Dataset, reading: Reading) -> sr.Item:
@@ -123,7 +157,8 @@ def _library_entry(header: Dataset, reading: Reading) -> sr.Item:
 def _remarks(reading: Reading) -> Iterator[str]:
     """What a reader must know before using a number."""
     versions = reading.versions
-    yield f"{identity.DISCLAIMER}. Made by software, not verified by a physician."
+    made = "corrected and verified by a person" if reading.correction else "not verified by a physician"
+    yield f"{identity.DISCLAIMER}. Made by software, {made}."
     yield f"Lengths: {codes.SPACING[reading.spacing.basis if reading.spacing else None].meaning}."
     yield (
         f"Software {identity.MANUFACTURER} {spinepacs.__version__}, model {versions.model_name} "
@@ -149,23 +184,18 @@ def _not_stated(reading: Reading) -> Iterator[str]:
         yield f"Measures withheld ({REASONS[reason]}): {', '.join(dict.fromkeys(names))}."
 
 
-def _evidence(header: Dataset, segmentation: EncodedObject | None) -> Dataset:
+def _evidence(header: Dataset, segmentation: SegmentationObject | None) -> Dataset:
     """Everything that the report refers to, by study and series (PS3.3 C.17.2.3)."""
     study = Dataset()
     study.StudyInstanceUID = header.StudyInstanceUID
-    study.ReferencedSeriesSequence = [_series(header.SeriesInstanceUID, identity.image_reference(header))]
+    study.ReferencedSeriesSequence = [
+        identity.series_item(header.SeriesInstanceUID, identity.image_reference(header))
+    ]
     if segmentation is not None:
-        reference = Dataset()
-        reference.ReferencedSOPClassUID = segmentation.sop_class_uid
-        reference.ReferencedSOPInstanceUID = segmentation.sop_uid
-        study.ReferencedSeriesSequence.append(_series(segmentation.series_uid, reference))
+        study.ReferencedSeriesSequence.append(
+            identity.series_item(segmentation.series_uid, identity.reference(segmentation))
+        )
     return study
-
-
-def _series(series_uid: str, reference: Dataset) -> Dataset:
-    series = Dataset()
-    series.SeriesInstanceUID, series.ReferencedSOPSequence = series_uid, [reference]
-    return series
 
 
 def _private_scheme() -> Dataset:

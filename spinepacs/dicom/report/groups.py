@@ -17,7 +17,7 @@ from spinepacs.dicom.report import content as sr
 from spinepacs.dicom.report import measure_codes as by_measure
 from spinepacs.dicom.report import sign_codes as by_sign
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
-from spinepacs.domain.findings import EncodedObject, Reading, Vertebra
+from spinepacs.domain.findings import EarlierObject, EncodedObject, Reading, Vertebra
 from spinepacs.domain.measures import Measure, Place, Quantity, Reason, Unit
 from spinepacs.domain.signs import Conclusion, Finding, Sign
 
@@ -26,6 +26,9 @@ _METHOD, _SITE, _WHERE = SCT.MeasurementMethod, SCT.FindingSite, SCT.Topographic
 
 _DRAWN = frozenset({Quantity.DISC_HEIGHT_MIDDLE, Quantity.AP_DISC_HEIGHT_MIDDLE})
 """What is given once more without modifiers, so that OHIF draws it: one label a disc can be read, twelve cannot."""
+
+SegmentationObject = EncodedObject | EarlierObject
+"""The SEG of a reading: made with the report, or there already."""
 
 
 class Groups:
@@ -41,7 +44,7 @@ class Groups:
         Its SEG; None where none is written.
     """
 
-    def __init__(self, header: Dataset, reading: Reading, segmentation: EncodedObject | None) -> None:
+    def __init__(self, header: Dataset, reading: Reading, segmentation: SegmentationObject | None) -> None:
         self._header, self._reading, self._segmentation = header, reading, segmentation
         self._corner = np.array([reading.columns, reading.rows])
         self._source = self._image(sr.SELECTED, None)
@@ -91,7 +94,7 @@ class Groups:
     def _head(self, name: str, finding: Code, sites: Iterable[Code]) -> Iterator[sr.Item]:
         """Rows that all groups begin with: tracking, finding, algorithm (TID 4019), site."""
         versions = self._reading.versions
-        tracking = identity.derived_uid(self._reading.sop_uid, "TRACKING", versions, name)
+        tracking = identity.tracking_uid(self._reading, name)
         yield sr.text(sr.CONTEXT, DCM.TrackingIdentifier, name)
         yield sr.uid(sr.CONTEXT, DCM.TrackingUniqueIdentifier, tracking)
         yield sr.code(sr.CONTAINS, DCM.Finding, finding)

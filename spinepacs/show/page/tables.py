@@ -187,7 +187,7 @@ class _Film:
     def grade(self, place: Place, sign: Sign) -> str:
         """A published grade with the range that its value leaves; of one that is not published a letter for why."""
         finding = self.findings.get((place, sign))
-        if finding is None or finding.computed_grade is None:
+        if finding is None or (finding.computed_grade is None and finding.published_grade is None):
             return NONE
         if finding.published_grade is None:
             return joined(["withheld", self._letter(finding.reason)])

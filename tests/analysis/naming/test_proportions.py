@@ -9,7 +9,7 @@ import pytest
 from spinepacs.analysis.naming import proportions
 from spinepacs.analysis.naming.polarity import find_bright
 from spinepacs.analysis.naming.pose import width_for_height
-from spinepacs.analysis.naming.proportions import PROPORTIONS_RESTORED, find_natural
+from spinepacs.analysis.naming.proportions import PROPORTIONS_RESTORED, as_read, find_natural
 from spinepacs.analysis.seeing.normalise import stretched
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.reading.film import read_film
@@ -114,3 +114,16 @@ def test_a_spine_that_fills_little_of_the_film_is_odd(segmenter, films):
     assert isinstance(seen.spine, Spine)
     assert not proportions._is_odd(seen)
     assert proportions._is_odd(seen._replace(spine=replace(seen.spine, vertebrae=seen.spine.vertebrae[:4])))
+
+
+@pytest.mark.parametrize("turn", [Turn.NONE, Turn.HALF])
+def test_a_reading_that_is_corrected_is_looked_at_as_it_was_read(segmenter, films, turn):
+    film = replace(stretched(films[AP], 2.2), turn=turn).turned(Turn(-turn % 4))
+    found = find_natural(segmenter, film)
+    assert found.turn is turn
+    notes = (*found.film.notes, *found.spine.notes)
+    _, again, spine, back = as_read(film, found.spine.moved(found.move), notes)
+    assert again is turn
+    assert width_for_height(spine.vertebrae, View.AP) == pytest.approx(1.0, abs=0.02)
+    for one, other in zip(spine.moved(back).vertebrae, found.spine.moved(found.move).vertebrae, strict=True):
+        np.testing.assert_allclose(one.outline.points, other.outline.points, atol=1e-6)

@@ -1,0 +1,132 @@
+"""What the child process does that films are decoded in, and how it is spoken to: JSON through its pipe."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from spinepacs import logs
+from spinepacs.children import limit_memory
+from spinepacs.domain.corrections import Correction, Draft
+from spinepacs.domain.findings import ImageResult, Reading, Refusal
+from spinepacs.errors import failed
+from spinepacs.pipeline import Pipeline
+from spinepacs.review.difference import Change, changes
+from spinepacs.review.films import write_film
+from spinepacs.settings.settings import Settings
+from spinepacs.show.tables import reading_to_json
+from spinepacs.store.corrections import CurrentReading
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.spools import open_spool
+
+READY = b"ready"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Say what a draft would change about a film's current reading."""
+
+    sop_uid: str
+    draft: Draft
+    kind: Literal["look"] = "look"
+
+
+@dataclass(frozen=True)
+class Write:
+    """Write a film with its current outlines into a data set, under a name that says nothing of the patient."""
+
+    sop_uid: str
+    folder: str
+    name: str
+    kind: Literal["write"] = "write"
+
+
+Job = Look | Write
+JOBS: TypeAdapter[Job] = TypeAdapter(Job)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a correction would make of a film's reading.
+
+    Parameters
+    ----------
+    reading_id, author
+        The current reading, and whose it is (empty: the model's): what is to be asked for is a change of it.
+    changes
+        Everything that would be published differently.
+    reading
+        The reading that would be, as ``readings.json`` holds one (docs/output.md); coordinates in the film's native px.
+    """
+
+    reading_id: int
+    author: str
+    changes: tuple[Change, ...]
+    reading: dict[str, Any]
+
+
+def work(channel: Connection, settings: Settings) -> None:
+    """Say that it is ready, or why not; then answer each job until the pipe is closed."""
+    logs.configure("WARNING", "text")  # libraries would quote headers
+    try:
+        desk = Desk(settings)
+    except Exception as error:
+        channel.send_bytes(_failure(error))
+        return
+    channel.send_bytes(READY)
+    limit_memory(settings.work.memory_limit_mb)
+    while True:
+        try:
+            job = JOBS.validate_json(channel.recv_bytes())
+        except (EOFError, OSError):
+            return
+        channel.send_bytes(desk.do(job))
+
+
+class Desk:
+    """A pipeline whose networks are not asked, the ledger to read, and the spool."""
+
+    def __init__(self, settings: Settings) -> None:
+        character_set = settings.reading.default_character_set
+        self._pipeline = Pipeline.open(settings.model, settings.output, 1, character_set)
+        self._spool = open_spool(settings.storage, machines=settings.cluster.enabled)
+        self._ledger = Ledger.open_to_read(settings.storage.database_url)
+
+    def do(self, job: Job) -> bytes:
+        """Do one job; every error becomes an answer."""
+        try:
+            current = self._ledger.corrections.current(job.sop_uid)
+            if isinstance(current, Refusal):
+                return _refused(current)
+            path = self._spool.path_of(current.sha256)
+            if isinstance(job, Look):
+                return self._look(current, path, job.draft)
+            write_film(path, current.reading, Path(job.folder), job.name, self._pipeline.character_set)
+            return json.dumps({"done": True}).encode()
+        except Exception as error:
+            return _failure(error)
+
+    def _look(self, current: CurrentReading, path: Path, draft: Draft) -> bytes:
+        correction = Correction("preview", draft, datetime.now(UTC), "preview")
+        made = self._pipeline.correct(path, current.base, correction)
+        if not isinstance(made, ImageResult):
+            return _refused(made)
+        seen = changes(current.reading, made.reading)
+        plain: Reading = made.reading
+        preview = Preview(current.reading_id, current.author, seen, reading_to_json("", plain))
+        return json.dumps({"preview": asdict(preview)}).encode()
+
+
+def _refused(refusal: Refusal) -> bytes:
+    return json.dumps({"refusal": asdict(refusal)}).encode()
+
+
+def _failure(error: Exception) -> bytes:
+    answer = failed(error)
+    return json.dumps({"refusal": {"code": answer.reason_code, "reason": answer.reason}}).encode()
