@@ -14,8 +14,8 @@ from spinepacs import logs
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import Refusal
-from spinepacs.domain.study import NO_FILM, Arrival
-from spinepacs.errors import Permanent, Transient, failed
+from spinepacs.domain.study import NO_FILM, Arrival, Source
+from spinepacs.errors import BadModel, BadSettings, Permanent, Transient, failed
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
@@ -63,6 +63,8 @@ class Worker:
         threads = settings.work.threads_per_worker or max(1, (os.cpu_count() or 1) // settings.work.workers)
         character_set = settings.reading.default_character_set
         self.pipeline = Pipeline.open(settings.model, settings.output, threads, character_set)
+        self._threads = threads
+        self._further: Pipeline | None = None
         self._settings = settings
         self._spool = open_spool(settings.storage, machines=settings.cluster.enabled)
         self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
@@ -113,7 +115,10 @@ class Worker:
             return
         try:
             header = read_header(path, self.pipeline.character_set)
-            refusal = select(header, self._settings.selection, arrival.calling_ae)
+            rules = self._settings.selection
+            if arrival.source is Source.CAMPAIGN:  # a person has named the archive: no sender is asked for
+                rules = rules.model_copy(update={"calling_ae_titles": ()})
+            refusal = select(header, rules, arrival.calling_ae)
         except Transient:
             raise
         except Exception as error:
@@ -140,11 +145,42 @@ class Worker:
             raise Permanent(
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
-        result = self.pipeline.read_study(claim.study_uid, films)
+        result = self._pipeline_of(claim).read_study(claim.study_uid, films)
         made = [item for image in result.images for item in image.objects]
         kept = self._spool.add_together([item.part10 for item in made])
         stored = {item.sop_uid: file.sha256 for item, file in zip(made, kept, strict=True)}
         self._ledger.record(claim, result, stored, self._settings.destinations)
+
+    def _pipeline_of(self, claim: Claim) -> Pipeline:
+        """Give our own, or that of a campaign; one more than our own is kept open.
+
+        Raises
+        ------
+        Transient
+            If the campaign's model cannot be used: a person can mend that, and no study is to blame.
+        """
+        campaign = claim.campaign
+        if campaign is None:
+            return self.pipeline
+        found = self.pipeline if self.pipeline.versions == claim.versions else self._further
+        if found is None or found.versions != claim.versions:
+            model = self._settings.model.model_copy(
+                update={"folder": Path(campaign.model_folder), "policy": Path(campaign.policy_file)}
+            )
+            self._further = None  # before the next one is loaded: two of them are enough
+            try:
+                found = Pipeline.open(
+                    model, self._settings.output, self._threads, self.pipeline.character_set
+                )
+            except (BadModel, BadSettings) as error:
+                raise Transient(f"a campaign's model: {error}") from error
+            if found.versions != claim.versions:
+                raise Transient(
+                    "a campaign's model: its folder or its policy is of another version now; put the old one back, or "
+                    "cancel the campaign and start another"
+                )
+            self._further = found
+        return found if campaign.delivers else found.without_objects()
 
 
 def _is_there(path: Path) -> bool:

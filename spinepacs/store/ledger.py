@@ -19,6 +19,7 @@ from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
 from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
+from spinepacs.store.campaigns import Campaigns
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.engine import Access, Announce, Database
 from spinepacs.store.files import Files
@@ -181,6 +182,9 @@ class Ledger:
     ) -> Claim | None:
         """Take the study that has been due longest, or None: ``ready → working``, the attempt counted before the work.
 
+        ``versions`` are the daemon's own. Where nothing of the day's work is due, a study of a running campaign is
+        given, to be read with the campaign's (:attr:`Claim.campaign`).
+
         An urgent study counts as due an hour earlier (:data:`spinepacs.store.turns.HEAD_START`). The claim is that of
         the machine ``machine_id`` (empty: there is only one); one that is taken for dead gets none.
 
@@ -272,6 +276,11 @@ class Ledger:
     def rereading(self) -> Rereading:
         """Films that are read again, or selected anew."""
         return Rereading(self._database)
+
+    @property
+    def campaigns(self) -> Campaigns:
+        """Campaigns over an archive."""
+        return Campaigns(self._database)
 
     def see(self, study_uid: str | None = None) -> int:
         """Write down that a person has seen to what a study (None: any) is in :attr:`QueueCounts.unseen` for.

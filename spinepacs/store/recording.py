@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, insert, select, update
 
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import DiscHeight, EncodedObject, ImageResult, Reading, StudyResult, Vertebra
@@ -21,7 +21,7 @@ from spinepacs.domain.study import Arrival, StudyState
 from spinepacs.errors import Permanent
 from spinepacs.settings.sections import Destination
 from spinepacs.store.records import Claim, OutboxState
-from spinepacs.store.rows import answered, unread
+from spinepacs.store.rows import answered, under, unread
 from spinepacs.store.states import end_attempt, is_open, move, settle
 from spinepacs.store.tables import (
     arrivals,
@@ -33,8 +33,10 @@ from spinepacs.store.tables import (
     objects,
     outbox,
     readings,
+    studies,
     vertebrae,
 )
+from spinepacs.store.wanted import of_campaign
 
 _Row = dict[str, Any]
 _Rows = dict[Table, list[_Row]]
@@ -53,20 +55,23 @@ def record(
     images = _images_by_arrival(claim, result)
     if not is_open(connection, claim):
         return False
+    if claim.campaign is not None and not claim.campaign.delivers:
+        destinations = ()
     rows: _Rows = {table: [] for table in (*_PARTS, objects, outbox)}
     for arrival_id, image in images.items():
-        if not _is_read(connection, arrival_id, image.reading):
-            reading_id = _add_reading(connection, arrival_id, image.reading)
+        if (known := _bare(connection, claim, arrival_id, image)) is not None:
+            connection.execute(update(readings).where(readings.c.reading_id == known).values(bare=False))
+            _add_objects(rows, known, claim, image, stored, destinations)
+        elif not _is_read(connection, arrival_id, image.reading, claim):
+            reading_id = _add_reading(connection, arrival_id, image, claim)
             for table, row_of in _PARTS.items():
                 rows[table] += [{"reading_id": reading_id, **row} for row in row_of(image.reading)]
-            for item in image.objects:
-                rows[objects].append(_object_row(reading_id, item, stored))
-                rows[outbox] += _letters(claim.study_uid, item, destinations)
+            _add_objects(rows, reading_id, claim, image, stored, destinations)
     for table, of_table in rows.items():
         if of_table:
             connection.execute(insert(table), of_table)
     end_attempt(connection, claim, "recorded")
-    if unread(connection, claim.study_uid, claim.versions):  # a late image came meanwhile
+    if _is_more_to_read(connection, claim):  # a late image came meanwhile
         move(connection, claim.study_uid, StudyState.ARRIVING, attempts=0, reason_code="", reason="")
     else:
         settle(connection, claim.study_uid)
@@ -94,17 +99,61 @@ def _reading_of(claim: Claim, arrival: Arrival, reading: Reading) -> Reading:
     )
 
 
-def _is_read(connection: Connection, arrival_id: int, reading: Reading) -> bool:
-    this = arrivals.c.arrival_id == arrival_id
-    return (
-        connection.execute(select(arrivals.c.arrival_id).where(this, answered(reading.versions))).first()
-        is not None
+def _is_more_to_read(connection: Connection, claim: Claim) -> bool:
+    if claim.campaign is None:
+        return bool(unread(connection, claim.study_uid, claim.versions))
+    whose = select(studies.c.campaign_id).where(studies.c.study_uid == claim.study_uid)
+    if (
+        connection.execute(whose).scalar_one() is None
+    ):  # a film of the day came, or the campaign was cancelled
+        return True
+    wanted = of_campaign(claim.campaign.campaign_id)
+    return bool(unread(connection, claim.study_uid, claim.versions, wanted))
+
+
+def _bare(connection: Connection, claim: Claim, arrival_id: int, image: ImageResult) -> int | None:
+    """Key of a campaign's published reading without objects, which the day's work wants objects of."""
+    if claim.campaign is not None or image.reading.refusal:
+        return None
+    known = select(readings.c.reading_id).where(
+        readings.c.arrival_id == arrival_id,
+        readings.c.bare,
+        readings.c.refusal_code == "",
+        under(image.reading.versions),
     )
+    return connection.execute(known).scalar()
 
 
-def _add_reading(connection: Connection, arrival_id: int, reading: Reading) -> int:
+def _add_objects(
+    rows: _Rows,
+    reading_id: int,
+    claim: Claim,
+    image: ImageResult,
+    stored: Mapping[str, str],
+    destinations: Sequence[Destination],
+) -> None:
+    """Write down a reading's objects, and where they are to be sent."""
+    for item in image.objects:
+        rows[objects].append(_object_row(reading_id, item, stored))
+        rows[outbox] += _letters(claim.study_uid, item, destinations)
+
+
+def _is_read(connection: Connection, arrival_id: int, reading: Reading, claim: Claim) -> bool:
+    this = arrivals.c.arrival_id == arrival_id
+    done = answered(reading.versions, or_bare=claim.campaign is not None)
+    return connection.execute(select(arrivals.c.arrival_id).where(this, done)).first() is not None
+
+
+def _add_reading(connection: Connection, arrival_id: int, image: ImageResult, claim: Claim) -> int:
     """Insert one reading; its key."""
-    row = {"arrival_id": arrival_id, "read_at": datetime.now(UTC), **_reading_row(reading)}
+    of_one = claim.campaign
+    whose = {"campaign_id": of_one and of_one.campaign_id, "bare": bool(of_one and not of_one.delivers)}
+    row = {
+        "arrival_id": arrival_id,
+        "read_at": datetime.now(UTC),
+        **_reading_row(image.reading),
+        **whose,
+    }
     return int(connection.execute(insert(readings).returning(readings.c.reading_id), row).scalar_one())
 
 

@@ -131,6 +131,19 @@ class StudyClock:
 
 
 @dataclass(frozen=True)
+class ForCampaign:
+    """That a claim is a campaign's: which, what it is read with, and whether results are written and sent.
+
+    Where nothing is to be sent, no objects are made: the findings go into the database only.
+    """
+
+    campaign_id: int
+    model_folder: str
+    policy_file: str
+    delivers: bool
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right to work on one study; good until its attempt is ended by record, fail or return_orphans.
 
@@ -144,6 +157,8 @@ class Claim:
         The model and the policy that the arrivals are to be read with.
     arrivals
         Selected images that have no reading under ``versions``, in the order in which they came; never empty.
+    campaign
+        None: the day's work, read with the daemon's own model and policy.
     """
 
     study_uid: str
@@ -152,6 +167,7 @@ class Claim:
     maximum_attempts: int
     versions: Versions
     arrivals: tuple[Arrival, ...]
+    campaign: ForCampaign | None = None
 
 
 @dataclass(frozen=True)

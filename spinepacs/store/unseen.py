@@ -31,6 +31,7 @@ def films() -> Select[Any]:
         .join(studies, studies.c.study_uid == readings.c.study_uid)
         .where(
             readings.c.refusal_code != "",
+            readings.c.campaign_id.is_(None),  # a campaign's are in its report
             ~replaced,
             arrivals.c.file_deleted_at.is_(None),
             or_(studies.c.seen_at.is_(None), studies.c.seen_at < readings.c.read_at),
