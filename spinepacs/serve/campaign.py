@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from spinepacs.domain.campaign import Campaign, Item, ItemState
+from spinepacs.domain.campaign import Campaign, Item, ItemState, Kind
 from spinepacs.errors import BadInput, BadSettings, Transient
 from spinepacs.exchange.archive import ArchiveAway, NotGiven
 from spinepacs.outages import Outage
@@ -25,10 +25,10 @@ from spinepacs.store.exclusive import Turn, Turns
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 
-AHEAD = 8
-"""So many studies (files of a folder: eight times as many) are asked for and not done, at most."""
+AHEAD = 16
+"""So many studies (files of a folder: four times as many) are asked for and not done, at most."""
 
-_FILES_AHEAD = 64
+_FILES_AHEAD = 4 * AHEAD
 _LISTED_AHEAD = 5000
 """The list need not be longer than this while nothing is done of it: an archive changes meanwhile."""
 
@@ -163,7 +163,7 @@ class Runner:
         now = datetime.now(UTC)
         if not may_ask(campaign, self._campaigns.last_asked_at(campaign), now, self._wall()):
             return False
-        most = AHEAD if campaign.kind != "folder" else _FILES_AHEAD
+        most = AHEAD if campaign.kind is not Kind.FOLDER else _FILES_AHEAD
         if self._campaigns.on_its_way(campaign) >= most:
             return False
         item = self._campaigns.next_item(campaign, now)

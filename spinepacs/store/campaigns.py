@@ -271,9 +271,9 @@ def _add(connection: Connection, campaign_id: int, found: list[str], position: s
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     for what in found:
         row = {"campaign_id": campaign_id, "what": what, "state": ItemState.LISTED, "changed_at": now}
-        added += connection.execute(
-            dialect.insert(campaign_items).values(row).on_conflict_do_nothing()
-        ).rowcount
+        insertion = dialect.insert(campaign_items).values(row).on_conflict_do_nothing()
+        is_new = connection.execute(insertion.returning(campaign_items.c.item_id)).first()
+        added += is_new is not None
     changes = {"position": position, **({"listed_at": now} if is_last else {})}
     connection.execute(update(campaigns).where(campaigns.c.campaign_id == campaign_id).values(changes))
     return added

@@ -58,7 +58,7 @@ def _conclude(connection: Connection, campaign: Campaign, item_id: int) -> bool:
             connection.execute(
                 update(campaign_films).where(campaign_films.c.film_id == film.film_id).values(values)
             )
-    for study_uid in sorted(waiting - {""}):
+    for study_uid in sorted(waiting - {""}) if "" not in waiting else ():
         if not _open(connection, campaign, study_uid):
             waiting.discard(study_uid)
     if not waiting:
@@ -104,7 +104,12 @@ def _open(connection: Connection, campaign: Campaign, study_uid: str) -> bool:
         why = "the day's work on its study has failed: see `spinepacs queue`"
         fail_films(connection, campaign.campaign_id, study_uid, "STUDY_FAILED", why)
         return False
-    if state not in SETTLED:
+    whose = select(studies.c.campaign_id).where(studies.c.study_uid == study_uid)
+    # All of it that the campaign wants is here: nothing is gained by waiting for a quiet period.
+    is_complete = (
+        state is StudyState.ARRIVING and connection.execute(whose).scalar_one() == campaign.campaign_id
+    )
+    if state not in SETTLED and not is_complete:
         return True
     # Written first: its turn depends on it.
     of_it = {"rereading": True, "campaign_id": campaign.campaign_id}
