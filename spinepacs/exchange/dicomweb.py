@@ -159,6 +159,8 @@ def _in_words() -> Iterator[None]:
         raise BadInput("TOO_LARGE", "larger than listener.maximum_object_mb") from None
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
+        if error.response is not None:  # the client leaves it open
+            error.response.close()
         if status in _GONE:
             raise NotGiven("the archive has it no more (404)") from None
         if status in _REFUSED:

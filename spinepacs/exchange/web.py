@@ -61,6 +61,7 @@ class Session(requests.Session):
         """
         target = super().get_redirect_target(resp)
         if target is not None and urlsplit(target).netloc and _origin(target) != self._origin:
+            resp.close()
             raise ArchiveAway(
                 "the archive redirects to another host, which is not followed: give the URL to which it leads"
             )

@@ -11,8 +11,8 @@ from spinepacs.domain.campaign import Campaign, CampaignState, FilmState, ItemSt
 from spinepacs.domain.findings import Versions
 from spinepacs.domain.study import Arrival, Source
 from spinepacs.store.records import ArrivalState, NewArrival
-from spinepacs.store.rows import answered
-from spinepacs.store.tables import arrivals, campaign_films, campaign_items, campaigns, studies
+from spinepacs.store.rows import answered, under
+from spinepacs.store.tables import arrivals, campaign_films, campaign_items, campaigns, readings, studies
 
 
 def campaign_of(connection: Connection, arrival: Arrival | NewArrival) -> int | None:
@@ -88,14 +88,21 @@ def missing(connection: Connection, campaign: Campaign, films: Sequence[WantedFi
     What could not be read is fetched once more: the archive's copy may be whole.
     """
     known = answered(campaign.versions, or_bare=True)
+    by_us = exists().where(
+        readings.c.arrival_id == arrivals.c.arrival_id,
+        under(campaign.versions),
+        readings.c.campaign_id == campaign.campaign_id,
+    )
     is_here = arrivals.c.file_deleted_at.is_(None) & (arrivals.c.state != ArrivalState.UNREADABLE)
     to_fetch = []
     for film in films:
         rows = connection.execute(
-            select(known.label("is_known"), is_here.label("is_here")).where(
+            select(known.label("is_known"), by_us.label("by_us"), is_here.label("is_here")).where(
                 arrivals.c.sop_uid == film.sop_uid
             )
         ).all()
+        if any(row.by_us for row in rows):
+            continue  # before its process died: that is told by conclude
         if any(row.is_known for row in rows):
             this = (
                 campaign_films.c.campaign_id == campaign.campaign_id,
