@@ -11,6 +11,8 @@ from typing import Protocol
 from spinepacs.domain.campaign import Query, WantedFilm
 from spinepacs.errors import BadSettings, Permanent, Transient
 
+NO_STUDY = "the archive has nothing of this study"
+
 
 class ArchiveAway(Transient):
     """The archive does not answer, or not in the way that was agreed: everything waits, no study is to blame."""
@@ -22,11 +24,10 @@ class NotGiven(Permanent):
 
 @dataclass(frozen=True)
 class Asked:
-    """Which studies are asked for: those of one day, of one accession number, or one by its UID."""
+    """Which studies are asked for: those of one day, or of one accession number."""
 
     day: date | None = None
     accession: str = ""
-    study_uid: str = ""
 
 
 class Archive(Protocol):
@@ -36,7 +37,7 @@ class Archive(Protocol):
         """Study Instance UIDs, page by page; some of them may hold nothing of what ``query`` means."""
 
     def films(self, study_uid: str, query: Query) -> list[WantedFilm]:
-        """Films of a study that ``query`` means; empty where it has none."""
+        """Films of a study that ``query`` means, empty where it has none; raises NotGiven if there is no such study."""
 
     def probe(self) -> str:
         """Ask for next to nothing, and say in words that it was answered."""

@@ -18,7 +18,7 @@ from dicomweb_client import DICOMwebClient
 
 from spinepacs.domain.campaign import Query, WantedFilm
 from spinepacs.errors import BadInput
-from spinepacs.exchange.archive import ArchiveAway, Asked, NotGiven, is_uid
+from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_uid
 from spinepacs.exchange.web import Session, TooLong, WholeBody
 
 PAGE = 500
@@ -33,7 +33,8 @@ _REFUSED = frozenset({400, 406, 415, 422})
 Rows = list[dict[str, Any]]
 """Datasets in the DICOM JSON model."""
 
-logging.getLogger("dicomweb_client").setLevel(logging.ERROR)  # it logs URLs, with study UIDs
+for _name in ("dicomweb_client", "urllib3"):  # they log URLs, with UIDs and accession numbers
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 class DicomWeb:
@@ -72,8 +73,6 @@ class DicomWeb:
             filters["StudyDate"] = f"{asked.day:%Y%m%d}"
         if asked.accession:
             filters["AccessionNumber"] = asked.accession
-        if asked.study_uid:
-            filters["StudyInstanceUID"] = asked.study_uid
         known: set[str] = set()
 
         def page() -> Rows:
@@ -91,6 +90,8 @@ class DicomWeb:
         """See Archive; body part and modality belong to a series, and are compared here: archives ignore filters."""
         fields = ["Modality", "BodyPartExamined"]
         rows = self._ask(lambda: self._client.search_for_series(study_uid, fields=fields))
+        if not rows:
+            raise NotGiven(NO_STUDY)
         found = []
         for row in rows:
             series_uid = _text(row, _SERIES)

@@ -20,7 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # defined at r
 
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.domain.campaign import AWAY_TIMEOUT_S, Query, WantedFilm
-from spinepacs.exchange.archive import ArchiveAway, Asked, is_uid, parse_peer
+from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_uid, parse_peer
 
 MOVE_TIMEOUT_S = 600.0
 """Some archives say nothing until the last film of a series has been sent (s)."""
@@ -58,7 +58,7 @@ class QueryRetrieve:
         """See Archive; there are no pages in C-FIND."""
         keys = Dataset()
         keys.QueryRetrieveLevel = "STUDY"
-        keys.StudyInstanceUID = asked.study_uid
+        keys.StudyInstanceUID = ""
         keys.StudyDate = f"{asked.day:%Y%m%d}" if asked.day else ""
         keys.AccessionNumber = asked.accession
         yield list(dict.fromkeys(_uids(self._find(keys), "StudyInstanceUID")))
@@ -69,8 +69,10 @@ class QueryRetrieve:
         keys.QueryRetrieveLevel = "SERIES"
         keys.StudyInstanceUID = study_uid
         keys.SeriesInstanceUID = keys.Modality = keys.BodyPartExamined = ""
-        found = []
-        for row in self._find(keys):
+        rows, found = self._find(keys), []
+        if not rows:
+            raise NotGiven(NO_STUDY)
+        for row in rows:
             series_uid = str(row.get("SeriesInstanceUID", ""))
             if is_uid(series_uid) and query.takes(
                 str(row.get("Modality", "") or ""), str(row.get("BodyPartExamined", "") or "")

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from spinepacs.domain.campaign import Campaign, Item, ItemState, Kind
-from spinepacs.errors import BadInput, BadSettings, Transient
-from spinepacs.exchange.archive import ArchiveAway, NotGiven
+from spinepacs.errors import BadInput, BadSettings, DatabaseAway, Transient
+from spinepacs.exchange.archive import NotGiven
 from spinepacs.outages import Outage
 from spinepacs.serve.pacing import may_ask
-from spinepacs.serve.supplies import Supply, supply_of
+from spinepacs.serve.supplies import supply_of
+from spinepacs.serve.supply import Supply
 from spinepacs.settings.settings import Settings
 from spinepacs.store.exclusive import Turn, Turns
 from spinepacs.store.ledger import Ledger
@@ -125,7 +126,9 @@ class Runner:
             hand.is_taken_up = True
         done = bool(self._campaigns.conclude(campaign))
         if self._clock() >= hand.quiet_until_s:
+            hand.is_taken_up = False  # unless this ends well: what it was about may be left as it is
             done |= self._work(campaign, hand)
+            hand.is_taken_up = True
         if campaign.listed_at is not None and self._campaigns.finish(campaign):
             _log.info("the campaign %s is done", campaign.name)
         return done
@@ -136,7 +139,9 @@ class Runner:
             if hand.supply is None:
                 hand.supply = supply_of(campaign, self._settings, self._spool, self._ledger)
             done = self._list(campaign, hand.supply) or self._fetch_next(campaign, hand.supply)
-        except (ArchiveAway, BadSettings, NotGiven) as error:
+        except DatabaseAway:
+            raise
+        except (Transient, BadSettings, NotGiven) as error:  # the archive is away, or the disk is full
             hand.outage.lasts(error)
             self._campaigns.say(campaign, str(error))
             hand.drop()
@@ -155,7 +160,9 @@ class Runner:
         if campaign.listed_at is not None or self._campaigns.listed(campaign) > _LISTED_AHEAD:
             return False
         page = supply.page(campaign)
-        self._campaigns.add(campaign, page.found, page.position, is_last=page.is_last)
+        self._campaigns.add(
+            campaign, page.found, page.position, is_last=page.is_last, not_found=page.not_found
+        )
         return True
 
     def _fetch_next(self, campaign: Campaign, supply: Supply) -> bool:

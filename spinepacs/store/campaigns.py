@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.domain.campaign import (
@@ -23,23 +23,14 @@ from spinepacs.domain.campaign import (
     FilmState,
     Item,
     ItemState,
-    Kind,
     NewCampaign,
-    Query,
     WantedFilm,
 )
-from spinepacs.domain.study import StudyState
-from spinepacs.errors import Permanent
+from spinepacs.store import campaign_rows
 from spinepacs.store.conclusion import conclude
 from spinepacs.store.engine import Database
-from spinepacs.store.tables import campaign_films, campaign_items, campaigns, studies
-from spinepacs.store.wanted import missing, versions_of
-
-_MOVES = {
-    CampaignState.PAUSED: (CampaignState.RUNNING,),
-    CampaignState.RUNNING: (CampaignState.PAUSED,),
-    CampaignState.CANCELLED: (CampaignState.RUNNING, CampaignState.PAUSED),
-}
+from spinepacs.store.tables import campaign_films, campaign_items, campaigns
+from spinepacs.store.wanted import missing
 
 
 @dataclass(frozen=True)
@@ -58,12 +49,12 @@ class Campaigns:
         Permanent
             If there is one of this name.
         """
-        return self.database.write(_start, new)
+        return self.database.write(campaign_rows.start, new)
 
     def all(self) -> list[Campaign]:
         """Every campaign, oldest first."""
         with self.database.read() as connection:
-            return _found(connection)
+            return campaign_rows.found(connection)
 
     def named(self, name: str) -> Campaign:
         """Give the one of a name.
@@ -74,7 +65,7 @@ class Campaigns:
             If there is none.
         """
         with self.database.read() as connection:
-            return _named(connection, name)
+            return campaign_rows.named(connection, name)
 
     def change(self, name: str, state: CampaignState) -> Campaign:
         """Pause, resume or cancel one; what is in work is finished, what waits to be read is given up by cancel.
@@ -84,14 +75,14 @@ class Campaigns:
         Permanent
             If it is in no state for that.
         """
-        return self.database.write(_change, name, state)
+        return self.database.write(campaign_rows.change, name, state)
 
     # -- for the daemon ------------------------------------------------------------------------------------
 
     def running(self) -> list[Campaign]:
         """Those that something is to be done for."""
         with self.database.read() as connection:
-            return [each for each in _found(connection) if each.state is CampaignState.RUNNING]
+            return [each for each in campaign_rows.found(connection) if each.state is CampaignState.RUNNING]
 
     def wanted(self, campaign: Campaign) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Study Instance UIDs and accession numbers that were given."""
@@ -100,9 +91,22 @@ class Campaigns:
             given = connection.execute(question).scalar_one() or {}
         return tuple(given.get("studies", ())), tuple(given.get("accessions", ()))
 
-    def add(self, campaign: Campaign, found: Iterable[str], position: str, *, is_last: bool) -> int:
-        """Write down a page of the list, and how far it goes; the number of items that are new."""
-        return self.database.write(_add, campaign.campaign_id, list(found), position, is_last)
+    def add(
+        self,
+        campaign: Campaign,
+        found: Iterable[str],
+        position: str,
+        *,
+        is_last: bool,
+        not_found: Iterable[str] = (),
+    ) -> int:
+        """Write down a page of the list, and how far it goes; the number of items that are new.
+
+        ``not_found``: accession numbers of which there is no study.
+        """
+        return self.database.write(
+            _add, campaign.campaign_id, list(found), list(not_found), position, is_last
+        )
 
     def take_back(self, campaign: Campaign, maximum_attempts: int) -> None:
         """Put back what was being fetched when its process ended; what has ended it too often has failed."""
@@ -192,85 +196,24 @@ class Campaigns:
         return self.database.write(_finish, campaign.campaign_id)
 
 
-def _start(connection: Connection, new: NewCampaign) -> int:
-    if connection.execute(select(campaigns.c.name).where(campaigns.c.name == new.name)).first():
-        raise Permanent(f"there is a campaign {new.name!r}: choose another name")
-    now = datetime.now(UTC)
-    query = {
-        "date_from": new.query.date_from and new.query.date_from.isoformat(),
-        "date_to": new.query.date_to and new.query.date_to.isoformat(),
-        "modalities": list(new.query.modalities),
-        "body_parts": list(new.query.body_parts),
-    }
-    wanted = {"studies": list(new.studies), "accessions": list(new.accessions)}
-    row = {
-        **{name: getattr(new, name) for name in _PLAIN}, **vars(new.versions), "kind": new.kind.value,
-        "state": CampaignState.RUNNING, "query": query, "wanted": wanted if any(wanted.values()) else None,
-        "hours": list(new.hours), "created_at": now, "changed_at": now,
-    }  # fmt: skip
-    return int(
-        connection.execute(insert(campaigns).values(row).returning(campaigns.c.campaign_id)).scalar_one()
-    )
+_NOT_FOUND = {
+    "state": ItemState.FAILED, "reason_code": "NOT_FOUND", "reason": "there is no study of this accession number",
+}  # fmt: skip
 
 
-_PLAIN = ("name", "place", "move_to", "credentials", "model_folder", "policy_file", "delivers", "per_hour")
-_STATE = ("campaign_id", "position", "listed_at", "trouble", "created_at")
-
-
-def _found(connection: Connection, *conditions: Any) -> list[Campaign]:
-    names = [column for column in campaigns.c if column.name != "wanted"]  # it may be long
-    rows = connection.execute(select(*names).where(*conditions).order_by(campaigns.c.campaign_id))
-    return [_campaign(row) for row in rows]
-
-
-def _campaign(row: Row[Any]) -> Campaign:
-    days = {
-        name: datetime.fromisoformat(row.query[name]).date() if row.query[name] else None
-        for name in ("date_from", "date_to")
-    }
-    return Campaign(
-        **{name: getattr(row, name) for name in (*_PLAIN, *_STATE)},
-        kind=Kind(row.kind),
-        state=CampaignState(row.state),
-        query=Query(
-            days["date_from"],
-            days["date_to"],
-            tuple(row.query["modalities"]),
-            tuple(row.query["body_parts"]),
-        ),
-        versions=versions_of(row),
-        hours=tuple(row.hours),
-    )
-
-
-def _named(connection: Connection, name: str) -> Campaign:
-    found = _found(connection, campaigns.c.name == name)
-    if not found:
-        raise Permanent(f"there is no campaign {name!r}: see `spinepacs campaign list`")
-    return found[0]
-
-
-def _change(connection: Connection, name: str, state: CampaignState) -> Campaign:
-    campaign = _named(connection, name)
-    changed = connection.execute(
-        update(campaigns)
-        .where(campaigns.c.name == name, campaigns.c.state.in_(_MOVES[state]))
-        .values(state=state, changed_at=datetime.now(UTC))
-    )
-    if not changed.rowcount:
-        raise Permanent(f"the campaign {name!r} is {campaign.state.value}")
-    if state is CampaignState.CANCELLED:
-        # They go on as the day's work, which has nothing to read of them, and settle.
-        of_it = (studies.c.campaign_id == campaign.campaign_id, studies.c.state != StudyState.WORKING)
-        connection.execute(update(studies).where(*of_it).values(campaign_id=None))
-    return campaign
-
-
-def _add(connection: Connection, campaign_id: int, found: list[str], position: str, is_last: bool) -> int:
+def _add(
+    connection: Connection,
+    campaign_id: int,
+    found: list[str],
+    not_found: list[str],
+    position: str,
+    is_last: bool,
+) -> int:
     now, added = datetime.now(UTC), 0
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    for what in found:
-        row = {"campaign_id": campaign_id, "what": what, "state": ItemState.LISTED, "changed_at": now}
+    rows: list[dict[str, Any]] = [{"what": what, "state": ItemState.LISTED} for what in found]
+    for row in [*rows, *({"what": number, **_NOT_FOUND} for number in not_found)]:
+        row |= {"campaign_id": campaign_id, "changed_at": now}
         insertion = dialect.insert(campaign_items).values(row).on_conflict_do_nothing()
         is_new = connection.execute(insertion.returning(campaign_items.c.item_id)).first()
         added += is_new is not None

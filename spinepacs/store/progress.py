@@ -96,6 +96,16 @@ def _reasons(ledger: Ledger, campaign: Campaign) -> list[tuple[str, str, str, in
     return sorted(found, key=lambda each: (-each[3], each))
 
 
+ITEM_COLUMNS = ("what", "state", "attempts", "reason_code", "reason", "asked_at", "changed_at")
+
+
+def items_of(ledger: Ledger, campaign: Campaign) -> Iterator[list[Row]]:
+    """Every study (file of a folder) of a campaign and what became of it, page by page, in the order of the list."""
+    of_it = campaign_items.c.campaign_id == campaign.campaign_id
+    question = select(*(campaign_items.c[name] for name in ITEM_COLUMNS)).where(of_it)
+    yield from ledger.pages(question.order_by(campaign_items.c.item_id), _PAGE)
+
+
 @dataclass(frozen=True)
 class Sight:
     """One reading of a film: its refusal (empty: none), vertebrae and findings, as rows of their tables."""

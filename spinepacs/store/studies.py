@@ -163,6 +163,11 @@ def fail(
     if not is_open(connection, claim):
         return False
     end_attempt(connection, claim, "failed", code, reason)
+    if (
+        claim.campaign is not None and not counted
+    ):  # its model cannot be used, or the spool is away: said there too
+        this = campaigns.c.campaign_id == claim.campaign.campaign_id
+        connection.execute(update(campaigns).where(this).values(trouble=reason))
     attempts_made = claim.attempt_number - (not counted)
     if transient and attempts_made < claim.maximum_attempts:
         again = {**due(retry_at or datetime.now(UTC)), "attempts": attempts_made}
