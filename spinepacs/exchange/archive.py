@@ -43,6 +43,11 @@ class Archive(Protocol):
         """Ask for next to nothing, and say in words that it was answered."""
 
 
+def is_meant(asked: Asked, accession: str) -> bool:
+    """Whether an answer is about what was asked for: some archives look for accession numbers regardless of case."""
+    return not asked.accession or accession.strip() in ("", asked.accession)
+
+
 def is_uid(value: str) -> bool:
     """Whether an archive's answer is a UID (PS3.5 9.1): it goes into URLs."""
     return re.fullmatch(r"[0-9.]{1,64}", value) is not None

@@ -18,7 +18,7 @@ from dicomweb_client import DICOMwebClient
 
 from spinepacs.domain.campaign import Query, WantedFilm
 from spinepacs.errors import BadInput
-from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_uid
+from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_meant, is_uid
 from spinepacs.exchange.web import Session, TooLong, WholeBody
 
 PAGE = 500
@@ -26,6 +26,7 @@ PAGE = 500
 
 _MOST_PAGES = 1000
 _STUDY, _SERIES, _SOP = "0020000D", "0020000E", "00080018"
+_ACCESSION = "00080050"
 _MODALITY, _BODY_PART = "00080060", "00180015"
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _GONE = frozenset({404, 410})
@@ -79,12 +80,12 @@ class DicomWeb:
             return self._client.search_for_studies(limit=PAGE, offset=len(known), search_filters=filters)
 
         for _ in range(_MOST_PAGES):
-            uids = dict.fromkeys(_text(row, _STUDY) for row in self._ask(page))
-            fresh = [uid for uid in uids if uid not in known]
+            rows = {_text(row, _STUDY): row for row in self._ask(page)}
+            fresh = [uid for uid in rows if uid not in known]
             if not fresh:
                 return
             known.update(fresh)
-            yield [uid for uid in fresh if is_uid(uid)]
+            yield [uid for uid in fresh if is_uid(uid) and is_meant(asked, _text(rows[uid], _ACCESSION))]
 
     def films(self, study_uid: str, query: Query) -> list[WantedFilm]:
         """See Archive; body part and modality belong to a series, and are compared here: archives ignore filters."""

@@ -20,7 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # defined at r
 
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.domain.campaign import AWAY_TIMEOUT_S, Query, WantedFilm
-from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_uid, parse_peer
+from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_meant, is_uid, parse_peer
 
 MOVE_TIMEOUT_S = 600.0
 """Some archives say nothing until the last film of a series has been sent (s)."""
@@ -61,7 +61,8 @@ class QueryRetrieve:
         keys.StudyInstanceUID = ""
         keys.StudyDate = f"{asked.day:%Y%m%d}" if asked.day else ""
         keys.AccessionNumber = asked.accession
-        yield list(dict.fromkeys(_uids(self._find(keys), "StudyInstanceUID")))
+        rows = [row for row in self._find(keys) if is_meant(asked, str(row.get("AccessionNumber", "") or ""))]
+        yield list(dict.fromkeys(_uids(rows, "StudyInstanceUID")))
 
     def films(self, study_uid: str, query: Query) -> list[WantedFilm]:
         """See Archive; body part and modality are compared here: they are optional keys, or of another level."""
@@ -121,7 +122,7 @@ class QueryRetrieve:
                 if final in _PENDING and row is not None:
                     found.append(row)
         if final != 0x0000:
-            said = "no answer" if final is None else f"status 0x{final:04X}"
+            said = "no answer (does it know our AE title?)" if final is None else f"status 0x{final:04X}"
             raise ArchiveAway(f"the archive does not answer C-FIND: {said}")
         return found
 

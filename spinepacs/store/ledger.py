@@ -142,6 +142,9 @@ class Ledger:
         An arrival that is registered already stays as it is. One whose header holds another SOP UID than the
         sender stated is marked unreadable (``SOP_UID_MISMATCH``).
 
+        What a campaign has brought, or asked an archive for (C-MOVE), is not the day's work: its study is read for the
+        campaign, unless the day has it in work.
+
         One ``urgent`` image makes its study urgent: it is claimed before others, see :meth:`claim`. The file of one to
         ``drop`` is no longer wanted, its row stays.
 

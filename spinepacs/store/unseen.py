@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, exists, func, or_, select, update
 
-from spinepacs.domain.study import NO_FILM
+from spinepacs.domain.study import NO_FILM, Source
 from spinepacs.store import events
 from spinepacs.store.records import ArrivalState, EventKind
 from spinepacs.store.tables import arrivals, readings, studies
@@ -67,6 +67,7 @@ def turned_down() -> Select[Any]:
         .where(
             arrivals.c.state == ArrivalState.REFUSED,
             arrivals.c.reason_code.not_in(NO_FILM),
+            arrivals.c.source != Source.CAMPAIGN.value,
             arrivals.c.file_deleted_at.is_(None),
         )
         .group_by(arrivals.c.reason_code, arrivals.c.reason)
