@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from spinepacs.delivery.pace import open_for_s
 from spinepacs.domain.campaign import Campaign, Item, ItemState, Kind
 from spinepacs.errors import BadInput, BadSettings, DatabaseAway, Transient
 from spinepacs.exchange.archive import NotGiven
@@ -99,15 +100,25 @@ class Runner:
             try:
                 running = self._campaigns.running()
                 self._let_go({campaign.campaign_id for campaign in running})
-                is_busy = [self.step(campaign) for campaign in running]
+                is_busy = [self._step_safely(campaign) for campaign in running]
                 self._outage.over()
             except Transient as error:
                 self._outage.lasts(error)
-            except Exception:
-                _log.exception("defect in the work on campaigns")
             if not any(is_busy):
                 stop.wait(self._settings.work.poll_s)
         self._let_go(set())
+
+    def _step_safely(self, campaign: Campaign) -> bool:
+        """Do a step; a defect of ours holds up this campaign, for a while, and no other."""
+        try:
+            return self.step(campaign)
+        except Transient:
+            raise
+        except Exception as error:
+            _log.exception("defect in the work on the campaign %s", campaign.name)
+            self._campaigns.say(campaign, f"a defect ({type(error).__name__}): see the log")
+            self._hand(campaign).quiet_until_s = self._clock() + _LONGEST_PAUSE_S
+            return False
 
     def step(self, campaign: Campaign) -> bool:
         """Do a little for one campaign: a page of its list, one study; whether anything was done.
@@ -118,23 +129,25 @@ class Runner:
             If spool or ledger do not answer.
         """
         hand = self._hand(campaign)
-        if not hand.turn.take():
+        is_quiet = self._clock() < hand.quiet_until_s
+        if not is_quiet and not hand.turn.take():
             hand.is_taken_up = False
             return False
-        if not hand.is_taken_up:  # whoever had it before may have died over it
+        if not is_quiet and not hand.is_taken_up:  # whoever had it before may have died over it
             self._campaigns.take_back(campaign, self._settings.work.maximum_attempts)
-            hand.is_taken_up = True
         done = bool(self._campaigns.conclude(campaign))
-        if self._clock() >= hand.quiet_until_s:
+        if not is_quiet:
             hand.is_taken_up = False  # unless this ends well: what it was about may be left as it is
             done |= self._work(campaign, hand)
-            hand.is_taken_up = True
+            hand.is_taken_up = hand.quiet_until_s <= self._clock()
         if campaign.listed_at is not None and self._campaigns.finish(campaign):
             _log.info("the campaign %s is done", campaign.name)
         return done
 
     def _work(self, campaign: Campaign, hand: _Hand) -> bool:
-        """List and fetch; an archive that is away is left alone for a while."""
+        """List and fetch; an archive that is away is left alone for a while, by this machine."""
+        if not open_for_s(campaign.hours, self._wall()):
+            return False
         try:
             if hand.supply is None:
                 hand.supply = supply_of(campaign, self._settings, self._spool, self._ledger)
@@ -145,6 +158,7 @@ class Runner:
             hand.outage.lasts(error)
             self._campaigns.say(campaign, str(error))
             hand.drop()
+            hand.turn.release()  # another machine may reach the archive, or have the folder mounted
             first_s = self._settings.work.retry_wait_s
             hand.pause_s = min(max(first_s, hand.pause_s * 2), _LONGEST_PAUSE_S)
             hand.quiet_until_s = self._clock() + hand.pause_s
@@ -168,7 +182,8 @@ class Runner:
     def _fetch_next(self, campaign: Campaign, supply: Supply) -> bool:
         """Fetch the next item, if it may be asked for now; whether one was."""
         now = datetime.now(UTC)
-        if not may_ask(campaign, self._campaigns.last_asked_at(campaign), now, self._wall()):
+        last_at = self._campaigns.last_asked_at(campaign) if campaign.per_hour else None
+        if not may_ask(campaign, last_at, now, self._wall()):
             return False
         most = AHEAD if campaign.kind is not Kind.FOLDER else _FILES_AHEAD
         if self._campaigns.on_its_way(campaign) >= most:

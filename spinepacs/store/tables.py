@@ -447,6 +447,7 @@ campaign_items = Table(
     Column("changed_at", UtcTime, nullable=False),
     UniqueConstraint("campaign_id", "what"),
     Index("ix_campaign_items_campaign_id_state", "campaign_id", "state", "item_id"),
+    Index("ix_campaign_items_campaign_id_asked_at", "campaign_id", "asked_at"),
 )
 
 campaign_films = Table(

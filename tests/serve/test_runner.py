@@ -178,9 +178,21 @@ def test_what_does_not_come_though_the_archive_answers_has_failed_in_the_end(
 
 def test_only_in_its_hours(bench: Callable[..., Bench]) -> None:
     made = bench(hours=("22:00-06:00",))
-    assert made.step(3) == [True, False, False]
+    assert made.step(2) == [False, False], "not even listed"
     made.times["wall"] = NIGHT
     assert made.step(3) == [True, True, True]
+
+
+def test_a_defect_holds_up_one_campaign_and_is_said(bench: Callable[..., Bench]) -> None:
+    made = bench(troubles=[KeyError("x")])
+    made.step()
+    campaign = made.ledger.campaigns.named("c")
+    assert made.runner._step_safely(campaign) is False
+    assert "a defect (KeyError)" in made.ledger.campaigns.named("c").trouble
+    assert made.step(2) == [False, False], "it waits"
+    made.times["clock"] += 1000
+    made.step(4)
+    assert made.items() == {"arrived": 3}
 
 
 def test_the_rate_is_kept(bench: Callable[..., Bench]) -> None:

@@ -57,6 +57,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_campaign_items_campaign_id_state", "campaign_items", ["campaign_id", "state", "item_id"]
     )
+    op.create_index("ix_campaign_items_campaign_id_asked_at", "campaign_items", ["campaign_id", "asked_at"])
     op.create_table(
         "campaign_films",
         Column("film_id", Key, primary_key=True),
