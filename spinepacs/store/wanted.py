@@ -7,7 +7,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
 
-from spinepacs.domain.campaign import Campaign, CampaignState, FilmState, ItemState, Kind, WantedFilm
+from spinepacs.domain.campaign import (
+    ON_ITS_WAY,
+    Campaign,
+    CampaignState,
+    FilmState,
+    ItemState,
+    Kind,
+    WantedFilm,
+)
 from spinepacs.domain.findings import Versions
 from spinepacs.domain.study import Arrival, Source
 from spinepacs.store.records import ArrivalState, NewArrival
@@ -19,10 +27,12 @@ def campaign_of(connection: Connection, arrival: Arrival | NewArrival) -> int | 
     """Key of the campaign that has brought an arrival; None: it belongs to the day's work.
 
     What comes over the network is a campaign's where it has asked that very archive for that very film by C-MOVE: the
-    move originator in the request would say so too, but senders may leave it out (PS3.7 9.1.1.1).
+    move originator in the request would say so too, but senders may leave it out (PS3.7 9.1.1.1). What lay in the spool
+    without a row is its, where it wants that film: its process has died in between.
     """
-    if arrival.source not in (Source.CAMPAIGN, Source.NETWORK):
+    if arrival.source not in (Source.CAMPAIGN, Source.NETWORK, Source.SPOOL):
         return None
+    states = (*ON_ITS_WAY, *([ItemState.LISTED] if arrival.source is Source.SPOOL else []))
     wanting = (
         select(campaigns.c.campaign_id, campaigns.c.kind, campaigns.c.place, campaign_items.c.asked_at)
         .join(campaign_items, campaign_items.c.campaign_id == campaigns.c.campaign_id)
@@ -30,7 +40,7 @@ def campaign_of(connection: Connection, arrival: Arrival | NewArrival) -> int | 
         .where(
             campaign_films.c.sop_uid == arrival.sop_uid,
             campaign_films.c.state == FilmState.WANTED,
-            campaign_items.c.state.in_((ItemState.ASKED, ItemState.ARRIVED)),
+            campaign_items.c.state.in_(states),
             campaigns.c.state != CampaignState.CANCELLED,
         )
         .order_by(campaigns.c.campaign_id)
@@ -40,7 +50,7 @@ def campaign_of(connection: Connection, arrival: Arrival | NewArrival) -> int | 
 
 
 def _is_asked_for(row: Any, arrival: Arrival | NewArrival) -> bool:
-    if arrival.source is Source.CAMPAIGN:
+    if arrival.source is not Source.NETWORK:
         return True
     return (
         row.kind == Kind.DICOM

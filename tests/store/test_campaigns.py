@@ -303,6 +303,15 @@ def test_what_comes_by_c_move_is_told_by_sender_and_film(
     assert ask("studies", "campaign_id") == [campaign.campaign_id if source == "campaign" else None]
 
 
+def test_what_lay_in_the_spool_when_the_process_died_is_the_campaigns_still(ledger: Ledger, ask: Ask) -> None:
+    campaign = started(ledger)
+    asked(ledger, campaign)
+    ledger.campaigns.take_back(campaign, 3)
+    come(ledger, SOP, Source.SPOOL)
+    come(ledger, "1.9", Source.SPOOL)
+    assert ask("arrivals", "source") == ["campaign", "spool"]
+
+
 def test_headers_of_the_day_are_read_before_those_of_a_campaign(ledger: Ledger) -> None:
     ledger.add_arrival(replace(arrival("1.1"), source=Source.CAMPAIGN))
     ledger.add_arrival(arrival("1.2"))
