@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, Table, insert, select, update
 
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import DiscHeight, EncodedObject, ImageResult, Reading, StudyResult, Vertebra
-from spinepacs.domain.geometry import Endplate, Points
 from spinepacs.domain.measures import Measure, Place
 from spinepacs.domain.signs import Conclusion, Finding
 from spinepacs.domain.study import Arrival, StudyState
 from spinepacs.errors import Permanent
 from spinepacs.settings.sections import Destination
+from spinepacs.store import coordinates
 from spinepacs.store.records import Claim, OutboxState
 from spinepacs.store.rows import answered, under, unread
 from spinepacs.store.states import end_attempt, is_open, move, settle
@@ -177,7 +174,7 @@ def _reading_row(reading: Reading) -> _Row:
         "notes": " ".join(reading.notes),
         "refusal_code": refusal.code if refusal else "",
         "refusal_reason": refusal.reason if refusal else "",
-        "seconds": {step: _number(seconds, 6) for step, seconds in reading.seconds.items()},
+        "seconds": {step: coordinates.number(seconds, 6) for step, seconds in reading.seconds.items()},
     }
 
 
@@ -193,9 +190,9 @@ def _vertebra_row(vertebra: Vertebra) -> _Row:
         "centre_x_px": centre.x,
         "centre_y_px": centre.y,
         "area_px": vertebra.outline.area_px,
-        "outline_px": _points(vertebra.outline.points),
-        "upper_px": _endplate(vertebra.upper),
-        "lower_px": _endplate(vertebra.lower),
+        "outline_px": coordinates.points(vertebra.outline.points),
+        "upper_px": coordinates.endplate(vertebra.upper),
+        "lower_px": coordinates.endplate(vertebra.lower),
         "level_margin": vertebra.level_margin,
     }
 
@@ -212,7 +209,7 @@ def _disc_row(height: DiscHeight) -> _Row:
         **measured,
         "height_index": height.height_index,
         "wedge_deg": height.wedge_deg,
-        "lines_px": {where: _points(line) for where, line in height.lines_px.items()},
+        "lines_px": {where: coordinates.points(line) for where, line in height.lines_px.items()},
     }
 
 
@@ -239,7 +236,7 @@ def _finding_row(finding: Finding) -> _Row:
         "form": finding.form,
         "reference_scheme": finding.reference_scheme,
         "reference_grade": finding.reference_grade,
-        "marks_px": _lines(finding.marks_px),
+        "marks_px": coordinates.lines(finding.marks_px),
     }
 
 
@@ -262,7 +259,7 @@ def _measure_row(measure: Measure) -> _Row:
         "basis": measure.basis,
         "apex": measure.apex.name if measure.apex is not None else None,
         "convex_left": measure.convex_left,
-        "lines_px": _lines(measure.lines_px),
+        "lines_px": coordinates.lines(measure.lines_px),
         "reason": measure.reason or "",
     }
 
@@ -283,31 +280,6 @@ def _conclusion_row(conclusion: Conclusion) -> _Row:
             for finding in conclusion.support
         ],
     }
-
-
-def _lines(lines: Sequence[Points]) -> list[list[list[float | None]]]:
-    return [_points(line) for line in lines]
-
-
-def _endplate(endplate: Endplate | None) -> dict[str, Any] | None:
-    """Corners and curve as JSON holds them."""
-    if endplate is None:
-        return None
-    left, right = _points(np.array([endplate.left, endplate.right]))
-    return {"left": left, "right": right, "curve": _points(endplate.curve)}
-
-
-def _points(points: NDArray[np.float64]) -> list[list[float | None]]:
-    """(N, 2) px as lists, to a thousandth of a pixel."""
-    if np.isfinite(points).all():
-        rounded: list[list[float | None]] = np.round(points, 3).tolist()
-        return rounded
-    return [[_number(value, 3) for value in point] for point in points.tolist()]
-
-
-def _number(value: float, digits: int) -> float | None:
-    """JSON knows neither NaN nor infinity."""
-    return round(float(value), digits) if math.isfinite(value) else None
 
 
 _PARTS: dict[Table, Callable[[Reading], list[_Row]]] = {
