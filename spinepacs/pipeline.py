@@ -110,6 +110,11 @@ class Pipeline:
             self.segmenter.model_name, self.segmenter.model_version, self.policy.name, self.policy.version
         )
 
+    def without_objects(self) -> Self:
+        """The same, that makes findings only."""
+        none = {f"{kind}_enabled": False for kind in ("segmentation", "report", "overlay")}
+        return replace(self, output=self.output.model_copy(update=none))
+
     def read_study(self, study_uid: str, films: Sequence[Path]) -> StudyResult:
         """Read all films of a study.
 

@@ -49,7 +49,7 @@ def test_from_before_the_first_start_to_after_the_last_stop(tmp_path: Path):
         assert age_s(well["last_received_at"]) < 120
         assert well["disk_free_mb"] > 0
         assert {row["process"]: row["state"] for row in well["processes"]} == dict.fromkeys(
-            ["listener-1", "listener-2", "delivery", "worker-1"], "up"
+            ["listener-1", "listener-2", "delivery", "campaign", "worker-1"], "up"
         )
         (pacs_row,) = well["destinations"]
         assert (pacs_row["destination"], pacs_row["pending"], pacs_row["failed"]) == ("pacs", 0, 0)

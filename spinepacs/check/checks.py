@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spinepacs.analysis.judging.policy import Policy
 from spinepacs.analysis.seeing.segment import Segmenter
-from spinepacs.check import partners, places
+from spinepacs.check import archives, partners, places
 from spinepacs.check.result import CheckResult
 from spinepacs.cluster.roles import Role
 from spinepacs.errors import SpinepacsError
@@ -36,6 +36,8 @@ def run_checks(settings: Settings, role: Role = Role.ALL) -> Iterator[CheckResul
     if settings.listener.enabled and role.receives:
         yield partners.listener(settings.listener)
         yield places.port("listener port", settings.listener.bind, settings.listener.port, is_running)
+    if role.reads:
+        yield from archives.campaigns(settings)
     if settings.health.enabled:
         yield places.port("health port", settings.health.bind, settings.health.port, is_running)
     if not role.sends:

@@ -35,6 +35,8 @@ class Source(StrEnum):
     COMMAND = "command"
     SPOOL = "spool"
     """Found in the spool without a row: after a crash before the commit, or with an older copy of the database."""
+    CAMPAIGN = "campaign"
+    """Only a campaign has brought it: it is read for that, and never as part of the day's work."""
 
 
 class StudyState(StrEnum):

@@ -7,6 +7,7 @@ the spool, which knows files by their digest, finds that they are one.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 IMPLEMENTATION_CLASS_UID = "2.25.302043790172249692526321623266752743501"
@@ -37,6 +38,18 @@ def _element(number: int, vr: bytes, value: bytes) -> bytes:
     value += b"\x00" * (len(value) % 2)
     length = struct.pack("<HL", 0, len(value)) if vr in _LONG else struct.pack("<H", len(value))
     return struct.pack("<HH2s", 2, number, vr) + length + value
+
+
+def pieces(
+    file: BinaryIO, sop_class_uid: str, sop_uid: str, transfer_syntax_uid: str, size: int = 1 << 20
+) -> Iterator[bytes]:
+    """A file, with the meta group that the same image would get had it come over the network."""
+    offset = dataset_offset(file)
+    if offset is not None:
+        yield head(sop_class_uid, sop_uid, transfer_syntax_uid)
+    file.seek(offset or 0)
+    while piece := file.read(size):
+        yield piece
 
 
 def dataset_offset(file: BinaryIO) -> int | None:

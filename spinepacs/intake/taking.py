@@ -19,7 +19,7 @@ from spinepacs.errors import BadInput, Permanent, Transient
 from spinepacs.intake import archive
 from spinepacs.intake.beside import TablesBeside, is_table
 from spinepacs.intake.folder import WatchedFolder
-from spinepacs.intake.part10 import dataset_offset, head
+from spinepacs.intake.part10 import pieces
 from spinepacs.settings.sections import WatchSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, NewArrival
@@ -230,9 +230,4 @@ def _lacks_its_pixels(dataset: Dataset) -> bool:
 def _chunks(path: Path, header: StudyHeader) -> Iterator[bytes]:
     """The file, with the meta group that the same image would get had it come over the network."""
     with path.open("rb") as file:
-        offset = dataset_offset(file)
-        if offset is not None:
-            yield head(header.sop_class_uid, header.sop_uid, header.transfer_syntax_uid)
-        file.seek(offset or 0)
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+        yield from pieces(file, header.sop_class_uid, header.sop_uid, header.transfer_syntax_uid)

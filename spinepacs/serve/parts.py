@@ -49,6 +49,8 @@ def parts(settings: Settings, role: Role, door: socket.socket | None, book: Visi
         found.append(Part("delivery", send, settings))
     if settings.audit.syslog and role.sends:
         found.append(Part("audit", report, settings))
+    if role.reads:
+        found.append(Part("campaign", campaign, settings))
     return found
 
 
@@ -109,6 +111,15 @@ def report(channel: Connection, settings: Settings) -> None:
         channel.send_bytes(READY)
         turn = turns_of(settings)("the audit trail")
         export(settings, ledger, stop_event(channel), settings.work.poll_s, turn)
+
+
+def campaign(channel: Connection, settings: Settings) -> None:
+    """Be the process that fetches films for campaigns."""
+    from spinepacs.serve.campaign import Runner
+
+    with _stores(settings, keeps_reserve=True) as (spool, ledger):
+        channel.send_bytes(READY)
+        Runner(settings, spool, ledger, turns_of(settings)).run(stop_event(channel))
 
 
 def read(channel: Connection, settings: Settings) -> None:

@@ -10,6 +10,7 @@ import gc
 import spinepacs.delivery.courier
 import spinepacs.intake.listener
 import spinepacs.intake.watcher
+import spinepacs.serve.campaign
 import spinepacs.serve.parts
 import spinepacs.serve.worker  # noqa: F401 - imported to be there
 

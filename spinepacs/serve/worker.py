@@ -15,8 +15,8 @@ from spinepacs import logs
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import ImageResult, Refusal
-from spinepacs.domain.study import NO_FILM, Arrival
-from spinepacs.errors import Permanent, Transient, failed
+from spinepacs.domain.study import NO_FILM, Arrival, Source
+from spinepacs.errors import BadModel, BadSettings, Permanent, Transient, failed
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
@@ -65,6 +65,8 @@ class Worker:
         threads = settings.work.threads_per_worker or max(1, (os.cpu_count() or 1) // settings.work.workers)
         character_set = settings.reading.default_character_set
         self.pipeline = Pipeline.open(settings.model, settings.output, threads, character_set)
+        self._threads = threads
+        self._further: Pipeline | None = None
         self._settings = settings
         self._spool = open_spool(settings.storage, machines=settings.cluster.enabled)
         self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
@@ -115,7 +117,10 @@ class Worker:
             return
         try:
             header = read_header(path, self.pipeline.character_set)
-            refusal = select(header, self._settings.selection, arrival.calling_ae)
+            rules = self._settings.selection
+            if arrival.source is Source.CAMPAIGN:  # a person has named the archive: no sender is asked for
+                rules = rules.model_copy(update={"calling_ae_titles": ()})
+            refusal = select(header, rules, arrival.calling_ae)
         except Transient:
             raise
         except Exception as error:
@@ -142,7 +147,7 @@ class Worker:
             raise Permanent(
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
-        result = self.pipeline.read_study(claim.study_uid, films)
+        result = self._pipeline_of(claim).read_study(claim.study_uid, films)
         result = replace(result, corrections=tuple(map(self._correct, claim.corrections)))
         made = [
             item
@@ -167,6 +172,37 @@ class Worker:
         except Exception as error:  # it costs this correction, and not the films that are read with it
             answer = failed(error)
             return Refusal(answer.reason_code, answer.reason)
+
+    def _pipeline_of(self, claim: Claim) -> Pipeline:
+        """Give our own, or that of a campaign; one more than our own is kept open.
+
+        Raises
+        ------
+        Transient
+            If the campaign's model cannot be used: a person can mend that, and no study is to blame.
+        """
+        campaign = claim.campaign
+        if campaign is None:
+            return self.pipeline
+        found = self.pipeline if self.pipeline.versions == claim.versions else self._further
+        if found is None or found.versions != claim.versions:
+            model = self._settings.model.model_copy(
+                update={"folder": Path(campaign.model_folder), "policy": Path(campaign.policy_file)}
+            )
+            self._further = None  # before the next one is loaded: two of them are enough
+            try:
+                found = Pipeline.open(
+                    model, self._settings.output, self._threads, self.pipeline.character_set
+                )
+            except (BadModel, BadSettings) as error:
+                raise Transient(f"a campaign's model: {error}") from error
+            if found.versions != claim.versions:
+                raise Transient(
+                    "a campaign's model: its folder or its policy is of another version now; put the old one back, or "
+                    "cancel the campaign and start another"
+                )
+            self._further = found
+        return found if campaign.delivers else found.without_objects()
 
 
 def _is_there(path: Path) -> bool:

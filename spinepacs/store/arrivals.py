@@ -6,12 +6,12 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.domain.findings import Refusal
-from spinepacs.domain.study import Arrival, StudyHeader, StudyState
-from spinepacs.store import events, patients
+from spinepacs.domain.study import Arrival, Source, StudyHeader, StudyState
+from spinepacs.store import events, patients, wanted
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
 from spinepacs.store.rows import as_arrivals, columns
 from spinepacs.store.states import ANEW, SETTLED, lock, move
@@ -23,7 +23,7 @@ _OUT_OF_USE = (ArrivalState.CONFLICT, ArrivalState.UNREADABLE)
 # Made once: to put such a statement together costs more than to run it.
 _KNOWN = (
     select(arrivals.c.arrival_id, arrivals.c.sha256, arrivals.c.state, arrivals.c.reason_code,
-           arrivals.c.study_uid, arrivals.c.file_deleted_at)
+           arrivals.c.study_uid, arrivals.c.file_deleted_at, arrivals.c.source)
     .where(arrivals.c.sop_uid == bindparam("of_sop_uid"))
     .with_for_update()
 )  # fmt: skip
@@ -79,7 +79,27 @@ def _come_again(connection: Connection, row: Any, new: NewArrival, *, may_be_rea
         changes |= {**ANEW, "study_uid": None, **sender}
     elif row.state == ArrivalState.SELECTED and was_given_up:
         _take_up(connection, row.study_uid, new)
+    if (
+        row.source == Source.CAMPAIGN
+        and new.source is not Source.CAMPAIGN
+        and wanted.campaign_of(connection, new) is None
+    ):
+        changes["source"] = new.source.value
+        _become_work(connection, row, new)
     connection.execute(update(arrivals).where(arrivals.c.arrival_id == row.arrival_id).values(changes))
+
+
+def _become_work(connection: Connection, row: Any, new: NewArrival) -> None:
+    """What a campaign had brought comes by itself: from now on it is part of the day's work, and delivered."""
+    if row.state != ArrivalState.SELECTED:
+        return
+    state, changes = lock(connection, row.study_uid), {"campaign_id": None, "rereading": False}
+    if state in SETTLED:
+        opened = {"attempts": 0, "reason_code": "", "reason": "", "last_arrival_at": new.received_at}
+        move(connection, row.study_uid, StudyState.ARRIVING, **changes, **opened)
+        events.add(connection, EventKind.REOPENED, row.study_uid, new.sop_uid, "a campaign had brought it")
+    else:
+        move(connection, row.study_uid, state, **changes, turn_at=new.received_at)
 
 
 def _take_up(connection: Connection, study_uid: str, new: NewArrival) -> None:
@@ -94,11 +114,10 @@ def unregistered(connection: Connection, limit: int, urgent_aes: Collection[str]
     """See Ledger.unregistered."""
     received = literally(arrivals.c.state, ArrivalState.RECEIVED)
     waiting = columns().where(received).order_by(arrivals.c.arrival_id)
-    # What has a study already is to be selected anew, and nobody waits for it as for what has just come.
-    new, old = (
-        waiting.where(arrivals.c.study_uid.is_(None)),
-        waiting.where(arrivals.c.study_uid.is_not(None)),
-    )
+    # What has a study already is to be selected anew, and nobody waits for it, or for what a campaign brings, as for
+    # what has just come.
+    is_new = and_(arrivals.c.study_uid.is_(None), arrivals.c.source != Source.CAMPAIGN.value)
+    new, old = waiting.where(is_new), waiting.where(not_(is_new))
     urgent = new.where(arrivals.c.calling_ae.in_(urgent_aes)).limit(limit // 2)
     rows = [*connection.execute(urgent)] if urgent_aes else []
     rows += connection.execute(new.limit(limit))
@@ -158,7 +177,8 @@ def register(
         reason = "the header holds another SOP Instance UID than the sender stated; send the image again"
         mark_unreadable(connection, arrival_id, Refusal("SOP_UID_MISMATCH", reason))
         return
-    state = _study_state(connection, header, arrival.received_at)
+    campaign_id = wanted.campaign_of(connection, arrival) if arrival.study_uid is None else None
+    state = _study_state(connection, header, arrival.received_at, campaign_id)
     attached = connection.execute(
         update(arrivals)
         .where(arrivals.c.arrival_id == arrival_id, arrivals.c.state == ArrivalState.RECEIVED)
@@ -171,12 +191,14 @@ def register(
             modality=header.modality,
             body_part=header.body_part,
             **patients.of_film(header),
+            **({"source": Source.CAMPAIGN.value} if campaign_id is not None else {}),
             **({"file_deleted_at": datetime.now(UTC)} if drop else {}),
         )
     )
     if attached.rowcount and (refusal is None or state is StudyState.ARRIVING):
-        _follow(connection, header, arrival, state, selected=refusal is None)
-        if urgent:
+        is_work = campaign_id is None and arrival.source is not Source.CAMPAIGN
+        _follow(connection, header, arrival, state, campaign_id, selected=refusal is None, is_work=is_work)
+        if urgent and is_work:
             make_urgent(connection, header.study_uid)
     elif attached.rowcount and refusal:  # its study may have been refused while it waited to be selected anew
         silent = (studies.c.state == StudyState.REFUSED, studies.c.reason_code == "")
@@ -186,7 +208,9 @@ def register(
         )
 
 
-def _study_state(connection: Connection, header: StudyHeader, received_at: datetime) -> StudyState:
+def _study_state(
+    connection: Connection, header: StudyHeader, received_at: datetime, campaign_id: int | None
+) -> StudyState:
     """State of the header's study, which is made if it is new; its row is locked until the commit."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(
@@ -199,6 +223,8 @@ def _study_state(connection: Connection, header: StudyHeader, received_at: datet
             first_arrival_at=received_at,
             last_arrival_at=received_at,
             changed_at=datetime.now(UTC),
+            campaign_id=campaign_id,
+            rereading=campaign_id is not None,
             **patients.of_study(header),
         )
         .on_conflict_do_nothing()
@@ -207,20 +233,31 @@ def _study_state(connection: Connection, header: StudyHeader, received_at: datet
 
 
 def _follow(
-    connection: Connection, header: StudyHeader, arrival: Arrival, state: StudyState, *, selected: bool
+    connection: Connection,
+    header: StudyHeader,
+    arrival: Arrival,
+    state: StudyState,
+    campaign_id: int | None,
+    *,
+    selected: bool,
+    is_work: bool,
 ) -> None:
     """Let the study follow an image that has been attached."""
     row = connection.execute(
-        select(studies.c.last_arrival_at).where(studies.c.study_uid == header.study_uid)
+        select(studies.c.last_arrival_at, studies.c.campaign_id).where(
+            studies.c.study_uid == header.study_uid
+        )
     ).one()
     changes: dict[str, Any] = {"last_arrival_at": max(row.last_arrival_at, arrival.received_at)}
     if selected:
         patients.attach(connection, header)
         # Only what has just come gives a study a turn of its own; see turns.REREAD_WAIT.
-        if arrival.study_uid is None:
-            changes["rereading"] = False
+        if arrival.study_uid is None and is_work:
+            changes |= {"rereading": False, "campaign_id": None}
+            if state is StudyState.READY and row.campaign_id is not None:
+                changes["turn_at"] = arrival.received_at
         elif state in SETTLED:
-            changes["rereading"] = True
+            changes |= {"rereading": True, "campaign_id": campaign_id}
     if selected and state in SETTLED:
         changes |= {"state": StudyState.ARRIVING, "attempts": 0, "reason_code": "", "reason": ""}
         changes["changed_at"] = datetime.now(UTC)

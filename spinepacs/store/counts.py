@@ -103,7 +103,9 @@ def waiting(connection: Connection) -> Waiting:
     new = by_id.where(literally(arrivals.c.state, ArrivalState.RECEIVED))
     unregistered = connection.execute(new.order_by(arrivals.c.arrival_id).limit(1)).scalar()
     # The last image of a study: one that is opened again waits since then.
-    of_studies = select(func.min(studies.c.last_arrival_at)).where(studies.c.state.in_(_UNREAD))
+    of_studies = select(func.min(studies.c.last_arrival_at)).where(
+        studies.c.state.in_(_UNREAD), studies.c.campaign_id.is_(None)
+    )
     unread = [at for at in (unregistered, connection.execute(of_studies).scalar()) if at]
     unsent = literally(outbox.c.state, OutboxState.PENDING, OutboxState.FAILED)
     pending = select(outbox.c.destination, func.min(outbox.c.created_at)).where(

@@ -19,6 +19,7 @@ from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
 from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
+from spinepacs.store.campaigns import Campaigns
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.corrections import Corrections
 from spinepacs.store.engine import Access, Announce, Database
@@ -143,6 +144,9 @@ class Ledger:
         An arrival that is registered already stays as it is. One whose header holds another SOP UID than the
         sender stated is marked unreadable (``SOP_UID_MISMATCH``).
 
+        What a campaign has brought, or asked an archive for (C-MOVE), is not the day's work: its study is read for the
+        campaign, unless the day has it in work.
+
         One ``urgent`` image makes its study urgent: it is claimed before others, see :meth:`claim`. The file of one to
         ``drop`` is no longer wanted, its row stays.
 
@@ -182,6 +186,9 @@ class Ledger:
         self, versions: Versions, maximum_attempts: int, now: datetime | None = None, machine_id: str = ""
     ) -> Claim | None:
         """Take the study that has been due longest, or None: ``ready → working``, the attempt counted before the work.
+
+        ``versions`` are the daemon's own. Where nothing of the day's work is due, a study of a running campaign is
+        given, to be read with the campaign's (:attr:`Claim.campaign`).
 
         An urgent study counts as due an hour earlier (:data:`spinepacs.store.turns.HEAD_START`). The claim is that of
         the machine ``machine_id`` (empty: there is only one); one that is taken for dead gets none.
@@ -280,6 +287,11 @@ class Ledger:
     def corrections(self) -> Corrections:
         """What persons change about readings, and which reading of a film is the current one."""
         return Corrections(self._database)
+
+    @property
+    def campaigns(self) -> Campaigns:
+        """Campaigns over an archive."""
+        return Campaigns(self._database)
 
     def see(self, study_uid: str | None = None) -> int:
         """Write down that a person has seen to what a study (None: any) is in :attr:`QueueCounts.unseen` for.

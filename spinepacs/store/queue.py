@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, column, func, or_, select, union
 
+from spinepacs.domain.study import Source
 from spinepacs.store import unseen
 from spinepacs.store.counts import OUTSIDE, QUEUED
 from spinepacs.store.ledger import Ledger
@@ -184,11 +185,18 @@ def queued_objects(ledger: Ledger, limit: int = 1000) -> list[Row]:
 
 
 def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
-    """Files that belong to no study: not registered yet, unreadable, or in conflict; with their reasons."""
+    """Files that belong to no study: not registered yet, unreadable, or in conflict; with their reasons.
+
+    Those that only a campaign has brought are in its report.
+    """
     names = (
         "arrival_id", "sop_uid", "state", "reason_code", "reason", "source", "calling_ae", "peer", "received_at",
         "registrations", "size_bytes", "sha256",
     )  # fmt: skip
     kept = select(*(arrivals.c[name] for name in names))
-    kept = kept.where(arrivals.c.state.in_(OUTSIDE), arrivals.c.file_deleted_at.is_(None))
+    kept = kept.where(
+        arrivals.c.state.in_(OUTSIDE),
+        arrivals.c.file_deleted_at.is_(None),
+        arrivals.c.source != Source.CAMPAIGN.value,
+    )
     return plain(ledger.rows(kept.order_by(arrivals.c.arrival_id).limit(limit)))

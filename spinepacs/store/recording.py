@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, insert, select, update
 
 from spinepacs.domain.findings import EncodedObject, ImageResult, Reading, Refusal, StudyResult
 from spinepacs.domain.study import Arrival, StudyState
@@ -15,10 +15,11 @@ from spinepacs.settings.sections import Destination
 from spinepacs.store import replacing
 from spinepacs.store.reading_rows import PARTS, Row, reading_row
 from spinepacs.store.records import Claim, CorrectionJob, OutboxState
-from spinepacs.store.rows import answered, unread
+from spinepacs.store.rows import answered, under, unread
 from spinepacs.store.states import end_attempt, is_open, move, settle
-from spinepacs.store.tables import arrivals, objects, outbox, readings
+from spinepacs.store.tables import arrivals, objects, outbox, readings, studies
 from spinepacs.store.turns import announce, due
+from spinepacs.store.wanted import of_campaign
 
 _Rows = dict[Table, list[Row]]
 
@@ -34,18 +35,24 @@ def record(
     images = _images_by_arrival(claim, result)
     if not is_open(connection, claim):
         return False
+    is_wanted = claim.campaign is None or claim.campaign.delivers
     rows: _Rows = {table: [] for table in (*PARTS, objects, outbox)}
     for arrival_id, image in images.items():
-        if not _is_read(connection, arrival_id, image.reading):
-            letters = _letters(claim.study_uid, image.objects, destinations)
-            # What a model reads of a film that a person has corrected is kept, and contradicts nobody in the archive.
-            is_sent = not replacing.by_person(connection, arrival_id)
-            _add(connection, rows, arrival_id, image, stored, letters if is_sent else [])
+        # What a model reads of a film that a person has corrected is kept, and contradicts nobody in the archive.
+        is_sent = is_wanted and not replacing.by_person(connection, arrival_id)
+        letters = _letters(claim.study_uid, image.objects, destinations) if is_sent else []
+        if (known := _bare(connection, claim, arrival_id, image)) is not None:
+            connection.execute(update(readings).where(readings.c.reading_id == known).values(bare=False))
+            rows[objects] += [_object_row(known, item, stored) for item in image.objects]
+            rows[outbox] += letters
+        elif not _is_read(connection, arrival_id, image.reading, claim):
+            whose = {"campaign_id": claim.campaign and claim.campaign.campaign_id, "bare": not is_wanted}
+            _add(connection, rows, arrival_id, image, stored, letters, whose)
     _insert(connection, rows)
     for job, outcome in zip(claim.corrections, result.corrections, strict=True):
         _correct(connection, job, outcome, stored, destinations)
     end_attempt(connection, claim, "recorded")
-    if unread(connection, claim.study_uid, claim.versions):  # a late image came meanwhile
+    if _is_more_to_read(connection, claim):  # a late image came meanwhile
         move(connection, claim.study_uid, StudyState.ARRIVING, attempts=0, reason_code="", reason="")
     elif replacing.pending(connection, claim.study_uid):  # so did a person
         move(connection, claim.study_uid, StudyState.READY, attempts=0, **due(datetime.now(UTC)))
@@ -62,15 +69,15 @@ def _add(
     image: ImageResult,
     stored: Mapping[str, str],
     letters: list[Row],
-    correction_id: int | None = None,
-) -> int:
-    """Insert one reading, and put what belongs to it among the rows; its key."""
-    reading_id = _add_reading(connection, arrival_id, image.reading, correction_id)
+    whose: Row,
+) -> None:
+    """Insert one reading, and put what belongs to it among the rows; ``whose`` says what it was made for."""
+    row = {"arrival_id": arrival_id, "read_at": datetime.now(UTC), **reading_row(image.reading), **whose}
+    reading_id = connection.execute(insert(readings).returning(readings.c.reading_id), row).scalar_one()
     for table, row_of in PARTS.items():
         rows[table] += [{"reading_id": reading_id, **row} for row in row_of(image.reading)]
     rows[objects] += [_object_row(reading_id, item, stored) for item in image.objects]
     rows[outbox] += letters
-    return reading_id
 
 
 def _insert(connection: Connection, rows: _Rows) -> None:
@@ -95,7 +102,7 @@ def _correct(
     letters = [_letter(job.arrival.study_uid or "", item.sop_uid, name) for item, name in addressed]
     replacing.replace_earlier(connection, job)
     arrival_id = job.arrival.arrival_id
-    _add(connection, rows, arrival_id, outcome, stored, letters, job.correction_id)
+    _add(connection, rows, arrival_id, outcome, stored, letters, {"correction_id": job.correction_id})
     _insert(connection, rows)
     replacing.finish(connection, job)
 
@@ -121,19 +128,35 @@ def _reading_of(claim: Claim, arrival: Arrival, reading: Reading) -> Reading:
     )
 
 
-def _is_read(connection: Connection, arrival_id: int, reading: Reading) -> bool:
-    this = arrivals.c.arrival_id == arrival_id
-    return (
-        connection.execute(select(arrivals.c.arrival_id).where(this, answered(reading.versions))).first()
-        is not None
+def _is_more_to_read(connection: Connection, claim: Claim) -> bool:
+    if claim.campaign is None:
+        return bool(unread(connection, claim.study_uid, claim.versions))
+    whose = select(studies.c.campaign_id).where(studies.c.study_uid == claim.study_uid)
+    if (
+        connection.execute(whose).scalar_one() is None
+    ):  # a film of the day came, or the campaign was cancelled
+        return True
+    wanted = of_campaign(claim.campaign.campaign_id)
+    return bool(unread(connection, claim.study_uid, claim.versions, wanted))
+
+
+def _bare(connection: Connection, claim: Claim, arrival_id: int, image: ImageResult) -> int | None:
+    """Key of a campaign's published reading without objects, which the day's work wants objects of."""
+    if claim.campaign is not None or image.reading.refusal:
+        return None
+    known = select(readings.c.reading_id).where(
+        readings.c.arrival_id == arrival_id,
+        readings.c.bare,
+        readings.c.refusal_code == "",
+        under(image.reading.versions),
     )
+    return connection.execute(known).scalar()
 
 
-def _add_reading(connection: Connection, arrival_id: int, reading: Reading, correction_id: int | None) -> int:
-    """Insert one reading; its key."""
-    whose = {"arrival_id": arrival_id, "correction_id": correction_id, "read_at": datetime.now(UTC)}
-    row = whose | reading_row(reading)
-    return int(connection.execute(insert(readings).returning(readings.c.reading_id), row).scalar_one())
+def _is_read(connection: Connection, arrival_id: int, reading: Reading, claim: Claim) -> bool:
+    this = arrivals.c.arrival_id == arrival_id
+    done = answered(reading.versions, or_bare=claim.campaign is not None)
+    return connection.execute(select(arrivals.c.arrival_id).where(this, done)).first() is not None
 
 
 def _object_row(reading_id: int, item: EncodedObject, stored: Mapping[str, str]) -> Row:

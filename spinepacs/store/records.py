@@ -166,6 +166,19 @@ class CorrectionJob:
 
 
 @dataclass(frozen=True)
+class ForCampaign:
+    """That a claim is a campaign's: which, what it is read with, and whether results are written and sent.
+
+    Where nothing is to be sent, no objects are made: the findings go into the database only.
+    """
+
+    campaign_id: int
+    model_folder: str
+    policy_file: str
+    delivers: bool
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right to work on one study; good until its attempt is ended by record, fail or return_orphans.
 
@@ -181,6 +194,8 @@ class Claim:
         Selected images that have no reading under ``versions``, in the order in which they came.
     corrections
         What persons have asked for. Either this or ``arrivals`` is never empty.
+    campaign
+        None: the day's work, read with the daemon's own model and policy.
     """
 
     study_uid: str
@@ -190,6 +205,7 @@ class Claim:
     versions: Versions
     arrivals: tuple[Arrival, ...]
     corrections: tuple[CorrectionJob, ...] = ()
+    campaign: ForCampaign | None = None
 
 
 @dataclass(frozen=True)

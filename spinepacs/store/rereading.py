@@ -13,12 +13,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, not_, or_, select, update
 
+from spinepacs.domain.campaign import Campaign, WantedFilm
 from spinepacs.domain.findings import Versions
-from spinepacs.domain.study import NO_FILM, StudyState
+from spinepacs.domain.study import NO_FILM, Source, StudyState
 from spinepacs.store import events
 from spinepacs.store.engine import Database
 from spinepacs.store.records import ArrivalState, EventKind
-from spinepacs.store.rows import under
+from spinepacs.store.rows import answered, under
 from spinepacs.store.states import ANEW, SETTLED, lock, move
 from spinepacs.store.tables import arrivals, readings, studies
 from spinepacs.store.turns import announce, due
@@ -117,6 +118,55 @@ class Rereading:
             if not after:
                 return total
 
+    def studies(self, campaign: Campaign, after: int) -> tuple[list[str], int]:
+        """One batch of studies with films that a campaign means and its versions have not read; the key to go on from.
+
+        The key is 0 where there is no more.
+        """
+        query = campaign.query
+        choice = Choice(date_from=query.date_from, date_to=query.date_to)
+        question = (
+            select(arrivals.c.arrival_id, arrivals.c.study_uid)
+            .where(
+                arrivals.c.arrival_id > after,
+                choice.films(campaign.versions),
+                *_here(campaign),
+                not_(answered(campaign.versions, or_bare=True)),
+            )
+            .order_by(arrivals.c.arrival_id)
+            .limit(BATCH)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(question).all()
+        found = list(dict.fromkeys(row.study_uid for row in rows))
+        return found, rows[-1].arrival_id if len(rows) == BATCH else 0
+
+    def studies_of(self, accession: str) -> list[str]:
+        """Studies of an accession number."""
+        question = select(arrivals.c.study_uid).where(
+            arrivals.c.accession_number == accession, arrivals.c.study_uid.is_not(None)
+        )
+        with self.database.read() as connection:
+            return sorted(set(connection.execute(question).scalars()))
+
+    def films(self, campaign: Campaign, study_uid: str) -> list[WantedFilm]:
+        """Films of a study that a campaign means."""
+        query = campaign.query
+        choice = Choice(study=study_uid, date_from=query.date_from, date_to=query.date_to)
+        question = select(arrivals.c.sop_uid).where(choice.films(campaign.versions), *_here(campaign))
+        with self.database.read() as connection:
+            return [WantedFilm(uid, study_uid) for uid in connection.execute(question).scalars()]
+
+
+def _here(campaign: Campaign) -> list[ColumnElement[bool]]:
+    """Selected films of the modality and body part that a campaign means."""
+    query, conditions = campaign.query, [arrivals.c.state == ArrivalState.SELECTED]
+    if query.modalities:
+        conditions.append(arrivals.c.modality.in_(query.modalities))
+    if query.body_parts:
+        conditions.append(arrivals.c.body_part.in_(("", *query.body_parts)))
+    return conditions
+
 
 def _may_be_read(named: str | None) -> ColumnElement[bool]:
     """Films, and what was turned down; not what can never be read, unless its reason is named.
@@ -163,7 +213,8 @@ def _ask(connection: Connection, choice: Choice, today: Versions, after: int) ->
             _has_reading(under(today), readings.c.refusal_code == "").label("is_known"),
         )
         .outerjoin(studies, studies.c.study_uid == arrivals.c.study_uid)
-        .where(arrivals.c.arrival_id > after, choice.films(today))
+        # What only a campaign has brought is read again by another one: it is not the day's work.
+        .where(arrivals.c.arrival_id > after, arrivals.c.source != Source.CAMPAIGN, choice.films(today))
         .order_by(arrivals.c.arrival_id)
         .limit(BATCH)
     )  # fmt: skip
@@ -213,6 +264,6 @@ def _read_again(connection: Connection, rows: Sequence[Row[Any]]) -> None:
             # Written first: its turn depends on it.
             connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(rereading=True))
             opened = {"attempts": 0, "reason_code": "", "reason": "", **due(datetime.now(UTC))}
-            move(connection, study_uid, StudyState.READY, **opened)
+            move(connection, study_uid, StudyState.READY, **opened, campaign_id=None)
             announce(connection, study_uid)
             events.add(connection, EventKind.REREAD, study_uid)

@@ -28,24 +28,36 @@ def as_arrivals(rows: Iterable[Row[Any]]) -> list[Arrival]:
     return [Arrival(**{**row._mapping, "source": Source(row.source)}) for row in rows]
 
 
-def unread(connection: Connection, study_uid: str, versions: Versions) -> list[Arrival]:
-    """Selected arrivals of a study that ``versions`` have yet to read, in the order in which they came."""
+def unread(
+    connection: Connection, study_uid: str, versions: Versions, wanted: ColumnElement[bool] | None = None
+) -> list[Arrival]:
+    """Selected arrivals of a study that ``versions`` have yet to read, in the order in which they came.
+
+    ``wanted``: those of a campaign; None: those of the day's work.
+    """
+    if wanted is None:
+        condition = and_(arrivals.c.source != Source.CAMPAIGN.value, ~answered(versions))
+    else:
+        condition = and_(wanted, ~answered(versions, or_bare=True))
     selected = columns().where(
         arrivals.c.study_uid == study_uid,
         arrivals.c.state == ArrivalState.SELECTED,
         arrivals.c.file_deleted_at.is_(None),
-        ~answered(versions),
+        condition,
     )
     return as_arrivals(connection.execute(selected.order_by(arrivals.c.arrival_id)))
 
 
-def answered(versions: Versions) -> ColumnElement[bool]:
+def answered(versions: Versions, or_bare: bool = False) -> ColumnElement[bool]:
     """Arrivals that this model and policy have read.
 
-    A reading that refused the film no longer counts when a person has asked for the film again since.
+    A reading that refused the film no longer counts when a person has asked for the film again since; one that a
+    campaign made, and no objects of, counts with ``or_bare`` only: the day's work owes the archive the objects.
     """
     asked = arrivals.c.reread_after
     counts = or_(readings.c.refusal_code == "", asked.is_(None), readings.c.reading_id > asked)
+    if not or_bare:
+        counts = and_(counts, ~readings.c.bare)
     return exists().where(readings.c.arrival_id == arrivals.c.arrival_id, under(versions), counts)
 
 

@@ -108,6 +108,8 @@ def settle(connection: Connection, study_uid: str) -> None:
     else:
         code, reason = _first_refusal(connection, study_uid)
         move(connection, study_uid, StudyState.REFUSED, reason_code=code, reason=reason)
+    # A campaign has it only as long as something of it waits to be read.
+    connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(campaign_id=None))
 
 
 def _first_refusal(connection: Connection, study_uid: str) -> tuple[str, str]:

@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, exists, func, insert, or_, select, update
 
+from spinepacs.domain.campaign import CampaignState
 from spinepacs.domain.findings import Refusal, Versions
 from spinepacs.domain.study import StudyState
 from spinepacs.store import events, replacing
-from spinepacs.store.records import ArrivalState, Claim, EventKind, OutboxState, StudyClock
+from spinepacs.store.records import ArrivalState, Claim, EventKind, ForCampaign, OutboxState, StudyClock
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
-from spinepacs.store.tables import arrivals, attempts, literally, machines, outbox, studies
+from spinepacs.store.tables import arrivals, attempts, campaigns, literally, machines, outbox, studies
 from spinepacs.store.turns import announce, due, fair
+from spinepacs.store.wanted import fail_films, of_campaign, versions_of
 
 ATTEMPTS_USED_UP = "ATTEMPTS_USED_UP"
 """Reason of studies whose workers died as often as is allowed."""
@@ -65,18 +67,29 @@ def claim(
     if machine_id and not _is_living(connection, machine_id):
         return None
     while (study := _next_due(connection, now or datetime.now(UTC))) is not None:
-        unread_arrivals = unread(connection, study.study_uid, versions)
+        campaign, with_versions, condition = None, versions, None
+        if study.campaign is not None:
+            campaign, with_versions = study.campaign
+            condition = of_campaign(campaign.campaign_id)
+        unread_arrivals = unread(connection, study.study_uid, with_versions, condition)
         asked = replacing.pending(connection, study.study_uid)
         if not unread_arrivals and not asked:
             settle(connection, study.study_uid)
         elif study.attempts >= maximum_attempts:
             reason = f"{study.attempts} attempts ended without result; the last: {study.reason or 'its worker died'}"
-            _give_up(connection, study.study_uid, ATTEMPTS_USED_UP, reason, bool(unread_arrivals))
+            _give_up(connection, study.study_uid, ATTEMPTS_USED_UP, reason, bool(unread_arrivals), campaign)
         else:
             number = study.attempts + 1
             attempt_id = _begin(connection, study.study_uid, number, machine_id)
             return Claim(
-                study.study_uid, attempt_id, number, maximum_attempts, versions, tuple(unread_arrivals), asked
+                study.study_uid,
+                attempt_id,
+                number,
+                maximum_attempts,
+                with_versions,
+                tuple(unread_arrivals),
+                asked,
+                campaign,
             )
     return None
 
@@ -93,22 +106,38 @@ class _Due(NamedTuple):
     study_uid: str
     attempts: int
     reason: str
+    campaign: tuple[ForCampaign, Versions] | None
 
 
 def _next_due(connection: Connection, now: datetime) -> _Due | None:
-    """Lock and give the ready study whose turn it is and that no other claimer looks at.
+    """Lock and give the ready study whose turn it is and that no other claimer looks at; a campaign's come last of all.
 
     One that was changed in the future tells that the clock was set back since: nobody knows how long it has waited.
     """
     ready = (
-        select(studies.c.study_uid, studies.c.attempts, studies.c.reason)
+        select(studies.c.study_uid, studies.c.attempts, studies.c.reason, studies.c.campaign_id)
         .where(studies.c.state == StudyState.READY, or_(studies.c.due_at <= now, studies.c.changed_at > now))
         .order_by(studies.c.turn_at, studies.c.study_uid)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    row = connection.execute(ready).first()
-    return None if row is None else _Due(*row)
+    running = select(campaigns.c.campaign_id).where(campaigns.c.state == CampaignState.RUNNING)
+    of_the_day = or_(studies.c.campaign_id.is_(None), studies.c.urgent)  # a person waits for a correction
+    for whose in (of_the_day, studies.c.campaign_id.in_(running)):
+        if row := connection.execute(ready.where(whose)).first():
+            return _Due(row.study_uid, row.attempts, row.reason, _campaign(connection, row.campaign_id))
+    return None
+
+
+def _campaign(connection: Connection, campaign_id: int | None) -> tuple[ForCampaign, Versions] | None:
+    """Whose study it is, and what it is to be read with."""
+    if campaign_id is None:
+        return None
+    row = connection.execute(select(campaigns).where(campaigns.c.campaign_id == campaign_id)).one()
+    return (
+        ForCampaign(campaign_id, row.model_folder, row.policy_file, row.delivers),
+        versions_of(row),
+    )
 
 
 def _begin(connection: Connection, study_uid: str, number: int, machine_id: str) -> int:
@@ -137,6 +166,11 @@ def fail(
     if not is_open(connection, claim):
         return False
     end_attempt(connection, claim, "failed", code, reason)
+    if (
+        claim.campaign is not None and not counted
+    ):  # its model cannot be used, or the spool is away: said there too
+        this = campaigns.c.campaign_id == claim.campaign.campaign_id
+        connection.execute(update(campaigns).where(this).values(trouble=reason))
     attempts_made = claim.attempt_number - (not counted)
     if transient and attempts_made < claim.maximum_attempts:
         again = {**due(retry_at or datetime.now(UTC)), "attempts": attempts_made}
@@ -144,15 +178,29 @@ def fail(
         if retry_at is None:  # else nobody need look before it is due
             announce(connection, claim.study_uid)
     else:
-        _give_up(connection, claim.study_uid, code, reason, bool(claim.arrivals))
+        _give_up(connection, claim.study_uid, code, reason, bool(claim.arrivals), claim.campaign)
     return True
 
 
-def _give_up(connection: Connection, study_uid: str, code: str, reason: str, has_films: bool) -> None:
-    """A study whose films cannot be read has failed; one whose films are read stays, without what a person asked."""
+def _give_up(
+    connection: Connection,
+    study_uid: str,
+    code: str,
+    reason: str,
+    has_films: bool,
+    campaign: ForCampaign | None = None,
+) -> None:
+    """A study whose films cannot be read has failed; one whose films are read stays, without what a person asked.
+
+    Of a campaign only its films have failed: the study goes back to where its own readings put it.
+    """
     if not has_films:
         for job in replacing.pending(connection, study_uid):
             replacing.refuse(connection, job, Refusal(code, reason))
+        settle(connection, study_uid)
+        return
+    if campaign is not None:
+        fail_films(connection, campaign.campaign_id, study_uid, code, reason)
         settle(connection, study_uid)
         return
     move(connection, study_uid, StudyState.FAILED, reason_code=code, reason=reason)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0015"
+REVISION = "r0016"
 """The newest migration."""
 
 
@@ -75,9 +75,11 @@ studies = Table(
     Column("patients_differ_at", UtcTime),
     Column("seen_at", UtcTime),
     Column("rereading", Boolean, nullable=False, server_default=false()),
+    Column("campaign_id", Key),
     Index("ix_studies_state_turn_at", "state", "turn_at", "study_uid"),
     Index("ix_studies_state_changed_at", "state", "changed_at"),
     _partial("ix_studies_mixed", "study_uid", where="patients_differ_at IS NOT NULL"),
+    _partial("ix_studies_campaign", "campaign_id", "state", where="campaign_id IS NOT NULL"),
 )
 
 _NOT_IN_USE = text("state NOT IN ('conflict', 'unreadable')")
@@ -157,6 +159,8 @@ readings = Table(
     Column("author", SafeText, nullable=False, server_default=""),
     # No foreign key: corrections refers to readings, and two tables that do so to each other cannot be put in order.
     Column("correction_id", Key),
+    Column("campaign_id", Key),
+    Column("bare", Boolean, nullable=False, server_default=false()),
     Index("ix_readings_refused", "reading_id", sqlite_where=_REFUSED, postgresql_where=_REFUSED),
     Index("ix_readings_arrival_id", "arrival_id"),
     Index("uq_readings_correction_id", "correction_id", unique=True),
@@ -434,6 +438,67 @@ installation = Table(
     metadata,
     Column("name", SafeText, primary_key=True),
     Column("value", SafeText, nullable=False),
+)
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("campaign_id", Key, primary_key=True),
+    Column("name", SafeText, nullable=False, unique=True),
+    Column("state", SafeText, nullable=False),
+    Column("kind", SafeText, nullable=False),
+    Column("place", SafeText, nullable=False),
+    Column("move_to", SafeText, nullable=False),
+    Column("credentials", SafeText, nullable=False),
+    Column("query", PlainJson, nullable=False),
+    Column("wanted", PlainJson),
+    Column("model_folder", SafeText, nullable=False),
+    Column("policy_file", SafeText, nullable=False),
+    Column("model_name", SafeText, nullable=False),
+    Column("model_version", SafeText, nullable=False),
+    Column("policy_name", SafeText, nullable=False),
+    Column("policy_version", SafeText, nullable=False),
+    Column("delivers", Boolean, nullable=False),
+    Column("per_hour", Measure),
+    Column("hours", PlainJson, nullable=False),
+    Column("position", SafeText, nullable=False, server_default=""),
+    Column("listed_at", UtcTime),
+    Column("trouble", SafeText, nullable=False, server_default=""),
+    Column("created_at", UtcTime, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+)
+
+campaign_items = Table(
+    "campaign_items",
+    metadata,
+    Column("item_id", Key, primary_key=True),
+    Column("campaign_id", Key, ForeignKey("campaigns.campaign_id"), nullable=False),
+    Column("what", SafeText, nullable=False),
+    Column("state", SafeText, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("reason_code", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+    Column("asked_at", UtcTime),
+    Column("due_at", UtcTime),
+    Column("changed_at", UtcTime, nullable=False),
+    UniqueConstraint("campaign_id", "what"),
+    Index("ix_campaign_items_campaign_id_state", "campaign_id", "state", "item_id"),
+    Index("ix_campaign_items_campaign_id_asked_at", "campaign_id", "asked_at"),
+)
+
+campaign_films = Table(
+    "campaign_films",
+    metadata,
+    Column("film_id", Key, primary_key=True),
+    Column("item_id", Key, ForeignKey("campaign_items.item_id"), nullable=False, index=True),
+    Column("campaign_id", Key, ForeignKey("campaigns.campaign_id"), nullable=False),
+    Column("sop_uid", SafeText, nullable=False, index=True),
+    Column("study_uid", SafeText, nullable=False, index=True),
+    Column("state", SafeText, nullable=False),
+    Column("reason_code", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+    UniqueConstraint("campaign_id", "sop_uid"),
+    Index("ix_campaign_films_campaign_id_state", "campaign_id", "state", "reason_code"),
 )
 
 failed_files = Table(

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, exists, func, or_, select, update
 
-from spinepacs.domain.study import NO_FILM
+from spinepacs.domain.study import NO_FILM, Source
 from spinepacs.store import events
 from spinepacs.store.records import ArrivalState, EventKind
 from spinepacs.store.tables import arrivals, readings, studies
@@ -33,6 +33,7 @@ def films() -> Select[Any]:
         .where(
             readings.c.refusal_code != "",
             readings.c.author == "",  # a person who rejects a reading has seen it
+            readings.c.campaign_id.is_(None),  # a campaign's are in its report
             ~replaced,
             arrivals.c.file_deleted_at.is_(None),
             or_(studies.c.seen_at.is_(None), studies.c.seen_at < readings.c.read_at),
@@ -71,6 +72,7 @@ def turned_down() -> Select[Any]:
         .where(
             arrivals.c.state == ArrivalState.REFUSED,
             arrivals.c.reason_code.not_in(NO_FILM),
+            arrivals.c.source != Source.CAMPAIGN.value,
             arrivals.c.file_deleted_at.is_(None),
         )
         .group_by(arrivals.c.reason_code, arrivals.c.reason)

@@ -23,7 +23,7 @@ DEMO_FILMS = sorted((Path(__file__).parents[2] / "demo" / "films").glob("*.dcm")
 pytestmark = UNCLOSED_SOCKETS
 COMMANDS = (
     "serve", "status", "process", "wrap", "findings", "queue", "retry", "reread", "seen",
-    "redirect", "withdraw", "check", "synthesise", "version",
+    "redirect", "withdraw", "check", "campaign", "synthesise", "version",
 )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydicom import Dataset
 from pydicom.uid import ComprehensiveSRStorage
@@ -17,8 +19,10 @@ from spinepacs.settings.sections import (
     WorkSettings,
 )
 from spinepacs.settings.settings import Settings
+from spinepacs.settings.shipped import shipped
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters, find_studies
+from spinepacs.store.records import ForCampaign
 from spinepacs.store.spool import Spool
 from tests import films, models
 from tests.daemons import PHANTOM, film
@@ -203,3 +207,48 @@ def test_errors_become_answers_without_identity(caplog):
     assert "Geheim" not in answer.reason + caplog.text
     assert failed(Transient("the disk is full")) == Failed("TRANSIENT", "the disk is full", True)
     assert failed(BadInput("NOT_DICOM", "no DICOM file")) == Failed("NOT_DICOM", "no DICOM file", False)
+
+
+def of_campaign(worker, claim, policy, delivers=False):
+    further = worker.pipeline.versions
+    versions = type(further)(further.model_name, further.model_version, further.policy_name, "next")
+    campaign = ForCampaign(1, str(worker._settings.model.folder), str(policy), delivers)
+    return replace(claim, versions=versions, campaign=campaign)
+
+
+def test_a_campaigns_policy_is_opened_beside_our_own_and_makes_objects_only_to_deliver(
+    worker, ledger, spool, tmp_path
+):
+    text = shipped("config", "grading.toml").read_text()
+    policy = tmp_path / "next.toml"
+    own = f'version = "{worker.pipeline.versions.policy_version}"'
+    assert own in text
+    policy.write_text(text.replace(own, 'version = "next"'))
+    arrive_film(ledger, spool, tmp_path, film(1))
+    assert worker.do(RegistrationJob(tuple(ledger.unregistered(10)))) == Done()
+    (study,) = find_studies(ledger)
+    ledger.mark_ready(study["study_uid"])
+    claim = ledger.claim(worker.pipeline.versions, 3)
+    path = [spool.path_of(each.sha256) for each in claim.arrivals]
+    for_database = worker._pipeline_of(of_campaign(worker, claim, policy))
+    assert for_database.versions.policy_version == "next"
+    assert not for_database.read_study(claim.study_uid, path).images[0].objects
+    to_deliver = worker._pipeline_of(of_campaign(worker, claim, policy, delivers=True))
+    assert to_deliver.segmenter is for_database.segmenter, "it is opened once"
+    assert len(to_deliver.read_study(claim.study_uid, path).images[0].objects) == 3
+    assert worker._pipeline_of(claim) is worker.pipeline
+
+
+def test_a_campaigns_policy_that_has_changed_waits_and_costs_no_attempt(worker, ledger, spool, tmp_path):
+    arrive_film(ledger, spool, tmp_path, film(1))
+    worker.do(RegistrationJob(tuple(ledger.unregistered(10))))
+    (study,) = find_studies(ledger)
+    ledger.mark_ready(study["study_uid"])
+    claim = ledger.claim(worker.pipeline.versions, 3)
+    changed = worker.do(StudyJob(of_campaign(worker, claim, shipped("config", "grading.toml"))))
+    assert isinstance(changed, Failed)
+    assert (changed.transient, changed.reason_code) == (True, "TRANSIENT")
+    assert "of another version now" in changed.reason
+    gone = worker.do(StudyJob(of_campaign(worker, claim, tmp_path / "gone.toml")))
+    assert isinstance(gone, Failed)
+    assert (gone.transient, gone.reason_code) == (True, "TRANSIENT")

@@ -54,6 +54,7 @@ def test_each_role_does_its_part_and_a_study_from_two_listeners_is_one(tmp_path)
             ("in-1", "listener-1", "up"),
             ("in-2", "listener-1", "up"),
             ("reading", "worker-1", "up"),
+            ("reading", "campaign", "up"),
             ("out", "delivery", "up"),
         }
         assert told.problems == []

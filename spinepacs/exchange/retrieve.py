@@ -1,0 +1,162 @@
+"""An archive by C-FIND and C-MOVE (PS3.4 Annex C): its films come to our own listener, like all others.
+
+What a C-MOVE answers says little: an unknown destination, a dead one and no such study look alike, and one refused
+object may end all of it. So it is judged by what has come, and its status is told to a person only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydicom import Dataset
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # defined at run time by pynetdicom
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from spinepacs.dicom.reading.parse import quiet
+from spinepacs.domain.campaign import AWAY_TIMEOUT_S, Query, WantedFilm
+from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_meant, is_uid, parse_peer
+
+MOVE_TIMEOUT_S = 600.0
+"""Some archives say nothing until the last film of a series has been sent (s)."""
+
+_PENDING = (0xFF00, 0xFF01)
+
+
+class QueryRetrieve:
+    """See the module.
+
+    Parameters
+    ----------
+    place
+        ``AE@host:port`` of the archive.
+    calling_ae
+        Ours.
+    move_to
+        AE title under which the archive knows our listener.
+
+    Raises
+    ------
+    BadSettings
+        If the place is none.
+    """
+
+    def __init__(self, place: str, calling_ae: str, move_to: str) -> None:
+        self._ae_title, self._host, self._port = parse_peer(place)
+        self._calling_ae = calling_ae
+        self._move_to = move_to
+
+    def close(self) -> None:
+        """Nothing is kept open between two questions."""
+
+    def studies(self, asked: Asked, query: Query) -> Iterator[list[str]]:
+        """See Archive; there are no pages in C-FIND."""
+        keys = Dataset()
+        keys.QueryRetrieveLevel = "STUDY"
+        keys.StudyInstanceUID = ""
+        keys.StudyDate = f"{asked.day:%Y%m%d}" if asked.day else ""
+        keys.AccessionNumber = asked.accession
+        rows = [row for row in self._find(keys) if is_meant(asked, str(row.get("AccessionNumber", "") or ""))]
+        yield list(dict.fromkeys(_uids(rows, "StudyInstanceUID")))
+
+    def films(self, study_uid: str, query: Query) -> list[WantedFilm]:
+        """See Archive; body part and modality are compared here: they are optional keys, or of another level."""
+        keys = Dataset()
+        keys.QueryRetrieveLevel = "SERIES"
+        keys.StudyInstanceUID = study_uid
+        keys.SeriesInstanceUID = keys.Modality = keys.BodyPartExamined = ""
+        rows, found = self._find(keys), []
+        if not rows:
+            raise NotGiven(NO_STUDY)
+        for row in rows:
+            series_uid = str(row.get("SeriesInstanceUID", ""))
+            if is_uid(series_uid) and query.takes(
+                str(row.get("Modality", "") or ""), str(row.get("BodyPartExamined", "") or "")
+            ):
+                found += self._films_of(study_uid, series_uid)
+        return found
+
+    def _films_of(self, study_uid: str, series_uid: str) -> list[WantedFilm]:
+        keys = Dataset()
+        keys.QueryRetrieveLevel = "IMAGE"
+        keys.StudyInstanceUID, keys.SeriesInstanceUID, keys.SOPInstanceUID = study_uid, series_uid, ""
+        return [WantedFilm(uid, study_uid, series_uid) for uid in _uids(self._find(keys), "SOPInstanceUID")]
+
+    def move(self, study_uid: str, series_uid: str) -> str:
+        """Have the films of a series sent to our listener; the final status in words, empty: success.
+
+        When this returns they have come, as far as they come (PS3.4 C.4.2.2.1).
+        """
+        keys = Dataset()
+        keys.QueryRetrieveLevel = "SERIES"
+        keys.StudyInstanceUID, keys.SeriesInstanceUID = study_uid, series_uid
+        model = StudyRootQueryRetrieveInformationModelMove
+        with self._associated(model, MOVE_TIMEOUT_S) as association, quiet():
+            statuses = [status for status, _ in association.send_c_move(keys, self._move_to, model)]
+        final = getattr(statuses[-1], "Status", None) if statuses else None
+        if final is None:
+            raise ArchiveAway("the archive broke off its C-MOVE")
+        return "" if final == 0x0000 else f"C-MOVE status 0x{final:04X}"
+
+    def probe(self) -> str:
+        """See Archive."""
+        keys = Dataset()
+        keys.QueryRetrieveLevel = "STUDY"
+        keys.StudyInstanceUID = "1.2.826.0.1.3680043.8.498.1"  # nobody's: an answer is all that is wanted
+        self._find(keys)
+        with self._associated(StudyRootQueryRetrieveInformationModelMove, AWAY_TIMEOUT_S):
+            pass
+        return f"C-FIND answers, C-MOVE to {self._move_to} is taken (whether it knows us only a film shows)"
+
+    def _find(self, keys: Dataset) -> list[Dataset]:
+        model = StudyRootQueryRetrieveInformationModelFind
+        found, final = [], None
+        with self._associated(model, AWAY_TIMEOUT_S) as association, quiet():
+            for status, row in association.send_c_find(keys, model):
+                final = getattr(status, "Status", None)
+                if final in _PENDING and row is not None:
+                    found.append(row)
+        if final != 0x0000:
+            said = "no answer (does it know our AE title?)" if final is None else f"status 0x{final:04X}"
+            raise ArchiveAway(f"the archive does not answer C-FIND: {said}")
+        return found
+
+    @contextmanager
+    def _associated(self, model: str, limit_s: float) -> Iterator[Association]:
+        ae = AE(self._calling_ae)
+        ae.connection_timeout, ae.acse_timeout = 10.0, 30.0
+        ae.dimse_timeout = ae.network_timeout = limit_s
+        ae.add_requested_context(model)
+        try:
+            association = ae.associate(self._host, self._port, ae_title=self._ae_title)
+        except (OSError, UnicodeError):
+            raise ArchiveAway(f"host {self._host!r} is not found") from None
+        if not association.is_established:
+            raise ArchiveAway(_why_not(association))
+        # pynetdicom's sockets wait for ever for a peer that stops reading.
+        watch = threading.Timer(2 * limit_s, association.abort)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield association
+        finally:
+            watch.cancel()
+            if association.is_established:
+                association.release()
+
+
+def _why_not(association: Association) -> str:
+    if association.is_rejected:
+        return "the archive rejects the association: does it know our AE title?"
+    if association.rejected_contexts:
+        return "the archive does not offer query and retrieve"
+    return "the archive cannot be reached"
+
+
+def _uids(rows: list[Dataset], keyword: str) -> list[str]:
+    return [uid for row in rows if is_uid(uid := str(row.get(keyword, "") or ""))]
