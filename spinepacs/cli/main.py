@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from spinepacs.cli import daemon, decisions, films, questions, training
+from spinepacs.cli import accounts, daemon, decisions, films, questions, training
 from spinepacs.errors import SpinepacsError
 
 _OF_A_PATH = (
@@ -47,6 +47,7 @@ for _command in (
     films.process, films.wrap,
     questions.findings, questions.queue, questions.audit,
     decisions.retry, decisions.reread, decisions.seen, decisions.redirect, decisions.withdraw, decisions.discard,
+    accounts.account,
     training.synthesise, training.train, training.evaluate, training.export,
 ):  # fmt: skip
     main.add_command(_command)

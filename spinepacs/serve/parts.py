@@ -49,6 +49,9 @@ def parts(settings: Settings, role: Role, door: socket.socket | None, book: Visi
         found.append(Part("delivery", send, settings))
     if settings.audit.syslog and role.sends:
         found.append(Part("audit", report, settings))
+    # On the machines that face the network: what reads and sends need not be reached by anybody.
+    if settings.web.enabled and role.receives:
+        found.append(Part("web", show, settings, is_needed=False, has_children=True))
     return found
 
 
@@ -109,6 +112,14 @@ def report(channel: Connection, settings: Settings) -> None:
         channel.send_bytes(READY)
         turn = turns_of(settings)("the audit trail")
         export(settings, ledger, stop_event(channel), settings.work.poll_s, turn)
+
+
+def show(channel: Connection, settings: Settings) -> None:
+    """Be the console; a port that is taken is waited for, since nobody's film depends on it."""
+    from spinepacs.web.server import run
+
+    with _stores(settings) as (spool, ledger):
+        run(settings, spool, ledger, stop_event(channel), channel.send_bytes, READY, WAITING)
 
 
 def read(channel: Connection, settings: Settings) -> None:

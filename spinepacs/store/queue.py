@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, column, func, or_, select
 
@@ -12,7 +13,7 @@ from spinepacs.store import unseen
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Row, find_studies, plain, rows_of_view
 from spinepacs.store.records import ArrivalState, OutboxState
-from spinepacs.store.tables import arrivals, failed_files, outbox, readings
+from spinepacs.store.tables import arrivals, failed_files, literally, outbox, readings, studies
 
 QUEUED = (
     StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED,
@@ -50,7 +51,7 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
     """
     found = queued_studies(ledger, limit)
     towards = _destinations_of(ledger, [row["study_uid"] for row in found])
-    studies = [_queued_study(row, towards.get(row["study_uid"], "")) for row in found]
+    open_studies = [_queued_study(row, towards.get(row["study_uid"], "")) for row in found]
     objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
     files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
     files += failed_in_folder(ledger)
@@ -59,7 +60,7 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
             row["reason"] = "there is no destination of this name in the settings any more"
         elif row["state"] == OutboxState.SENT.value:
             row["reason"] = row["reason"] or "its commitment is awaited"
-    return studies + objects + files + refused(ledger, limit)
+    return open_studies + objects + files + refused(ledger, limit)
 
 
 def refused(ledger: Ledger, limit: int = 1000) -> list[Row]:
@@ -193,3 +194,43 @@ def kept_arrivals(ledger: Ledger, limit: int = 1000) -> list[Row]:
     kept = select(*(arrivals.c[name] for name in names))
     kept = kept.where(arrivals.c.state.in_(_OUTSIDE), arrivals.c.file_deleted_at.is_(None))
     return plain(ledger.rows(kept.order_by(arrivals.c.arrival_id).limit(limit)))
+
+
+@dataclass(frozen=True)
+class OpenCounts:
+    """How much is not done, counted by indexes of what is open: it may be asked every few seconds.
+
+    Parameters
+    ----------
+    studies
+        By state: those of :data:`QUEUED`.
+    files
+        That belong to no study yet, by state.
+    objects
+        By (destination, state), and ``uncommitted`` as a state.
+    """
+
+    studies: dict[str, int]
+    files: dict[str, int]
+    objects: dict[tuple[str, str], int]
+
+
+def open_counts(ledger: Ledger) -> OpenCounts:
+    """Count what is not done."""
+    by_state = select(studies.c.state, func.count().label("n")).where(studies.c.state.in_(QUEUED))
+    outside = select(arrivals.c.state, func.count().label("n")).where(
+        arrivals.c.state.in_(_OUTSIDE), arrivals.c.file_deleted_at.is_(None)
+    )
+    waiting = select(outbox.c.destination, outbox.c.state, func.count().label("n"))
+    waiting = waiting.where(literally(outbox.c.state, OutboxState.PENDING, OutboxState.FAILED))
+    awaited = select(outbox.c.destination, func.count().label("n"))
+    awaited = awaited.where(outbox.c.commitment_due_at.is_not(None))
+    towards = ledger.rows(waiting.group_by(outbox.c.destination, outbox.c.state))
+    objects = {(row["destination"], row["state"]): row["n"] for row in towards}
+    for row in ledger.rows(awaited.group_by(outbox.c.destination)):
+        objects[row["destination"], "uncommitted"] = row["n"]
+    return OpenCounts(
+        {row["state"]: row["n"] for row in ledger.rows(by_state.group_by(studies.c.state))},
+        {row["state"]: row["n"] for row in ledger.rows(outside.group_by(arrivals.c.state))},
+        objects,
+    )

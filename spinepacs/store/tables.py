@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0014"
+REVISION = "r0015"
 """The newest migration."""
 
 
@@ -77,6 +77,7 @@ studies = Table(
     Column("rereading", Boolean, nullable=False, server_default=false()),
     Index("ix_studies_state_turn_at", "state", "turn_at", "study_uid"),
     Index("ix_studies_state_changed_at", "state", "changed_at"),
+    Index("ix_studies_last_arrival_at_study_uid", "last_arrival_at", "study_uid"),
     _partial("ix_studies_mixed", "study_uid", where="patients_differ_at IS NOT NULL"),
 )
 
@@ -437,6 +438,7 @@ audit_events = Table(
     Column("peer", SafeText, nullable=False, server_default=""),
     Column("destination", SafeText, nullable=False, server_default=""),
     Column("detail", SafeText, nullable=False, server_default=""),
+    Column("account", SafeText, nullable=False, server_default=""),
 )
 
 audit_exports = Table(
@@ -444,4 +446,25 @@ audit_exports = Table(
     metadata,
     Column("target", SafeText, primary_key=True),
     Column("audit_id", Key, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", SafeText, primary_key=True),
+    Column("role", SafeText, nullable=False),
+    Column("password_hash", SafeText, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("password_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),
+)
+
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("token_sha256", SafeText, primary_key=True),
+    Column("account", SafeText, ForeignKey("accounts.name"), nullable=False, index=True),
+    Column("peer", SafeText, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
 )

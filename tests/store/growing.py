@@ -30,7 +30,16 @@ _KEYS = {
     "attempts": "attempt_id", "events": "event_id", "audit_events": "audit_id",
 }  # fmt: skip
 _UIDS = ("study_uid", "sop_uid", "series_uid")
-_SHORT = ("commitments", "audit_exports", "failed_files", "machines", "senders", "installation")
+_SHORT = (
+    "commitments",
+    "audit_exports",
+    "failed_files",
+    "machines",
+    "senders",
+    "installation",
+    "accounts",
+    "web_sessions",
+)
 """Tables that stay short."""
 
 
