@@ -2,8 +2,8 @@
 
 Starts the daemon on SQLite, sends it the synthetic films of demo/films over C-STORE, waits until every result has
 come back by C-STORE to a small receiving PACS (a pynetdicom storage SCP in this process), and prints the findings from
-the database. Everything binds to 127.0.0.1 and lies in demo/out. With ``--stay`` the daemon runs on until Ctrl-C, and its console
-can be seen with an account that is made for it.
+the database. Everything binds to 127.0.0.1 and lies in demo/out. With ``--stay`` the daemon
+runs on until Ctrl-C, and its console can be seen with an account that is made for it.
 """
 
 from __future__ import annotations

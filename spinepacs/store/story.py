@@ -153,17 +153,19 @@ def _deliveries(ledger: Ledger, study_uid: str) -> Iterator[Moment]:
         .order_by(outbox.c.outbox_id.desc())
         .limit(_LONGEST)
     )
-    together: dict[tuple[datetime, str, str, str], list[str]] = defaultdict(list)
+    together: dict[tuple[datetime, str, str, str], list[tuple[datetime, str]]] = defaultdict(list)
     for row in ledger.rows(its):
-        for name, what in (("sent_at", "sent"), ("committed_at", "committed")):
-            if row[name]:
-                together[row[name].replace(microsecond=0), what, row["destination"], ""].append(row["kind"])
-        if row["state"] == "failed" and row["last_attempt_at"]:
-            at = row["last_attempt_at"].replace(microsecond=0)
-            together[at, "not sent", row["destination"], row["message"]].append(row["kind"])
-    for (at, what, destination, message), kinds in together.items():
-        counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-        yield Moment(at, what, f"{counted}{f': {message}' if message else ''}", destination)
+        ends = [(row["sent_at"], "sent", ""), (row["committed_at"], "committed", "")]
+        if row["state"] == "failed":
+            ends.append((row["last_attempt_at"], "not sent", row["message"]))
+        for at, what, message in ends:
+            if at:
+                key = (at.replace(microsecond=0), what, row["destination"], message)
+                together[key].append((at, row["kind"]))
+    for (_, what, destination, message), each in together.items():
+        kinds = [kind for _, kind in each]
+        counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+        yield Moment(min(each)[0], what, f"{counted}{f': {message}' if message else ''}", destination)
 
 
 def _events(ledger: Ledger, study_uid: str) -> Iterator[Moment]:

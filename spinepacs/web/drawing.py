@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from spinepacs.dicom.codes import colour_of
@@ -15,8 +16,8 @@ from spinepacs.show.sheet import cells
 
 Row = dict[str, Any]
 LAYERS = {
-    "outlines": "Outlines", "names": "Names", "plates": "Endplates", "discs": "Discs", "angles": "Angles and slips",
-    "signs": "Signs",
+    "outlines": "Outlines", "plates": "Endplates", "discs": "Discs", "angles": "Angles and slips", "signs": "Signs",
+    "names": "Names",
 }  # fmt: skip
 """What can be shown and hidden, from below to above."""
 
@@ -50,16 +51,12 @@ class Shape:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A film's size (px), and its shapes by layer."""
+    """A film's size and the height of its letters (px), and its shapes by layer."""
 
     columns: int
     rows: int
+    letters_px: float
     shapes: dict[str, list[Shape]]
-
-    @property
-    def letters_px(self) -> float:
-        """Height of its letters."""
-        return max(self.columns, self.rows) / 55
 
 
 def drawn(film: Row, shapes: dict[str, list[Row]]) -> Drawing:
@@ -80,7 +77,14 @@ def drawn(film: Row, shapes: dict[str, list[Row]]) -> Drawing:
         *_signs(shapes["findings"]),
     ]
     by_layer = {layer: [shape for shape in found if shape.layer == layer] for layer in LAYERS}
-    return Drawing(film["columns_px"], film["rows_px"], by_layer)
+    return Drawing(film["columns_px"], film["rows_px"], _letters_px(film, shapes["vertebrae"]), by_layer)
+
+
+def _letters_px(film: Row, rows: Sequence[Row]) -> float:
+    """As high as a name may be without covering its neighbours: on whole spines bodies are small."""
+    sides = [row["area_px"] ** 0.5 for row in rows if row["area_px"]]
+    of_film = max(film["columns_px"], film["rows_px"]) / 50
+    return min(of_film, 0.42 * median(sides)) if sides else of_film
 
 
 def _vertebrae(rows: Sequence[Row], sheet: cells.Film) -> Iterator[Shape]:

@@ -44,14 +44,14 @@ class Plot:
 
 
 def plots(rows: Sequence[Row]) -> list[Plot]:
-    """Draw rows of :func:`spinepacs.store.story.course`: discs with two values at least."""
+    """Draw rows of :func:`spinepacs.store.story.course`: discs that two studies show."""
     known = [row for row in rows if row["height_index"] is not None and row["study_date"]]
     made = []
     for (_, disc, view), group in groupby(
         sorted(known, key=_which), key=lambda row: (row["disc_order"], row["disc"], row["view_position"])
     ):
         course = list(group)
-        if len(course) > 1:
+        if len({row["study_uid"] for row in course}) > 1:
             made.append(_plot(disc, view, course))
     return made
 

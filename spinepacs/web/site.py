@@ -136,7 +136,7 @@ def templates() -> Environment:
     )  # fmt: skip
     filters: dict[str, Callable[..., Any]] = {
         "moment": lambda value: str(value)[:19],
-        "words": lambda value: str(value).replace("_", " ").replace("-", " "),
+        "head": lambda value: str(value).replace("_", " ").capitalize().replace(" id", " ID"),
         "short": lambda value: f"…{str(value)[-12:]}",
         "zip_self": lambda values: [(value, value) for value in values],
         "notes": lambda value: words.notes_of(str(value or "").split()),

@@ -27,7 +27,7 @@ def show(visit: Visit) -> Response:
     if summary is None:
         raise HTTPException(404, "there is no such study")
     visit.note("viewed", study_uid)
-    films = queries.find_films(ledger, study=study_uid)
+    films = sorted(queries.find_films(ledger, study=study_uid), key=lambda film: int(film["reading_id"]))
     patient = str(summary["patient_id"])
     others = queries.find_studies(ledger, limit=50, patient=patient) if patient else []
     if not visit.shows_identity:

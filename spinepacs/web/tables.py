@@ -76,7 +76,7 @@ _AP_DISC: dict[str, _Cell] = {
 }
 _VERTEBRA: dict[str, _Cell] = {
     "Found with": lambda film, level: _number(_vertebra(film, level)["score"]),
-    "Network says": lambda film, level: str(_vertebra(film, level)["raw_level"]),
+    "Network says": lambda film, level: _raw(_vertebra(film, level)),
     "Why it differs": lambda film, level: str(_vertebra(film, level)["level_reason"]) or cells.NONE,
     "Wedge": _valued(Quantity.AP_VERTEBRA_WEDGE),
     "Deformity": _graded(Sign.VERTEBRAL_DEFORMITY),
@@ -112,6 +112,11 @@ def _angles(film: Row) -> Table:
 def _vertebra(film: cells.Film, level: str) -> Row:
     found: Row = next(row for row in film.row["vertebrae"] if row["level"] == level)
     return found
+
+
+def _raw(vertebra: Row) -> str:
+    """What the network says, where that is another level."""
+    return cells.NONE if vertebra["raw_level"] == vertebra["level"] else str(vertebra["raw_level"])
 
 
 def _number(value: float | None) -> str:
