@@ -64,7 +64,7 @@ def _spacing(dataset: Dataset) -> Ground:
     ]
     if spacing is None:
         return Ground("pixel spacing", "none: lengths in px and ratios only", "", beside=", ".join(others))
-    size = f"{spacing.row_mm:.4g} × {spacing.column_mm:.4g} mm ({BASES[spacing.basis].removeprefix('mm, ')})"
+    size = f"{spacing.row_mm:.4g} × {spacing.column_mm:.4g} {BASES[spacing.basis]}"
     by = f", divided by a magnification of {spacing.magnification:.3g}" if spacing.magnification != 1 else ""
     return Ground("pixel spacing", size + by, keyword, beside=", ".join(others))
 
