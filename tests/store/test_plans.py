@@ -10,7 +10,10 @@ from typing import Any
 
 from sqlalchemy import event
 
+from spinepacs.store import browsing, queries, story
+from spinepacs.store.browsing import Search
 from spinepacs.store.ledger import Ledger
+from tests.store import makers
 from tests.store.growing import Steps, go_through, multiply, one_study
 
 _ROWS = 4000
@@ -109,4 +112,35 @@ def test_no_step_of_a_study_and_no_sweep_reads_a_whole_table(url: str) -> None:
             for line in _plan(ledger, statement, parameters)
             if _reads_all(line, statement)
         }
+    assert whole == {}
+
+
+def test_no_page_of_the_console_reads_a_whole_table(url: str) -> None:
+    with Ledger.open(url) as ledger:
+        one_study(ledger)
+    multiply(url, _ROWS)
+    study_uid = f"{makers.STUDY}.7"
+    with Ledger.open(url) as ledger, _noted(ledger) as asked:
+        first = browsing.find_page(ledger, Search())
+        browsing.find_page(ledger, Search(), first.after)
+        for search in (
+            Search(patient="PAT-7"),
+            Search(accession="none"),
+            Search(sign="spondylolisthesis", grade="5"),
+        ):
+            browsing.find_page(ledger, search)
+        browsing.models(ledger)
+        for question in (story.summary, story.images, story.timeline):
+            question(ledger, study_uid)
+        reading_id = queries.find_films(ledger, study=study_uid)[0]["reading_id"]
+        story.shapes(ledger, reading_id)
+        story.film_file(ledger, f"{makers.SOP}.7")
+        asked.end("pages")
+        whole = {
+            statement: line
+            for statement, parameters in asked.by_step["pages"].items()
+            for line in _plan(ledger, statement, parameters)
+            if _reads_all(line, statement)
+        }
+    assert len(asked.by_step["pages"]) > 15
     assert whole == {}

@@ -24,8 +24,6 @@ def study(ledger: Ledger) -> str:
     """Study Instance UID of a study that waits to be sent."""
     claim = makers.claimed(ledger)
     plain = makers.result_of(claim)
-    images = tuple(
-        makers.replace(image, reading=makers.with_signs(image.reading)) for image in plain.images
-    )
+    images = tuple(makers.replace(image, reading=makers.with_signs(image.reading)) for image in plain.images)
     assert ledger.record(claim, makers.replace(plain, images=images), makers.stored(plain), (makers.PACS,))
     return makers.STUDY

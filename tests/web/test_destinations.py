@@ -36,8 +36,14 @@ def test_a_destination_is_asked_whether_it_answers(ledger: Ledger, spool: Spool)
         with console(ledger, spool, destinations=[there, pacs(free_port(), name="dead")]) as running:
             visitor = running.visitor()
             form = {"csrf": visitor.csrf}
-            assert "answered with success" in visitor.post("/destinations/echo", form | {"destination": "pacs"}).text
-            assert "connection refused" in visitor.post("/destinations/echo", form | {"destination": "dead"}).text
+            assert (
+                "answered with success"
+                in visitor.post("/destinations/echo", form | {"destination": "pacs"}).text
+            )
+            assert (
+                "connection refused"
+                in visitor.post("/destinations/echo", form | {"destination": "dead"}).text
+            )
             assert visitor.post("/destinations/echo", form | {"destination": "other"}).status == 404
             viewer = running.visitor(AccountRole.VIEWER)
             form = {"csrf": viewer.csrf, "destination": "pacs"}
@@ -50,7 +56,9 @@ def test_a_destination_is_asked_whether_it_answers(ledger: Ledger, spool: Spool)
 def test_what_waits_is_counted_also_for_destinations_that_are_gone(ledger: Ledger, spool: Spool) -> None:
     with console(ledger, spool, destinations=[pacs(104, name="other", hours=["00:00-00:01"])]) as running:
         text = running.visitor().get("/destinations").text
-        assert re.search(r'pacs <span class="tag bad">not in the settings</span></th>.*?<td class="n">3</td>', text)
+        assert re.search(
+            r'pacs <span class="tag bad">not in the settings</span></th>.*?<td class="n">3</td>', text
+        )
         assert "PACS@127.0.0.1:104" in text
         assert "<span>read</span>" in text, "seconds of the steps"
 
@@ -63,7 +71,9 @@ def test_certificates_say_how_long_they_last(ledger: Ledger, spool: Spool, tmp_p
     there = pacs(104, tls=True, tls_certificate=str(ours), tls_ca=str(bad))
     with console(ledger, spool, destinations=[there]) as running:
         text = running.visitor().get("/destinations").text
-    assert re.search(r"<td>ours.pem</td><td>\d{4}-\d\d-\d\d</td><td class=\"n\"><span class=\"tag bad\">1</span>", text)
+    assert re.search(
+        r"<td>ours.pem</td><td>\d{4}-\d\d-\d\d</td><td class=\"n\"><span class=\"tag bad\">1</span>", text
+    )
     assert re.search(r"<td>bad.pem</td><td>cannot be read", text)
     assert str(tmp_path) not in text, "where files lie is nobody's business"
 
@@ -84,7 +94,9 @@ def test_the_parts_of_the_only_machine_are_those_of_its_health_page(ledger: Ledg
 
 
 @pytest.mark.peer
-def test_over_postgresql_every_page_shows_the_same_and_machines_their_processes(tmp_path: Path, spool: Spool) -> None:
+def test_over_postgresql_every_page_shows_the_same_and_machines_their_processes(
+    tmp_path: Path, spool: Spool
+) -> None:
     with postgresql_with_tables() as server, Ledger.open(server.create_database(server.template)) as ledger:
         identity = ledger.machines.join("reader-1", "worker")
         life = {"is_up": False, "restarts": 3, "started_s": 0.0}

@@ -67,18 +67,25 @@ def test_every_page_answers_to_the_roles_that_may_see_it_and_to_no_other(site: C
             if page.role and not role.includes(page.role):
                 assert answer.status == 403, (role, path)
             else:
-                assert answer.status in (200, 303, 400, 403 if page.role is None else 404, 404, 422), (role, path)
+                assert answer.status in (200, 303, 400, 403 if page.role is None else 404, 404, 422), (
+                    role,
+                    path,
+                )
                 assert answer.status != 403 or page.path == "/login", (role, path)
 
 
 def test_methods_that_no_page_has_are_refused(site: Console) -> None:
     visitor = site.visitor()
-    for method, path in product(("PUT", "DELETE", "PATCH", "TRACE", "OPTIONS"), ("/studies", "/queue/action")):
+    for method, path in product(
+        ("PUT", "DELETE", "PATCH", "TRACE", "OPTIONS"), ("/studies", "/queue/action")
+    ):
         assert visitor.ask(method, path).status == 405
 
 
 @pytest.mark.parametrize("csrf", ["", "wrong", "0" * 64, None])
-def test_a_change_without_the_token_of_ones_forms_is_refused(site: Console, study: str, csrf: str | None) -> None:
+def test_a_change_without_the_token_of_ones_forms_is_refused(
+    site: Console, study: str, csrf: str | None
+) -> None:
     visitor = site.visitor()
     form = {"action": "withdraw", "destination": "pacs"} | ({} if csrf is None else {"csrf": csrf})
     for page, path in PATHS:
@@ -101,7 +108,9 @@ def test_what_another_site_sends_is_refused(site: Console) -> None:
 
 
 @pytest.mark.usefixtures("study")
-def test_every_answer_has_the_headers_that_protect_it_and_no_page_a_script_or_style_of_its_own(site: Console) -> None:
+def test_every_answer_has_the_headers_that_protect_it_and_no_page_a_script_or_style_of_its_own(
+    site: Console,
+) -> None:
     visitor = site.visitor()
     for page, path in PATHS:
         if page.changes:
@@ -114,8 +123,12 @@ def test_every_answer_has_the_headers_that_protect_it_and_no_page_a_script_or_st
         assert answer.headers["Cache-Control"] == "no-store", path
         assert "Server" not in answer.headers
         if answer.headers.get_content_type() == "text/html":
-            assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|javascript:", answer.text), path
-            assert not re.search(r'(src|href)="(https?:)?//', answer.text), "something is loaded from elsewhere"
+            assert not re.search(
+                r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|javascript:", answer.text
+            ), path
+            assert not re.search(r'(src|href)="(https?:)?//', answer.text), (
+                "something is loaded from elsewhere"
+            )
     assert "unsafe" not in POLICY
 
 
@@ -144,7 +157,9 @@ def test_the_database_holds_no_cookie(site: Console) -> None:
     assert b"administrator" in held
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "a b", "localhost@evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "a b", "localhost@evil.example"]
+)
 def test_a_foreign_name_is_refused(site: Console, host: str) -> None:
     assert site.visitor().get("/queue", Host=host).status == 400
 
@@ -175,7 +190,9 @@ def test_static_files_come_without_a_login_and_are_installed() -> None:
     patterns = re.findall(r'"(web/[^"]+)"', text)
     wing = ROOT / "spinepacs"
     installed = {path for pattern in patterns for path in wing.glob(pattern) if path.is_file()}
-    there = {path for path in (wing / "web").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    there = {
+        path for path in (wing / "web").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
     assert installed == there
     assert STATIC / "htmx" / "LICENSE" in installed
 
@@ -192,7 +209,9 @@ def test_what_is_too_large_is_refused_before_it_is_read(ledger: Ledger, spool: S
         csrf = visitor.csrf
         assert visitor.upload("/rules", b"x" * 2_000_000, csrf=csrf).status == 413
         assert visitor.post("/queue/action", {"csrf": csrf, "study": "x" * 100_000}).status == 413
-        unmeasured = visitor.ask("POST", "/rules", headers={"Transfer-Encoding": "chunked"}, body=b"0\r\n\r\n")
+        unmeasured = visitor.ask(
+            "POST", "/rules", headers={"Transfer-Encoding": "chunked"}, body=b"0\r\n\r\n"
+        )
         assert unmeasured.status == 411
         assert visitor.upload("/queue/action", b"x", csrf=csrf).status == 400, "no file is taken there"
         assert visitor.post("/queue/action", {"csrf": csrf} | {f"f{n}": n for n in range(50)}).status == 400

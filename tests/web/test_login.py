@@ -41,7 +41,13 @@ def test_what_is_wrong_is_not_told_and_a_name_that_is_none_is_not_kept(site: Con
     site.account("anna")
     site.account("gone")
     site.ledger.accounts.disable("gone")
-    tried = [("anna", "wrong"), ("gone", PASSWORD), ("hunter2-my-password", PASSWORD), ("anna", "x" * 5000), ("", "")]
+    tried = [
+        ("anna", "wrong"),
+        ("gone", PASSWORD),
+        ("hunter2-my-password", PASSWORD),
+        ("anna", "x" * 5000),
+        ("", ""),
+    ]
     answers = [attempt(site.stranger(), *each) for each in tried]
     assert {answer.status for answer in answers} == {403}
     assert len({re.sub(r'value="[^"]+"', "", answer.text) for answer in answers}) == 1

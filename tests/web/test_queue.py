@@ -20,7 +20,9 @@ def confirm(visitor: Visitor, **target: str) -> str:
     query = "&".join(f"{name}={value}" for name, value in target.items())
     page = visitor.get(f"/queue/action?{query}")
     assert page.status == 200, page.text
-    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text.partition("<main")[2]))
+    form = dict(
+        re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text.partition("<main")[2])
+    )
     answer = visitor.post("/queue/action", form | target)
     assert answer.status == 200, answer.text
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text))
@@ -39,7 +41,9 @@ def test_an_empty_queue_says_so(site: Console) -> None:
     assert "Nothing waits, nothing has failed" in site.visitor().get("/queue").text
 
 
-def test_what_waits_is_shown_with_numbers_and_the_part_that_is_asked_for_again(site: Console, study: str) -> None:
+def test_what_waits_is_shown_with_numbers_and_the_part_that_is_asked_for_again(
+    site: Console, study: str
+) -> None:
     visitor = site.visitor(AccountRole.VIEWER)
     for path in ("/queue", "/queue/now"):
         text = visitor.get(path).text
@@ -70,14 +74,18 @@ def test_what_failed_is_tried_again_or_given_up(site: Console) -> None:
     claim = site.ledger.claim(makers.VERSIONS, 3)
     assert claim
     site.ledger.fail(claim, "DEFECT", "it broke", transient=False)
-    assert "The 1 files of this study will be deleted" in confirm(visitor, action="discard", study=makers.STUDY)
+    assert "The 1 files of this study will be deleted" in confirm(
+        visitor, action="discard", study=makers.STUDY
+    )
     assert states(site) == {StudyState.REFUSED: 1}
     assert site.ledger.counts().files_deleted["original"] == 1
 
 
 def test_what_waits_for_a_destination_goes_elsewhere_or_nowhere(site: Console, study: str) -> None:
     visitor = site.visitor()
-    assert "3 results that wait for pacs" in confirm(visitor, action="redirect", destination="pacs", to="viewer")
+    assert "3 results that wait for pacs" in confirm(
+        visitor, action="redirect", destination="pacs", to="viewer"
+    )
     assert site.ledger.counts().outbox == {("viewer", OutboxState.PENDING): 3}
     assert "3 results will not be sent to viewer" in confirm(visitor, action="withdraw", destination="viewer")
     assert site.ledger.counts().outbox == {("viewer", OutboxState.WITHDRAWN): 3}

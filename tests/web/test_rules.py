@@ -28,7 +28,10 @@ def test_a_film_that_would_be_read_with_the_ground_of_each_belief(site: Console)
     assert "It would be read" in said
     assert "BodyPartExamined is LSPINE of selection.body_parts" in said
     assert re.search(r"view LATERAL ViewPosition \(0018,5101\)", said)
-    assert re.search(r"pixel spacing 0.15 × 0.15 mm in the detector plane \(magnified\) ImagerPixelSpacing \(0018,1164\)", said)
+    assert re.search(
+        r"pixel spacing 0.15 × 0.15 mm in the detector plane \(magnified\) ImagerPixelSpacing \(0018,1164\)",
+        said,
+    )
     for secret in films.SECRETS:
         assert secret not in answer.text
 
@@ -62,8 +65,12 @@ def test_an_image_that_has_come_is_explained_by_its_uid(site: Console) -> None:
     assert "no image of this SOP Instance UID" in unknown.text
 
 
-@pytest.mark.parametrize("content", [b"", b"no DICOM at all", b"\0" * 128 + b"DICM", b"\x89PNG" + b"x" * 4000])
-def test_what_is_no_film_is_said_and_nothing_of_it_stays(site: Console, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"no DICOM at all", b"\0" * 128 + b"DICM", b"\x89PNG" + b"x" * 4000]
+)
+def test_what_is_no_film_is_said_and_nothing_of_it_stays(
+    site: Console, tmp_path: Path, content: bytes
+) -> None:
     visitor = site.visitor()
     answer = visitor.upload("/rules", content, csrf=visitor.csrf)
     assert answer.status == 422

@@ -25,7 +25,9 @@ HOSTILE = '<script>alert("x")</script>'
 
 
 def actions(site: Console) -> list[tuple[str, str, str]]:
-    rows = site.ledger.rows(select(audit_events).where(audit_events.c.account != "").order_by(audit_events.c.audit_id))
+    rows = site.ledger.rows(
+        select(audit_events).where(audit_events.c.account != "").order_by(audit_events.c.audit_id)
+    )
     return [(row["action"], row["study_uid"], row["detail"]) for row in rows if row["action"] != "login"]
 
 
@@ -38,7 +40,9 @@ def many(ledger: Ledger, number: int) -> list[str]:
     for n in range(number):
         assert ledger.add_arrival(makers.arrival(f"1.9.{n}", seconds=n))
         for waiting in ledger.unregistered(10):
-            header = makers.header(waiting.sop_uid, f"1.8.{n}", patient_id=f"P{n % 3}", study_date=f"202601{n % 28 + 1:02}")
+            header = makers.header(
+                waiting.sop_uid, f"1.8.{n}", patient_id=f"P{n % 3}", study_date=f"202601{n % 28 + 1:02}"
+            )
             ledger.register(waiting.arrival_id, header, None)
     return [f"1.8.{n}" for n in reversed(range(number))]
 
@@ -119,7 +123,9 @@ def test_a_hostile_header_is_only_text(site: Console) -> None:
         assert "<script>" not in text, path
         assert "<img" not in text
         assert "49" not in re.findall(r"<b>|49<", text)
-    assert html.escape(HOSTILE, quote=False) in visitor.get(f"/studies/{makers.STUDY}").text.replace("&#34;", '"')
+    assert html.escape(HOSTILE, quote=False) in visitor.get(f"/studies/{makers.STUDY}").text.replace(
+        "&#34;", '"'
+    )
 
 
 def test_the_page_of_a_study_shows_what_the_database_holds(site: Console, study: str) -> None:
@@ -159,7 +165,9 @@ def test_the_course_of_a_disc_is_drawn_from_study_to_study(site: Console, study:
     assert re.search(r'aria-label="L5/S1, lateral: 2024-01-01: 0.30 ± 0.00; 2026-11-20: 0.30', text)
 
 
-def test_identity_is_shown_to_viewers_only_where_the_settings_say_so(ledger: Ledger, spool: Spool, study: str) -> None:
+def test_identity_is_shown_to_viewers_only_where_the_settings_say_so(
+    ledger: Ledger, spool: Spool, study: str
+) -> None:
     links = {"OHIF": "https://ohif/{study_uid}", "RIS": "https://ris/{patient_id}"}
     with console(ledger, spool, web={"show_identity": False, "viewers": links}) as running:
         for path in ("/studies", f"/studies/{study}", "/queue", "/studies.csv", "/studies?column=patient_id"):
