@@ -84,7 +84,7 @@ def _letters_px(film: Row, rows: Sequence[Row]) -> float:
     """As high as a name may be without covering its neighbours: on whole spines bodies are small."""
     sides = [row["area_px"] ** 0.5 for row in rows if row["area_px"]]
     of_film = max(film["columns_px"], film["rows_px"]) / 50
-    return min(of_film, 0.42 * median(sides)) if sides else of_film
+    return float(min(of_film, 0.42 * median(sides)) if sides else of_film)
 
 
 def _vertebrae(rows: Sequence[Row], sheet: cells.Film) -> Iterator[Shape]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ from spinepacs.web.site import Site, Visit, csrf_of, sha256_of
 COOKIE, LOGIN_COOKIE = "spinepacs_session", "spinepacs_login"
 """The session's token; and, before there is one, the token of the login's form."""
 _PLAIN_FORM_BYTES = 64 * 1024
+_MOST_FIELDS = 30
 _UPLOAD_MARGIN_BYTES = 64 * 1024
 _MB = 1_000_000
 _log = logging.getLogger(__name__)
@@ -62,45 +63,72 @@ def guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:
 
     async def endpoint(request: Request) -> Response:
         try:
-            return await _answer(site, page, request)
-        except HTTPException as error:
-            return PlainTextResponse(
-                f"{error.status_code}: {error.detail}\n", error.status_code, error.headers
-            )
-        except BadSettings as error:
-            return PlainTextResponse(f"400: {error}\n", 400)
-        except (Transient, Permanent) as error:
-            _log.warning("a page was not shown: %s", error)
-            return PlainTextResponse(f"503: {error}\n", 503, {"Retry-After": "5"})
-        except Exception as error:  # its words may quote a patient: only its place is told
-            return PlainTextResponse(f"500: a defect, see the log: {failed(error).reason}\n", 500)
+            visit = await _let_in(site, page, request)
+        except _Told as told:
+            return told.answer
+        except Exception as error:
+            return _plain(*_what_to_say(error))
+        try:
+            return await run_in_threadpool(page.handler, visit)
+        except Exception as error:
+            return _page(visit, *_what_to_say(error))
+        finally:
+            for file in visit.files.values():
+                await file.close()
 
     return endpoint
 
 
-async def _answer(site: Site, page: Page, request: Request) -> Response:
+class _Told(Exception):  # noqa: N818 - not an error: who is not logged in is told where
+    """An answer that takes the place of the page."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+async def _let_in(site: Site, page: Page, request: Request) -> Visit:
+    """Take a request for a visit, if the person may make it."""
     account, secret = await run_in_threadpool(_who, site, request)
     csrf = csrf_of(secret)
     if page.role is not None:
         if account is None:
-            return _to_login(request)
+            raise _Told(_to_login(request))
         if not account.role.includes(page.role):
             raise HTTPException(403, f"your account is a {account.role}'s; this is for a {page.role}")
-    form: Mapping[str, str] = {}
-    files: Mapping[str, UploadFile] = {}
-    if page.changes:
-        _check_origin(request)
-        _check_size(site, page, request)
-        async with request.form(max_files=1 if page.takes_files else 0, max_fields=30) as sent:
-            form = {name: value for name, value in sent.multi_items() if isinstance(value, str)}
-            files = {name: value for name, value in sent.multi_items() if isinstance(value, UploadFile)}
-            if page.role is not None and not hmac.compare_digest(
-                form.get("csrf", "").encode(), csrf.encode()
-            ):
-                raise HTTPException(403, "this form is not yours, or too old: load its page again")
-            visit = Visit(request, site, account, csrf, form, files)
-            return await run_in_threadpool(page.handler, visit)
-    return await run_in_threadpool(page.handler, Visit(request, site, account, csrf, form, files))
+    if not page.changes:
+        return Visit(request, site, account, csrf, {}, {})
+    _check_origin(request)
+    _check_size(site, page, request)
+    sent = await request.form(max_files=1 if page.takes_files else 0, max_fields=_MOST_FIELDS)
+    form = {name: value for name, value in sent.multi_items() if isinstance(value, str)}
+    files = {name: value for name, value in sent.multi_items() if isinstance(value, UploadFile)}
+    if page.role is not None and not hmac.compare_digest(form.get("csrf", "").encode(), csrf.encode()):
+        await sent.close()
+        raise HTTPException(403, "this form is not yours, or too old: load its page again")
+    return Visit(request, site, account, csrf, form, files)
+
+
+def _what_to_say(error: Exception) -> tuple[int, str]:
+    """Status and sentence for a person; of a defect only its place, since its words may quote a patient."""
+    if isinstance(error, HTTPException):
+        return error.status_code, error.detail
+    if isinstance(error, BadSettings):
+        return 400, str(error)
+    if isinstance(error, (Transient, Permanent)):
+        _log.warning("a page was not shown: %s", error)
+        return 503, str(error)
+    return 500, f"a defect, see the log: {failed(error).reason}"
+
+
+def _page(visit: Visit, status: int, said: str) -> Response:
+    if "hx-request" in visit.request.headers or visit.account is None:
+        return _plain(status, said)
+    return visit.page("error.html", status, said=said, code=status)
+
+
+def _plain(status: int, said: str) -> Response:
+    return PlainTextResponse(f"{status}: {said}\n", status)
 
 
 def _who(site: Site, request: Request) -> tuple[Account | None, str | bytes]:

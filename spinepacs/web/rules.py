@@ -70,6 +70,7 @@ def _kept(visit: Visit, upload: UploadFile) -> Iterator[Path]:
     """Keep what was sent along as a file without the sender's name, for as long as it is looked at."""
     limit = visit.site.settings.web.maximum_upload_mb * 1_000_000
     folder = visit.site.settings.storage.folder / "tmp"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix="rules-", dir=folder)
     path = Path(name)
     try:

@@ -493,6 +493,7 @@ def test_accounts_are_made_and_ended_and_no_password_is_an_argument(config: Path
         "12 characters at least"
         in spinepacs("account", "passwd", "anna", "--config", config, "--password-file", file).output
     )
+    file.write_text("a long enough password\n")
     typed = CliRunner().invoke(
         main,
         ["account", "passwd", "anna", "--config", str(config)],
@@ -502,7 +503,7 @@ def test_accounts_are_made_and_ended_and_no_password_is_an_argument(config: Path
     assert "another long one" not in typed.output
     assert spinepacs("account", "disable", "anna", "--config", config).exit_code == 0
     assert ", disabled 20" in spinepacs("account", "list", "--config", config).output
-    for command in (("passwd", "otto", "--password-file", tmp_path / "spinepacs.toml"), ("disable", "otto")):
+    for command in (("passwd", "otto", "--password-file", file), ("disable", "otto")):
         assert "there is no account otto" in spinepacs("account", *command, "--config", config).output
     assert spinepacs("account", "add", "<b>", "--config", config, "--password-file", file).exit_code == 2
     with Ledger.open(load(config).storage.database_url) as ledger:

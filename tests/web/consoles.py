@@ -27,7 +27,7 @@ from spinepacs.web.guard import COOKIE
 from spinepacs.web.passwords import hashed
 from spinepacs.web.site import Site, sha256_of
 
-PASSWORD = "a long password of tests"
+PASSWORD = "a long password of tests"  # noqa: S105 - of nobody
 _FORM = "application/x-www-form-urlencoded"
 
 

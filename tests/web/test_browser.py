@@ -150,6 +150,15 @@ def test_the_queue_follows_without_a_click_and_a_decision_is_confirmed(
     assert page.complaints == []
 
 
+def test_a_page_that_asks_again_leads_to_the_login_when_the_session_has_ended(
+    chromium: Any, filled: Console
+) -> None:
+    page = visit(chromium, filled)
+    page.goto(f"{filled.url}/queue")
+    filled.ledger.accounts.disable("anna")
+    page.wait_for_url("**/login", timeout=20_000)
+
+
 def test_by_keyboard_the_content_is_one_key_away_and_the_focus_is_seen(
     chromium: Any, filled: Console
 ) -> None:

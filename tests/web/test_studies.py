@@ -62,7 +62,8 @@ def test_pages_follow_one_another_without_gap_or_repetition(site: Console) -> No
     ("query", "number"),
     [
         ("patient=P1", 4), ("patient=nobody", 0), ("accession=ACC-1", 12), ("state=arriving", 12), ("state=failed", 0),
-        ("date_from=2026-01-10", 3), ("date_from=2026-01-02&date_to=2026-01-04", 3), ("level=L4", 0), ("sign=osteophytes", 0),
+        ("date_from=2026-01-10", 3), ("date_from=2026-01-02&date_to=2026-01-04", 3), ("level=L4", 0),
+        ("sign=osteophytes", 0),
     ],
 )  # fmt: skip
 def test_what_is_asked_for_is_found(site: Console, query: str, number: int) -> None:
@@ -76,7 +77,8 @@ def test_what_is_asked_for_is_found(site: Console, query: str, number: int) -> N
         ("level=L4", True), ("level=L4/L5", True), ("level=C3", False), ("sign=osteophytes&grade=2", True),
         ("sign=osteophytes&grade=3", False), ("sign=osteophytes&grade=2&level=L5", True),
         ("sign=osteophytes&grade=2&level=L4", False), ("grade=2", True), ("sign=vertebral_deformity", False),
-        ("model=spine-v0 0.1.0", True), ("model=spine-v0", True), ("model=spine-v0 2", False), ("destination=pacs", True),
+        ("model=spine-v0 0.1.0", True), ("model=spine-v0", True), ("model=spine-v0 2", False),
+        ("destination=pacs", True),
         ("destination=viewer", False), ("state=recorded", True),
     ],
 )  # fmt: skip
@@ -131,7 +133,8 @@ def test_a_hostile_header_is_only_text(site: Console) -> None:
 def test_the_page_of_a_study_shows_what_the_database_holds(site: Console, study: str) -> None:
     text = html.unescape(site.visitor().get(f"/studies/{study}").text)
     for said in (
-        "PAT-0001", "ACC-1", "2026-11-20", "62 years", "LWS seitlich", "4.5 ± 0.4", "6.4 ± 1.0 mm (20 %)", "48.2 ± 2.9°",
+        "PAT-0001", "ACC-1", "2026-11-20", "62 years", "LWS seitlich", "4.5 ± 0.4", "6.4 ± 1.0 mm (20 %)",
+        "48.2 ± 2.9°",
         "antero I", "Moderate signs of osteochondrosis.", "levels may be shifted by one", "most levels differ",
         "mm in the detector plane", "MODALITY (192.0.2.7)", "spine-v0 0.1.0, policy disc-height 1.0", "read 500 ms",
         "segment 250 ms", "the network says L3: made consistent along the chain",
