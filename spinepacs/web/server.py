@@ -67,7 +67,7 @@ def make_server(site: Site) -> uvicorn.Server:
     config = uvicorn.Config(
         make_app(site),
         log_config=None,
-        log_level="warning",
+        log_level="critical",  # what breaks is logged by the guard; a request that a stop cuts off is no error
         access_log=False,
         proxy_headers=False,  # the application looks at them itself, for the proxies of the settings only
         server_header=False,

@@ -49,7 +49,7 @@ def test_what_waits_is_shown_with_numbers_and_the_part_that_is_asked_for_again(
         text = visitor.get(path).text
         assert f'href="/studies/{study}"' in text
         assert "ACC-1" in text
-        assert re.search(r'<th scope="row">pacs</th>\s*<td class="n">3</td>', text)
+        assert re.search(r'<th scope="row">pacs</th>\s*<td class="n" data-head="To be sent">3</td>', text)
         assert "<strong>1</strong> recorded" in text
         assert "/queue/action" not in text, "a viewer decides nothing"
     assert "<html" not in visitor.get("/queue/now").text

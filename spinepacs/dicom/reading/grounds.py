@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from spinepacs.dicom.reading.header import anterior_left, turn_of, view_grounds, view_of
 from spinepacs.dicom.reading.parse import quiet, texts
 from spinepacs.dicom.reading.spacing import SPACING_KEYWORDS, spacing_ground
+from spinepacs.domain.geometry import Turn
 from spinepacs.domain.study import View
 from spinepacs.domain.words import BASES
 
@@ -52,7 +53,8 @@ def _head(dataset: Dataset) -> Ground:
     turn = turn_of(dataset)
     if turn is None:
         return Ground("head", "not stated: the picture decides", "")
-    return Ground("head", f"up after turning: {turn.name.lower()}", "PatientOrientation")
+    said = "up, as it is stored" if turn is Turn.NONE else f"up after a turn: {turn.name.lower()}"
+    return Ground("head", said, "PatientOrientation")
 
 
 def _spacing(dataset: Dataset) -> Ground:
