@@ -187,6 +187,8 @@ def stay(spinepacs: str, config: Path, web_port: int) -> None:
         f"\nconsole:               http://127.0.0.1:{web_port}/studies  (demo / {password})", soft_wrap=True
     )
     console.print("                       Ctrl-C ends it")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         signal.pause()
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from spinepacs.children import Child, limit_memory
+from spinepacs.children import Child, limit_memory, warm_up
 from spinepacs.domain.findings import Refusal
 from spinepacs.errors import BadInput, Permanent, failed
 from spinepacs.settings.sections import SelectionSettings
@@ -40,10 +40,14 @@ class Darkroom:
         Limits of memory and time.
     spool
         Where the films lie.
+    preload
+        Module that imports what decoding needs, for the process that the others are forked from. It is begun with the
+        first picture: where nobody looks at films it would only take memory.
     """
 
-    def __init__(self, settings: WebSettings, spool: Spool) -> None:
+    def __init__(self, settings: WebSettings, spool: Spool, preload: str = "") -> None:
         self._settings = settings
+        self._preload = preload
         self._spool = spool
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
@@ -81,6 +85,7 @@ class Darkroom:
 
     def _ask(self, target: Callable[..., None], *arguments: Any) -> bytes:
         with self._places:
+            warm_up(self._preload)
             child = Child("darkroom", target, self._settings.picture_memory_mb, *arguments)
             try:
                 if not child.channel.poll(self._settings.picture_time_limit_s):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import uvicorn
 
-from spinepacs.children import warm_up
 from spinepacs.errors import Permanent
 from spinepacs.intake.port import open_port
 from spinepacs.settings.settings import Settings
@@ -53,8 +52,7 @@ def run(
             stop.wait(_TRY_AGAIN_S)
             continue
         with door:
-            warm_up("spinepacs.web.preload")
-            site = Site(settings, ledger, spool, Darkroom(settings.web, spool))
+            site = Site(settings, ledger, spool, Darkroom(settings.web, spool, "spinepacs.web.preload"))
             _log.info("console on http://%s:%d", *door.getsockname()[:2])
             _warn_of_nobody(ledger)
             say(ready)
