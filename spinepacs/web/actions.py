@@ -81,7 +81,9 @@ def do(visit: Visit) -> Response:
         target.study or story.study_of(visit.site.ledger, target.file) or "",
         f"{name} {target.name}",
     )
-    return visit.page("done.html", title=action.title, said=action.perform(visit, target), target=target)
+    done = action.perform(visit, target)
+    visit.site.queue.forget()
+    return visit.page("done.html", title=action.title, said=done, target=target)
 
 
 def _action(name: str) -> tuple[str, Action]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
 
 from spinepacs.domain.study import StudyState
-from spinepacs.store.queue import OpenCounts, open_counts, queue
+from spinepacs.store.queue import OpenCounts
 from spinepacs.store.records import age_s
 from spinepacs.web.site import Visit
+from spinepacs.web.snapshot import MOST_ROWS
 
 Row = dict[str, Any]
-MOST_ROWS = 200
-"""Rows of each kind that are shown; the numbers beside them count all."""
 
 _SECTIONS: Mapping[str, str] = {
     "arriving": "Arriving: images are still coming in",
@@ -41,11 +40,10 @@ def now(visit: Visit) -> Response:
 
 
 def _now(visit: Visit) -> Row:
-    ledger, destinations = visit.site.ledger, visit.site.settings.destinations
-    names = [destination.name for destination in destinations]
-    at = datetime.now(UTC)
-    rows = [_aged(row, at, visit.shows_identity) for row in queue(ledger, names, MOST_ROWS)]
-    counts = open_counts(ledger)
+    snapshot = visit.site.queue()
+    names = [destination.name for destination in visit.site.settings.destinations]
+    rows = [_aged(row, snapshot.at, visit.shows_identity) for row in snapshot.rows]
+    counts = snapshot.counts
     sections = [
         {"key": key, "title": title, "rows": found}
         for key, title in _SECTIONS.items()
@@ -55,7 +53,7 @@ def _now(visit: Visit) -> Row:
         "steps": [(state.value, counts.studies.get(state.value, 0)) for state in _STEPS],
         "destinations": towards(counts, names),
         "sections": sections,
-        "at": f"{at:%H:%M:%S} UTC",
+        "at": f"{snapshot.at:%H:%M:%S} UTC",
         "most": MOST_ROWS,
     }
 

@@ -7,7 +7,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,11 +17,13 @@ from starlette.responses import HTMLResponse, Response
 
 from spinepacs import __version__
 from spinepacs.domain import words
+from spinepacs.seldom import Seldom
 from spinepacs.settings.settings import Settings
 from spinepacs.store.accounts import Account, AccountRole
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.web.darkroom import Darkroom
+from spinepacs.web.snapshot import SHARE, Snapshot, look
 
 IDENTITY = frozenset(
     {"patient_id", "patient_sex", "patient_age_years", "accession_number", "study_description"}
@@ -50,6 +52,12 @@ class Site:
     spool: Spool
     darkroom: Darkroom
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+
+    @cached_property
+    def queue(self) -> Seldom[Snapshot]:
+        """What waits, asked for no oftener than can be afforded."""
+        names = [destination.name for destination in self.settings.destinations]
+        return Seldom(lambda: look(self.ledger, names), share=SHARE)
 
     def shows_identity(self, account: Account) -> bool:
         """Whether an account sees whose films these are."""
