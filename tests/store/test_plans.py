@@ -143,5 +143,12 @@ def test_no_page_of_the_console_reads_a_whole_table(url: str) -> None:
             for line in _plan(ledger, statement, parameters)
             if _reads_all(line, statement)
         }
+        by_kind = [
+            statement
+            for statement, parameters in asked.by_step["pages"].items()
+            if "study_summary" in statement
+            and any("ix_findings_kind" in line for line in _plan(ledger, statement, parameters))
+        ]
+    assert by_kind == [], "it would go through the findings of all studies"
     assert len(asked.by_step["pages"]) > 15
     assert whole == {}

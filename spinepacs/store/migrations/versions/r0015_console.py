@@ -1,4 +1,8 @@
-"""The console: accounts, their sessions, and in the audit trail which account did it; studies by their newest image."""
+"""The console: accounts, their sessions, and in the audit trail which account did it; studies by their newest image.
+
+The view ``study_summary`` went through all findings of disc height loss for each of its rows on SQLite, which took the
+index of kinds for the one to begin with.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,21 @@ from alembic import op
 from sqlalchemy import Column, ForeignKey
 
 from spinepacs.store.columns import SafeText, UtcTime
+from spinepacs.store.migrations.versions import r0010_own_patient as r0010
 
 revision = "r0015"
 down_revision = "r0014"
 
+STUDY_SUMMARY = r0010.STUDY_SUMMARY.replace(
+    "t.kind = 'disc_height_loss'",
+    "t.kind || '' = 'disc_height_loss'",  # a value that no index has: the readings of the study come first
+)
+
 
 def upgrade() -> None:
-    """Add two tables, a column and an index."""
+    """Add two tables, a column and an index, and make a view anew."""
+    op.execute("DROP VIEW study_summary")
+    op.execute(STUDY_SUMMARY)
     op.create_table(
         "accounts",
         Column("name", SafeText, primary_key=True),
