@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, column, select, text
+from sqlalchemy import Select, and_, column, exists, select, text
 
+from spinepacs.domain.measures import Quantity
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Row, plain
 from spinepacs.store.tables import (
@@ -27,6 +28,9 @@ from spinepacs.store.tables import (
 
 _LONGEST = 500
 """Rows of each kind that a time line takes: a study that was sent a thousand times has said all it can by then."""
+
+
+_MODEL = ("model_name", "model_version")
 
 
 class Moment(NamedTuple):
@@ -86,15 +90,37 @@ def study_of(ledger: Ledger, sop_uid: str) -> str | None:
 
 
 def course(ledger: Ledger, patient_id: str) -> list[Row]:
-    """Rows of the view ``disc_follow_up`` of a patient: each disc's height index from film to film, oldest first."""
+    """Each disc's height index from film to film of a patient, by disc and then by date.
+
+    As in the view ``disc_follow_up`` films that different models have read are not compared: those count that the model
+    of the newest reading has read. (The view itself goes through all patients.)
+    """
     if not patient_id:
         return []
-    names = ("disc", "disc_order", "view_position", "study_date", "study_uid", "height_index", "height_index_sd",
-             "is_current", "stage", "model_name", "model_version")  # fmt: skip
-    view = select(*map(text, names)).select_from(text("disc_follow_up"))
-    its = view.where(column("patient_id") == patient_id)
-    rows = plain(ledger.rows(its.order_by(text("disc_order"), text("study_date"), text("reading_id"))))
-    return [row for row in rows if row["is_current"]]
+    newer = readings.alias()
+    is_newest = ~exists().where(
+        newer.c.arrival_id == readings.c.arrival_id, newer.c.reading_id > readings.c.reading_id
+    )
+    is_index = and_(
+        measures.c.reading_id == discs.c.reading_id,
+        measures.c.place == discs.c.disc,
+        measures.c.quantity.in_((Quantity.DISC_HEIGHT_INDEX.value, Quantity.AP_DISC_HEIGHT_INDEX.value)),
+    )
+    its = (
+        select(
+            discs.c.disc, discs.c.disc_order, readings.c.view_position, arrivals.c.study_date, readings.c.study_uid,
+            discs.c.height_index, measures.c.uncertainty.label("height_index_sd"), readings.c.reading_id,
+            readings.c.model_name, readings.c.model_version,
+        )
+        .join(readings, readings.c.reading_id == discs.c.reading_id)
+        .join(arrivals, arrivals.c.arrival_id == readings.c.arrival_id)
+        .outerjoin(measures, is_index)
+        .where(arrivals.c.patient_id == patient_id, is_newest)
+        .order_by(discs.c.disc_order, arrivals.c.study_date, readings.c.reading_id)
+    )  # fmt: skip
+    rows = plain(ledger.rows(its))
+    newest = max(rows, key=lambda row: int(row["reading_id"]), default=None)
+    return [row for row in rows if newest and all(row[name] == newest[name] for name in _MODEL)]
 
 
 def timeline(ledger: Ledger, study_uid: str) -> list[Moment]:

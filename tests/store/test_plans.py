@@ -136,6 +136,8 @@ def test_no_page_of_the_console_reads_a_whole_table(url: str) -> None:
         reading_id = queries.find_films(ledger, study=study_uid)[0]["reading_id"]
         story.shapes(ledger, reading_id)
         story.film_file(ledger, f"{makers.SOP}.7")
+        story.course(ledger, "PAT-7")
+        queries.find_studies(ledger, limit=5, patient="PAT-7")
         asked.end("pages")
         whole = {
             statement: line
