@@ -109,3 +109,20 @@ def test_a_film_s_file_and_study(ledger: Ledger) -> None:
     assert story.study_of(ledger, makers.SOP) == makers.STUDY
     assert story.film_file(ledger, "9") is None
     assert story.study_of(ledger, "9") is None
+
+
+def test_the_course_of_a_disc_has_the_films_that_the_newest_model_has_read(ledger: Ledger) -> None:
+    for number, (day, versions) in enumerate(
+        (("20240101", makers.VERSIONS), ("20250101", makers.NEWER), ("20260101", makers.NEWER))
+    ):
+        makers.take_in(ledger, f"1.5.{number}.1", f"1.5.{number}", study_date=day)
+        ledger.mark_ready(f"1.5.{number}")
+        claim = ledger.claim(versions, 3)
+        assert claim
+        plain = makers.result_of(claim)
+        images = tuple(makers.replace(each, reading=makers.with_signs(each.reading)) for each in plain.images)
+        ledger.record(claim, makers.replace(plain, images=images), makers.stored(plain), ())
+    course = [row for row in story.course(ledger, "PAT-0001") if row["disc"] == "L5/S1"]
+    assert [row["study_date"] for row in course] == ["2025-01-01", "2026-01-01"]
+    assert [(row["height_index"], row["height_index_sd"]) for row in course] == [(0.3, 0.01)] * 2
+    assert story.course(ledger, "PAT-000") == story.course(ledger, "") == []
