@@ -31,8 +31,8 @@ COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.installed-base  ## send synthetic films through the daemon and show what comes back
-	$(BIN)/python demo/run.py
+demo: $(VENV)/.installed-base  ## send synthetic films through the daemon and show what comes back (STAY=1: and see its console)
+	$(BIN)/python demo/run.py$(if $(STAY), --stay)
 
 test: check pytest  ## every check and every test; installs what it needs (TRAIN=1: with the training extra)
 

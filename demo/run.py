@@ -2,11 +2,13 @@
 
 Starts the daemon on SQLite, sends it the synthetic films of demo/films over C-STORE, waits until every result has
 come back by C-STORE to a small receiving PACS (a pynetdicom storage SCP in this process), and prints the findings from
-the database. Everything binds to 127.0.0.1 and lies in demo/out.
+the database. Everything binds to 127.0.0.1 and lies in demo/out. With ``--stay`` the daemon
+runs on until Ctrl-C, and its console can be seen with an account that is made for it.
 """
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import signal
 import socket
@@ -16,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pydicom import dcmread
@@ -75,9 +77,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def write_settings(pacs_port: int) -> tuple[Path, int, int]:
-    """Settings of the demo: file, port of the listener, port of the health pages."""
-    listener_port, health_port = free_port(), free_port()
+def write_settings(pacs_port: int) -> tuple[Path, int, int, int]:
+    """Settings of the demo: file, ports of the listener, of the health pages and of the console."""
+    listener_port, health_port, web_port = free_port(), free_port(), free_port()
     path = OUT / "spinepacs.toml"
     path.write_text(
         f"""[storage]
@@ -90,6 +92,8 @@ port = {listener_port}
 quiet_period_s = 2.0
 [health]
 port = {health_port}
+[web]
+port = {web_port}
 [[destinations]]
 name = "demo-pacs"
 ae_title = "DEMOPACS"
@@ -97,7 +101,7 @@ host = "127.0.0.1"
 port = {pacs_port}
 """
     )
-    return path, listener_port, health_port
+    return path, listener_port, health_port, web_port
 
 
 def wait_until_ready(daemon: subprocess.Popen[bytes], health_port: int) -> None:
@@ -171,6 +175,24 @@ def write_pictures(pacs: ReceivingPacs) -> list[Path]:
     return pictures
 
 
+def stay(spinepacs: str, config: Path, web_port: int) -> None:
+    """Say where the console is, and with which account, until Ctrl-C."""
+    password = secrets.token_urlsafe(12)
+    file = OUT / "password.txt"
+    file.touch(mode=0o600)
+    file.write_text(password)
+    account = [spinepacs, "account", "add", "demo", "--role", "administrator", "--password-file", str(file)]
+    subprocess.run([*account, "--config", str(config)], check=True, stdout=subprocess.DEVNULL)
+    console.print(
+        f"\nconsole:               http://127.0.0.1:{web_port}/studies  (demo / {password})", soft_wrap=True
+    )
+    console.print("                       Ctrl-C ends it")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+
+
 def main() -> None:
     """Run the demo."""
     films = sorted(FILMS.glob("*.dcm"))
@@ -180,7 +202,7 @@ def main() -> None:
     OUT.mkdir(parents=True)
     spinepacs = str(Path(sys.executable).with_name("spinepacs"))
     pacs = ReceivingPacs(OUT / "pacs")
-    config, listener_port, health_port = write_settings(pacs.port)
+    config, listener_port, health_port, web_port = write_settings(pacs.port)
     console.print(f"daemon: spinepacs serve --config {config.relative_to(HERE.parent)}")
     with (OUT / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen([spinepacs, "serve", "--config", str(config)], stderr=log, stdout=log)
@@ -188,6 +210,8 @@ def main() -> None:
             wait_until_ready(daemon, health_port)
             send(films, listener_port)
             wait_for_results(pacs, expected=len(films) * len(KINDS), daemon=daemon)
+            if "--stay" in sys.argv[1:]:
+                stay(spinepacs, config, web_port)
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(timeout=60)

@@ -64,13 +64,17 @@ class Child:
         For logs and process lists.
     target
         Called in the child with its side of the pipe and then ``arguments``; everything must pickle.
+    has_children
+        Whether it may start children itself, from a server process of its own; else multiprocessing forbids it.
     """
 
-    def __init__(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
+    def __init__(
+        self, name: str, target: Callable[..., None], *arguments: Any, has_children: bool = False
+    ) -> None:
         warm_up()
         self.channel, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
-            target=_run, args=(target, theirs, *arguments), name=name, daemon=True
+            target=_run, args=(target, theirs, *arguments), name=name, daemon=not has_children
         )
         self._process.start()
         # Without our copy of its end, reading fails at once when the child dies.

@@ -130,6 +130,7 @@ def daemon(
         },
         "listener": {"port": peers.free_port(), "processes": 2},
         "health": {"port": peers.free_port()},
+        "web": {"enabled": False},
         "model": {"folder": str(model)},
         **{name: {**values, **sections.pop(name, {})} for name, values in _QUICK.items()},
         **sections,

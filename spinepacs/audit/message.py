@@ -10,6 +10,8 @@ duplicate                     DICOM Instances Transferred, R   110104 sender →
 read, not-read                DICOM Instances Accessed, R      110103 we; study, patient
 made, file-deleted            DICOM Instances Accessed, C or D 110103 we; study, patient
 sent, not-sent                DICOM Instances Transferred, R   110104 we → destination; study, patient
+login, login-failed, logout   User Authentication              110114 account → we
+viewed                        DICOM Instances Accessed, R      110103 account → we; study, patient
 ============================= ================================ ====== =======================================
 
 Other rows have no message: ``received`` is followed by one of the second line as soon as the study is known, and the
@@ -46,6 +48,8 @@ _ACTIVITY = _Code("110100", "Application Activity")
 _ACCESSED = _Code("110103", "DICOM Instances Accessed")
 _TRANSFERRED = _Code("110104", "DICOM Instances Transferred")
 _START, _STOP = _Code("110120", "Application Start"), _Code("110121", "Application Stop")
+_AUTHENTICATION = _Code("110114", "User Authentication")
+_LOGIN, _LOGOUT = _Code("110122", "Login"), _Code("110123", "Logout")
 _APPLICATION = _Code("110150", "Application")
 _DESTINATION, _SOURCE = _Code("110152", "Destination Role ID"), _Code("110153", "Source Role ID")
 _STUDY_UID = _Code("110180", "Study Instance UID")
@@ -65,8 +69,15 @@ _EVENTS = {
     "file-deleted": (_ACCESSED, "D"),
     "sent": (_TRANSFERRED, "R"),
     "not-sent": (_TRANSFERRED, "R"),
+    "login": (_AUTHENTICATION, "E"),
+    "login-failed": (_AUTHENTICATION, "E"),
+    "logout": (_AUTHENTICATION, "E"),
+    "viewed": (_ACCESSED, "R"),
 }
-_MINOR_FAILURES = frozenset({"unreadable", "not-taken", "not-read", "not-sent"})
+_TYPES = {
+    "started": _START, "stopped": _STOP, "login": _LOGIN, "login-failed": _LOGIN, "logout": _LOGOUT,
+}  # fmt: skip
+_MINOR_FAILURES = frozenset({"login-failed", "unreadable", "not-taken", "not-read", "not-sent"})
 
 
 class Messages:
@@ -94,6 +105,8 @@ class Messages:
             return None
         message = Element("AuditMessage")
         _add_event(message, action, row)
+        if row["account"]:
+            _add_person(message, row["account"], row["peer"])
         for node, role, requests in self._participants(action, row):
             _add_participant(message, node, role, requests)
         source = SubElement(message, "AuditSourceIdentification", AuditSourceID=_clean(self._source_id))
@@ -106,7 +119,7 @@ class Messages:
     def _participants(self, action: str, row: Mapping[str, Any]) -> Iterable[tuple[Node, _Code, bool]]:
         """Who takes part, as what, and whether it asked for it; the source first."""
         if _EVENTS[action][0] is not _TRANSFERRED:
-            yield self._ours, _APPLICATION, True
+            yield self._ours, _APPLICATION, not row["account"]
         elif row["destination"]:
             name = str(row["destination"])
             yield self._ours, _SOURCE, True
@@ -126,10 +139,19 @@ def _add_event(message: Element, action: str, row: Mapping[str, Any]) -> None:
         EventOutcomeIndicator="4" if action in _MINOR_FAILURES else "0",
     )
     _add_code(event, "EventID", code)
-    if code is _ACTIVITY:
-        _add_code(event, "EventTypeCode", _START if action == "started" else _STOP)
+    if action in _TYPES:
+        _add_code(event, "EventTypeCode", _TYPES[action])
     if action in _MINOR_FAILURES and row["detail"]:
         SubElement(event, "EventOutcomeDescription").text = _clean(row["detail"])
+
+
+def _add_person(message: Element, account: str, address: str) -> None:
+    """A person who asked for it, at the address of the browser."""
+    attributes = {"UserID": _clean(account), "UserIsRequestor": "true"}
+    if address:
+        attributes["NetworkAccessPointID"] = _clean(address)
+        attributes["NetworkAccessPointTypeCode"] = "2" if _is_ip(address) else "1"
+    SubElement(message, "ActiveParticipant", attributes)
 
 
 def _add_participant(message: Element, node: Node, role: _Code, requests: bool) -> None:

@@ -40,6 +40,9 @@ def run_checks(settings: Settings, role: Role = Role.ALL) -> Iterator[CheckResul
         yield from archives.campaigns(settings)
     if settings.health.enabled:
         yield places.port("health port", settings.health.bind, settings.health.port, is_running)
+    if settings.web.enabled and role.receives:
+        yield partners.console(settings)
+        yield places.port("console port", settings.web.bind, settings.web.port, is_running)
     if not role.sends:
         return
     if settings.audit.syslog:

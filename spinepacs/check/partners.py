@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -121,6 +122,30 @@ def listener(settings: ListenerSettings) -> CheckResult:
     except SpinepacsError as error:
         return CheckResult("listener", False, str(error))
     return CheckResult("listener", True, why_open(settings) or f"{settings.bind}, {tls}")
+
+
+def console(settings: Settings) -> CheckResult:
+    """Whether there is an account to log in with, and whether passwords would cross the network in the clear."""
+    web = settings.web
+    try:
+        with Ledger.open_to_read(settings.storage.database_url) as ledger:
+            able = ledger.accounts.able()
+    except SpinepacsError:
+        return CheckResult("console", True, "its accounts can be seen once the database has its tables")
+    who = f"{able} accounts" if able else "no account yet: `spinepacs account add NAME --role administrator`"
+    if not _is_loopback(web.bind) and not web.proxies:
+        who += (
+            f"; warning: {web.bind} is open to the network without TLS, so passwords and pictures can be read on the "
+            'way: set web.bind = "127.0.0.1" and a proxy with TLS before it (docs/console.md)'
+        )
+    return CheckResult("console", True, who)
+
+
+def _is_loopback(bind: str) -> bool:
+    try:
+        return ip_address(bind).is_loopback
+    except ValueError:
+        return bind == "localhost"
 
 
 def _proposals(destination: Destination, settings: Settings) -> dict[str, tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from spinepacs.cli import campaigns, corrections, daemon, decisions, films, questions, training
+from spinepacs.cli import accounts, campaigns, corrections, daemon, decisions, films, questions, training
 from spinepacs.errors import SpinepacsError
 
 _OF_A_PATH = (
@@ -49,6 +49,7 @@ for _command in (
     decisions.retry, decisions.reread, decisions.seen, decisions.redirect, decisions.withdraw, decisions.discard,
     corrections.correct, corrections.corrections,
     campaigns.campaign,
+    accounts.account,
     training.synthesise, training.train, training.evaluate, training.export,
 ):  # fmt: skip
     main.add_command(_command)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from spinepacs.dicom.reading.classes import RADIOGRAPH_CLASSES, UNKNOWN_SOP_CLASS, is_private
 from spinepacs.domain.findings import Refusal
@@ -50,27 +51,55 @@ def no_film(header: StudyHeader, sop_classes: Collection[str] = ()) -> Refusal |
     return Refusal(NO_RADIOGRAPH, "SOPClassUID is of a class that holds no radiograph")
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule says of an image: its name in the settings, whether the image passes, and why it does or not."""
+
+    rule: str
+    passes: bool
+    reason: str
+
+
+def verdicts(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> Iterator[Verdict]:
+    """Give what each rule says, in order; the first that an image does not pass keeps it out."""
+    listed = "is" if header.modality in rules.modalities else "is not"
+    yield Verdict("modalities", listed == "is", f"Modality {listed} among selection.modalities")
+    passes, reason = (
+        not rules.sop_classes,
+        "selection.sop_classes lets in every class that may hold a radiograph",
+    )
+    if rules.sop_classes:
+        passes = header.sop_class_uid in rules.sop_classes
+        listed = "is" if passes else "is not"
+        reason = f"SOPClassUID {header.sop_class_uid} {listed} among selection.sop_classes"
+    yield Verdict("sop_classes", passes, reason)
+    passes, reason = not rules.calling_ae_titles, "selection.calling_ae_titles lets in every sender"
+    if rules.calling_ae_titles:
+        passes = calling_ae in rules.calling_ae_titles
+        reason = f"the sender {'is' if passes else 'is not'} among selection.calling_ae_titles"
+    yield Verdict("calling_ae_titles", passes, reason)
+    speaks = _what_speaks_of_spine(header, rules)
+    silent = (
+        "BodyPartExamined and the descriptions match neither selection.body_parts nor selection.descriptions"
+    )
+    yield Verdict("body_parts, descriptions", bool(speaks), speaks or silent)
+
+
 def _kept_out_by(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> str:
     """Name the first rule that an image does not pass; empty where it passes all."""
-    if header.modality not in rules.modalities:
-        return "Modality is not among selection.modalities"
-    if rules.sop_classes and header.sop_class_uid not in rules.sop_classes:
-        return f"SOPClassUID {header.sop_class_uid} is not among selection.sop_classes"
-    if rules.calling_ae_titles and calling_ae not in rules.calling_ae_titles:
-        return "the sender is not among selection.calling_ae_titles"
-    if not _speaks_of_spine(header, rules):
-        return "BodyPartExamined and the descriptions match neither selection.body_parts nor selection.descriptions"
-    return ""
+    return next((each.reason for each in verdicts(header, rules, calling_ae) if not each.passes), "")
 
 
-def _speaks_of_spine(header: StudyHeader, rules: SelectionSettings) -> bool:
-    """Compare the body part with the list, and all texts (the body part too) with the expressions."""
-    if _plain(header.body_part) in {_plain(part) for part in rules.body_parts}:
-        return True
+def _what_speaks_of_spine(header: StudyHeader, rules: SelectionSettings) -> str:
+    """Compare the body part with the list, and all texts (the body part too) with the expressions; empty: nothing."""
+    for part in rules.body_parts:
+        if _plain(header.body_part) == _plain(part):
+            return f"BodyPartExamined is {part} of selection.body_parts"
     texts = (header.body_part, *header.descriptions)
-    return any(
-        re.search(pattern, text, re.IGNORECASE) for pattern in rules.descriptions for text in texts if text
-    )
+    for pattern in rules.descriptions:
+        if any(re.search(pattern, text, re.IGNORECASE) for text in texts if text):
+            return f"BodyPartExamined or a description matches {pattern} of selection.descriptions"
+    return ""
 
 
 def _plain(body_part: str) -> str:

@@ -5,6 +5,7 @@
     supervisor ┬─ listener-1…n (processes) C-STORE → spool, ledger; they share the listening socket
                ├─ watcher      (process)   folder  → spool, ledger, where a folder is set
                ├─ delivery     (process)   outbox  → PACS, a thread for each destination
+               ├─ web          (process)   pages for people, where `[web]` is on
                ├─ worker-1…n   (processes) headers and studies, handed out by the dispatcher's threads
                └─ health       (threads)   /healthz /readyz /metrics
 
@@ -197,7 +198,8 @@ class Daemon:
             if not is_started and self._is_receiving():
                 manager.ready()
                 is_started = True
-            if not self._parts or any(part.is_up for part in self._parts):
+            needed = [part for part in self._parts if part.is_needed]
+            if not needed or any(part.is_up for part in needed):
                 well_s = time.monotonic()
             if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
                 manager.alive()
@@ -278,10 +280,7 @@ class Daemon:
             checks["model"] = model
         if self._door:
             checks["listener"] = listener
-        # A machine whose campaigns stand still is as good for the day's work as any.
-        others = [
-            part for part in self._parts if part.name != "campaign" and not part.name.startswith("listener")
-        ]
+        others = [part for part in self._parts if part.is_needed and not part.name.startswith("listener")]
         return {**checks, **{part.name: part.why_not_ready for part in others}}
 
 

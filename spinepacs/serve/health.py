@@ -26,8 +26,8 @@ from sqlalchemy import func, select
 
 from spinepacs.delivery.pace import open_for_s
 from spinepacs.errors import Permanent, SpinepacsError
+from spinepacs.seldom import Seldom
 from spinepacs.serve.processes import Life
-from spinepacs.serve.seldom import Seldom
 from spinepacs.settings.sections import Destination, HealthSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import QueueCounts, Waiting, age_s

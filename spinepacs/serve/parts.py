@@ -49,8 +49,11 @@ def parts(settings: Settings, role: Role, door: socket.socket | None, book: Visi
         found.append(Part("delivery", send, settings))
     if settings.audit.syslog and role.sends:
         found.append(Part("audit", report, settings))
-    if role.reads:
-        found.append(Part("campaign", campaign, settings))
+    if role.reads:  # a machine whose campaigns stand still is as good for the day's work as any
+        found.append(Part("campaign", campaign, settings, is_needed=False))
+    # On the machines that face the network: what reads and sends need not be reached by anybody.
+    if settings.web.enabled and role.receives:
+        found.append(Part("web", show, settings, is_needed=False, has_children=True))
     return found
 
 
@@ -120,6 +123,14 @@ def campaign(channel: Connection, settings: Settings) -> None:
     with _stores(settings, keeps_reserve=True) as (spool, ledger):
         channel.send_bytes(READY)
         Runner(settings, spool, ledger, turns_of(settings)).run(stop_event(channel))
+
+
+def show(channel: Connection, settings: Settings) -> None:
+    """Be the console; a port that is taken is waited for, since nobody's film depends on it."""
+    from spinepacs.web.server import run
+
+    with _stores(settings) as (spool, ledger):
+        run(settings, spool, ledger, stop_event(channel), channel.send_bytes, READY, WAITING)
 
 
 def read(channel: Connection, settings: Settings) -> None:

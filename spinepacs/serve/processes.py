@@ -49,13 +49,25 @@ class Part:
         As for :class:`Child`; it has to say :data:`READY` and then to beat (:func:`stop_event` does).
     silence_s
         After so long without a word it is taken to hang (s).
+    is_needed
+        Whether the daemon is not ready, and not well, without it.
+    has_children
+        Whether it may start processes of its own.
     """
 
     def __init__(
-        self, name: str, target: Callable[..., None], *arguments: Any, silence_s: float = SILENCE_S
+        self,
+        name: str,
+        target: Callable[..., None],
+        *arguments: Any,
+        silence_s: float = SILENCE_S,
+        is_needed: bool = True,
+        has_children: bool = False,
     ) -> None:
         self.name = name
         self.restarts = -1
+        self.is_needed = is_needed
+        self._has_children = has_children
         self._target = target
         self._arguments = arguments
         self._silence_s = silence_s
@@ -101,7 +113,7 @@ class Part:
         self._silent_s = 0.0
         self.restarts += 1
         try:
-            self._child = Child(self.name, self._target, *self._arguments)
+            self._child = Child(self.name, self._target, *self._arguments, has_children=self._has_children)
         except OSError as error:  # no memory or process left: that may pass
             self._put_off(now_s)
             _log.error("%s cannot be started: %s", self.name, error.strerror)

@@ -32,6 +32,7 @@ from spinepacs.settings.sections import (
     WorkSettings,
 )
 from spinepacs.settings.types import Section
+from spinepacs.settings.web import WebSettings
 from spinepacs.toml import read_toml
 
 DATABASE_URL_VARIABLE = "SPINEPACS_DATABASE_URL"
@@ -56,6 +57,7 @@ class Settings(Section):
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
+    web: WebSettings = WebSettings()
 
     @field_validator("destinations")
     @classmethod

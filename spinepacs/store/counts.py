@@ -51,7 +51,9 @@ def count_open(connection: Connection) -> OpenCounts:
     by_study = (
         select(studies.c.state, func.count()).where(studies.c.state.in_(QUEUED)).group_by(studies.c.state)
     )
-    by_arrival = select(arrivals.c.state, func.count()).where(arrivals.c.state.in_(OUTSIDE))
+    by_arrival = select(arrivals.c.state, func.count()).where(
+        arrivals.c.state.in_(OUTSIDE), arrivals.c.file_deleted_at.is_(None)
+    )
     unsent = literally(outbox.c.state, OutboxState.PENDING, OutboxState.FAILED)
     to_send = select(outbox.c.destination, outbox.c.state, func.count()).where(unsent)
     return OpenCounts(

@@ -16,6 +16,14 @@ def add(connection: Connection, kind: str, study_uid: str = "", sop_uid: str = "
     connection.execute(insert(events).values(happened_at=datetime.now(UTC), **row))
 
 
+def add_access(
+    connection: Connection, action: str, account: str, peer: str, study_uid: str = "", detail: str = ""
+) -> None:
+    """Write what a person did in the console: which account, from which address, and about which study."""
+    row = {"action": action, "account": account, "peer": peer, "study_uid": study_uid, "detail": detail}
+    connection.execute(insert(audit_events).values(happened_at=datetime.now(UTC), **row))
+
+
 def add_duplicate(connection: Connection, new: NewArrival, study_uid: str) -> None:
     """Write that a file came once more, from whom."""
     row = {

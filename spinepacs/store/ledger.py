@@ -19,6 +19,7 @@ from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.sections import Destination
 from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
+from spinepacs.store.accounts import Accounts
 from spinepacs.store.campaigns import Campaigns
 from spinepacs.store.commitments import Commitments
 from spinepacs.store.corrections import Corrections
@@ -346,6 +347,11 @@ class Ledger:
     def machines(self) -> Machines:
         """The machines that work on this database."""
         return Machines(self._database)
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who may see the console, and who is logged in."""
+        return Accounts(self._database)
 
     @property
     def files(self) -> Files:

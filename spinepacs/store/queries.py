@@ -144,7 +144,7 @@ def find_films(ledger: Ledger, limit: int | None = None, **filters: Unpack[Filte
     """
     chosen = [*_about_study(filters), *_current(filters)]
     level = filters.get("level")
-    places = _places(level) if level else []
+    places = places_of(level) if level else []
     if any(filters.get(name) is not None for name in ("grade", "kind")):
         holding = select(text("reading_id")).select_from(text("study_findings"))
         chosen.append(column("reading_id").in_(holding.where(*_conditions("findings", filters))))
@@ -217,7 +217,7 @@ def _conditions(what: str, filters: Filters) -> list[ColumnElement[bool]]:
         if filters.get(name) is not None and not getattr(view, name):
             raise BadSettings(f"{what} cannot be chosen by {name}")
     if level := filters.get("level"):
-        wanted.append(column(view.level).in_(_places(level)))
+        wanted.append(column(view.level).in_(places_of(level)))
     if (grade := filters.get("grade")) is not None:
         wanted.append(column(view.grade) >= grade)
     if kind := filters.get("kind"):
@@ -283,21 +283,28 @@ def _about_study(filters: Filters | StudyFilters) -> list[ColumnElement[bool]]:
     if patient := filters.get("patient"):
         conditions.append(column("patient_id") == patient)
     if date_from := filters.get("date_from"):
-        conditions.append(column("study_date", Date) >= _date(date_from))
+        conditions.append(column("study_date", Date) >= as_date(date_from))
     if date_to := filters.get("date_to"):
-        conditions.append(column("study_date", Date) <= _date(date_to))
+        conditions.append(column("study_date", Date) <= as_date(date_to))
     return conditions
 
 
-def _date(text: str) -> date:
+def as_date(text: str) -> date:
+    """A date as people write it (``2026-11-20``); raises ``BadSettings``."""
     try:
         return date.fromisoformat(text)
     except ValueError:
         raise BadSettings(f"{text!r} is not a date; give one like 2026-11-20") from None
 
 
-def _places(text: str) -> list[str]:
-    """A vertebra and the discs that touch it, or a disc and its two vertebrae."""
+def places_of(text: str) -> list[str]:
+    """A vertebra and the discs that touch it, or a disc and its two vertebrae, its own name first.
+
+    Raises
+    ------
+    BadSettings
+        If it is neither.
+    """
     name = _SHORT_DISC.sub(r"\1\2/\1\3", text.strip().upper().replace("-", "/"))
     around = [disc for disc in ALL_DISCS if name in (disc.name, disc.upper.name, disc.lower.name)]
     if name in Level.__members__:

@@ -42,7 +42,7 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
     """
     found = queued_studies(ledger, limit)
     towards = _destinations_of(ledger, [row["study_uid"] for row in found])
-    studies = [_queued_study(row, towards.get(row["study_uid"], "")) for row in found]
+    open_studies = [_queued_study(row, towards.get(row["study_uid"], "")) for row in found]
     objects = [_queued("object", row["sop_uid"], row) for row in queued_objects(ledger, limit)]
     files = [_queued("file", row["sop_uid"], row) for row in kept_arrivals(ledger, limit)]
     files += failed_in_folder(ledger)
@@ -51,7 +51,7 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
             row["reason"] = "there is no destination of this name in the settings any more"
         elif row["state"] == OutboxState.SENT.value:
             row["reason"] = row["reason"] or "its commitment is awaited"
-    return studies + objects + files + refused(ledger, limit)
+    return open_studies + objects + files + refused(ledger, limit)
 
 
 def refused(ledger: Ledger, limit: int = 1000) -> list[Row]:

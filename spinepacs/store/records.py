@@ -257,6 +257,11 @@ class OpenCounts:
     outbox: dict[tuple[str, str], int]
     uncommitted: dict[str, int]
 
+    @property
+    def towards(self) -> dict[tuple[str, str], int]:
+        """Objects by (destination, state), those whose commitment is awaited as a state of their own."""
+        return self.outbox | {(name, "uncommitted"): number for name, number in self.uncommitted.items()}
+
 
 @dataclass(frozen=True)
 class QueueCounts(OpenCounts):

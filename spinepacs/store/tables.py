@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0016"
+REVISION = "r0017"
 """The newest migration."""
 
 
@@ -78,6 +78,7 @@ studies = Table(
     Column("campaign_id", Key),
     Index("ix_studies_state_turn_at", "state", "turn_at", "study_uid"),
     Index("ix_studies_state_changed_at", "state", "changed_at"),
+    Index("ix_studies_last_arrival_at_study_uid", "last_arrival_at", "study_uid"),
     _partial("ix_studies_mixed", "study_uid", where="patients_differ_at IS NOT NULL"),
     _partial("ix_studies_campaign", "campaign_id", "state", where="campaign_id IS NOT NULL"),
 )
@@ -538,6 +539,7 @@ audit_events = Table(
     Column("peer", SafeText, nullable=False, server_default=""),
     Column("destination", SafeText, nullable=False, server_default=""),
     Column("detail", SafeText, nullable=False, server_default=""),
+    Column("account", SafeText, nullable=False, server_default=""),
 )
 
 audit_exports = Table(
@@ -545,4 +547,25 @@ audit_exports = Table(
     metadata,
     Column("target", SafeText, primary_key=True),
     Column("audit_id", Key, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", SafeText, primary_key=True),
+    Column("role", SafeText, nullable=False),
+    Column("password_hash", SafeText, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("password_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),
+)
+
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("token_sha256", SafeText, primary_key=True),
+    Column("account", SafeText, ForeignKey("accounts.name"), nullable=False, index=True),
+    Column("peer", SafeText, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
 )

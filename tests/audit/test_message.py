@@ -47,8 +47,9 @@ ROW: dict[str, Any] = {
     "audit_id": 1, "happened_at": datetime(2026, 11, 23, 12, 0, tzinfo=UTC), "action": "selected",
     "study_uid": "1.2.3", "sop_uid": "1.2.3.1.1", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.1.1", "sha256": "ab",
     "calling_ae": "MODALITY", "called_ae": "SPINEPACS", "peer": "192.0.2.7", "destination": "", "detail": "",
-    "patient_id": "PAT-0001", "accession_number": "ACC-1",
+    "account": "", "patient_id": "PAT-0001", "accession_number": "ACC-1",
 }  # fmt: skip
+PERSON = {"calling_ae": "", "sop_uid": "", "sop_class_uid": "", "account": "anna", "peer": "192.0.2.8"}
 SENT = {"calling_ae": "", "peer": "", "destination": "pacs"}
 MESSAGES = Messages(Node("SPINEPACS", "reader.hospital"), "SITE-1", {"pacs": Node("ARCHIVE", "192.0.2.9")})
 
@@ -88,6 +89,10 @@ def check(element: Element) -> None:
         ({"action": "sent", **SENT}, "110104", "R", "0"),
         ({"action": "not-sent", **SENT, "detail": "refused, status 0xA900"}, "110104", "R", "4"),
         ({"action": "sent", **SENT, "destination": "gone"}, "110104", "R", "0"),
+        ({"action": "login", **PERSON, "study_uid": ""}, "110114", "E", "0"),
+        ({"action": "login-failed", **PERSON, "study_uid": ""}, "110114", "E", "4"),
+        ({"action": "logout", **PERSON, "study_uid": "", "peer": ""}, "110114", "E", "0"),
+        ({"action": "viewed", **PERSON}, "110103", "R", "0"),
         ({"patient_id": "a\x01<b>&\"'\ud800", "accession_number": ""}, "110104", "C", "0"),
     ],
 )
@@ -98,6 +103,18 @@ def test_every_action_has_a_message_of_the_right_shape(changes, event, kind, out
     assert (about[0].get("csd-code"), about.get("EventActionCode"), about.get("EventOutcomeIndicator")) == (
         event, kind, outcome,
     )  # fmt: skip
+
+
+def test_a_person_asks_and_we_answer():
+    person, ours = message(action="viewed", **PERSON).findall("ActiveParticipant")
+    assert (person.get("UserID"), person.get("NetworkAccessPointID")) == ("anna", "192.0.2.8")
+    assert (person.get("UserIsRequestor"), ours.get("UserIsRequestor")) == ("true", "false")
+    login = message(action="login", **PERSON)
+    assert login.find("EventIdentification/EventTypeCode").get("csd-code") == "110122"  # Login
+    assert (
+        message(action="logout", **PERSON).find("EventIdentification/EventTypeCode").get("csd-code")
+        == "110123"
+    )
 
 
 def test_who_what_and_whom():

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from spinepacs.cli.main import main
 from spinepacs.settings.settings import load
 from spinepacs.store import lock
+from spinepacs.store.accounts import AccountRole
 from spinepacs.store.engine import Database
 from spinepacs.store.ledger import Ledger
 from tests import peers
@@ -39,6 +40,7 @@ def config(tmp_path: Path) -> Path:
         f'[storage]\nspool = "{tmp_path}/state/spool"\ndatabase_url = "sqlite:///{tmp_path}/state/ledger.sqlite"\n'
         "reserve_mb = 0\n"
         f"[listener]\nport = {peers.free_port()}\n[health]\nport = {peers.free_port()}\n"
+        f"[web]\nport = {peers.free_port()}\n"
     )
     return path
 
@@ -217,3 +219,22 @@ def test_settings_that_the_user_cannot_read_are_told(config: Path, state: Path):
 def test_an_unknown_user_is_told(config: Path):
     code, said = as_user(config, "--user", "no-such-user")
     assert (code, "useradd --system no-such-user" in said) == (2, True)
+
+
+def test_the_console_is_looked_at(config: Path):
+    url = load(config).storage.database_url
+    with Ledger.open(url) as ledger:
+        code, said = run("check", config)
+        assert "console: no account yet: `spinepacs account add NAME --role administrator`" in said
+        ledger.accounts.add("anna", AccountRole.VIEWER, "hash")
+    assert "console: 1 accounts\n" in run("check", config)[1]
+    port = peers.free_port()
+    config.write_text(config.read_text().partition("[web]")[0] + f'[web]\nbind = "0.0.0.0"\nport = {port}\n')
+    code, said = run("check", config)
+    assert code == 0, "a warning, since a hospital may have a network of its own for it"
+    assert "is open to the network without TLS" in said
+    with socket.create_server(("", port)):
+        code, said = run("check", config)
+    assert (code, f"console port: 0.0.0.0 port {port} is taken" in said) == (1, True)
+    config.write_text(config.read_text() + "enabled = false\n")
+    assert "console port" not in run("check", config)[1]

@@ -476,3 +476,38 @@ def test_check_looks_for_the_watched_folder(config: Path, tmp_path: Path, create
     assert not (tmp_path / "share").exists()
     (tmp_path / "share").mkdir()
     assert spinepacs("check", "--config", config).exit_code == 0
+
+
+def test_accounts_are_made_and_ended_and_no_password_is_an_argument(config: Path, tmp_path: Path):
+    make_tables(config)
+    file = tmp_path / "password"
+    file.write_text("a long enough password\n")
+    add = ("account", "add", "anna", "--config", config, "--password-file", file)
+    assert spinepacs(*add, "--role", "reader").output == "anna may log in as reader\n"
+    again = spinepacs(*add)
+    assert again.exit_code == 2
+    assert "there is an account anna already" in again.output
+    assert "anna: reader, since" in spinepacs("account", "list", "--config", config).output
+    file.write_text("short\n")
+    assert (
+        "12 characters at least"
+        in spinepacs("account", "passwd", "anna", "--config", config, "--password-file", file).output
+    )
+    file.write_text("a long enough password\n")
+    typed = CliRunner().invoke(
+        main,
+        ["account", "passwd", "anna", "--config", str(config)],
+        input="another long one\nanother long one\n",
+    )
+    assert typed.exit_code == 0
+    assert "another long one" not in typed.output
+    assert spinepacs("account", "disable", "anna", "--config", config).exit_code == 0
+    assert ", disabled 20" in spinepacs("account", "list", "--config", config).output
+    for command in (("passwd", "otto", "--password-file", file), ("disable", "otto")):
+        assert "there is no account otto" in spinepacs("account", *command, "--config", config).output
+    assert spinepacs("account", "add", "<b>", "--config", config, "--password-file", file).exit_code == 2
+    with Ledger.open(load(config).storage.database_url) as ledger:
+        hashes = [account.password_hash for account in ledger.accounts.all()]
+    assert all(each.startswith("$argon2id$") for each in hashes)
+    trail = spinepacs("audit", "--config", config).output
+    assert "account add anna as reader, by" in trail

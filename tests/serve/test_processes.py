@@ -87,11 +87,11 @@ def test_a_part_that_cannot_be_started_is_tried_again(watched, monkeypatch):
     part = Part("part", live)
     real, tries = processes.Child, []
 
-    def no_processes_left(*arguments):
+    def no_processes_left(*arguments, **more):
         tries.append(arguments)
         if len(tries) < 3:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        return real(*arguments)
+        return real(*arguments, **more)
 
     monkeypatch.setattr(processes, "Child", no_processes_left)
     watched(part, lambda: part.why_not_ready() == "", "the third try")

@@ -32,7 +32,16 @@ _KEYS = {
 _UIDS = ("study_uid", "sop_uid", "series_uid")
 _DAYS, _SELDOM = 3650, 100
 """Over so many days the studies are spread, and one in so many has a sign of grade 2."""
-_SHORT = ("commitments", "audit_exports", "failed_files", "machines", "senders", "installation")
+_SHORT = (
+    "commitments",
+    "audit_exports",
+    "failed_files",
+    "machines",
+    "senders",
+    "installation",
+    "accounts",
+    "web_sessions",
+)
 """Tables that stay short."""
 
 

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from spinepacs.store import browsing, queries, story
+from spinepacs.store.browsing import Search
 from spinepacs.store.ledger import Ledger
+from tests.store import makers
 from tests.store.growing import Steps, go_through, multiply, one_study
 
 _ROWS = 4000
@@ -126,3 +129,44 @@ def test_what_a_disc_shows_is_found_by_its_reading(url: str) -> None:
         asked = "SELECT disc, stage FROM disc_measures WHERE patient_id = 'PAT-77' AND is_current"
         assert not [line for line in _plan(ledger, asked, ()) if "ix_findings_kind_published_grade" in line]
         assert not [line for line in _plan(ledger, asked, ()) if _reads_all(line, asked)]
+
+
+def test_no_page_of_the_console_reads_a_whole_table(url: str) -> None:
+    with Ledger.open(url) as ledger:
+        one_study(ledger)
+    multiply(url, _ROWS)
+    study_uid = f"{makers.STUDY}.7"
+    with Ledger.open(url) as ledger, _noted(ledger) as asked:
+        # A few rows only: of 4000 studies PostgreSQL reads all, rather than look up fifty.
+        first = browsing.find_page(ledger, Search(), size=5)
+        browsing.find_page(ledger, Search(), first.after, size=5)
+        for search in (
+            Search(patient="PAT-7"),
+            Search(accession="none"),
+            Search(sign="spondylolisthesis", grade="5"),
+        ):
+            browsing.find_page(ledger, search, size=5)
+        browsing.models(ledger)
+        for question in (story.summary, story.images, story.timeline):
+            question(ledger, study_uid)
+        reading_id = queries.find_films(ledger, study=study_uid)[0]["reading_id"]
+        story.shapes(ledger, reading_id)
+        story.film_file(ledger, f"{makers.SOP}.7")
+        story.course(ledger, "PAT-7")
+        queries.find_studies(ledger, limit=5, patient="PAT-7")
+        asked.end("pages")
+        whole = {
+            statement: line
+            for statement, parameters in asked.by_step["pages"].items()
+            for line in _plan(ledger, statement, parameters)
+            if _reads_all(line, statement)
+        }
+        by_kind = [
+            statement
+            for statement, parameters in asked.by_step["pages"].items()
+            if "study_summary" in statement
+            and any("ix_findings_kind" in line for line in _plan(ledger, statement, parameters))
+        ]
+    assert by_kind == [], "it would go through the findings of all studies"
+    assert len(asked.by_step["pages"]) > 15
+    assert whole == {}

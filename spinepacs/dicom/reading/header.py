@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +28,7 @@ _DESCRIPTIONS = (
     "RequestedProcedureDescription",
     "AcquisitionDeviceProcessingDescription",
 )
+_TEXTS_OF_IMAGE = ("SeriesDescription", "ProtocolName")
 _OPPOSITE = {"A": "P", "P": "A", "L": "R", "R": "L", "H": "F", "F": "H"}
 """Directions of PatientOrientation (PS3.3 C.7.6.1.1.1)."""
 _MEANINGS = ("AnatomicRegionSequence", "ProcedureCodeSequence")
@@ -130,8 +131,19 @@ def view_of(dataset: Dataset) -> View:
     """
     if stated := _stated_views(dataset):
         return stated[0]
-    texts_of_image = [text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName")]
+    texts_of_image = [text(dataset, keyword) for keyword in _TEXTS_OF_IMAGE]
     return _view_in([*texts_of_image, *_descriptions(dataset)]) or View.UNKNOWN
+
+
+def view_grounds(dataset: Dataset) -> list[tuple[str, View]]:
+    """Keywords of the elements that speak of the view, and what they say, the one that is believed first."""
+    stated = [(keyword, view) for keyword, say in _VIEW_ELEMENTS.items() if (view := say(dataset))]
+    speaking = [
+        (keyword, view)
+        for keyword in dict.fromkeys((*_TEXTS_OF_IMAGE, *_DESCRIPTIONS))
+        if (view := _view_in(texts(dataset, keyword)))
+    ]
+    return stated + speaking
 
 
 def view_is_sure(dataset: Dataset) -> bool:
@@ -142,7 +154,7 @@ def view_is_sure(dataset: Dataset) -> bool:
 
 def _stated_views(dataset: Dataset) -> list[View]:
     """Views that the elements made for them state, the best first."""
-    return list(filter(None, (_position(dataset), _view_code(dataset), _oriented(dataset))))
+    return [view for say in _VIEW_ELEMENTS.values() if (view := say(dataset))]
 
 
 def turn_of(dataset: Dataset) -> Turn | None:
@@ -272,3 +284,11 @@ def _age_years(dataset: Dataset) -> float | None:
         return None
     years = (datetime.strptime(seen, "%Y%m%d") - datetime.strptime(born, "%Y%m%d")).days / 365.25
     return round(years, 2) if 0 <= years <= 130 else None
+
+
+_VIEW_ELEMENTS: dict[str, Callable[[Dataset], View | None]] = {
+    "ViewPosition": _position,
+    "ViewCodeSequence": _view_code,
+    "PatientOrientation": _oriented,
+}
+"""The elements that are made to state the view, the best first."""

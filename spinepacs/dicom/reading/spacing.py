@@ -17,7 +17,8 @@ _SAME = 0.005
 _SAME_SHAPE = 0.01
 _PLACEHOLDER = (1.0, 1.0)
 
-SPACING_KEYWORDS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+_PIXEL, _PLANE = "PixelSpacing", ("ImagerPixelSpacing", "NominalScannedPixelSpacing")
+SPACING_KEYWORDS = (_PIXEL, *_PLANE)
 """Elements that state a spacing: row spacing \\ column spacing, mm."""
 _MACROS = ("PixelMeasuresSequence", "FramePixelDataPropertiesSequence")
 
@@ -36,21 +37,26 @@ def spacing_of(header: Dataset) -> Spacing | None:
     The plane of detection is the detector's (ImagerPixelSpacing) or that of a scanned film
     (NominalScannedPixelSpacing).
     """
-    pixel, plane = stated_mm(header, "PixelSpacing"), _plane_mm(header)
+    return spacing_ground(header)[0]
+
+
+def spacing_ground(header: Dataset) -> tuple[Spacing | None, str]:
+    """Choose as :func:`spacing_of`, and name the element that was believed (its keyword; empty: none)."""
+    pixel, plane = stated_mm(header, _PIXEL), _plane_mm(header)
     kind = text(header, "PixelSpacingCalibrationType").upper()
     if pixel and kind == "FIDUCIAL":
-        return Spacing(*pixel, SpacingBasis.CALIBRATED)
+        return Spacing(*pixel, SpacingBasis.CALIBRATED), _PIXEL
     if pixel and kind == "GEOMETRY":
-        return Spacing(*pixel, SpacingBasis.MAGNIFICATION_CORRECTED)
+        return Spacing(*pixel, SpacingBasis.MAGNIFICATION_CORRECTED), _PIXEL
     if plane is None:
-        return Spacing(*pixel, SpacingBasis.UNCALIBRATED) if pixel else None
+        return (Spacing(*pixel, SpacingBasis.UNCALIBRATED), _PIXEL) if pixel else (None, "")
     magnification = _magnification(header)
     if pixel is None or pixel == _PLACEHOLDER or _is_same(pixel, plane):
-        return _at_the_detector(plane, magnification)
+        of_plane = next(keyword for keyword in _PLANE if stated_mm(header, keyword))
+        return _at_the_detector(plane, magnification), of_plane
     is_corrected = _is_same(pixel, (plane[0] / magnification, plane[1] / magnification))
-    return Spacing(
-        *pixel, SpacingBasis.MAGNIFICATION_CORRECTED if is_corrected else SpacingBasis.CALIBRATED_UNKNOWN
-    )
+    basis = SpacingBasis.MAGNIFICATION_CORRECTED if is_corrected else SpacingBasis.CALIBRATED_UNKNOWN
+    return Spacing(*pixel, basis), _PIXEL
 
 
 def is_implausible(header: Dataset) -> bool:
@@ -88,7 +94,7 @@ def aspect_ratio_of(header: Dataset) -> float:
 
 
 def _plane_mm(header: Dataset) -> _Pair | None:
-    return stated_mm(header, "ImagerPixelSpacing") or stated_mm(header, "NominalScannedPixelSpacing")
+    return next(filter(None, (stated_mm(header, keyword) for keyword in _PLANE)), None)
 
 
 def _values(header: Dataset, keyword: str) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spinepacs.serve.seldom import Seldom
+from spinepacs.seldom import Seldom
 
 
 class Question:
@@ -37,6 +37,16 @@ def test_what_takes_half_a_second_is_asked_again_after_fifty() -> None:
     assert count() == 1
     question.now_s += 1
     assert [count(), count()] == [2, 2]
+
+
+def test_what_was_changed_is_asked_for_anew() -> None:
+    question = Question(takes_s=0.5)
+    count = Seldom(question.ask, clock=lambda: question.now_s, share=0.1)
+    assert [count(), count()] == [1, 1]
+    count.forget()
+    assert [count(), count()] == [2, 2]
+    question.now_s += 5
+    assert count() == 3
 
 
 def test_a_failure_is_no_answer() -> None:

@@ -17,7 +17,7 @@ QUICK_S = 0.25
 
 
 class Seldom(Generic[T]):
-    """Asks, or gives the last answer while asking again would take more than :data:`SHARE` of the time.
+    """Asks, or gives the last answer while asking again would take more than its share of the time.
 
     Parameters
     ----------
@@ -25,10 +25,15 @@ class Seldom(Generic[T]):
         The question; what it raises passes through, and is not kept.
     clock
         Seconds, monotonic.
+    share
+        Of the time that the question may take.
     """
 
-    def __init__(self, ask: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ask: Callable[[], T], clock: Callable[[], float] = time.monotonic, share: float = SHARE
+    ) -> None:
         self._ask = ask
+        self._share = share
         self._clock = clock
         self._lock = threading.Lock()
         self._answers: list[T] = []
@@ -41,5 +46,10 @@ class Seldom(Generic[T]):
             if not self._answers or start_s >= self._until_s:
                 self._answers = [self._ask()]
                 took_s = self._clock() - start_s
-                self._until_s = start_s + (took_s / SHARE if took_s > QUICK_S else 0.0)
+                self._until_s = start_s + (took_s / self._share if took_s > QUICK_S else 0.0)
             return self._answers[0]
+
+    def forget(self) -> None:
+        """Ask anew the next time: something was changed, and whoever did it wants to see that."""
+        with self._lock:
+            self._until_s = 0.0

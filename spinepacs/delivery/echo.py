@@ -1,0 +1,32 @@
+"""Whether a destination answers, for a person who asks."""
+
+from __future__ import annotations
+
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # defined at run time by pynetdicom
+
+from spinepacs.delivery.reaching import why_unreachable
+from spinepacs.delivery.sending import associate
+from spinepacs.errors import SpinepacsError
+from spinepacs.settings.sections import Destination
+
+PATIENCE_S = 10.0
+"""No destination gets longer than this (s): a person waits for the answer."""
+
+
+def echo(destination: Destination, calling_ae: str) -> tuple[bool, str]:
+    """Send a C-ECHO (PS3.4 Annex A); whether it was answered with success, and else why not."""
+    patient = destination.model_copy(update={"timeout_s": min(destination.timeout_s, PATIENCE_S)})
+    try:
+        with associate(patient, calling_ae, [build_context(Verification)]) as association:
+            if association.is_rejected:
+                return False, "it rejected the association: check both AE titles"
+            if not association.is_established:
+                return False, why_unreachable(patient)
+            answer = association.send_c_echo()
+    except SpinepacsError as error:
+        return False, str(error)
+    status = getattr(answer, "Status", None)
+    if status == 0x0000:
+        return True, "C-ECHO answered with success"
+    return False, "no answer to the C-ECHO" if status is None else f"C-ECHO answered with 0x{status:04X}"

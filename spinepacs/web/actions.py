@@ -1,0 +1,206 @@
+"""What a person may decide in the queue: each says first what will happen, and does it when that is confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from spinepacs.domain.study import StudyState
+from spinepacs.store import story
+from spinepacs.store.records import OutboxState
+from spinepacs.web.site import Visit
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is decided about: a study (its UID), a file or film (its SOP Instance UID), or a destination and another."""
+
+    study: str = ""
+    file: str = ""
+    destination: str = ""
+    to: str = ""
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> Target:
+        """Take it from a form or an address."""
+        return cls(**{name: given.get(name, "") for name in cls.__dataclass_fields__})
+
+    @property
+    def name(self) -> str:
+        """For the audit trail."""
+        return " ".join(filter(None, (self.study, self.file, self.destination, self.to)))
+
+
+@dataclass(frozen=True)
+class Action:
+    """One decision.
+
+    Parameters
+    ----------
+    title
+        On the button.
+    foretell
+        What will happen, in sentences; raises HTTPException where it cannot.
+    perform
+        Does it, and says what was done.
+    """
+
+    title: str
+    foretell: Callable[[Visit, Target], list[str]]
+    perform: Callable[[Visit, Target], str]
+    is_final: bool = False
+    """Whether it cannot be taken back."""
+
+
+def ask(visit: Visit) -> Response:
+    """Say what will happen, and let it be confirmed."""
+    query = visit.request.query_params
+    name, action = _action(query.get("action", ""))
+    target = Target.of(query)
+    others = [each.name for each in visit.site.settings.destinations if each.name != target.destination]
+    return visit.page(
+        "confirm.html", name=name, action=action, target=target, said=action.foretell(visit, target),
+        others=others if name == "redirect" else [],
+    )  # fmt: skip
+
+
+def do(visit: Visit) -> Response:
+    """Do what was confirmed."""
+    name, action = _action(visit.form.get("action", ""))
+    target = Target.of(visit.form)
+    action.foretell(visit, target)  # what was possible when it was asked may not be any more
+    if name == "redirect" and target.to not in [each.name for each in visit.site.settings.destinations]:
+        raise HTTPException(400, "choose a destination of the settings")
+    visit.note(
+        "command",
+        target.study or story.study_of(visit.site.ledger, target.file) or "",
+        f"{name} {target.name}",
+    )
+    done = action.perform(visit, target)
+    visit.site.queue.forget()
+    return visit.page("done.html", title=action.title, said=done, target=target)
+
+
+def _action(name: str) -> tuple[str, Action]:
+    if name not in ACTIONS:
+        raise HTTPException(404, "there is no such action")
+    return name, ACTIONS[name]
+
+
+def _study(visit: Visit, target: Target) -> dict[str, Any]:
+    """The state and the numbers of a study."""
+    row = story.summary(visit.site.ledger, target.study)
+    if row is None:
+        raise HTTPException(404, "there is no such study")
+    return row
+
+
+def _waiting(visit: Visit, target: Target) -> dict[str, int]:
+    """How many results wait for a destination, by state."""
+    counts = visit.site.ledger.open_counts().towards
+    waiting = {state: number for (name, state), number in counts.items() if name == target.destination}
+    if not waiting:
+        raise HTTPException(404, "nothing waits for such a destination")
+    return waiting
+
+
+def _foretell_retry(visit: Visit, target: Target) -> list[str]:
+    if target.destination:
+        waiting = _waiting(visit, target)
+        failed, pending = waiting.get(OutboxState.FAILED, 0), waiting.get(OutboxState.PENDING, 0)
+        return [f"{failed} results that were given up are sent again to {target.destination}, attempts from zero, and "
+                f"{pending} that wait for their next attempt are sent now."]  # fmt: skip
+    row, said = _study(visit, target), []
+    if row["state"] == StudyState.FAILED.value:
+        said.append(f"Its {row['images_selected']} films are read again, attempts from zero.")
+    if row["objects_failed"] or row["objects_pending"]:
+        said.append(f"{row['objects_failed']} results that were given up, and {row['objects_pending']} that wait, are "
+                    "sent now.")  # fmt: skip
+    return said or ["Nothing of it has failed or waits: nothing will change."]
+
+
+def _retry(visit: Visit, target: Target) -> str:
+    ledger = visit.site.ledger
+    study, destination = target.study or None, target.destination or None
+    if not study and not destination:
+        raise HTTPException(400, "name a study or a destination")
+    count = ledger.retry(study, destination) + ledger.hurry(study, destination)
+    return f"{count} back in the queue."
+
+
+def _foretell_assemble(visit: Visit, target: Target) -> list[str]:
+    row = _study(visit, target)
+    if row["state"] != StudyState.ARRIVING.value:
+        raise HTTPException(409, f"it is not arriving any more, but {row['state']}")
+    return [f"It is taken as complete with the {row['images_selected']} films that are here now, and read as soon as a "
+            "worker is free. Images that come later are read then."]  # fmt: skip
+
+
+def _assemble(visit: Visit, target: Target) -> str:
+    visit.site.ledger.mark_ready(target.study)
+    return "It is taken as complete."
+
+
+def _foretell_discard(visit: Visit, target: Target) -> list[str]:
+    if target.study:
+        row = _study(visit, target)
+        if row["state"] not in (StudyState.FAILED.value, StudyState.REFUSED.value):
+            raise HTTPException(409, f"only what failed or was refused can be given up; it is {row['state']}")
+        what = f"The {row['images']} files of this study"
+    else:
+        what = "The file of this image, if it is unreadable or in conflict with one that came before,"
+    return [f"{what} will be deleted from the spool. The rows in the database stay, and say who decided it.",
+            "To have it read after all it must be sent again."]  # fmt: skip
+
+
+def _discard(visit: Visit, target: Target) -> str:
+    count = visit.site.ledger.files.discard(target.study or target.file)
+    return f"{count} files given up."
+
+
+def _foretell_seen(visit: Visit, target: Target) -> list[str]:
+    return ["It is not shown in the queue any more, unless more of it comes. Nothing is deleted."]
+
+
+def _seen(visit: Visit, target: Target) -> str:
+    study = target.study or story.study_of(visit.site.ledger, target.file)
+    if not study:
+        raise HTTPException(404, "there is no such study")
+    return f"{visit.site.ledger.see(study)} studies seen to."
+
+
+def _foretell_redirect(visit: Visit, target: Target) -> list[str]:
+    waiting = _waiting(visit, target)
+    number = waiting.get(OutboxState.PENDING, 0) + waiting.get(OutboxState.FAILED, 0)
+    return [f"{number} results that wait for {target.destination}, or failed there, go to another destination instead. "
+            "What that one has been given before is not sent to it twice."]  # fmt: skip
+
+
+def _redirect(visit: Visit, target: Target) -> str:
+    return f"{visit.site.ledger.redirect(target.destination, target.to)} results go to {target.to} instead."
+
+
+def _foretell_withdraw(visit: Visit, target: Target) -> list[str]:
+    waiting = _waiting(visit, target)
+    number = waiting.get(OutboxState.PENDING, 0) + waiting.get(OutboxState.FAILED, 0)
+    return [f"{number} results will not be sent to {target.destination} any more. They stay in the database and the "
+            "spool."]  # fmt: skip
+
+
+def _withdraw(visit: Visit, target: Target) -> str:
+    return f"{visit.site.ledger.withdraw(target.destination)} results are not sent any more."
+
+
+ACTIONS: Mapping[str, Action] = {
+    "retry": Action("Try again", _foretell_retry, _retry),
+    "assemble": Action("Read it now", _foretell_assemble, _assemble),
+    "discard": Action("Give it up", _foretell_discard, _discard, is_final=True),
+    "seen": Action("Seen to", _foretell_seen, _seen),
+    "redirect": Action("Send elsewhere", _foretell_redirect, _redirect),
+    "withdraw": Action("Do not send", _foretell_withdraw, _withdraw, is_final=True),
+}
+"""By name."""

@@ -1,0 +1,146 @@
+"""Destinations and machines: what waits where, whether it answers, how long certificates last, how processes go."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from spinepacs.delivery.echo import echo as send_echo
+from spinepacs.delivery.pace import open_for_s
+from spinepacs.settings.sections import Destination
+from spinepacs.settings.settings import Settings
+from spinepacs.store.queries import step_seconds
+from spinepacs.store.records import age_s
+from spinepacs.web.queue import span, towards
+from spinepacs.web.site import Visit
+
+Row = dict[str, Any]
+_HEALTH_TIMEOUT_S = 2.0
+_SOON_DAYS = 30
+
+
+def show(visit: Visit) -> Response:
+    """The page; its numbers are asked for again every few seconds."""
+    settings = visit.site.settings
+    steps = sorted(step_seconds(visit.site.ledger).items(), key=lambda item: -item[1])
+    longest = max((seconds for _, seconds in steps), default=1.0)
+    bars = [(name, seconds, 100 * seconds / longest) for name, seconds in steps]
+    return visit.page(
+        "destinations.html",
+        certificates=list(_certificates(settings)),
+        steps=bars,
+        soon=_SOON_DAYS,
+        **_now(visit),
+    )
+
+
+def now(visit: Visit) -> Response:
+    """What changes of the page."""
+    return visit.page("destinations_now.html", **_now(visit))
+
+
+def echo(visit: Visit) -> Response:
+    """Ask a destination whether it answers, and say what it said."""
+    name = visit.form.get("destination", "")
+    settings = visit.site.settings
+    destination = next((each for each in settings.destinations if each.name == name), None)
+    if destination is None:
+        raise HTTPException(404, "there is no such destination")
+    visit.note("command", detail=f"echo {name}")
+    answers, said = send_echo(destination, destination.calling_ae_title or settings.listener.ae_title)
+    return visit.page("echo.html", name=name, answers=answers, said=said)
+
+
+def _now(visit: Visit) -> Row:
+    settings, ledger = visit.site.settings, visit.site.ledger
+    names = [each.name for each in settings.destinations]
+    waiting = {row["name"]: row for row in towards(ledger.open_counts(), names)}
+    known = [_destination(each, waiting.pop(each.name, {})) for each in settings.destinations]
+    return {
+        "destinations": known,
+        "strays": list(waiting.values()),
+        "machines": list(_machines(visit)),
+        "at": f"{datetime.now(UTC):%H:%M:%S} UTC",
+    }
+
+
+def _destination(destination: Destination, waiting: Row) -> Row:
+    counts = {state: waiting.get(state, 0) for state in ("pending", "failed", "uncommitted")}
+    is_open = open_for_s(destination.hours, datetime.now()) > 0
+    return {
+        "name": destination.name,
+        "where": f"{destination.ae_title}@{destination.host}:{destination.port}",
+        "send": ", ".join(destination.send),
+        "hours": ", ".join(destination.hours) or "always",
+        "is_open": is_open,
+        "tls": destination.tls,
+        "commitment": destination.commitment,
+    } | counts
+
+
+def _machines(visit: Visit) -> Iterator[Row]:
+    """The processes of every machine; where there is one only, what its supervisor says of itself."""
+    settings = visit.site.settings
+    if settings.cluster.enabled:
+        for machine in visit.site.ledger.machines.living():
+            silent = span(age_s(machine.beat_at, datetime.now(UTC)))
+            processes = [(name, bool(life["is_up"]), f"started again {life.get('restarts', 0)} times")
+                         for name, life in machine.processes.items()]  # fmt: skip
+            yield {
+                "name": machine.name,
+                "role": machine.role,
+                "beat": f"{silent} ago",
+                "processes": processes,
+            }
+        return
+    ready = _ready(settings)
+    processes = [(name, why == "ok", "" if why == "ok" else why) for name, why in ready.items()]
+    yield {"name": "this machine", "role": "all", "beat": "", "processes": processes}
+
+
+def _ready(settings: Settings) -> dict[str, str]:
+    """What the health page says; empty: it says nothing."""
+    if not settings.health.enabled or not settings.health.port:
+        return {}
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.health.bind, settings.health.bind)  # noqa: S104 - what the settings may say
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.health.port}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=_HEALTH_TIMEOUT_S) as answer:
+            said = answer.read()
+    except urllib.error.HTTPError as error:  # not ready is an answer too
+        with error:
+            said = error.read()
+    except (OSError, ValueError):
+        return {}
+    found = json.loads(said)
+    return {str(name): str(why) for name, why in found.items()} if isinstance(found, dict) else {}
+
+
+def _certificates(settings: Settings) -> Iterator[Row]:
+    """Our certificates and those of authorities, with the days that they still hold."""
+    sections = {"listener": settings.listener, "audit": settings.audit}
+    sections |= {f"destination {each.name}": each for each in settings.destinations}
+    for name, section in sections.items():
+        for key in ("tls_certificate", "tls_ca"):
+            path = getattr(section, key)
+            if path is not None:
+                yield {"of": name, "key": key, "file": path.name, **_validity(path)}
+
+
+def _validity(path: Path) -> Row:
+    """Until when the first certificate of a PEM file holds."""
+    try:
+        decode = ssl._ssl._test_decode_cert  # type: ignore[attr-defined]  # no public function of Python's reads a file
+        until = datetime.fromtimestamp(ssl.cert_time_to_seconds(decode(str(path))["notAfter"]), UTC)
+    except (OSError, ValueError, KeyError) as error:
+        return {"until": "", "days": None, "why": f"cannot be read: {type(error).__name__}"}
+    return {"until": f"{until:%Y-%m-%d}", "days": (until - datetime.now(UTC)).days, "why": ""}

@@ -1,0 +1,102 @@
+"""Logging in and out."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import threading
+from datetime import UTC, datetime, timedelta
+
+from starlette.responses import RedirectResponse, Response
+
+from spinepacs.store.accounts import Account
+from spinepacs.web import passwords
+from spinepacs.web.guard import COOKIE, LOGIN_COOKIE
+from spinepacs.web.site import Visit, sha256_of
+
+_WINDOW_S = 300.0
+_BY_ACCOUNT_AND_PEER = passwords.Guesses(5, _WINDOW_S)
+_BY_PEER = passwords.Guesses(30, _WINDOW_S)
+_AT_A_TIME = threading.Semaphore(2)
+"""Each takes 64 MiB and all of a core."""
+_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+
+
+def local(path: str) -> str:
+    """A path of this site; what leads anywhere else leads to the beginning."""
+    return path if _LOCAL.fullmatch(path) else "/"
+
+
+def show(visit: Visit) -> Response:
+    """The form."""
+    return _form(visit, local(visit.request.query_params.get("next", "/")))
+
+
+def log_in(visit: Visit) -> Response:
+    """Begin a session, or say why not; the answer does not tell whether there is such an account."""
+    name, onward = visit.form.get("name", "").strip(), local(visit.form.get("next", "/"))
+    token = visit.request.cookies.get(LOGIN_COOKIE, "")
+    if not token or not hmac.compare_digest(token.encode(), visit.form.get("csrf", "").encode()):
+        return _form(visit, onward, 403, "This form was too old. Please try again.")
+    keys = ((_BY_ACCOUNT_AND_PEER, (name.lower(), visit.peer)), (_BY_PEER, visit.peer))
+    wait_s = max(guesses.wait_s(key) for guesses, key in keys)
+    if wait_s > 0:
+        said = f"Too many attempts. Wait {int(wait_s / 60) + 1} minutes."
+        answer = _form(visit, onward, 429, said)
+        answer.headers["Retry-After"] = str(int(wait_s) + 1)
+        return answer
+    for guesses, key in keys:
+        guesses.add(key)
+    account = _proven(visit, name, visit.form.get("password", ""))
+    if account is None:
+        return _form(visit, onward, 403, "Name or password is wrong.")
+    for guesses, key in keys:
+        guesses.forget(key)
+    return _begun(visit, account, onward)
+
+
+def log_out(visit: Visit) -> Response:
+    """End the session."""
+    if token := visit.request.cookies.get(COOKIE):
+        visit.site.ledger.accounts.log_out(sha256_of(token), visit.peer)
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+def _proven(visit: Visit, name: str, password: str) -> Account | None:
+    accounts = visit.site.ledger.accounts
+    account = accounts.find(name)
+    able = account if account and account.disabled_at is None else None
+    with _AT_A_TIME:
+        fits = passwords.fits(able.password_hash if able else None, password)
+    if able and fits:
+        if passwords.is_outdated(able.password_hash):
+            accounts.rehash(able.name, passwords.hashed(password))
+        return able
+    # A name that is no account's is not written down: people type passwords there.
+    accounts.note("login-failed", account.name if account else "unknown", visit.peer)
+    return None
+
+
+def _begun(visit: Visit, account: Account, onward: str) -> Response:
+    token = secrets.token_urlsafe(32)
+    lasts = timedelta(hours=visit.site.settings.web.session_hours)
+    visit.site.ledger.accounts.log_in(sha256_of(token), account.name, visit.peer, datetime.now(UTC) + lasts)
+    answer = RedirectResponse(onward, 303)
+    _set(visit, answer, COOKIE, token, int(lasts.total_seconds()))
+    answer.delete_cookie(LOGIN_COOKIE)
+    return answer
+
+
+def _form(visit: Visit, onward: str, status: int = 200, said: str = "") -> Response:
+    token = visit.request.cookies.get(LOGIN_COOKIE) or secrets.token_urlsafe(32)
+    answer = visit.page("login.html", status, onward=onward, said=said, login_csrf=token)
+    _set(visit, answer, LOGIN_COOKIE, token, 3600)
+    return answer
+
+
+def _set(visit: Visit, answer: Response, name: str, value: str, age_s: int) -> None:
+    secure = visit.request.url.scheme == "https"
+    answer.set_cookie(name, value, age_s, secure=secure, httponly=True, samesite="strict")

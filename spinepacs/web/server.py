@@ -1,0 +1,104 @@
+"""The console's process: its port, its server, its end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+
+from spinepacs.errors import Permanent
+from spinepacs.intake.port import open_port
+from spinepacs.settings.settings import Settings
+from spinepacs.store.ledger import Ledger
+from spinepacs.store.spool import Spool
+from spinepacs.web.app import make_app
+from spinepacs.web.darkroom import Darkroom
+from spinepacs.web.site import Site
+
+_LOOK_S = 0.2
+_TRY_AGAIN_S = 5.0
+_GRACE_S = 3
+_log = logging.getLogger(__name__)
+
+
+def run(
+    settings: Settings,
+    spool: Spool,
+    ledger: Ledger,
+    stop: threading.Event,
+    say: Callable[[bytes], None],
+    ready: bytes,
+    waiting: bytes,
+) -> None:
+    """Serve pages until told to stop.
+
+    Parameters
+    ----------
+    say
+        Tells the supervisor ``ready``, or ``waiting`` while another program has the port.
+    """
+    web, is_said = settings.web, False
+    while not stop.is_set():
+        try:
+            door = open_port(web.bind, web.port)
+        except Permanent as error:
+            if not is_said:
+                _log.error("no console: %s; it is tried again, and images are received all the same", error)
+                say(waiting)
+                is_said = True
+            stop.wait(_TRY_AGAIN_S)
+            continue
+        with door:
+            site = Site(settings, ledger, spool, Darkroom(settings.web, spool, "spinepacs.web.preload"))
+            _log.info("console on http://%s:%d", *door.getsockname()[:2])
+            _warn_of_nobody(ledger)
+            say(ready)
+            serve_until(stop, make_server(site), door)
+        return
+
+
+def make_server(site: Site) -> uvicorn.Server:
+    """Make a server that logs no request, since their addresses name studies; the audit trail has the views."""
+    config = uvicorn.Config(
+        make_app(site),
+        log_config=None,
+        log_level="critical",  # what breaks is logged by the guard; a request that a stop cuts off is no error
+        access_log=False,
+        proxy_headers=False,  # the application looks at them itself, for the proxies of the settings only
+        server_header=False,
+        date_header=True,
+        lifespan="off",
+        ws="none",
+        http="h11",
+        loop="asyncio",
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=_GRACE_S,
+        limit_concurrency=200,
+        h11_max_incomplete_event_size=32 * 1024,
+    )
+    return uvicorn.Server(config)
+
+
+def serve_until(stop: threading.Event, server: uvicorn.Server, door: socket.socket) -> None:
+    """Let it serve in a thread, where it leaves SIGINT and SIGTERM alone: our parent decides when we stop.
+
+    Raises
+    ------
+    Permanent
+        If it ends by itself.
+    """
+    thread = threading.Thread(target=server.run, args=([door],), name="console", daemon=True)
+    thread.start()
+    while not stop.wait(_LOOK_S):
+        if not thread.is_alive():
+            raise Permanent("the console's server has ended by itself")
+    server.should_exit = True
+    thread.join(_GRACE_S + 2)
+
+
+def _warn_of_nobody(ledger: Ledger) -> None:
+    if not ledger.accounts.able():
+        _log.warning("nobody may log in to the console yet: spinepacs account add NAME --role administrator")

@@ -1,0 +1,86 @@
+"""One study: its films with all that was found on them, what happened to it, and the patient's other studies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from spinepacs.errors import BadInput
+from spinepacs.show.sheet.cells import footnotes
+from spinepacs.store import queries, story
+from spinepacs.web.drawing import LAYERS, drawn
+from spinepacs.web.plots import HEIGHT, WIDTH, plots
+from spinepacs.web.site import IDENTITY, Visit
+from spinepacs.web.tables import basis, tables
+
+Row = dict[str, Any]
+
+
+def show(visit: Visit) -> Response:
+    """The page of one study; that it was looked at is in the audit trail."""
+    study_uid, ledger = str(visit.request.path_params["study_uid"]), visit.site.ledger
+    summary = story.summary(ledger, study_uid)
+    if summary is None:
+        raise HTTPException(404, "there is no such study")
+    visit.note("viewed", study_uid)
+    films = sorted(queries.find_films(ledger, study=study_uid), key=lambda film: int(film["reading_id"]))
+    patient = str(summary["patient_id"])
+    others = queries.find_studies(ledger, limit=50, patient=patient) if patient else []
+    if not visit.shows_identity:
+        summary = {name: "" if name in IDENTITY else value for name, value in summary.items()}
+    return visit.page(
+        "study.html",
+        study=summary,
+        films=[_film(visit, number, film) for number, film in enumerate(films, start=1)],
+        images=story.images(ledger, study_uid),
+        moments=story.timeline(ledger, study_uid),
+        others=[row for row in others if row["study_uid"] != study_uid],
+        plots=plots(story.course(ledger, patient)),
+        plot_size=(WIDTH, HEIGHT),
+        links=_links(visit, summary),
+        layers=LAYERS,
+    )
+
+
+def picture(visit: Visit) -> Response:
+    """The windowed film, as a JPEG."""
+    study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
+    sha256 = story.film_file(visit.site.ledger, sop_uid)
+    if sha256 is None or story.study_of(visit.site.ledger, sop_uid) != study_uid:
+        raise HTTPException(404, "its file is not in the spool any more")
+    try:
+        return Response(visit.site.darkroom.picture(sha256), media_type="image/jpeg")
+    except BadInput as error:
+        raise HTTPException(422, f"{error.reason_code}: {error}") from None
+
+
+def _film(visit: Visit, number: int, film: Row) -> Row:
+    """All that is shown of one film."""
+    is_refused = bool(film["refusal_code"])
+    has_size = bool(film["rows_px"] and film["columns_px"])
+    return {
+        "number": number,
+        "row": film,
+        "drawing": drawn(film, story.shapes(visit.site.ledger, film["reading_id"])) if has_size else None,
+        "has_file": story.film_file(visit.site.ledger, film["sop_uid"]) is not None,
+        "tables": [] if is_refused else tables(film),
+        "basis": "" if is_refused else basis(film),
+        "footnotes": list(footnotes(film["findings"], film["measures"])),
+    }
+
+
+def _links(visit: Visit, study: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Links to viewers, with what the settings ask for filled in; none that would name a patient who is not shown."""
+    made = []
+    for name, template in visit.site.settings.web.viewers.items():
+        if not visit.shows_identity and ("{patient_id}" in template or "{accession_number}" in template):
+            continue
+        link = template
+        for placeholder in ("study_uid", "accession_number", "patient_id"):
+            link = link.replace(f"{{{placeholder}}}", quote(str(study[placeholder]), safe=""))
+        made.append((name, link))
+    return made
