@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Self
 
 import cv2
-from pydicom.dataset import Dataset
 
 from spinepacs.analysis.judging.conclude import conclude
 from spinepacs.analysis.judging.grade import grade
@@ -28,6 +27,7 @@ from spinepacs.analysis.measuring.size import with_possible_spacing
 from spinepacs.analysis.naming.polarity import find_bright
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.overlay.presentation import encode_presentation
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.report.document import encode_report
@@ -183,7 +183,7 @@ class Pipeline:
     def _described(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> ImageResult:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""
         try:
-            objects = tuple(self._encode(loaded.header, loaded.radiograph, reading, clock))
+            objects = tuple(self._encode(loaded, reading, clock))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             # highdicom raises these for headers that are wrong in a way nobody has met yet. Only the place is
             # logged: such messages quote values.
@@ -196,10 +196,8 @@ class Pipeline:
             return ImageResult(replace(reading, refusal=refusal, seconds=clock.seconds), ())
         return ImageResult(replace(reading, seconds=clock.seconds), objects)
 
-    def _encode(
-        self, header: Dataset, film: Radiograph, reading: Reading, clock: _Clock
-    ) -> Iterator[EncodedObject]:
-        segmentation = None
+    def _encode(self, loaded: LoadedFilm, reading: Reading, clock: _Clock) -> Iterator[EncodedObject]:
+        header, film, segmentation = loaded.header, loaded.radiograph, None
         if self.output.segmentation_enabled:
             with clock.step("segmentation"):
                 segmentation = encode_segmentation(header, reading, self.output)
@@ -213,6 +211,10 @@ class Pipeline:
             with clock.step("overlay"):
                 overlay = encode_overlay(header, reading, draw_overlay(film.display, reading), self.output)
             yield overlay
+        if self.output.presentation_state_enabled and reading.spine:
+            with clock.step("presentation"):
+                state = encode_presentation(header, reading, loaded.shown, self.output)
+            yield state
 
     def read_or_refuse(self, film: Path, study_uid: str = "") -> ImageResult:
         """Read one film; one that cannot be read is refused with the error's code, in the daemon and in ``process``.

@@ -17,6 +17,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ComprehensiveSRStorage,
     ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
     JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
@@ -36,6 +37,7 @@ SOP_CLASSES = {
     ObjectKind.SEG: SegmentationStorage,
     ObjectKind.SR: ComprehensiveSRStorage,
     ObjectKind.OVERLAY: SecondaryCaptureImageStorage,
+    ObjectKind.GSPS: GrayscaleSoftcopyPresentationStateStorage,
 }
 
 
@@ -81,7 +83,7 @@ def fill_outbox(
     ledger: Ledger,
     spool: Spool,
     *destinations: Destination,
-    kinds: Sequence[ObjectKind] = tuple(ObjectKind),
+    kinds: Sequence[ObjectKind] = (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY),
     size_bytes: int = 1000,
     broken: ObjectKind | None = None,
     images: int = 1,

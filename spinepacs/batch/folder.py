@@ -17,6 +17,7 @@ INNER = ".spinepacs"
 """Folder below ``--out`` that holds what later runs and other machines need to know."""
 OBJECT_SUFFIX = {
     ObjectKind.SEG: ".seg.dcm", ObjectKind.SR: ".sr.dcm", ObjectKind.OVERLAY: ".overlay.dcm",
+    ObjectKind.GSPS: ".gsps.dcm",
 }  # fmt: skip
 PICTURE_SUFFIX, PAGE_SUFFIX = ".overlay.jpg", ".page.html"
 TABLES = ("readings", "measures", "findings", "conclusions")

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from pydicom.uid import (
     ComprehensiveSRStorage,
     ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
@@ -130,6 +131,7 @@ def _proposals(destination: Destination, settings: Settings) -> dict[str, tuple[
         "SEG": (_LABELMAP_SEGMENTATION if labelmap else SegmentationStorage, ExplicitVRLittleEndian),
         "SR": (ComprehensiveSRStorage, ExplicitVRLittleEndian),
         "OVERLAY": (SecondaryCaptureImageStorage, JPEGBaseline8Bit),
+        "GSPS": (GrayscaleSoftcopyPresentationStateStorage, ExplicitVRLittleEndian),
     }
     proposals: dict[str, tuple[str, str]] = {kind: all_kinds[kind] for kind in destination.send}
     if destination.commitment:

@@ -35,11 +35,17 @@ _NAMESPACE = UUID("6f0d4a52-9d0b-5c8e-8a57-3b1f0d5c7e21")
 IMPLEMENTATION_CLASS_UID = f"2.25.{_NAMESPACE.int}"
 
 _UNDATED = datetime(1970, 1, 1)
-_SERIES_NUMBERS = {ObjectKind.SEG: 7000, ObjectKind.SR: 8000, ObjectKind.OVERLAY: 9000}
+_SERIES_NUMBERS = {
+    ObjectKind.SEG: 7000,
+    ObjectKind.SR: 8000,
+    ObjectKind.OVERLAY: 9000,
+    ObjectKind.GSPS: 10000,
+}
 _SERIES_NAMES = {
     ObjectKind.SEG: "Vertebrae",
     ObjectKind.SR: "Spine measurements",
     ObjectKind.OVERLAY: "Spine picture",
+    ObjectKind.GSPS: "Spine marks",
 }
 
 TYPE_2 = (
@@ -158,7 +164,7 @@ def patient_orientation(header: Dataset) -> list[str] | None:
 
 
 def series_number(header: Dataset, kind: ObjectKind) -> int:
-    """7000 (SEG), 8000 (SR), 9000 (picture) plus ten times the source's series, plus its instance number."""
+    """7000 (SEG), 8000 (SR), 9000 (picture), 10000 (presentation state), ten times the series, the instance number."""
     series, image = (_number(header.get(keyword)) for keyword in ("SeriesNumber", "InstanceNumber"))
     return _SERIES_NUMBERS[kind] + series % 100 * 10 + image % 10
 
@@ -172,7 +178,7 @@ def series_description(reading: Reading, kind: ObjectKind) -> str:
 
 def object_uid(reading: Reading, kind: ObjectKind, output: OutputSettings, part: str = "sop") -> str:
     """SOP or series UID of an object; the settings that change its content are part of it."""
-    setting: str = output.segmentation if kind is not ObjectKind.OVERLAY else ""
+    setting: str = output.segmentation if kind in (ObjectKind.SEG, ObjectKind.SR) else ""
     setting = f"{setting}|{output.segmentation_enabled}" if kind is ObjectKind.SR else setting
     return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}")
 

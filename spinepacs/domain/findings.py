@@ -241,7 +241,7 @@ class Reading:
     """Codes, each once: of the film's header and pixels, of its spine, and of its quality."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds by step: read, normalise, infer, segment, levels (where the model has a reader), label, measure, grade,
-    segmentation, report, overlay."""
+    segmentation, report, overlay, presentation."""
     measures: tuple[Measure, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
     """By region, from head to foot, the combined one last."""
@@ -280,6 +280,8 @@ class ObjectKind(StrEnum):
     SEG = "SEG"
     SR = "SR"
     OVERLAY = "OVERLAY"
+    GSPS = "GSPS"
+    """Grayscale softcopy presentation state."""
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,9 @@ class OutputSettings(Section):
     segmentation_enabled: bool = True
     report_enabled: bool = True
     overlay_enabled: bool = True
+    presentation_state_enabled: bool = False
+    """A presentation state (GSPS) with outlines and names, for viewers that show no segmentation. Off: a viewer that
+    applies each state that it finds would show the film with marks before anybody has asked for them."""
     device_serial_number: str = "0"
 
 
@@ -264,7 +267,7 @@ class Destination(Section):
     port: Annotated[int, Field(ge=1, le=65535)]
     calling_ae_title: AETitle | None = None
     """Our AE title towards it; the listener's where not set."""
-    send: tuple[Literal["SEG", "SR", "OVERLAY"], ...] = ("SEG", "SR", "OVERLAY")
+    send: tuple[Literal["SEG", "SR", "OVERLAY", "GSPS"], ...] = ("SEG", "SR", "OVERLAY")
     timeout_s: Seconds = 60.0
     retry_first_s: Seconds = 10.0
     """Wait after the first failure (s); doubled after each one up to ``retry_longest_s``."""

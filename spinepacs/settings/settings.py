@@ -87,6 +87,16 @@ class Settings(Section):
         return ""
 
     @model_validator(mode="after")
+    def _what_is_sent_is_made(self) -> Settings:
+        for destination in self.destinations:
+            if "GSPS" in destination.send and not self.output.presentation_state_enabled:
+                raise ValueError(
+                    f"destination {destination.name!r} is sent GSPS, which none is made of: set "
+                    "output.presentation_state_enabled = true"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _machines_share(self) -> Settings:
         if self.cluster.enabled and self.storage.database_url.startswith("sqlite"):
             raise ValueError(

@@ -52,6 +52,7 @@ def test_the_commented_file_names_every_key():
         ),
         (DESTINATION.format(name="a", port=1) * 2, 1, "name of its own"),
         (DESTINATION.format(name="a", port=11112), 1, "own listener"),
+        (DESTINATION.format(name="a", port=1) + 'send = ["GSPS"]\n', 1, "presentation_state_enabled = true"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line_and_the_remedy(tmp_path: Path, text: str, line: int, said: str):

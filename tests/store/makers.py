@@ -204,7 +204,7 @@ def image(
     refusal: Refusal | None = None,
 ) -> ImageResult:
     """A reading with its SEG, SR and picture; none of them if it is refused."""
-    kinds = () if refusal else tuple(ObjectKind)
+    kinds = () if refusal else (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY)
     objects = tuple(encoded(sop_uid, kind, versions) for kind in kinds)
     return ImageResult(reading(sop_uid, study_uid, versions=versions, refusal=refusal), objects)
 
