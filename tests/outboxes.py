@@ -27,7 +27,7 @@ from sqlalchemy import text
 
 from spinepacs.delivery.courier import Courier, deliver
 from spinepacs.domain.findings import EncodedObject, ObjectKind, StudyResult
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination, DicomDestination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests import films, peers
@@ -74,9 +74,9 @@ def _put_jpeg(dataset: Dataset) -> None:
     dataset["PixelData"].is_undefined_length = True
 
 
-def destination(name: str, port: int, **changes: Any) -> Destination:
+def destination(name: str, port: int, **changes: Any) -> DicomDestination:
     values = {"host": "127.0.0.1", "timeout_s": 10, "retry_first_s": 0.05, "retry_longest_s": 0.2}
-    return Destination(name=name, port=port, **{"ae_title": name.upper(), **values, **changes})
+    return DicomDestination(name=name, port=port, **{"ae_title": name.upper(), **values, **changes})
 
 
 def fill_outbox(

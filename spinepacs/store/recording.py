@@ -19,7 +19,7 @@ from spinepacs.domain.measures import Measure, Place
 from spinepacs.domain.signs import Conclusion, Finding
 from spinepacs.domain.study import Arrival, StudyState
 from spinepacs.errors import Permanent
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination
 from spinepacs.store.records import Claim, OutboxState
 from spinepacs.store.rows import answered, unread
 from spinepacs.store.states import end_attempt, is_open, move, settle

@@ -16,7 +16,7 @@ from spinepacs.settings.settings import load
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
 from tests.films import spine_like
-from tests.peers import UNCLOSED_SOCKETS, dcmtk_storescp, free_port
+from tests.peers import UNCLOSED_SOCKETS, dcmtk_storescp, free_port, orthanc
 from tests.store import makers
 
 DEMO_FILMS = sorted((Path(__file__).parents[2] / "demo" / "films").glob("*.dcm"))
@@ -293,6 +293,21 @@ def test_check_asks_a_real_destination(config: Path, tmp_path: Path):
         result = spinepacs("check", "--config", config)
     assert result.exit_code == 0, result.output
     assert "accepts SEG, SR, OVERLAY" in result.output
+
+
+@pytest.mark.peer
+def test_check_asks_a_real_dicomweb_server(config: Path, tmp_path: Path):
+    web = '[[destinations]]\nname = "{}"\nkind = "dicomweb"\nurl = "{}"\n'
+    with orthanc(tmp_path, dicomweb=True) as pacs:
+        with config.open("a") as file:
+            file.write(web.format("good", f"{pacs.url}/dicom-web"))
+            file.write(web.format("wrong", f"{pacs.url}/dicom"))
+            file.write(web.format("away", f"http://127.0.0.1:{free_port()}/"))
+        result = spinepacs("check", "--config", config)
+    assert result.exit_code == 1
+    assert "dicom-web answers" in result.output
+    assert "is it the url?" in result.output
+    assert "connection refused" in result.output
 
 
 # -- pictures: process and wrap say the same ------------------------------------------------------------------

@@ -177,7 +177,10 @@ def test_words_stand_beside_their_vertebrae_within_the_film(tmp_path: Path, turn
     reading = replace(upright.moved(turn.to_film(*shape)), rows=shape[0], columns=shape[1], turn=turn)
     state = state_of(encode(loaded, reading))
     boxes = {
-        item.UnformattedTextValue.split()[0]: (*item.BoundingBoxTopLeftHandCorner, *item.BoundingBoxBottomRightHandCorner)
+        item.UnformattedTextValue.split()[0]: (
+            *item.BoundingBoxTopLeftHandCorner,
+            *item.BoundingBoxBottomRightHandCorner,
+        )
         for each in state.GraphicAnnotationSequence if each.GraphicLayer == "NAMES"
         for item in each.TextObjectSequence
     }  # fmt: skip
