@@ -22,13 +22,20 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # d
 from spinepacs.audit.syslog import probe
 from spinepacs.check.result import CheckResult
 from spinepacs.cluster.roles import machine_name
-from spinepacs.delivery import stow
+from spinepacs.delivery import fhir, mllp, stow
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.errors import SpinepacsError
 from spinepacs.intake.gate import why_open
-from spinepacs.settings.destinations import Destination, DicomDestination, DicomwebDestination, WebDestination
+from spinepacs.settings.destinations import (
+    Destination,
+    DicomDestination,
+    DicomwebDestination,
+    FhirDestination,
+    Hl7Destination,
+    WebDestination,
+)
 from spinepacs.settings.sections import AuditSettings, ListenerSettings, StorageSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.store.bucket import BucketSpool
@@ -151,6 +158,12 @@ def destination(destination: Destination, settings: Settings) -> CheckResult:
             return _pacs(patient, settings)
         case DicomwebDestination():
             return _web(patient, stow.probe)
+        case FhirDestination():
+            return _web(patient, fhir.probe)
+        case Hl7Destination():
+            why = mllp.probe(patient)
+            where = f"{patient.host}:{patient.port}"
+            return CheckResult(f"destination {patient.name}", not why, why or f"{where} takes connections")
     raise TypeError(f"no kind of destination: {type(destination).__name__}")
 
 

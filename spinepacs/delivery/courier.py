@@ -125,7 +125,10 @@ class Courier:
         return self._ledger.due(self._destination.name, limit=limit)
 
     def _gave_up(self, item: OutboxItem) -> bool:
-        """Whether its attempts are used up, though none has ended: whoever sends it dies of it."""
+        """Whether it can never go there, or its attempts are used up though none has ended: who sends it dies of it."""
+        if why := kinds.why_not_for(self._destination, item):
+            self._finish(item, Verdict(Outcome.PERMANENT, None, why), is_final=True)
+            return True
         if item.attempts < self._destination.maximum_attempts:
             return False
         self._finish(item, Verdict(Outcome.PERMANENT, None, f"given up after {item.attempts} attempts"))
@@ -172,9 +175,9 @@ class Courier:
         self._ledger.postpone_delivery([item.outbox_id for item in items], self._in(pause_s), verdict.message)
         self._no_connection.lasts(f"{len(items)} objects, {verdict.message}", **self._context())
 
-    def _finish(self, item: OutboxItem, verdict: Verdict) -> None:
+    def _finish(self, item: OutboxItem, verdict: Verdict, is_final: bool = False) -> None:
         attempts = item.attempts + 1
-        limit = self._destination.maximum_attempts
+        limit = 0 if is_final else self._destination.maximum_attempts
         if verdict.outcome is Outcome.PERMANENT:
             limit = min(limit, PERMANENT_ATTEMPTS)
         state = OutboxState.SENT

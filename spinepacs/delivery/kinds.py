@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from spinepacs.delivery import sending, stow
+from spinepacs.delivery import fhir, mllp, sending, stow
 from spinepacs.delivery.verdicts import Link, Verdict
-from spinepacs.settings.destinations import Destination, DicomDestination, DicomwebDestination
+from spinepacs.settings.destinations import (
+    Destination,
+    DicomDestination,
+    DicomwebDestination,
+    FhirDestination,
+    Hl7Destination,
+)
 from spinepacs.store.records import OutboxItem
+
+_DOCUMENTS = {"FHIR": "fhir", "HL7": "hl7"}
+
+
+def why_not_for(destination: Destination, item: OutboxItem) -> str:
+    """Why a destination of this kind can never take an object of that one (redirected, say); empty: it may."""
+    fits = destination.kind == _DOCUMENTS.get(item.kind, destination.kind)
+    is_plain = item.kind in _DOCUMENTS or destination.kind in ("dicom", "dicomweb")
+    return "" if fits and is_plain else f"a destination of kind {destination.kind} takes no {item.kind}"
 
 
 def opened(
@@ -26,4 +41,8 @@ def opened(
             return sending.opened(destination, calling_ae, items)
         case DicomwebDestination():
             return stow.opened(destination)
+        case FhirDestination():
+            return fhir.opened(destination)
+        case Hl7Destination():
+            return mllp.opened(destination)
     raise TypeError(f"no kind of destination: {type(destination).__name__}")

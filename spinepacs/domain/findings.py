@@ -282,6 +282,10 @@ class ObjectKind(StrEnum):
     OVERLAY = "OVERLAY"
     GSPS = "GSPS"
     """Grayscale softcopy presentation state."""
+    FHIR = "FHIR"
+    """Bundle of FHIR resources about a study; no DICOM object."""
+    HL7 = "HL7"
+    """HL7 v2 message about a study; no DICOM object."""
 
 
 @dataclass(frozen=True)
@@ -295,9 +299,9 @@ class EncodedObject:
     source_sop_uid
         SOP Instance UID of the radiograph that it describes.
     sop_uid, sop_class_uid, series_uid, transfer_syntax_uid
-        Its own identity.
+        Its own identity; of what is no DICOM object all but the first are empty.
     part10
-        The whole file (PS3.10).
+        The whole file (PS3.10, or as its kind has it).
     """
 
     kind: ObjectKind

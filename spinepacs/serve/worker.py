@@ -13,15 +13,17 @@ from pathlib import Path
 from spinepacs import logs
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
-from spinepacs.domain.findings import Refusal
+from spinepacs.domain.findings import Refusal, StudyResult
 from spinepacs.domain.study import NO_FILM, Arrival
 from spinepacs.errors import Permanent, Transient, failed
+from spinepacs.exchange.documents import DOCUMENTS, with_documents
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
+from spinepacs.store.results import owners_of
 from spinepacs.store.spools import open_spool
 
 
@@ -140,11 +142,19 @@ class Worker:
             raise Permanent(
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
-        result = self.pipeline.read_study(claim.study_uid, films)
+        result = self._documented(self.pipeline.read_study(claim.study_uid, films))
         made = [item for image in result.images for item in image.objects]
         kept = self._spool.add_together([item.part10 for item in made])
         stored = {item.sop_uid: file.sha256 for item, file in zip(made, kept, strict=True)}
         self._ledger.record(claim, result, stored, self._settings.destinations)
+
+    def _documented(self, result: StudyResult) -> StudyResult:
+        """Add the documents that some destination is sent."""
+        wanted = {kind for destination in self._settings.destinations for kind in destination.send}
+        if wanted.isdisjoint(DOCUMENTS):
+            return result
+        owners = owners_of(self._ledger, result.study_uid)
+        return with_documents(result, owners, wanted, self._settings.output.fhir_version)
 
 
 def _is_there(path: Path) -> bool:

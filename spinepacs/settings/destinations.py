@@ -190,21 +190,63 @@ class DicomwebDestination(WebDestination):
     send: tuple[Literal["SEG", "SR", "OVERLAY", "GSPS"], ...] = ("SEG", "SR", "OVERLAY")
 
 
+class FhirDestination(WebDestination):
+    """A FHIR server that takes transaction Bundles; the URL is its base."""
+
+    kind: Literal["fhir"]
+    send: tuple[Literal["FHIR"], ...] = ("FHIR",)
+
+
+class Hl7Destination(Destination):
+    """An HL7 v2 receiver (an interface engine, a RIS) that takes ORU^R01 over MLLP."""
+
+    kind: Literal["hl7"]
+    host: str = Field(min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """2575 is the registered one."""
+    send: tuple[Literal["HL7"], ...] = ("HL7",)
+    tls: bool = False
+    """Encrypt; the receiver must prove who it is."""
+    tls_server_name: str = ""
+    """Name that its certificate must hold; empty: ``host``."""
+    sending_application: str = "SPINEPACS"
+    """MSH-3."""
+    sending_facility: str = ""
+    """MSH-4."""
+    receiving_application: str = ""
+    """MSH-5."""
+    receiving_facility: str = ""
+    """MSH-6."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of its MLLP listener."""
+        return self.host, self.port
+
+
 def _kind_of(values: Any) -> str:
     kind = values.get("kind", "dicom") if isinstance(values, dict) else values.kind
     return kind if isinstance(kind, str) else ""
 
 
 AnyDestination = Annotated[
-    Annotated[DicomDestination, Tag("dicom")] | Annotated[DicomwebDestination, Tag("dicomweb")],
+    Annotated[DicomDestination, Tag("dicom")]
+    | Annotated[DicomwebDestination, Tag("dicomweb")]
+    | Annotated[FhirDestination, Tag("fhir")]
+    | Annotated[Hl7Destination, Tag("hl7")],
     Discriminator(
         _kind_of,
         custom_error_type="destination_kind",
-        custom_error_message='kind is "dicom" or "dicomweb"',
+        custom_error_message='kind is "dicom", "dicomweb", "fhir" or "hl7"',
     ),
 ]
 """One table of ``[[destinations]]``; without ``kind`` a PACS that takes C-STORE."""
-KINDS = {"dicom": DicomDestination, "dicomweb": DicomwebDestination}
+KINDS: dict[str, type[Destination]] = {
+    "dicom": DicomDestination,
+    "dicomweb": DicomwebDestination,
+    "fhir": FhirDestination,
+    "hl7": Hl7Destination,
+}
 
 
 def _is_loopback(host: str) -> bool:

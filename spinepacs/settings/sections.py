@@ -254,6 +254,8 @@ class OutputSettings(Section):
     presentation_state_enabled: bool = False
     """A presentation state (GSPS) with outlines and names, for viewers that show no segmentation. Off: a viewer that
     applies each state that it finds would show the film with marks before anybody has asked for them."""
+    fhir_version: Literal["R5", "R4B"] = "R5"
+    """Of the Bundles for destinations of kind fhir and for ``process --fhir``."""
     device_serial_number: str = "0"
 
 

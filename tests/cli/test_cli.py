@@ -271,6 +271,24 @@ def test_retry_hurries_what_only_waits(config: Path, tmp_path: Path):
     assert spinepacs("retry", "--config", config, "--failed", "--destination", "pacs").exit_code == 2
 
 
+def test_fhir_writes_a_study_as_a_bundle(config: Path, tmp_path: Path):
+    pytest.importorskip("fhir.resources")
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite") as ledger:
+        makers.recorded(ledger)
+    for version in ("R5", "R4B"):
+        done = spinepacs(
+            "fhir", "--config", config, makers.STUDY, "--out", tmp_path / "b.json", "--version", version
+        )
+        assert done.exit_code == 0, done.output
+        told = json.loads((tmp_path / "b.json").read_text())
+        assert told["type"] == "transaction"
+        assert ("study" in told["entry"][0]["resource"]) == (version == "R5")
+    assert json.loads(spinepacs("fhir", "--config", config, makers.STUDY).output)["resourceType"] == "Bundle"
+    missing = spinepacs("fhir", "--config", config, "9.9")
+    assert missing.exit_code == 2
+    assert "no film of that study was read" in missing.output
+
+
 def test_check_says_what_is_well_and_what_is_not(config: Path, tmp_path: Path):
     fine = spinepacs("check", "--config", config)
     assert fine.exit_code == 0, fine.output
