@@ -16,6 +16,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
     JPEGBaseline8Bit,
@@ -38,6 +39,7 @@ SOP_CLASSES = {
     ObjectKind.SR: ComprehensiveSRStorage,
     ObjectKind.OVERLAY: SecondaryCaptureImageStorage,
     ObjectKind.GSPS: GrayscaleSoftcopyPresentationStateStorage,
+    ObjectKind.PDF: EncapsulatedPDFStorage,
 }
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pydicom.uid import (
     ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
     ImplicitVRLittleEndian,
@@ -38,6 +39,7 @@ from spinepacs.settings.destinations import (
 )
 from spinepacs.settings.sections import AuditSettings, ListenerSettings, StorageSettings
 from spinepacs.settings.settings import Settings
+from spinepacs.show.page.pdf import load_weasyprint
 from spinepacs.store.bucket import BucketSpool
 from spinepacs.store.engine import Access, Database
 from spinepacs.store.ledger import Ledger
@@ -142,6 +144,7 @@ def _proposals(destination: DicomDestination, settings: Settings) -> dict[str, t
         "SR": (ComprehensiveSRStorage, ExplicitVRLittleEndian),
         "OVERLAY": (SecondaryCaptureImageStorage, JPEGBaseline8Bit),
         "GSPS": (GrayscaleSoftcopyPresentationStateStorage, ExplicitVRLittleEndian),
+        "PDF": (EncapsulatedPDFStorage, ExplicitVRLittleEndian),
     }
     proposals: dict[str, tuple[str, str]] = {kind: all_kinds[kind] for kind in destination.send}
     if destination.commitment:
@@ -153,6 +156,8 @@ def destination(destination: Destination, settings: Settings) -> CheckResult:
     """Whether it can be spoken with, and takes what it is to get, as far as it tells; nothing is stored there."""
     # Whoever waits for the answer is a person: no destination gets longer than this.
     patient = destination.model_copy(update={"timeout_s": _TIMEOUT_S})
+    if "PDF" in destination.send:
+        load_weasyprint()
     match patient:
         case DicomDestination():
             return _pacs(patient, settings)

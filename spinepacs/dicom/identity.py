@@ -40,12 +40,14 @@ _SERIES_NUMBERS = {
     ObjectKind.SR: 8000,
     ObjectKind.OVERLAY: 9000,
     ObjectKind.GSPS: 10000,
+    ObjectKind.PDF: 11000,
 }
 _SERIES_NAMES = {
     ObjectKind.SEG: "Vertebrae",
     ObjectKind.SR: "Spine measurements",
     ObjectKind.OVERLAY: "Spine picture",
     ObjectKind.GSPS: "Spine marks",
+    ObjectKind.PDF: "Spine page",
 }
 
 TYPE_2 = (
@@ -164,7 +166,7 @@ def patient_orientation(header: Dataset) -> list[str] | None:
 
 
 def series_number(header: Dataset, kind: ObjectKind) -> int:
-    """7000 (SEG), 8000 (SR), 9000 (picture), 10000 (presentation state), ten times the series, the instance number."""
+    """7000 (SEG), 8000 (SR), 9000 (picture), 10000 (marks), 11000 (PDF), ten times the series, the instance."""
     series, image = (_number(header.get(keyword)) for keyword in ("SeriesNumber", "InstanceNumber"))
     return _SERIES_NUMBERS[kind] + series % 100 * 10 + image % 10
 

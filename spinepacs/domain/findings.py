@@ -282,6 +282,8 @@ class ObjectKind(StrEnum):
     OVERLAY = "OVERLAY"
     GSPS = "GSPS"
     """Grayscale softcopy presentation state."""
+    PDF = "PDF"
+    """The printable page, encapsulated."""
     FHIR = "FHIR"
     """Bundle of FHIR resources about a study; no DICOM object."""
     HL7 = "HL7"

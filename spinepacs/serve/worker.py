@@ -20,7 +20,9 @@ from spinepacs.exchange.documents import DOCUMENTS, with_documents
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.serve.pages import with_pages
 from spinepacs.settings.settings import Settings
+from spinepacs.show.page.pdf import load_weasyprint
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim
 from spinepacs.store.results import owners_of
@@ -57,6 +59,8 @@ class Worker:
     ------
     BadModel
         If the model folder or the policy cannot be used.
+    BadSettings
+        If pages are to be sent, and WeasyPrint is not there.
     Transient
         If the ledger is away.
     """
@@ -66,6 +70,9 @@ class Worker:
         character_set = settings.reading.default_character_set
         self.pipeline = Pipeline.open(settings.model, settings.output, threads, character_set)
         self._settings = settings
+        self._wanted = {kind for destination in settings.destinations for kind in destination.send}
+        if "PDF" in self._wanted:
+            load_weasyprint()
         self._spool = open_spool(settings.storage, machines=settings.cluster.enabled)
         self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
 
@@ -142,7 +149,10 @@ class Worker:
             raise Permanent(
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
-        result = self._documented(self.pipeline.read_study(claim.study_uid, films))
+        result = self.pipeline.read_study(claim.study_uid, films)
+        if "PDF" in self._wanted:
+            result = with_pages(result, films, self.pipeline.character_set, self._settings.output)
+        result = self._documented(result)
         made = [item for image in result.images for item in image.objects]
         kept = self._spool.add_together([item.part10 for item in made])
         stored = {item.sop_uid: file.sha256 for item, file in zip(made, kept, strict=True)}
@@ -150,11 +160,10 @@ class Worker:
 
     def _documented(self, result: StudyResult) -> StudyResult:
         """Add the documents that some destination is sent."""
-        wanted = {kind for destination in self._settings.destinations for kind in destination.send}
-        if wanted.isdisjoint(DOCUMENTS):
+        if self._wanted.isdisjoint(DOCUMENTS):
             return result
         owners = owners_of(self._ledger, result.study_uid)
-        return with_documents(result, owners, wanted, self._settings.output.fhir_version)
+        return with_documents(result, owners, self._wanted, self._settings.output.fhir_version)
 
 
 def _is_there(path: Path) -> bool:

@@ -68,7 +68,7 @@ class DicomDestination(Destination):
     port: Annotated[int, Field(ge=1, le=65535)]
     calling_ae_title: AETitle | None = None
     """Our AE title towards it; the listener's where not set."""
-    send: tuple[Literal["SEG", "SR", "OVERLAY", "GSPS"], ...] = ("SEG", "SR", "OVERLAY")
+    send: tuple[Literal["SEG", "SR", "OVERLAY", "GSPS", "PDF"], ...] = ("SEG", "SR", "OVERLAY")
     tls: bool = False
     """Encrypt (PS3.15 B.12, BCP 195); the destination must prove who it is."""
     tls_server_name: str = ""
@@ -187,7 +187,7 @@ class DicomwebDestination(WebDestination):
     """A PACS that takes results by STOW-RS (PS3.18 10.5)."""
 
     kind: Literal["dicomweb"]
-    send: tuple[Literal["SEG", "SR", "OVERLAY", "GSPS"], ...] = ("SEG", "SR", "OVERLAY")
+    send: tuple[Literal["SEG", "SR", "OVERLAY", "GSPS", "PDF"], ...] = ("SEG", "SR", "OVERLAY")
 
 
 class FhirDestination(WebDestination):

@@ -22,7 +22,7 @@ from spinepacs.domain.findings import ObjectKind, Versions
 from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
 
-DICOM_KINDS = (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY, ObjectKind.GSPS)
+DICOM_KINDS = (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY, ObjectKind.GSPS, ObjectKind.PDF)
 SOURCE = "1.2.840.113619.2.5.1762583153.215519.978957063.78"
 
 
@@ -70,7 +70,7 @@ def test_no_two_objects_of_an_image_share_a_uid() -> None:
         for kind, output, part in product((ObjectKind.SEG, ObjectKind.SR), settings, ("sop", "series"))
         if kind is ObjectKind.SR or output.segmentation_enabled
     ]
-    of_one = (ObjectKind.OVERLAY, ObjectKind.GSPS)
+    of_one = (ObjectKind.OVERLAY, ObjectKind.GSPS, ObjectKind.PDF)
     used += [object_uid(reading, kind, settings[0], part) for kind in of_one for part in ("sop", "series")]
     assert len(set(used)) == len(used)
 
