@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -197,3 +198,15 @@ def test_a_receiver_that_is_away_uses_up_no_attempt(spool: Spool, ledger: Ledger
     (row,) = deliveries(ledger)
     assert (row["state"], row["attempts"]) == ("pending", 0)
     assert "not reachable" in row["message"]
+
+
+def test_without_python_hl7_one_is_told_what_to_install(
+    spool: Spool, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hl7.mllp", None)
+    to = target(1)
+    fill(ledger, spool, to)
+    assert not courier_to(to, spool, ledger).deliver_due(threading.Event())
+    (row,) = deliveries(ledger)
+    assert (row["state"], row["attempts"]) == ("pending", 0)
+    assert "spinepacs[hl7]" in row["message"]
