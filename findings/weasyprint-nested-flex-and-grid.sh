@@ -5,7 +5,7 @@
 # Behaviour  a flex container lays its children out to learn their sizes, then once more in place, and so does a grid.
 #            Nested, the factors multiply: a table of 40 rows is laid out once, then several, then dozens of times.
 # Seen       time relative to the bare table: within a flex box 2.2, flex and grid 11, flex, grid and flex 24 times or
-#            so. The page of a spine with 23 discs (flex > grid > flex > grid > table): 18 s and more; as CSS tables 2 s.
+#            so. The page of a spine with 23 discs (flex > grid > flex > grid > table): 26 s; as CSS tables 1.8 s.
 # Meaning    a page that a browser prints at once may take a worker half a minute. Give WeasyPrint a style sheet of its
 #            own, with display: table in place of flex and grid around tables.
 set -euo pipefail

@@ -18,7 +18,7 @@ figure div { height: calc(var(--film) - 7mm) }
 .halves { display: table !important; table-layout: fixed; width: 100% }
 .halves > * { display: inline-table; width: 48.5%; margin-right: 1.4%; vertical-align: top }
 """
-"""Tables in place of flex boxes and grids: WeasyPrint 70 lays those within one another out again and again, 18 s for
+"""Tables in place of flex boxes and grids: WeasyPrint 70 lays those within one another out again and again, 26 s for
 the page of a whole spine instead of 2."""
 
 
