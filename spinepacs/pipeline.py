@@ -252,7 +252,7 @@ class Pipeline:
         """The reading with its objects; without them, and refused, where the header defeats the encoders."""
         display = loaded.radiograph.display
         try:
-            objects = tuple(encode_all(loaded.header, display, reading, self.output, clock.step, earlier))
+            objects = tuple(encode_all(loaded, display, reading, self.output, clock.step, earlier))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             # highdicom raises these for headers that are wrong in a way nobody has met yet. Only the place is
             # logged: such messages quote values.

@@ -13,7 +13,8 @@ import threading
 from pathlib import Path
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings.sections import AuditSettings, Destination, ListenerSettings
+from spinepacs.settings.destinations import Destination
+from spinepacs.settings.sections import AuditSettings, ListenerSettings
 
 CIPHERS_1_2 = ":".join(
     f"ECDHE-{certificate}-{cipher}"

@@ -16,7 +16,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
     JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
@@ -26,7 +28,7 @@ from sqlalchemy import text
 
 from spinepacs.delivery.courier import Courier, deliver
 from spinepacs.domain.findings import RESULTS, EncodedObject, ObjectKind, StudyResult
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination, DicomDestination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests import films, peers
@@ -36,6 +38,8 @@ SOP_CLASSES = {
     ObjectKind.SEG: SegmentationStorage,
     ObjectKind.SR: ComprehensiveSRStorage,
     ObjectKind.OVERLAY: SecondaryCaptureImageStorage,
+    ObjectKind.GSPS: GrayscaleSoftcopyPresentationStateStorage,
+    ObjectKind.PDF: EncapsulatedPDFStorage,
 }
 
 
@@ -72,9 +76,9 @@ def _put_jpeg(dataset: Dataset) -> None:
     dataset["PixelData"].is_undefined_length = True
 
 
-def destination(name: str, port: int, **changes: Any) -> Destination:
+def destination(name: str, port: int, **changes: Any) -> DicomDestination:
     values = {"host": "127.0.0.1", "timeout_s": 10, "retry_first_s": 0.05, "retry_longest_s": 0.2}
-    return Destination(name=name, port=port, **{"ae_title": name.upper(), **values, **changes})
+    return DicomDestination(name=name, port=port, **{"ae_title": name.upper(), **values, **changes})
 
 
 def fill_outbox(

@@ -233,14 +233,19 @@ class Orthanc:
 
 @contextmanager
 def orthanc(
-    tmp_path: Path, *, ae_title: str = "ORTHANC", dicomweb: bool = False, **settings: object
+    tmp_path: Path,
+    *,
+    ae_title: str = "ORTHANC",
+    dicomweb: bool = False,
+    http_port: int = 0,
+    **settings: object,
 ) -> Iterator[Orthanc]:
     """Run Debian's Orthanc on an empty storage; further ``settings`` go into its configuration.
 
     It listens on 0.0.0.0 whatever it is told, hence ``RemoteAccessAllowed`` false.
     """
     program = require("Orthanc")
-    http_port, dicom_port = free_port(), free_port()
+    http_port, dicom_port = http_port or free_port(), free_port()
     folder = tmp_path / f"orthanc-{http_port}"
     folder.mkdir(parents=True)
     configuration = folder / "orthanc.json"

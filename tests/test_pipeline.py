@@ -140,6 +140,15 @@ def test_only_what_is_wanted_is_written(pipeline, tmp_path):
     assert [item.kind for item in image.objects] == [ObjectKind.SR]
 
 
+def test_a_presentation_state_is_made_where_it_is_wanted(pipeline, result, tmp_path):
+    output = OutputSettings(presentation_state_enabled=True)
+    image = Pipeline(pipeline.segmenter, pipeline.policy, output).read_film(
+        films.write(_film(PatientOrientation=["P", "F"]), tmp_path / "film.dcm")
+    )
+    assert image.objects[3].kind is ObjectKind.GSPS
+    assert [item.part10 for item in image.objects[:3]] == [item.part10 for item in result.objects]
+
+
 def test_a_film_without_any_vertebra_is_refused_and_nothing_is_written(pipeline, tmp_path):
     empty = PHANTOM.without(*phantoms.LUMBAR).picture()
     image = pipeline.read_film(films.write(_film(empty), tmp_path / "film.dcm"))

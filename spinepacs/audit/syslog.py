@@ -90,7 +90,7 @@ def probe(settings: AuditSettings) -> str:
 
 def messages_for(settings: Settings) -> Messages:
     """Make messages with what the settings say of us and of the destinations."""
-    destinations = {item.name: Node(item.ae_title, item.host) for item in settings.destinations}
+    destinations = {item.name: Node(item.title, item.address[0]) for item in settings.destinations}
     ours = Node(settings.listener.ae_title, socket.gethostname())
     return Messages(ours, settings.audit.source_id, destinations)
 

@@ -17,10 +17,11 @@ INNER = ".spinepacs"
 """Folder below ``--out`` that holds what later runs and other machines need to know."""
 OBJECT_SUFFIX = {
     ObjectKind.SEG: ".seg.dcm", ObjectKind.SR: ".sr.dcm", ObjectKind.OVERLAY: ".overlay.dcm",
+    ObjectKind.GSPS: ".gsps.dcm",
 }  # fmt: skip
-PICTURE_SUFFIX, PAGE_SUFFIX = ".overlay.jpg", ".page.html"
+PICTURE_SUFFIX, PAGE_SUFFIX, FHIR_SUFFIX = ".overlay.jpg", ".page.html", ".fhir.json"
 TABLES = ("readings", "measures", "findings", "conclusions")
-_ENDINGS = (*OBJECT_SUFFIX.values(), PICTURE_SUFFIX, PAGE_SUFFIX)
+_ENDINGS = (*OBJECT_SUFFIX.values(), PICTURE_SUFFIX, PAGE_SUFFIX, FHIR_SUFFIX)
 _TABLE_FILES = ("readings.json", *(f"{table}{kind}" for table in TABLES for kind in (".csv", ".parquet")))
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -37,6 +37,8 @@ class Task:
         Whether the tables say whose films they are.
     page, page_identity
         Whether a page is written for each study, and whether it says whose films they are.
+    fhir
+        Whether a FHIR Bundle is written for each film.
     parquet
         Whether the tables are written as Parquet, too.
     threads
@@ -52,6 +54,7 @@ class Task:
     identity: bool = False
     page: bool = False
     page_identity: bool = False
+    fhir: bool = False
     parquet: bool = False
     threads: int = 1
     key: bytes = field(default=b"", repr=False)
@@ -72,7 +75,7 @@ class Task:
             __version__, asdict(versions), [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
             settings.output.model_dump(mode="json"),
             settings.selection.model_dump(mode="json") if self.selects else None,
-            settings.reading.default_character_set, self.page or self.page_identity, self.page_identity,
+            settings.reading.default_character_set, self.page or self.page_identity, self.page_identity, self.fhir,
         )  # fmt: skip
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
         return Terms(digest, f"{name_of(self.key)} {' '.join(self.identity_columns)}".strip())

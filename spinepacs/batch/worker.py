@@ -18,7 +18,14 @@ from pydicom import dcmread
 from pydicom.encaps import generate_frames
 
 from spinepacs import logs
-from spinepacs.batch.folder import INNER, OBJECT_SUFFIX, PICTURE_SUFFIX, means_full, write_durably
+from spinepacs.batch.folder import (
+    FHIR_SUFFIX,
+    INNER,
+    OBJECT_SUFFIX,
+    PICTURE_SUFFIX,
+    means_full,
+    write_durably,
+)
 from spinepacs.batch.jobs import CANNOT_GO_ON, Job
 from spinepacs.batch.pseudonym import pseudonym
 from spinepacs.batch.records import Head, Outcome, Record, Row
@@ -29,13 +36,14 @@ from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.wrap import is_picture, wrap
 from spinepacs.domain.findings import ImageResult, ObjectKind, Refusal
-from spinepacs.domain.study import StudyHeader
+from spinepacs.domain.study import FilmOwner, StudyHeader
 from spinepacs.errors import BadInput, SpinepacsError, failed
+from spinepacs.exchange.documents import document
 from spinepacs.intake.selection import no_film, select
 from spinepacs.pipeline import Pipeline
 from spinepacs.show.page.pages import Pages
 
-_SUFFIXES = (*OBJECT_SUFFIX.values(), PICTURE_SUFFIX)
+_SUFFIXES = (*OBJECT_SUFFIX.values(), PICTURE_SUFFIX, FHIR_SUFFIX)
 _RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RF", "XA", "RG", "OT", "SC", ""})
 
 
@@ -149,6 +157,11 @@ class Reader:
             self._put(f"{job.stem}{OBJECT_SUFFIX[item.kind]}", item.part10, part)
             if item.kind is ObjectKind.OVERLAY:
                 self._put(f"{job.stem}{PICTURE_SUFFIX}", _jpeg(item.part10), part)
+        if self._task.fhir and image.objects:
+            owner = FilmOwner(header.patient_id, header.accession_number, header.study_date)
+            version = self._task.settings.output.fhir_version
+            found = document(ObjectKind.FHIR, owner, [image.reading], version)
+            self._put(f"{job.stem}{FHIR_SUFFIX}", found.part10, part)
         if self._pages:
             self._pages.add(job.stem, image, header)
 

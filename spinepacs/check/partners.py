@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from pydicom.uid import (
     ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
@@ -21,13 +24,23 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # d
 from spinepacs.audit.syslog import probe
 from spinepacs.check.result import CheckResult
 from spinepacs.cluster.roles import machine_name
+from spinepacs.delivery import fhir, mllp, stow
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.errors import SpinepacsError
 from spinepacs.intake.gate import why_open
-from spinepacs.settings.sections import AuditSettings, Destination, ListenerSettings, StorageSettings
+from spinepacs.settings.destinations import (
+    Destination,
+    DicomDestination,
+    DicomwebDestination,
+    FhirDestination,
+    Hl7Destination,
+    WebDestination,
+)
+from spinepacs.settings.sections import AuditSettings, ListenerSettings, StorageSettings
 from spinepacs.settings.settings import Settings
+from spinepacs.show.page.pdf import load_weasyprint
 from spinepacs.store.bucket import BucketSpool
 from spinepacs.store.engine import Access, Database
 from spinepacs.store.ledger import Ledger
@@ -148,13 +161,15 @@ def _is_loopback(bind: str) -> bool:
         return bind == "localhost"
 
 
-def _proposals(destination: Destination, settings: Settings) -> dict[str, tuple[str, str]]:
+def _proposals(destination: DicomDestination, settings: Settings) -> dict[str, tuple[str, str]]:
     """What is offered, by name: SOP class and transfer syntax."""
     labelmap = settings.output.segmentation == "labelmap"
     all_kinds: dict[str, tuple[str, str]] = {
         "SEG": (_LABELMAP_SEGMENTATION if labelmap else SegmentationStorage, ExplicitVRLittleEndian),
         "SR": (ComprehensiveSRStorage, ExplicitVRLittleEndian),
         "OVERLAY": (SecondaryCaptureImageStorage, JPEGBaseline8Bit),
+        "GSPS": (GrayscaleSoftcopyPresentationStateStorage, ExplicitVRLittleEndian),
+        "PDF": (EncapsulatedPDFStorage, ExplicitVRLittleEndian),
     }
     proposals: dict[str, tuple[str, str]] = {kind: all_kinds[kind] for kind in destination.send}
     if destination.commitment:
@@ -163,21 +178,48 @@ def _proposals(destination: Destination, settings: Settings) -> dict[str, tuple[
 
 
 def destination(destination: Destination, settings: Settings) -> CheckResult:
+    """Whether it can be spoken with, and takes what it is to get, as far as it tells; nothing is stored there."""
+    # Whoever waits for the answer is a person: no destination gets longer than this.
+    patient = destination.model_copy(update={"timeout_s": _TIMEOUT_S})
+    if "PDF" in destination.send:
+        load_weasyprint()
+    match patient:
+        case DicomDestination():
+            return _pacs(patient, settings)
+        case DicomwebDestination():
+            return _web(patient, stow.probe)
+        case FhirDestination():
+            return _web(patient, fhir.probe)
+        case Hl7Destination():
+            why = mllp.probe(patient)
+            where = f"{patient.host}:{patient.port}"
+            return CheckResult(f"destination {patient.name}", not why, why or f"{where} takes connections")
+    raise TypeError(f"no kind of destination: {type(destination).__name__}")
+
+
+_Web = TypeVar("_Web", bound=WebDestination)
+
+
+def _web(destination: _Web, probe: Callable[[_Web], str]) -> CheckResult:
+    """Whether it answers who may come."""
+    why = probe(destination)
+    return CheckResult(f"destination {destination.name}", not why, why or f"{destination.url} answers")
+
+
+def _pacs(destination: DicomDestination, settings: Settings) -> CheckResult:
     """Whether it gives an association, answers C-ECHO, and takes what it is to get."""
     name = f"destination {destination.name}"
     proposals = _proposals(destination, settings)
     contexts = [build_context(Verification)]
     for sop_class, syntax in proposals.values():
         contexts.append(build_context(sop_class, [syntax, ExplicitVRLittleEndian, ImplicitVRLittleEndian]))
-    # Whoever waits for the answer is a person: no destination gets longer than this.
-    patient = destination.model_copy(update={"timeout_s": _TIMEOUT_S})
     calling_ae = destination.calling_ae_title or settings.listener.ae_title
-    with associate(patient, calling_ae, contexts) as association:
+    with associate(destination, calling_ae, contexts) as association:
         if not association.is_established:
             why = (
                 "rejected the association (check both AE titles)"
                 if association.is_rejected
-                else f"cannot be reached: {why_unreachable(patient)}"
+                else f"cannot be reached: {why_unreachable(destination)}"
             )
             return CheckResult(name, False, f"{destination.host}:{destination.port} {why}")
         accepted = {context.abstract_syntax for context in association.accepted_contexts}

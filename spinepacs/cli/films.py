@@ -42,6 +42,11 @@ _STOPPED = 130
 @click.option(
     "--page-identity", is_flag=True, help="The same, with patient ID, sex, age and accession number on it."
 )
+@click.option(
+    "--fhir",
+    is_flag=True,
+    help="Write a FHIR Bundle for each film, too, with patient ID and accession number.",
+)
 @picture_options
 @click.option(
     "--identity", is_flag=True, help="Tables with patient ID, age, sex, study date and accession number."
@@ -79,7 +84,8 @@ def process(
 
     Writes for each film FILM.seg.dcm, FILM.sr.dcm, FILM.overlay.dcm and FILM.overlay.jpg, and for all of them
     readings.json, readings.csv, measures.csv, findings.csv and conclusions.csv. With --page also for each study
-    FILM.page.html, called after its first film: one printed page for each of its films, which names nobody.
+    FILM.page.html, called after its first film: one printed page for each of its films, which names nobody. With --fhir
+    FILM.fhir.json.
 
     What is read is kept at once. The same command goes on where an earlier one ended, however that ended, and several
     at once on one --out, also of several machines, share the work. See docs/process.md.

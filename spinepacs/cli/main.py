@@ -45,7 +45,7 @@ def main() -> None:
 for _command in (
     daemon.serve, daemon.status, daemon.check, daemon.version,
     films.process, films.wrap,
-    questions.findings, questions.queue, questions.audit,
+    questions.findings, questions.queue, questions.audit, questions.fhir,
     decisions.retry, decisions.reread, decisions.seen, decisions.redirect, decisions.withdraw, decisions.discard,
     corrections.correct, corrections.corrections,
     campaigns.campaign,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -95,6 +96,33 @@ def queue(config: Path, style: str) -> None:
         if style == "table" and rows:
             click.echo(queue.queue_counts(ledger) + "\n")
         click.echo(as_text(rows, style))
+
+
+@click.command()
+@config_option
+@click.argument("study_uid")
+@click.option("--out", type=FILE, help="File to write instead of the screen.")
+@click.option(
+    "--version", type=click.Choice(["R5", "R4B"]), help="Of FHIR; that of the settings where not given."
+)
+def fhir(config: Path, study_uid: str, out: Path | None, version: Literal["R5", "R4B"] | None) -> None:
+    """Write what was found in a study as a FHIR transaction Bundle: a DiagnosticReport with its Observations.
+
+    It holds the newest reading of each film; what is withheld is not in it. Of the patient it holds the patient ID and
+    the accession number. See docs/exchange.md.
+    """
+    from spinepacs.exchange.documents import bundle_of_study
+    from spinepacs.exchange.fhir.validation import validated
+    from spinepacs.store.ledger import Ledger
+    from spinepacs.store.results import owners_of, readings_of
+
+    settings = load(config)
+    chosen = version or settings.output.fhir_version
+    with Ledger.open_to_read(settings.storage.database_url) as ledger:
+        found = bundle_of_study(readings_of(ledger, study_uid), owners_of(ledger, study_uid), chosen)
+    validated(found, chosen)
+    with writing(out) as file:
+        file.write(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
 
 
 @click.command()

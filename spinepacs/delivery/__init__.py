@@ -1,7 +1,8 @@
-"""Outbox to PACS, and the PACS's promise to keep what it got.
+"""Outbox to destinations, and the PACS's promise to keep what it got.
 
-One ``courier`` for each destination takes what is due; ``sending`` does it and says how it went; ``commitment`` asks
-for the promise. Whether and when to try again is decided in the courier and nowhere else.
+One ``courier`` for each destination takes what is due; ``kinds`` knows which module sends it, ``sending`` (C-STORE),
+``stow``, ``fhir`` or ``mllp``, and each says as a ``verdict`` how it went; ``commitment`` asks for the promise. Whether
+and when to try again is decided in the courier and nowhere else.
 
-May import: ``dicom``, ``store``. Begin with ``courier.py``.
+May import: ``dicom``, ``exchange``, ``store``. Begin with ``courier.py``.
 """

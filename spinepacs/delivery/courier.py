@@ -14,22 +14,14 @@ from datetime import UTC, datetime, timedelta
 
 from pynetdicom import evt
 
-from spinepacs.delivery import commitment
+from spinepacs.delivery import commitment, kinds
 from spinepacs.delivery.pace import Pace
-from spinepacs.delivery.sending import (
-    Outcome,
-    Unreachable,
-    Verdict,
-    associate,
-    commitment_contexts,
-    contexts_for,
-    send,
-    why_not,
-)
+from spinepacs.delivery.sending import associate, commitment_contexts, why_not
+from spinepacs.delivery.verdicts import Outcome, Unreachable, Verdict
 from spinepacs.dicom.commitment import new_transaction_uid
 from spinepacs.errors import Transient
 from spinepacs.outages import Outage
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination, DicomDestination
 from spinepacs.store.exclusive import Turn, Turns, Unrivalled
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxItem, OutboxState
@@ -81,12 +73,13 @@ class Courier:
         self._turn = turn or Unrivalled()
         self._pace = Pace(destination)
         self._destination = destination
-        self._calling_ae = destination.calling_ae_title or calling_ae
+        self._pacs = destination if isinstance(destination, DicomDestination) else None
+        self._calling_ae = (self._pacs and self._pacs.calling_ae_title) or calling_ae
         self._spool = spool
         self._ledger = ledger
         self._failures = self._refusals = 0
         self._waits = Outage(_log, "delivery")
-        self._no_association = Outage(_log, "delivery")
+        self._no_connection = Outage(_log, "delivery")
         self._no_commitment = Outage(_log, "commitment")
 
     def run(self, stop: threading.Event, poll_s: float) -> None:
@@ -132,35 +125,47 @@ class Courier:
         return self._ledger.due(self._destination.name, limit=limit)
 
     def _gave_up(self, item: OutboxItem) -> bool:
-        """Whether its attempts are used up, though none has ended: whoever sends it dies of it."""
+        """Whether it can never go there, or its attempts are used up though none has ended: who sends it dies of it."""
+        if why := kinds.why_not_for(self._destination, item):
+            self._finish(item, Verdict(Outcome.PERMANENT, None, why), is_final=True)
+            return True
         if item.attempts < self._destination.maximum_attempts:
             return False
         self._finish(item, Verdict(Outcome.PERMANENT, None, f"given up after {item.attempts} attempts"))
         return True
 
     def _deliver(self, items: Sequence[OutboxItem], stop: threading.Event) -> bool:
-        """Send one batch in one association; False if there was none, or it was lost."""
-        with associate(self._destination, self._calling_ae, contexts_for(items)) as association:
-            if not association.is_established:
-                self._not_delivered(items, why_not(association, self._destination, items))
+        """Send one batch over one connection; False if there was none, or it was lost."""
+        with kinds.opened(self._destination, self._calling_ae, items) as link:
+            if isinstance(link, Verdict):
+                self._not_delivered(items, link)
                 return False
-            self._no_association.over(**self._context())
             for item in items:
                 if stop.is_set() or not self._turn.take():
                     break
                 path = self._spool.path_of(item.sha256)  # fetched first: a storage that is away is no attempt
                 self._ledger.begin_delivery([item.outbox_id], self._in(self._wait_s(item.attempts + 1)))
                 self._pace.sent()
-                verdict = send(association, item, path)
+                verdict = link.send(item, path)
+                if verdict.outcome is Outcome.TURNED_AWAY:
+                    self._turned_away(item, verdict)
+                    return False
+                self._no_connection.over(**self._context())
                 self._finish(item, verdict)
                 if verdict.is_lost:
                     return False
-                if association.is_aborted:  # by us, since this object cannot be sent
+                if link.is_over:
                     break
         return True
 
+    def _turned_away(self, item: OutboxItem, verdict: Verdict) -> None:
+        """It waits as if nobody were there; those behind it go first then, should it be to blame after all."""
+        pause_s = min(self._wait_s(self._failures + 1), LONGEST_OUTAGE_PAUSE_S)
+        self._ledger.postpone_delivery([item.outbox_id], self._in(pause_s), verdict.message, gives_back=True)
+        self._no_connection.lasts(verdict.message, **self._context())
+
     def _not_delivered(self, items: Sequence[OutboxItem], verdict: Verdict) -> None:
-        """There was no association: a refusal is for each object; else they wait, and none has used up an attempt."""
+        """There was no connection: a refusal is for each object; else they wait, and none has used up an attempt."""
         if verdict.outcome is Outcome.PERMANENT:
             self._ledger.begin_delivery([item.outbox_id for item in items])
             for item in items:
@@ -168,11 +173,11 @@ class Courier:
             return
         pause_s = min(self._wait_s(self._failures + 1), LONGEST_OUTAGE_PAUSE_S)
         self._ledger.postpone_delivery([item.outbox_id for item in items], self._in(pause_s), verdict.message)
-        self._no_association.lasts(f"{len(items)} objects, {verdict.message}", **self._context())
+        self._no_connection.lasts(f"{len(items)} objects, {verdict.message}", **self._context())
 
-    def _finish(self, item: OutboxItem, verdict: Verdict) -> None:
+    def _finish(self, item: OutboxItem, verdict: Verdict, is_final: bool = False) -> None:
         attempts = item.attempts + 1
-        limit = self._destination.maximum_attempts
+        limit = 0 if is_final else self._destination.maximum_attempts
         if verdict.outcome is Outcome.PERMANENT:
             limit = min(limit, PERMANENT_ATTEMPTS)
         state = OutboxState.SENT
@@ -180,8 +185,8 @@ class Courier:
         if verdict.outcome is not Outcome.SENT:
             state = OutboxState.FAILED if attempts >= limit else OutboxState.PENDING
             next_attempt_at = self._in(self._wait_s(attempts))
-        elif self._destination.commitment:
-            commit_at = self._in(self._destination.commitment_delay_s)
+        elif self._pacs and self._pacs.commitment:
+            commit_at = self._in(self._pacs.commitment_delay_s)
         self._ledger.finish_delivery(
             item.outbox_id, state, verdict.status, verdict.message, next_attempt_at, commit_at
         )
@@ -193,14 +198,15 @@ class Courier:
         One batch at a time: what is to be sent first comes first.
         """
         items = self._ledger.commitments.due(self._destination.name, limit=BATCH)
-        if items and not self._destination.commitment:  # switched off since it was sent
-            self._ledger.commitments.waive(self._destination.name)
+        if self._pacs is None or not self._pacs.commitment:
+            if items:  # switched off since it was sent
+                self._ledger.commitments.waive(self._destination.name)
             return
         to_ask = [item for item in items if not self._was_lost(item)]
         if not to_ask or stop.is_set():
             return
         try:
-            why = self._ask(to_ask, stop)
+            why = self._ask(self._pacs, to_ask, stop)
         except Unreachable as error:
             why = f"commitment: {error}"
         self._refusals = self._refusals + 1 if why else 0
@@ -222,16 +228,16 @@ class Courier:
         self._tell(item, decision.state, decision.message)
         return True
 
-    def _ask(self, items: Sequence[OutboxItem], stop: threading.Event) -> str:
+    def _ask(self, pacs: DicomDestination, items: Sequence[OutboxItem], stop: threading.Event) -> str:
         """Ask about one batch in one transaction; why it could not be asked, empty if it was."""
         commitments, ids = self._ledger.commitments, [item.outbox_id for item in items]
         handlers = [(evt.EVT_N_EVENT_REPORT, commitment.take_report, [self._ledger])]
-        with associate(self._destination, self._calling_ae, commitment_contexts(), handlers) as association:
+        with associate(pacs, self._calling_ae, commitment_contexts(), handlers) as association:
             if not association.is_established:
-                return f"commitment: {why_not(association, self._destination, ()).message}"
+                return f"commitment: {why_not(association, pacs, ()).message}"
             transaction_uid = new_transaction_uid()
-            again_at = self._in(self._destination.commitment_wait_s)
-            commitments.begin(transaction_uid, self._destination.name, ids, again_at)
+            again_at = self._in(pacs.commitment_wait_s)
+            commitments.begin(transaction_uid, pacs.name, ids, again_at)
             status = commitment.ask(association, transaction_uid, items)
             commitments.asked(transaction_uid, ids, status)
             if status == 0x0000:

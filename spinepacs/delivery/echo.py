@@ -5,24 +5,47 @@ from __future__ import annotations
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # defined at run time by pynetdicom
 
+from spinepacs.delivery import fhir, mllp, stow
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.errors import SpinepacsError
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import (
+    Destination,
+    DicomDestination,
+    DicomwebDestination,
+    FhirDestination,
+    Hl7Destination,
+)
 
 PATIENCE_S = 10.0
 """No destination gets longer than this (s): a person waits for the answer."""
 
 
 def echo(destination: Destination, calling_ae: str) -> tuple[bool, str]:
-    """Send a C-ECHO (PS3.4 Annex A); whether it was answered with success, and else why not."""
+    """Ask a destination in the way of its kind, storing nothing; whether it answers well, and what it says."""
     patient = destination.model_copy(update={"timeout_s": min(destination.timeout_s, PATIENCE_S)})
+    match patient:
+        case DicomDestination():
+            return _echo(patient, calling_ae)
+        case DicomwebDestination():
+            why, well = stow.probe(patient), "it answers a search"
+        case FhirDestination():
+            why, well = fhir.probe(patient), "it says what it can do"
+        case Hl7Destination():
+            why, well = mllp.probe(patient), "it takes connections"
+        case _:
+            raise TypeError(f"no kind of destination: {type(destination).__name__}")
+    return not why, why or well
+
+
+def _echo(destination: DicomDestination, calling_ae: str) -> tuple[bool, str]:
+    """Send a C-ECHO (PS3.4 Annex A)."""
     try:
-        with associate(patient, calling_ae, [build_context(Verification)]) as association:
+        with associate(destination, calling_ae, [build_context(Verification)]) as association:
             if association.is_rejected:
                 return False, "it rejected the association: check both AE titles"
             if not association.is_established:
-                return False, why_unreachable(patient)
+                return False, why_unreachable(destination)
             answer = association.send_c_echo()
     except SpinepacsError as error:
         return False, str(error)

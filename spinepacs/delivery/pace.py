@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination
 
 _DAY_S = 24 * 3600.0
 _AHEAD_S = 10.0

@@ -9,7 +9,7 @@ import socket
 import ssl
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import DicomDestination
 from spinepacs.tls import client_context, why_broken
 
 _LONGEST_S = 5.0
@@ -17,7 +17,7 @@ _LAST_WORD_S = 1.0
 """A TLS 1.3 server says only after the handshake that it does not know us."""
 
 
-def why_unreachable(destination: Destination) -> str:
+def why_unreachable(destination: DicomDestination) -> str:
     """Say what stands between us and a destination, and what to do; no object is offered."""
     limit_s = min(destination.timeout_s, _LONGEST_S)
     try:
@@ -35,7 +35,7 @@ def why_unreachable(destination: Destination) -> str:
     )
 
 
-def _with_tls(destination: Destination, plain: socket.socket) -> str:
+def _with_tls(destination: DicomDestination, plain: socket.socket) -> str:
     try:
         name = destination.tls_server_name or destination.host
         with client_context(destination).wrap_socket(plain, server_hostname=name) as encrypted:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -21,11 +19,13 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line, end
 from spinepacs.delivery.reaching import why_unreachable
+from spinepacs.delivery.spooled import checked
+from spinepacs.delivery.verdicts import Link, Outcome, Unreachable, Verdict
 from spinepacs.dicom.commitment import SOP_CLASS
 from spinepacs.dicom.identity import keep_texts
 from spinepacs.dicom.reading.parse import quiet
-from spinepacs.errors import BadInput, BadSettings, Transient
-from spinepacs.settings.sections import Destination
+from spinepacs.errors import BadInput, BadSettings
+from spinepacs.settings.destinations import DicomDestination
 from spinepacs.store.records import OutboxItem
 from spinepacs.tls import client_context
 
@@ -39,32 +39,6 @@ _log = logging.getLogger(__name__)
 _config.STORE_SEND_CHUNKED_DATASET = True
 # Why there is no connection is said by us, see `spinepacs.delivery.reaching`; what pynetdicom says of it is withheld.
 logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)
-
-
-class Unreachable(Transient):
-    """There can be no association now, and the destination has no part in it."""
-
-
-class Outcome(StrEnum):
-    """What to do next with an object that was offered to a PACS."""
-
-    SENT = "sent"
-    TRANSIENT = "transient"
-    PERMANENT = "permanent"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How one attempt ended: what to do next, the DICOM status (None: no answer), and a sentence for a person."""
-
-    outcome: Outcome
-    status: int | None
-    message: str
-
-    @property
-    def is_lost(self) -> bool:
-        """There was no answer: the association is of no more use, whether it knows that yet or not."""
-        return self.outcome is Outcome.TRANSIENT and self.status is None
 
 
 def judge(status: int | None) -> Verdict:
@@ -109,7 +83,7 @@ def commitment_contexts() -> list[PresentationContext]:
 
 @contextmanager
 def associate(
-    destination: Destination,
+    destination: DicomDestination,
     calling_ae: str,
     contexts: list[PresentationContext],
     handlers: Sequence[Any] = (),
@@ -148,7 +122,35 @@ def associate(
             end(association, destination.timeout_s)
 
 
-def _tls(destination: Destination) -> tuple[ssl.SSLContext, str] | None:
+@dataclass(frozen=True)
+class _Association:
+    """An association as the courier sees it."""
+
+    association: Association
+
+    def send(self, item: OutboxItem, path: Path) -> Verdict:
+        """See :func:`send`."""
+        return send(self.association, item, path)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was aborted, by us, since an object cannot be sent."""
+        return bool(self.association.is_aborted)
+
+
+@contextmanager
+def opened(
+    destination: DicomDestination, calling_ae: str, items: Sequence[OutboxItem]
+) -> Iterator[Link | Verdict]:
+    """Open an association for one batch; see :func:`spinepacs.delivery.kinds.opened`."""
+    with associate(destination, calling_ae, contexts_for(items)) as association:
+        if association.is_established:
+            yield _Association(association)
+        else:
+            yield why_not(association, destination, items)
+
+
+def _tls(destination: DicomDestination) -> tuple[ssl.SSLContext, str] | None:
     """What pynetdicom encrypts with: the context, and the name that the destination's certificate must hold."""
     if not destination.tls:
         return None
@@ -210,10 +212,7 @@ def _cannot_be_sent(item: OutboxItem, error: Exception) -> Verdict:
 
 def _prepared(path: Path, item: OutboxItem, accepted: set[str]) -> Path | Dataset:
     """Give the file as it is, or in a native syntax; raises whatever reading and decoding may raise."""
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != item.sha256:
-            # A PACS would keep a damaged object for ever.
-            raise BadInput("SPOOL_DAMAGED", "its file in the spool is damaged")
+    checked(path, item)
     if item.transfer_syntax_uid in accepted:
         return path
     return _native(path, ExplicitVRLittleEndian in accepted)
@@ -234,7 +233,7 @@ def _native(path: Path, explicit: bool) -> Dataset:
     return dcmread(buffer)
 
 
-def why_not(association: Association, destination: Destination, items: Sequence[OutboxItem]) -> Verdict:
+def why_not(association: Association, destination: DicomDestination, items: Sequence[OutboxItem]) -> Verdict:
     """Say why there is no association: whether it may pass, or nothing that we offered is taken."""
     peer = f"{destination.ae_title} at {destination.host} port {destination.port}"
     if association.is_rejected:

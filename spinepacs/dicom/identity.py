@@ -38,13 +38,20 @@ IMPLEMENTATION_CLASS_UID = f"2.25.{_NAMESPACE.int}"
 
 _UNDATED = datetime(1970, 1, 1)
 _SERIES_NUMBERS = {
-    ObjectKind.REJECTION: 6000, ObjectKind.SEG: 7000, ObjectKind.SR: 8000, ObjectKind.OVERLAY: 9000,
-}  # fmt: skip
+    ObjectKind.REJECTION: 6000,
+    ObjectKind.SEG: 7000,
+    ObjectKind.SR: 8000,
+    ObjectKind.OVERLAY: 9000,
+    ObjectKind.GSPS: 10000,
+    ObjectKind.PDF: 11000,
+}
 _SERIES_NAMES = {
     ObjectKind.REJECTION: "Rejected results",
     ObjectKind.SEG: "Vertebrae",
     ObjectKind.SR: "Spine measurements",
     ObjectKind.OVERLAY: "Spine picture",
+    ObjectKind.GSPS: "Spine marks",
+    ObjectKind.PDF: "Spine page",
 }
 
 TYPE_2 = (
@@ -163,7 +170,7 @@ def patient_orientation(header: Dataset) -> list[str] | None:
 
 
 def series_number(header: Dataset, kind: ObjectKind) -> int:
-    """6000 (key object), 7000 (SEG), 8000 (SR), 9000 (picture) plus ten times the source's series and its instance."""
+    """6000 (key object), 7000 (SEG) … 11000 (PDF), plus ten times the source's series and its instance."""
     series, image = (_number(header.get(keyword)) for keyword in ("SeriesNumber", "InstanceNumber"))
     return _SERIES_NUMBERS[kind] + series % 100 * 10 + image % 10
 
@@ -177,7 +184,7 @@ def series_description(reading: Reading, kind: ObjectKind) -> str:
 
 def object_uid(reading: Reading, kind: ObjectKind, output: OutputSettings, part: str = "sop") -> str:
     """SOP or series UID of an object; the settings that change its content are part of it."""
-    setting: str = output.segmentation if kind is not ObjectKind.OVERLAY else ""
+    setting: str = output.segmentation if kind in (ObjectKind.SEG, ObjectKind.SR) else ""
     setting = f"{setting}|{output.segmentation_enabled}" if kind is ObjectKind.SR else setting
     by_person = f"|{reading.correction.uid}" if reading.correction else ""
     return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}{by_person}")

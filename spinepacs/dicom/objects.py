@@ -1,4 +1,4 @@
-"""Which objects a reading has: all three of a new one, and what a person's correction makes of earlier ones."""
+"""Which objects a reading has: all of a new one, and what a person's correction makes of earlier ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pydicom.dataset import Dataset
 
 from spinepacs.dicom import author
 from spinepacs.dicom.overlay.picture import draw_overlay, encode_overlay
+from spinepacs.dicom.overlay.presentation import encode_presentation
+from spinepacs.dicom.reading.film import LoadedFilm
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.report.rejection import encode_rejection
@@ -24,7 +26,7 @@ Step = Callable[[str], AbstractContextManager[None]]
 
 
 def encode_all(
-    header: Dataset,
+    film: LoadedFilm,
     display: NDArray[np.uint8],
     reading: Reading,
     output: OutputSettings,
@@ -39,13 +41,14 @@ def encode_all(
 
     Parameters
     ----------
-    header
-        Sanitised header of the source image, without pixels.
+    film
+        The source image, with its sanitised header.
     display
         (rows, columns) uint8, for the picture.
     earlier
         What earlier readings of the film have left in archives.
     """
+    header = film.header
     there = {item.kind: item for item in earlier}
     draft = reading.correction.draft if reading.correction else None
     if draft and draft.is_acceptance and earlier:
@@ -57,7 +60,7 @@ def encode_all(
             yield report
         return
     if not (draft and draft.is_rejection):
-        yield from _results(header, display, reading, output, step, there.get(ObjectKind.SR))
+        yield from _results(film, display, reading, output, step, there.get(ObjectKind.SR))
     if draft and earlier:
         with step("report"):
             rejection = encode_rejection(header, reading, earlier, output)
@@ -65,14 +68,14 @@ def encode_all(
 
 
 def _results(
-    header: Dataset,
+    film: LoadedFilm,
     display: NDArray[np.uint8],
     reading: Reading,
     output: OutputSettings,
     step: Step,
     predecessor: EarlierObject | None,
 ) -> Iterator[EncodedObject]:
-    segmentation = None
+    header, segmentation = film.header, None
     if output.segmentation_enabled:
         with step("segmentation"):
             segmentation = encode_segmentation(header, reading, output)
@@ -86,6 +89,10 @@ def _results(
         with step("overlay"):
             overlay = encode_overlay(header, reading, draw_overlay(display, reading), output)
         yield overlay
+    if output.presentation_state_enabled and reading.spine:
+        with step("presentation"):
+            state = encode_presentation(header, reading, film.shown, output)
+        yield state
 
 
 @quiet()  # a character set that is misspelt is no news here

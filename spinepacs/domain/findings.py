@@ -246,7 +246,7 @@ class Reading:
     """Codes, each once: of the film's header and pixels, of its spine, and of its quality."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds by step: read, normalise, infer, segment, levels (where the model has a reader), label, measure, grade,
-    segmentation, report, overlay."""
+    segmentation, report, overlay, presentation."""
     measures: tuple[Measure, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
     """By region, from head to foot, the combined one last."""
@@ -289,10 +289,21 @@ class ObjectKind(StrEnum):
     OVERLAY = "OVERLAY"
     REJECTION = "KO"
     """A key object that says of earlier ones that they are not to be used; goes where those went, unasked."""
+    GSPS = "GSPS"
+    """Grayscale softcopy presentation state."""
+    PDF = "PDF"
+    """The printable page, encapsulated."""
+    FHIR = "FHIR"
+    """Bundle of FHIR resources about a study; no DICOM object."""
+    HL7 = "HL7"
+    """HL7 v2 message about a study; no DICOM object."""
 
 
 RESULTS = (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY)
 """What is made of every reading that is published."""
+
+REPLACED = (*RESULTS, ObjectKind.GSPS, ObjectKind.PDF)
+"""What a correction replaces in the archives."""
 
 
 @dataclass(frozen=True)
@@ -316,9 +327,9 @@ class EncodedObject:
     source_sop_uid
         SOP Instance UID of the radiograph that it describes.
     sop_uid, sop_class_uid, series_uid, transfer_syntax_uid
-        Its own identity.
+        Its own identity; of what is no DICOM object all but the first are empty.
     part10
-        The whole file (PS3.10).
+        The whole file (PS3.10, or as its kind has it).
     """
 
     kind: ObjectKind

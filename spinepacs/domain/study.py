@@ -128,6 +128,23 @@ class StudyHeader:
     priority: str = ""
 
 
+@dataclass(frozen=True)
+class FilmOwner:
+    """Whose film it is, as far as documents for other systems say it. Never for a log or an exception.
+
+    Parameters
+    ----------
+    patient_id, accession_number
+        As the header has them; empty: not stated.
+    study_date
+        ``YYYYMMDD`` or empty.
+    """
+
+    patient_id: str = ""
+    accession_number: str = ""
+    study_date: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class PixelValues:
     """Values of a film's pixels, looked up where they are asked for: few are, and as floats all of them fill 60 MB.

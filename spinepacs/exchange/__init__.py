@@ -1,7 +1,9 @@
-"""Archives that films are fetched from: by DICOMweb, and by query and retrieve.
+"""Other systems: what is fetched from archives, and results in the words of FHIR and HL7 v2.
 
 ``archive`` says what an archive can be asked; ``dicomweb`` (on ``web``, the HTTP session) and ``retrieve`` ask. No
-database and no spool: what comes is handed on. May import: ``domain``, ``dicom``, ``settings``.
+database and no spool: what comes is handed on. ``documents`` makes FHIR Bundles (``fhir/``) and HL7 messages
+(``hl7``) and sends nothing: they go the way of all objects, by ``store``'s outbox and ``delivery``. What is withheld is
+in none of them.
 
-Begin with ``archive.py``.
+May import: ``dicom``, ``domain``, ``settings``. Begin with ``archive.py`` or ``documents.py``.
 """

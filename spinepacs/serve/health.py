@@ -28,7 +28,8 @@ from spinepacs.delivery.pace import open_for_s
 from spinepacs.errors import Permanent, SpinepacsError
 from spinepacs.seldom import Seldom
 from spinepacs.serve.processes import Life
-from spinepacs.settings.sections import Destination, HealthSettings
+from spinepacs.settings.destinations import Destination
+from spinepacs.settings.sections import HealthSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import QueueCounts, Waiting, age_s
 from spinepacs.store.spool import Spool

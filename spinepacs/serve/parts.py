@@ -77,7 +77,7 @@ def listen(
 
 def _report_taker(settings: Settings, ledger: Ledger) -> OnReport | None:
     """What the listener does with commitment reports, where a destination is asked for them."""
-    if not any(destination.commitment for destination in settings.destinations):
+    if not any(destination.commits for destination in settings.destinations):
         return None
     from spinepacs.delivery.commitment import take_report
 

@@ -14,16 +14,20 @@ from pathlib import Path
 from spinepacs import logs
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
-from spinepacs.domain.findings import ImageResult, Refusal
+from spinepacs.domain.findings import ImageResult, Refusal, StudyResult
 from spinepacs.domain.study import NO_FILM, Arrival, Source
 from spinepacs.errors import BadModel, BadSettings, Permanent, Transient, failed
+from spinepacs.exchange.documents import DOCUMENTS, with_documents
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
+from spinepacs.serve.pages import with_pages
 from spinepacs.settings.settings import Settings
+from spinepacs.show.page.pdf import load_weasyprint
 from spinepacs.store.corrections import FILM_GONE
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, CorrectionJob
+from spinepacs.store.results import owners_of
 from spinepacs.store.spools import open_spool
 
 
@@ -57,6 +61,8 @@ class Worker:
     ------
     BadModel
         If the model folder or the policy cannot be used.
+    BadSettings
+        If pages are to be sent, and WeasyPrint is not there.
     Transient
         If the ledger is away.
     """
@@ -68,6 +74,9 @@ class Worker:
         self._threads = threads
         self._further: Pipeline | None = None
         self._settings = settings
+        self._wanted = {kind for destination in settings.destinations for kind in destination.send}
+        if "PDF" in self._wanted:
+            load_weasyprint()
         self._spool = open_spool(settings.storage, machines=settings.cluster.enabled)
         self._ledger = Ledger.open(settings.storage.database_url, migrate=False)
 
@@ -148,6 +157,9 @@ class Worker:
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
         result = self._pipeline_of(claim).read_study(claim.study_uid, films)
+        if "PDF" in self._wanted:
+            result = with_pages(result, films, self.pipeline.character_set, self._settings.output)
+        result = self._documented(result)
         result = replace(result, corrections=tuple(map(self._correct, claim.corrections)))
         made = [
             item
@@ -158,6 +170,13 @@ class Worker:
         kept = self._spool.add_together([item.part10 for item in made])
         stored = {item.sop_uid: file.sha256 for item, file in zip(made, kept, strict=True)}
         self._ledger.record(claim, result, stored, self._settings.destinations)
+
+    def _documented(self, result: StudyResult) -> StudyResult:
+        """Add the documents that some destination is sent."""
+        if self._wanted.isdisjoint(DOCUMENTS):
+            return result
+        owners = owners_of(self._ledger, result.study_uid)
+        return with_documents(result, owners, self._wanted, self._settings.output.fhir_version)
 
     def _correct(self, job: CorrectionJob) -> ImageResult | Refusal:
         """Make of a film's reading what a person says; what is wrong with the film, or with us, refuses that alone."""

@@ -7,24 +7,30 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from spinepacs.settings.destinations import KINDS
+
 _BRACKETS = {
     "tuple_type": "a list of tables, in double brackets: one [[{0}]] for each",
     "model_type": "one table, in single brackets: [{0}]",
 }
 """What is wrong with a section as a whole, by pydantic's types of errors."""
 
+_KIND_AT = 2
+"""Where pydantic puts the kind of a destination between its number and the key."""
+
 
 def explain(path: Path, error: ValidationError) -> str:
     """Put a validation error into one line for each mistake: file, line, key, what is wrong, what to do."""
     text, lines = path.read_text(encoding="utf-8"), []
     for item in error.errors():
-        keys = [str(part) for part in item["loc"]]
+        location = tuple(part for n, part in enumerate(item["loc"]) if n != _KIND_AT or part not in KINDS)
+        keys = [str(part) for part in location]
         remedy = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             remedy = "no such key; see config/spinepacs.toml for those that exist, or remove the line"
         elif len(keys) == 1 and item["type"] in _BRACKETS:
             remedy = _BRACKETS[item["type"]].format(keys[0])
-        number = _line_of(text, item["loc"])
+        number = _line_of(text, location)
         lines.append(f"{path}:{number}: {'.'.join(keys) or 'settings'}: {remedy}")
     return "\n".join(lines)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from spinepacs.settings.shipped import shipped
-from spinepacs.settings.types import AETitle, BucketUrl, Hours, Network, Port, Regex, Seconds, Section
+from spinepacs.settings.types import AETitle, BucketUrl, Network, Port, Regex, Seconds, Section
 
 
 class StorageSettings(Section):
@@ -251,49 +251,12 @@ class OutputSettings(Section):
     segmentation_enabled: bool = True
     report_enabled: bool = True
     overlay_enabled: bool = True
+    presentation_state_enabled: bool = False
+    """A presentation state (GSPS) with outlines and names, for viewers that show no segmentation. Off: a viewer that
+    applies each state that it finds would show the film with marks before anybody has asked for them."""
+    fhir_version: Literal["R5", "R4B"] = "R5"
+    """Of the Bundles for destinations of kind fhir and for ``process --fhir``."""
     device_serial_number: str = "0"
-
-
-class Destination(Section):
-    """One PACS that gets the results."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
-    """Short name for the database and the logs: lower case, digits, ``_`` and ``-``."""
-    ae_title: AETitle
-    host: str = Field(min_length=1)
-    port: Annotated[int, Field(ge=1, le=65535)]
-    calling_ae_title: AETitle | None = None
-    """Our AE title towards it; the listener's where not set."""
-    send: tuple[Literal["SEG", "SR", "OVERLAY"], ...] = ("SEG", "SR", "OVERLAY")
-    timeout_s: Seconds = 60.0
-    retry_first_s: Seconds = 10.0
-    """Wait after the first failure (s); doubled after each one up to ``retry_longest_s``."""
-    retry_longest_s: Seconds = 3600.0
-    tls: bool = False
-    """Encrypt (PS3.15 B.12, BCP 195); the destination must prove who it is."""
-    tls_ca: Path | None = None
-    """Certificates of the authorities that vouch for it, PEM; not set: those of this machine."""
-    tls_certificate: Path | None = None
-    """Our certificate, PEM, where it asks for one; read anew for each association."""
-    tls_key: Path | None = None
-    """Its key, PEM without passphrase; not set: in the same file."""
-    tls_server_name: str = ""
-    """Name that its certificate must hold; empty: ``host``."""
-    maximum_attempts: int = Field(default=50, ge=1)
-    """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``. A destination that is
-    down or rejects the association uses up none: it is looked for every 5 minutes at least, as long as it takes."""
-    objects_per_minute: float = Field(default=0, ge=0)
-    """No more than so many, on all machines together; 0 = no limit."""
-    hours: tuple[Hours, ...] = ()
-    """Only at these hours of the day, by this machine's clock: ``["22:00-06:00"]`` = at night. Empty = always."""
-    commitment: bool = False
-    """Ask whether it keeps what it has accepted (storage commitment, PS3.4 Annex J), and send again what it does not.
-    Off: not every PACS offers it, and one that does must know where our listener is."""
-    commitment_delay_s: float = Field(default=5.0, ge=0)
-    """Wait between sending and asking (s): archives may file what they have taken a moment later."""
-    commitment_wait_s: Seconds = 3600.0
-    """Without a report for so long (s) it is asked again; after three requests the objects are sent again. Archives
-    that write to tape first take their time."""
 
 
 class HealthSettings(Section):

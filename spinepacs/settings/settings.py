@@ -13,12 +13,12 @@ from typing import TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spinepacs.errors import BadSettings
+from spinepacs.settings.destinations import AnyDestination, Destination, DicomDestination, WebDestination
 from spinepacs.settings.mistakes import explain
 from spinepacs.settings.sections import (
     AssemblySettings,
     AuditSettings,
     ClusterSettings,
-    Destination,
     HealthSettings,
     ListenerSettings,
     LogSettings,
@@ -53,7 +53,7 @@ class Settings(Section):
     work: WorkSettings = WorkSettings()
     retention: RetentionSettings = RetentionSettings()
     output: OutputSettings = OutputSettings()
-    destinations: tuple[Destination, ...] = ()
+    destinations: tuple[AnyDestination, ...] = ()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
@@ -61,7 +61,7 @@ class Settings(Section):
 
     @field_validator("destinations")
     @classmethod
-    def _names_differ(cls, value: tuple[Destination, ...]) -> tuple[Destination, ...]:
+    def _names_differ(cls, value: tuple[AnyDestination, ...]) -> tuple[AnyDestination, ...]:
         names = [destination.name for destination in value]
         if len(set(names)) != len(names):
             raise ValueError("every destination needs a name of its own")
@@ -70,11 +70,15 @@ class Settings(Section):
     @model_validator(mode="after")
     def _reports_can_come(self) -> Settings:
         for destination in self.destinations:
-            if destination.commitment and (why := self._why_no_report(destination)):
+            if (
+                isinstance(destination, DicomDestination)
+                and destination.commitment
+                and (why := self._why_no_report(destination))
+            ):
                 raise ValueError(f"destination {destination.name!r} has commitment = true, but {why}")
         return self
 
-    def _why_no_report(self, destination: Destination) -> str:
+    def _why_no_report(self, destination: DicomDestination) -> str:
         """Why a destination could not tell the listener what it keeps; empty: it can."""
         listener, called = self.listener, destination.calling_ae_title
         if not listener.enabled:
@@ -89,6 +93,16 @@ class Settings(Section):
         return ""
 
     @model_validator(mode="after")
+    def _what_is_sent_is_made(self) -> Settings:
+        for destination in self.destinations:
+            if "GSPS" in destination.send and not self.output.presentation_state_enabled:
+                raise ValueError(
+                    f"destination {destination.name!r} is sent GSPS, which none is made of: set "
+                    "output.presentation_state_enabled = true"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _machines_share(self) -> Settings:
         if self.cluster.enabled and self.storage.database_url.startswith("sqlite"):
             raise ValueError(
@@ -99,10 +113,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _not_to_ourselves(self) -> Settings:
         for destination in self.destinations:
-            if self.listener.enabled and (destination.host, destination.port) == (
-                self.listener.bind,
-                self.listener.port,
-            ):
+            if self.listener.enabled and destination.address == (self.listener.bind, self.listener.port):
                 raise ValueError(f"destination {destination.name!r} is this daemon's own listener")
         return self
 
@@ -155,12 +166,21 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
             "model": model,
             "listener": _certificates(settings.listener, folder),
             "audit": _certificates(settings.audit, folder),
-            "destinations": tuple(_certificates(each, folder) for each in settings.destinations),
+            "destinations": tuple(
+                _secret(_certificates(each, folder), folder) for each in settings.destinations
+            ),
         }
     )
 
 
 _Tls = TypeVar("_Tls", ListenerSettings, Destination, AuditSettings)
+
+
+def _secret(destination: Destination, folder: Path) -> Destination:
+    """Make the path of a secret absolute."""
+    if not isinstance(destination, WebDestination) or destination.secret_file is None:
+        return destination
+    return destination.model_copy(update={"secret_file": folder / destination.secret_file})
 
 
 def _certificates(section: _Tls, folder: Path) -> _Tls:

@@ -17,7 +17,7 @@ from sqlalchemy import Select
 
 from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination
 from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
 from spinepacs.store.accounts import Accounts
 from spinepacs.store.campaigns import Campaigns
@@ -315,9 +315,14 @@ class Ledger:
         """
         self._database.write(outbox.begin, outbox_ids, not_before)
 
-    def postpone_delivery(self, outbox_ids: Sequence[int], next_attempt_at: datetime, message: str) -> None:
-        """Let rows wait, uncounted: their destination could not be reached, which is not their fault."""
-        self._database.write(outbox.postpone, outbox_ids, next_attempt_at, message)
+    def postpone_delivery(
+        self, outbox_ids: Sequence[int], next_attempt_at: datetime, message: str, gives_back: bool = False
+    ) -> None:
+        """Let rows wait, uncounted: their destination could not be reached, which is not their fault.
+
+        ``gives_back``: an attempt has been counted, and then turned out to be none.
+        """
+        self._database.write(outbox.postpone, outbox_ids, next_attempt_at, message, gives_back)
 
     def finish_delivery(
         self,

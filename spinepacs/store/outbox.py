@@ -45,15 +45,19 @@ def begin(connection: Connection, outbox_ids: Sequence[int], not_before: datetim
 
 
 def postpone(
-    connection: Connection, outbox_ids: Sequence[int], next_attempt_at: datetime, message: str
+    connection: Connection,
+    outbox_ids: Sequence[int],
+    next_attempt_at: datetime,
+    message: str,
+    gives_back: bool = False,
 ) -> None:
     """See Ledger.postpone_delivery."""
+    fewer = {"attempts": outbox.c.attempts - 1} if gives_back else {}
+    now = datetime.now(UTC)
     connection.execute(
         update(outbox)
         .where(outbox.c.outbox_id.in_(outbox_ids), outbox.c.state == OutboxState.PENDING)
-        .values(
-            status=None, message=message, next_attempt_at=next_attempt_at, last_attempt_at=datetime.now(UTC)
-        )
+        .values(status=None, message=message, next_attempt_at=next_attempt_at, last_attempt_at=now, **fewer)
     )
 
 

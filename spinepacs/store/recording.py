@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, insert, select, update
 from spinepacs.domain.findings import EncodedObject, ImageResult, Reading, Refusal, StudyResult
 from spinepacs.domain.study import Arrival, StudyState
 from spinepacs.errors import Permanent
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination
 from spinepacs.store import replacing
 from spinepacs.store.reading_rows import PARTS, Row, reading_row
 from spinepacs.store.records import Claim, CorrectionJob, OutboxState

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, exists, or_, select, update
 
 from spinepacs.domain.corrections import OPERATIONS, Correction, Draft
-from spinepacs.domain.findings import RESULTS, EarlierObject, EncodedObject, ObjectKind, Refusal
-from spinepacs.settings.sections import Destination
+from spinepacs.domain.findings import REPLACED, EarlierObject, EncodedObject, ObjectKind, Refusal
+from spinepacs.settings.destinations import Destination
 from spinepacs.store import events
 from spinepacs.store.records import CorrectionJob, CorrectionState, EventKind, OutboxState
 from spinepacs.store.rows import as_arrivals, columns
@@ -70,7 +70,7 @@ def addressees(
 
 def replace_earlier(connection: Connection, job: CorrectionJob) -> None:
     """Mark the film's earlier objects as replaced, and no longer send those that were still to be sent."""
-    replaced = (ObjectKind.SR,) if job.correction.draft.is_acceptance else RESULTS
+    replaced = (ObjectKind.SR,) if job.correction.draft.is_acceptance else REPLACED
     old = (
         update(objects)
         .where(
@@ -143,7 +143,7 @@ def _earlier(connection: Connection, arrival_id: int) -> tuple[EarlierObject, ..
     there = select(objects.c.kind, objects.c.sop_uid, objects.c.sop_class_uid, objects.c.series_uid).where(
         _of_film(arrival_id),
         objects.c.replaced_by.is_(None),
-        objects.c.kind.in_([kind.value for kind in RESULTS]),
+        objects.c.kind.in_([kind.value for kind in REPLACED]),
         sent,
     )
     rows = connection.execute(there.order_by(objects.c.reading_id, objects.c.kind))

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from spinepacs.delivery.echo import echo as send_echo
 from spinepacs.delivery.pace import open_for_s
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination, DicomDestination, WebDestination
 from spinepacs.settings.settings import Settings
 from spinepacs.store.queries import step_seconds
 from spinepacs.store.records import age_s
@@ -56,7 +56,8 @@ def echo(visit: Visit) -> Response:
     if destination is None:
         raise HTTPException(404, "there is no such destination")
     visit.note("command", detail=f"echo {name}")
-    answers, said = send_echo(destination, destination.calling_ae_title or settings.listener.ae_title)
+    own_title = destination.calling_ae_title if isinstance(destination, DicomDestination) else None
+    answers, said = send_echo(destination, own_title or settings.listener.ae_title)
     return visit.page("echo.html", name=name, answers=answers, said=said)
 
 
@@ -78,13 +79,22 @@ def _destination(destination: Destination, waiting: Row) -> Row:
     is_open = open_for_s(destination.hours, datetime.now()) > 0
     return {
         "name": destination.name,
-        "where": f"{destination.ae_title}@{destination.host}:{destination.port}",
+        "where": _where(destination),
+        "kind": destination.kind,
         "send": ", ".join(destination.send),
         "hours": ", ".join(destination.hours) or "always",
         "is_open": is_open,
-        "tls": destination.tls,
-        "commitment": destination.commitment,
+        "tls": getattr(destination, "tls", False) or _where(destination).startswith("https:"),
+        "commitment": destination.commits,
     } | counts
+
+
+def _where(destination: Destination) -> str:
+    """Its address as its kind is written; a URL holds no secret (settings/destinations.py)."""
+    if isinstance(destination, WebDestination):
+        return destination.url
+    host, port = destination.address
+    return f"{destination.title}@{host}:{port}".removeprefix("@")
 
 
 def _machines(visit: Visit) -> Iterator[Row]:

@@ -159,3 +159,16 @@ def test_films_of_other_formats_are_not_passed_over_in_silence(tmp_path: Path):
     summary, problems = run([folder], tmp_path / "out")
     assert (summary.refused, summary.failed, summary.skipped) == (2, 0, 1)
     assert [code for _, code, _ in problems] == ["PICTURE_FORMAT", "ARCHIVE"]
+
+
+def test_a_film_becomes_a_fhir_bundle_where_one_is_wanted(tmp_path: Path):
+    film = DEMO_FILMS[1]
+    run([film], tmp_path / "out", fhir=True)
+    bundle = json.loads((tmp_path / f"out/{film.stem}.fhir.json").read_text())
+    (reading,) = json.loads((tmp_path / "out/readings.json").read_text())
+    told = [entry["resource"] for entry in bundle["entry"]]
+    measured = [each for each in told if "valueQuantity" in each]
+    assert len(measured) == len([measure for measure in reading["measures"] if not measure["reason"]])
+    assert told[0]["resourceType"] == "DiagnosticReport"
+    run([film], tmp_path / "out")
+    assert not (tmp_path / f"out/{film.stem}.fhir.json").exists(), "another task: the file would be stale"

@@ -24,7 +24,8 @@ import numpy as np
 
 from spinepacs import pipeline
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
-from spinepacs.settings.sections import Destination, OutputSettings
+from spinepacs.settings.destinations import DicomDestination
+from spinepacs.settings.sections import OutputSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
@@ -78,7 +79,7 @@ def rounds() -> Iterator[Times]:
         folder = Path(name)
         spool, ledger = Spool(folder / "spool"), Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}")
         reader = pipeline.Pipeline.open(Settings().model, OutputSettings(), threads=1)
-        destinations = (Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104),)
+        destinations = (DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104),)
         number = 0
         while True:
             film = large_film(folder, f"film{number}")

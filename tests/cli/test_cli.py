@@ -16,7 +16,7 @@ from spinepacs.settings.settings import load
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import OutboxState
 from tests.films import spine_like
-from tests.peers import UNCLOSED_SOCKETS, dcmtk_storescp, free_port
+from tests.peers import UNCLOSED_SOCKETS, dcmtk_storescp, free_port, orthanc
 from tests.store import makers
 
 DEMO_FILMS = sorted((Path(__file__).parents[2] / "demo" / "films").glob("*.dcm"))
@@ -271,6 +271,24 @@ def test_retry_hurries_what_only_waits(config: Path, tmp_path: Path):
     assert spinepacs("retry", "--config", config, "--failed", "--destination", "pacs").exit_code == 2
 
 
+def test_fhir_writes_a_study_as_a_bundle(config: Path, tmp_path: Path):
+    pytest.importorskip("fhir.resources")
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite") as ledger:
+        makers.recorded(ledger)
+    for version in ("R5", "R4B"):
+        done = spinepacs(
+            "fhir", "--config", config, makers.STUDY, "--out", tmp_path / "b.json", "--version", version
+        )
+        assert done.exit_code == 0, done.output
+        told = json.loads((tmp_path / "b.json").read_text())
+        assert told["type"] == "transaction"
+        assert ("study" in told["entry"][0]["resource"]) == (version == "R5")
+    assert json.loads(spinepacs("fhir", "--config", config, makers.STUDY).output)["resourceType"] == "Bundle"
+    missing = spinepacs("fhir", "--config", config, "9.9")
+    assert missing.exit_code == 2
+    assert "no film of that study was read" in missing.output
+
+
 def test_check_says_what_is_well_and_what_is_not(config: Path, tmp_path: Path):
     fine = spinepacs("check", "--config", config)
     assert fine.exit_code == 0, fine.output
@@ -293,6 +311,21 @@ def test_check_asks_a_real_destination(config: Path, tmp_path: Path):
         result = spinepacs("check", "--config", config)
     assert result.exit_code == 0, result.output
     assert "accepts SEG, SR, OVERLAY" in result.output
+
+
+@pytest.mark.peer
+def test_check_asks_a_real_dicomweb_server(config: Path, tmp_path: Path):
+    web = '[[destinations]]\nname = "{}"\nkind = "dicomweb"\nurl = "{}"\n'
+    with orthanc(tmp_path, dicomweb=True) as pacs:
+        with config.open("a") as file:
+            file.write(web.format("good", f"{pacs.url}/dicom-web"))
+            file.write(web.format("wrong", f"{pacs.url}/dicom"))
+            file.write(web.format("away", f"http://127.0.0.1:{free_port()}/"))
+        result = spinepacs("check", "--config", config)
+    assert result.exit_code == 1
+    assert "dicom-web answers" in result.output
+    assert "is it the url?" in result.output
+    assert "connection refused" in result.output
 
 
 # -- pictures: process and wrap say the same ------------------------------------------------------------------

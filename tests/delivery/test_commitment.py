@@ -20,7 +20,8 @@ from spinepacs.delivery import commitment
 from spinepacs.delivery.courier import Courier
 from spinepacs.domain.findings import ObjectKind
 from spinepacs.intake.listener import Listener
-from spinepacs.settings.sections import Destination, ListenerSettings
+from spinepacs.settings.destinations import DicomDestination
+from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store import queue
 from spinepacs.store.ledger import Ledger
 from tests import daemons, films, peers
@@ -45,7 +46,7 @@ def listener(spool, ledger) -> Iterator[Listener]:
     made.stop()
 
 
-def committing(name: str, port: int, **changes: Any) -> Destination:
+def committing(name: str, port: int, **changes: Any) -> DicomDestination:
     values = {"commitment": True, "commitment_delay_s": 0, "commitment_wait_s": 0.3, **changes}
     return destination(name, port, **values)
 

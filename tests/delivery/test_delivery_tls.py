@@ -11,7 +11,8 @@ from pynetdicom.presentation import build_context
 from spinepacs.check.checks import run_checks
 from spinepacs.delivery.sending import associate
 from spinepacs.errors import Transient
-from spinepacs.settings.sections import Destination, StorageSettings
+from spinepacs.settings.destinations import DicomDestination
+from spinepacs.settings.sections import StorageSettings
 from spinepacs.settings.settings import Settings
 from tests import films, peers
 from tests.certificates import Authority, authority
@@ -44,9 +45,9 @@ def pacs(tmp_path, ours):
         yield running
 
 
-def destination(port: int, **settings: object) -> Destination:
+def destination(port: int, **settings: object) -> DicomDestination:
     more = {"timeout_s": 5, "tls": True, **settings}
-    return Destination(name="pacs", ae_title="DCMTK", host="127.0.0.1", port=port, **more)
+    return DicomDestination(name="pacs", ae_title="DCMTK", host="127.0.0.1", port=port, **more)
 
 
 def identity(ours: Authority, folder: Path) -> dict[str, Path]:
@@ -55,7 +56,7 @@ def identity(ours: Authority, folder: Path) -> dict[str, Path]:
     return {"tls_ca": ours.certificate, "tls_certificate": who.certificate, "tls_key": who.key}
 
 
-def is_stored(to: Destination) -> bool:
+def is_stored(to: DicomDestination) -> bool:
     film = films.make_dx()
     context = build_context(film.SOPClassUID, film.file_meta.TransferSyntaxUID)
     with associate(to, "SPINEPACS", [context]) as association:

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from spinepacs.delivery.courier import Courier
 from spinepacs.delivery.pace import Pace, open_for_s
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import DicomDestination
 from tests import peers
 from tests.outboxes import fill_outbox
 
 NIGHT = ("22:00-06:00",)
 
 
-def target(**values: object) -> Destination:
-    return Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104, **values)
+def target(**values: object) -> DicomDestination:
+    return DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104, **values)
 
 
 def at(time_of_day: str) -> datetime:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spinepacs.delivery.reaching import why_unreachable
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import DicomDestination
 from tests import peers
 from tests.certificates import Authority, authority
 
@@ -20,8 +20,8 @@ def ours(tmp_path_factory) -> Authority:
     return authority(tmp_path_factory.mktemp("authority"))
 
 
-def destination(port: int, **settings: object) -> Destination:
-    return Destination(
+def destination(port: int, **settings: object) -> DicomDestination:
+    return DicomDestination(
         name="pacs", ae_title="DCMTK", host="127.0.0.1", port=port, **{"timeout_s": 2, **settings}
     )
 

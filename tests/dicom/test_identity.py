@@ -22,6 +22,7 @@ from spinepacs.domain.findings import ObjectKind, Versions
 from spinepacs.settings.sections import OutputSettings
 from tests.dicom import readings
 
+DICOM_KINDS = (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY, ObjectKind.GSPS, ObjectKind.PDF)
 SOURCE = "1.2.840.113619.2.5.1762583153.215519.978957063.78"
 
 
@@ -69,7 +70,8 @@ def test_no_two_objects_of_an_image_share_a_uid() -> None:
         for kind, output, part in product((ObjectKind.SEG, ObjectKind.SR), settings, ("sop", "series"))
         if kind is ObjectKind.SR or output.segmentation_enabled
     ]
-    used += [object_uid(reading, ObjectKind.OVERLAY, settings[0], part) for part in ("sop", "series")]
+    of_one = (ObjectKind.OVERLAY, ObjectKind.GSPS, ObjectKind.PDF)
+    used += [object_uid(reading, kind, settings[0], part) for kind in of_one for part in ("sop", "series")]
     assert len(set(used)) == len(used)
 
 
@@ -95,14 +97,14 @@ def test_the_time_of_an_object_is_the_source_s_own(
 def test_results_stand_behind_the_series_that_they_belong_to() -> None:
     numbers = [
         series_number(readings.header(SeriesNumber=number), kind)
-        for kind in (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY)
+        for kind in DICOM_KINDS
         for number in (None, 1, 2, 99, 12345)
     ]
     assert numbers[:5] == [7001, 7011, 7021, 7991, 7451]
     assert len(set(numbers)) == len(numbers)
 
 
-@pytest.mark.parametrize("kind", ObjectKind)
+@pytest.mark.parametrize("kind", DICOM_KINDS)
 def test_the_description_says_what_it_is_and_fits_into_lo(kind: ObjectKind) -> None:
     whole = readings.reading(readings.header(), first=Level.T10, count=6)
     text = series_description(whole, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,8 @@ from pydicom.uid import ComprehensiveSRStorage
 from spinepacs.errors import BadInput, BadModel, Failed, Transient, failed
 from spinepacs.serve.jobs import Done, RegistrationJob, StudyJob
 from spinepacs.serve.worker import Worker
+from spinepacs.settings.destinations import DicomDestination, FhirDestination, Hl7Destination
 from spinepacs.settings.sections import (
-    Destination,
     ModelSettings,
     SelectionSettings,
     StorageSettings,
@@ -23,12 +24,13 @@ from spinepacs.settings.shipped import shipped
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters, find_studies
 from spinepacs.store.records import ForCampaign
+from spinepacs.store.results import readings_of
 from spinepacs.store.spool import Spool
 from tests import films, models
 from tests.daemons import PHANTOM, film
 from tests.store import makers
 
-PACS = Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
+PACS = DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,24 @@ def test_a_film_is_registered_read_and_recorded_with_its_objects(worker, ledger,
     assert sorted(item.kind for item in due) == ["OVERLAY", "SEG", "SR"]
     for item in due:
         assert spool.read(item.sha256)[128:132] == b"DICM"
+
+
+def test_documents_are_made_where_a_destination_is_sent_them(settings, ledger, spool, tmp_path):
+    ehr = FhirDestination(kind="fhir", name="ehr", url="http://127.0.0.1:1/fhir")
+    ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1)
+    worker = Worker(settings.model_copy(update={"destinations": (PACS, ehr, ris)}))
+    dataset = film(1)
+    study = arrive_film(ledger, spool, tmp_path, dataset)
+    register_all(worker, ledger)
+    ledger.mark_ready(study)
+    claim = ledger.claim(worker.pipeline.versions, 3)
+    assert worker.do(StudyJob(claim)) == Done()
+    assert sorted(item.kind for item in ledger.due("pacs")) == ["OVERLAY", "SEG", "SR"]
+    (bundle,), (message,) = ledger.due("ehr"), ledger.due("ris")
+    told = json.loads(spool.read(bundle.sha256))
+    assert told["entry"][0]["resource"]["subject"]["identifier"]["value"] == dataset.PatientID
+    assert spool.read(message.sha256).startswith(b"MSH|^~\\&|")
+    assert readings_of(ledger, study)[0].sop_uid == dataset.SOPInstanceUID
 
 
 def test_what_is_not_a_spine_is_refused_with_the_reason(worker, ledger, spool, tmp_path):

@@ -4,12 +4,14 @@ import pytest
 from pydantic import ValidationError
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import KINDS, DicomwebDestination
 from spinepacs.settings.settings import DATABASE_URL_VARIABLE, Settings, load
 from spinepacs.settings.shipped import shipped
 
 ROOT = Path(__file__).parents[2]
 DESTINATION = '[[destinations]]\nname = "{name}"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
+
+WEB = '[[destinations]]\nname = "w"\nkind = "dicomweb"\nurl = "https://pacs.example.org/rs"\n'
 
 
 def write(folder: Path, text: str) -> Path:
@@ -26,8 +28,8 @@ def test_the_commented_file_shows_the_defaults():
 def test_the_commented_file_names_every_key():
     text = shipped("config", "spinepacs.toml").read_text()
     for name, section in Settings():
-        keys = type(section).model_fields if name != "destinations" else Destination.model_fields
-        for key in keys:
+        kinds = KINDS.values() if name == "destinations" else (type(section),)
+        for key in {key for kind in kinds for key in kind.model_fields}:
             assert key in text, f"{name}.{key} is not explained"
 
 
@@ -52,6 +54,16 @@ def test_the_commented_file_names_every_key():
         ),
         (DESTINATION.format(name="a", port=1) * 2, 1, "name of its own"),
         (DESTINATION.format(name="a", port=11112), 1, "own listener"),
+        (DESTINATION.format(name="a", port=1) + 'send = ["GSPS"]\n', 1, "presentation_state_enabled = true"),
+        (DESTINATION.format(name="a", port=1) + 'kind = "dicomweb"\n', 3, "no such key"),
+        (DESTINATION.format(name="a", port=1) + 'kind = "ftp"\n', 1, 'kind is "dicom"'),
+        (WEB + "commitment = true\n", 1, "goes with kind"),
+        (WEB.replace("https://pacs", "https://me:pw@pacs"), 4, "no user or password here"),
+        (WEB.replace("https://pacs", "ftp://pacs"), 4, "http:// or https://"),
+        (WEB.replace("/rs", "/rs?x=1"), 4, "without ? and #"),
+        (WEB + 'user = "me"\n', 1, "needs its password"),
+        (WEB + 'secret_file = "a"\nsecret_variable = "B"\n', 1, "not both"),
+        (WEB.replace("https", "http") + 'secret_file = "a"\n', 1, "https:// only"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line_and_the_remedy(tmp_path: Path, text: str, line: int, said: str):
@@ -145,3 +157,12 @@ def test_settings_do_not_change():
 def test_what_is_shipped_is_there():
     assert shipped("config", "grading.toml").is_file()
     assert shipped("models", "spine", "manifest.toml").is_file()
+
+
+def test_a_dicomweb_destination_keeps_its_secret_beside_the_settings(tmp_path: Path):
+    (tmp_path / "token").write_text("abc\n")
+    (found,) = load(write(tmp_path, WEB + 'secret_file = "token"\n')).destinations
+    assert isinstance(found, DicomwebDestination)
+    assert found.secret() == "abc"
+    assert found.address == ("pacs.example.org", 443)
+    assert "abc" not in repr(found)

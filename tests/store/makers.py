@@ -28,7 +28,7 @@ from spinepacs.domain.geometry import Endplate, Outline, PointPx, Spacing, Spaci
 from spinepacs.domain.measures import Measure, Quantity, Reason, Unit
 from spinepacs.domain.signs import Area, Conclusion, Deformity, Finding, Scheme, Side, Sign, Statement
 from spinepacs.domain.study import Source, StudyHeader, View
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination, DicomDestination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import ArrivalOutcome, Claim, NewArrival
 
@@ -36,8 +36,8 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 """When the first image of each test comes in."""
 VERSIONS = Versions("spine-v0", "0.1.0", "disc-height", "1.0")
 NEWER = Versions("spine-v1", "1.0.0", "disc-height", "1.0")
-PACS = Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
-VIEWER = Destination(name="viewer", ae_title="VIEWER", host="127.0.0.1", port=105, send=("OVERLAY",))
+PACS = DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
+VIEWER = DicomDestination(name="viewer", ae_title="VIEWER", host="127.0.0.1", port=105, send=("OVERLAY",))
 NOT_A_SPINE = Refusal("NOT_SELECTED", "its header does not speak of the spine")
 NO_VERTEBRA = Refusal("NO_VERTEBRA_FOUND", "the model found no vertebra")
 STUDY, SERIES, SOP = "1.2.3", "1.2.3.1", "1.2.3.1.1"

@@ -480,3 +480,14 @@ def test_an_attempt_that_never_ends_is_not_due_at_once(ledger: Ledger) -> None:
     ledger.begin_delivery([first.outbox_id], not_before=datetime.now(UTC) + SOON)
     assert first.outbox_id not in [item.outbox_id for item in ledger.due("pacs")]
     assert len(ledger.due("pacs", now=datetime.now(UTC) + 2 * SOON)) == 3
+
+
+def test_an_attempt_that_turned_out_to_be_none_is_given_back(ledger: Ledger) -> None:
+    recorded(ledger)
+    first, *others = ledger.due("pacs")
+    ledger.begin_delivery([first.outbox_id])
+    later = datetime.now(UTC) + timedelta(hours=1)
+    ledger.postpone_delivery([first.outbox_id], later, "log in first", gives_back=True)
+    assert [item.outbox_id for item in ledger.due("pacs")] == [item.outbox_id for item in others]
+    (again,) = (item for item in ledger.due("pacs", later) if item.outbox_id == first.outbox_id)
+    assert again.attempts == 0

@@ -26,7 +26,8 @@ from pydicom import dcmread
 
 from spinepacs.delivery import commitment
 from spinepacs.intake.listener import Listener
-from spinepacs.settings.sections import Destination, ListenerSettings
+from spinepacs.settings.destinations import DicomDestination
+from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from tests import daemons, films, liars, peers
@@ -62,7 +63,7 @@ class Row:
 
 
 @contextmanager
-def at_work(folder: Path, *targets: Destination, images: int) -> Iterator[tuple[Ledger, set[str]]]:
+def at_work(folder: Path, *targets: DicomDestination, images: int) -> Iterator[tuple[Ledger, set[str]]]:
     """Couriers to these destinations, with a study of so many images to deliver; gives the SOP UIDs of its objects."""
     spool = Spool(folder / "spool")
     with Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:

@@ -74,17 +74,17 @@ class Row:
 
 def strokes(picture: Picture, many: Sequence[Stroke], scale: float) -> None:
     """Draw lines with a half-transparent dark rim; ``scale`` takes native px to the picture, which is changed."""
-    placed = [_placed(stroke.points, scale) for stroke in many]
-    if not placed:
+    lines = [_placed(stroke.points, scale) for stroke in many]
+    if not lines:
         return
-    inside = _box(np.concatenate(placed), picture, 4)
+    inside = _box(np.concatenate(lines), picture, 4)
     rims = picture[inside].copy()
     corner = np.array([inside[1].start, inside[0].start]) << _SHIFT
-    for stroke, points in zip(many, placed, strict=True):
+    for stroke, points in zip(many, lines, strict=True):
         shifted = [points - corner]
         cv2.polylines(rims, shifted, stroke.closed, (0, 0, 0), stroke.width_px + 2, cv2.LINE_AA, _SHIFT)
     picture[inside] = cv2.addWeighted(rims, 0.5, picture[inside], 0.5, 0)
-    for stroke, points in zip(many, placed, strict=True):
+    for stroke, points in zip(many, lines, strict=True):
         cv2.polylines(picture, [points], stroke.closed, stroke.colour, stroke.width_px, cv2.LINE_AA, _SHIFT)
 
 
@@ -109,30 +109,54 @@ def canvas_with(display: NDArray[np.uint8], scale: float, height_px: int, width_
     return picture
 
 
-def labels(picture: Picture, columns: Sequence[Sequence[Label]], obstacles: Points, scale: float) -> None:
-    """Write columns of labels beside the obstacles, each column outside the one before it; changes ``picture``.
+@dataclass(frozen=True)
+class PlacedLabel:
+    """Where a label goes: its left edge, its middle and its width, px of the picture."""
+
+    label: Label
+    x: float
+    y: float
+    width: float
+
+
+def placed(
+    shape: tuple[int, ...], columns: Sequence[Sequence[Label]], obstacles: Points, scale: float
+) -> list[PlacedLabel]:
+    """Find places for columns of labels beside the obstacles, each column outside the one before it.
 
     Parameters
     ----------
+    shape
+        Height and width of the picture, px.
     columns
         Labels of one column keep apart from each other.
     obstacles
         (N, 2) points of the picture (px) that text should not cover.
+    scale
+        Takes native px to the picture.
     """
+    found = []
     for column in columns:
         free_y, taken = {True: 0.0, False: 0.0}, [obstacles]
         for label in sorted(column, key=lambda label: label.at_y):
             half = label.size_px * 0.6
             for left in (True, False) if label.left else (False,):
-                y = min(max(label.at_y * scale, free_y[left] + half), picture.shape[0] - half)
+                y = min(max(label.at_y * scale, free_y[left] + half), shape[0] - half)
                 x, width = _beside(obstacles, y, label, left)
                 if x >= 2:
                     break
             free_y[left] = y + half
-            x = float(np.clip(x, 2, max(2, picture.shape[1] - width - 2)))
-            _write_label(picture, x, y, label)
+            x = float(np.clip(x, 2, max(2, shape[1] - width - 2)))
+            found.append(PlacedLabel(label, x, y, width))
             taken.append(np.array([[x + dx, y + dy] for dx in (0, width) for dy in (-half, 0, half)]))
         obstacles = np.concatenate(taken)
+    return found
+
+
+def labels(picture: Picture, columns: Sequence[Sequence[Label]], obstacles: Points, scale: float) -> None:
+    """Write labels where :func:`placed` puts them; changes ``picture``."""
+    for each in placed(picture.shape, columns, obstacles, scale):
+        _write_label(picture, each.x, each.y, each.label)
 
 
 def beads(stroke: Stroke, step_px: float = 4.0) -> Points:

@@ -62,7 +62,7 @@ def _draw_film(film: Picture, reading: Reading, scale: float) -> None:
     marked = turn.upright(film)
     if turn:
         reading = reading.moved(turn.to_upright(reading.rows, reading.columns))
-    size = _text_px(marked, reading.spine, scale)
+    size = text_px(marked.shape, reading.spine, scale)
     if reading.spine and reading.spine.vertebrae:
         _draw_spine(marked, reading, reading.spine, scale, size)
     if reading.spacing:
@@ -157,9 +157,9 @@ def _words(rows: list[pen.Row], height: int, width: int) -> tuple[Picture, bool]
     return pen.panel(rows, beside, max(11, min(beside // 22, 32))), True
 
 
-def _text_px(picture: Picture, spine: Spine | None, scale: float) -> int:
+def text_px(shape: tuple[int, ...], spine: Spine | None, scale: float) -> int:
     """Size of the level names: less than half of the distance between vertebrae, within what is readable, px."""
-    most: int = max(13, round(np.sqrt(picture.shape[0] * picture.shape[1]) / 40))
+    most: int = max(13, round(np.sqrt(shape[0] * shape[1]) / 40))
     if spine is None or len(spine.vertebrae) < 2:
         return most
     first, last = (spine.vertebrae[n].outline.centroid for n in (0, -1))

@@ -13,6 +13,7 @@ from spinepacs.dicom.reading.classes import UNKNOWN_SOP_CLASS
 from spinepacs.dicom.reading.header import anterior_left, header_of, turn_of, view_is_sure, view_of
 from spinepacs.dicom.reading.parse import has_comma, number, parse, quiet, text
 from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES, decode
+from spinepacs.dicom.reading.shown import Shown
 from spinepacs.dicom.reading.source import source_header
 from spinepacs.dicom.reading.spacing import (
     SPACING_KEYWORDS,
@@ -45,10 +46,13 @@ class LoadedFilm:
         Pixels and what the analysis needs; no patient identity.
     header
         Sanitised copy of the source's header, see :func:`spinepacs.dicom.reading.source.source_header`.
+    shown
+        How its pixels become the picture.
     """
 
     radiograph: Radiograph
     header: Dataset
+    shown: Shown
 
 
 def read_film(path: Path, character_set: str = "") -> LoadedFilm | Refusal:
@@ -112,7 +116,7 @@ def _load(dataset: Dataset, stated: StudyHeader) -> LoadedFilm | Refusal:
     picture = window(decode(dataset), dataset)
     if isinstance(picture, Refusal):
         return picture
-    return LoadedFilm(_radiograph(dataset, stated, picture), source_header(dataset))
+    return LoadedFilm(_radiograph(dataset, stated, picture), source_header(dataset), picture.shown)
 
 
 @quiet()

@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from spinepacs.dicom.reading.bits import Table, codes_of, is_padding, pixel_values
 from spinepacs.dicom.reading.luts import apply_lut, lut_of
 from spinepacs.dicom.reading.parse import items, number, numbers, text
+from spinepacs.dicom.reading.shown import Shown, is_stated, stated, tabulated
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import PixelValues
 
@@ -29,11 +30,15 @@ _LEAST_CONTRAST = 0.05
 
 @dataclass(frozen=True)
 class Picture:
-    """Windowed pixels: see :class:`spinepacs.domain.study.Radiograph` for ``values``, ``display`` and ``notes``."""
+    """Windowed pixels: see :class:`spinepacs.domain.study.Radiograph` for ``values``, ``display`` and ``notes``.
+
+    ``shown`` says how the display was made.
+    """
 
     values: PixelValues
     display: NDArray[np.uint8]
     notes: tuple[str, ...]
+    shown: Shown
 
 
 def window(stored: NDArray[Any], header: Dataset) -> Picture | Refusal:
@@ -60,10 +65,12 @@ def window(stored: NDArray[Any], header: Dataset) -> Picture | Refusal:
     modality, notes = _modality(pixel, header)
     shade, voi_notes = _shade(modality, counts, header)
     inverted, polarity_notes = _is_inverted(header)
+    is_plain = is_stated(header) and not (notes or voi_notes or padding.any())
+    shown = stated(header, inverted) if is_plain else tabulated(pixel, shade, padding, inverted)
     shade = np.where(padding, 0.0, 1.0 - shade if inverted else shade)
     display = _look_up(np.rint(shade * 255).astype(np.uint8), codes)
     notes = [*taken.notes, *padding_notes, *notes, *voi_notes, *polarity_notes]
-    return Picture(PixelValues(codes, modality.astype(np.float32)), display, tuple(notes))
+    return Picture(PixelValues(codes, modality.astype(np.float32)), display, tuple(notes), shown)
 
 
 def _without_padding(

@@ -1,0 +1,256 @@
+"""Who gets the results: one table for each destination, of one of several kinds (docs/destinations.md)."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from spinepacs.errors import BadSettings
+from spinepacs.settings.types import AETitle, Hours, Seconds, Section
+
+_LONGEST_SECRET_BYTES = 1 << 16
+
+
+class Destination(Section):
+    """What all kinds have: when, how fast and how often, and how it proves who it is."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    """Short name for the database and the logs: lower case, digits, ``_`` and ``-``."""
+    kind: str
+    """How it is spoken with."""
+    send: tuple[str, ...]
+    """Kinds of objects that go there."""
+    timeout_s: Seconds = 60.0
+    retry_first_s: Seconds = 10.0
+    """Wait after the first failure (s); doubled after each one up to ``retry_longest_s``."""
+    retry_longest_s: Seconds = 3600.0
+    tls_ca: Path | None = None
+    """Certificates of the authorities that vouch for it, PEM; not set: those of this machine."""
+    tls_certificate: Path | None = None
+    """Our certificate, PEM, where it asks for one; read anew for each connection."""
+    tls_key: Path | None = None
+    """Its key, PEM without passphrase; not set: in the same file."""
+    maximum_attempts: int = Field(default=50, ge=1)
+    """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``. A destination that is
+    down or rejects the connection uses up none: it is looked for every 5 minutes at least, as long as it takes."""
+    objects_per_minute: float = Field(default=0, ge=0)
+    """No more than so many, on all machines together; 0 = no limit."""
+    hours: tuple[Hours, ...] = ()
+    """Only at these hours of the day, by this machine's clock: ``["22:00-06:00"]`` = at night. Empty = always."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens on."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """Its AE title; empty where it has none."""
+        return ""
+
+    @property
+    def commits(self) -> bool:
+        """Whether it is asked for storage commitment."""
+        return False
+
+
+class DicomDestination(Destination):
+    """A PACS that takes results by C-STORE."""
+
+    kind: Literal["dicom"] = "dicom"
+    ae_title: AETitle
+    host: str = Field(min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)]
+    calling_ae_title: AETitle | None = None
+    """Our AE title towards it; the listener's where not set."""
+    send: tuple[Literal["SEG", "SR", "OVERLAY", "GSPS", "PDF"], ...] = ("SEG", "SR", "OVERLAY")
+    tls: bool = False
+    """Encrypt (PS3.15 B.12, BCP 195); the destination must prove who it is."""
+    tls_server_name: str = ""
+    """Name that its certificate must hold; empty: ``host``."""
+    commitment: bool = False
+    """Ask whether it keeps what it has accepted (storage commitment, PS3.4 Annex J), and send again what it does not.
+    Off: not every PACS offers it, and one that does must know where our listener is."""
+    commitment_delay_s: float = Field(default=5.0, ge=0)
+    """Wait between sending and asking (s): archives may file what they have taken a moment later."""
+    commitment_wait_s: Seconds = 3600.0
+    """Without a report for so long (s) it is asked again; after three requests the objects are sent again. Archives
+    that write to tape first take their time."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of its DICOM server."""
+        return self.host, self.port
+
+    @property
+    def title(self) -> str:
+        """Its AE title."""
+        return self.ae_title
+
+    @property
+    def commits(self) -> bool:
+        """Whether it is asked for storage commitment."""
+        return self.commitment
+
+
+class WebDestination(Destination):
+    """What is spoken with over HTTP: where, and how we prove who we are."""
+
+    url: str
+    """``https://host/path``; ``http://`` too, but no secret goes there unless it is this machine."""
+    user: str = ""
+    """Name for HTTP Basic authentication (RFC 7617), with the password below; empty: the secret is a bearer token."""
+    secret_file: Path | None = None
+    """File that holds the password or the token (RFC 6750) and nothing else; read anew for each connection."""
+    secret_variable: str = ""
+    """Environment variable that holds it, instead."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            has_host = False
+        if not has_host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+            raise ValueError("give http:// or https://, host and path, without ? and #")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("no user or password here: use user and secret_file or secret_variable")
+        return value.rstrip("/")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _promises_nothing(cls, values: Any) -> Any:
+        if isinstance(values, dict) and any(str(key).startswith("commitment") for key in values):
+            raise ValueError('storage commitment goes with kind = "dicom": remove commitment…')
+        return values
+
+    @model_validator(mode="after")
+    def _keeps_its_secret(self) -> Self:
+        if self.secret_file and self.secret_variable:
+            raise ValueError("give secret_file or secret_variable, not both")
+        has_secret = bool(self.secret_file or self.secret_variable)
+        if self.user and not has_secret:
+            raise ValueError("user needs its password: secret_file or secret_variable")
+        if has_secret and not self.is_encrypted and not _is_loopback(self.address[0]):
+            raise ValueError("a secret goes over https:// only: anybody on the way could read it")
+        return self
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS is spoken."""
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the URL."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+    @property
+    def path(self) -> str:
+        """Path of the URL, without a slash at its end."""
+        return urlsplit(self.url).path
+
+    def secret(self) -> str:
+        """Password or token as it is now; empty: none.
+
+        Raises
+        ------
+        BadSettings
+            If the file cannot be read, or the variable is not set; the message names it and never what it holds.
+        """
+        if self.secret_variable:
+            found = os.environ.get(self.secret_variable, "")
+            where = f"the environment variable {self.secret_variable}"
+        elif self.secret_file:
+            where = str(self.secret_file)
+            try:
+                with self.secret_file.open("rb") as file:
+                    found = file.read(_LONGEST_SECRET_BYTES).decode().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise BadSettings(f"{where}: cannot be read ({type(error).__name__})") from None
+        else:
+            return ""
+        if not found or not found.isprintable():
+            raise BadSettings(f"{where} holds no password or token")
+        return found
+
+
+class DicomwebDestination(WebDestination):
+    """A PACS that takes results by STOW-RS (PS3.18 10.5)."""
+
+    kind: Literal["dicomweb"]
+    send: tuple[Literal["SEG", "SR", "OVERLAY", "GSPS", "PDF"], ...] = ("SEG", "SR", "OVERLAY")
+
+
+class FhirDestination(WebDestination):
+    """A FHIR server that takes transaction Bundles; the URL is its base."""
+
+    kind: Literal["fhir"]
+    send: tuple[Literal["FHIR"], ...] = ("FHIR",)
+
+
+class Hl7Destination(Destination):
+    """An HL7 v2 receiver (an interface engine, a RIS) that takes ORU^R01 over MLLP."""
+
+    kind: Literal["hl7"]
+    host: str = Field(min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """2575 is the registered one."""
+    send: tuple[Literal["HL7"], ...] = ("HL7",)
+    tls: bool = False
+    """Encrypt; the receiver must prove who it is."""
+    tls_server_name: str = ""
+    """Name that its certificate must hold; empty: ``host``."""
+    sending_application: str = "SPINEPACS"
+    """MSH-3."""
+    sending_facility: str = ""
+    """MSH-4."""
+    receiving_application: str = ""
+    """MSH-5."""
+    receiving_facility: str = ""
+    """MSH-6."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of its MLLP listener."""
+        return self.host, self.port
+
+
+def _kind_of(values: Any) -> str:
+    kind = values.get("kind", "dicom") if isinstance(values, dict) else values.kind
+    return kind if isinstance(kind, str) else ""
+
+
+AnyDestination = Annotated[
+    Annotated[DicomDestination, Tag("dicom")]
+    | Annotated[DicomwebDestination, Tag("dicomweb")]
+    | Annotated[FhirDestination, Tag("fhir")]
+    | Annotated[Hl7Destination, Tag("hl7")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="destination_kind",
+        custom_error_message='kind is "dicom", "dicomweb", "fhir" or "hl7"',
+    ),
+]
+"""One table of ``[[destinations]]``; without ``kind`` a PACS that takes C-STORE."""
+KINDS: dict[str, type[Destination]] = {
+    "dicom": DicomDestination,
+    "dicomweb": DicomwebDestination,
+    "fhir": FhirDestination,
+    "hl7": Hl7Destination,
+}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,80 @@
+"""The page as Encapsulated PDF: whole, the film's patient, the same bytes each time."""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from spinepacs.dicom.encapsulated import encode_pdf
+from spinepacs.domain.findings import EncodedObject, ImageResult, ObjectKind, StudyResult
+from spinepacs.errors import BadSettings
+from spinepacs.serve import pages
+from spinepacs.settings.sections import OutputSettings
+from spinepacs.show.page import pdf as printing
+from tests import films
+from tests.dicom import readings
+from tests.dicom.tools import dciodvfy_complaints
+
+OUTPUT = OutputSettings()
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return films.write(films.make_dx(), tmp_path / "film.dcm")
+
+
+def result_of() -> StudyResult:
+    reading = readings.reading(readings.header())
+    report = EncodedObject(ObjectKind.SR, reading.sop_uid, "2.25.7", "", "", "", b"")
+    return StudyResult(reading.study_uid, (ImageResult(reading, (report,)),))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("size_bytes", [1000, 1001])
+def test_dciodvfy_has_nothing_to_say(tmp_path: Path, size_bytes: int) -> None:
+    source = readings.header()
+    pdf = b"%PDF-1.7\n" + bytes(size_bytes - 9)
+    found = encode_pdf(source, readings.reading(source), pdf, OUTPUT)
+    (tmp_path / "page.dcm").write_bytes(found.part10)
+    known = ("EncapsulatedPDF", "Error - Missing attribute Type 2C Conditional Element=<Laterality>")
+    assert [line for line in dciodvfy_complaints(tmp_path / "page.dcm") if not line.startswith(known)] == []
+    dataset = pydicom.dcmread(BytesIO(found.part10))
+    assert dataset.EncapsulatedDocument[: dataset.EncapsulatedDocumentLength] == pdf
+    assert len(dataset.EncapsulatedDocument) % 2 == 0
+    assert dataset.StudyInstanceUID == source.StudyInstanceUID
+    assert dataset.SourceInstanceSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+
+
+def test_a_page_is_printed_with_the_film_s_patient(film: Path) -> None:
+    pytest.importorskip("weasyprint")
+    made = pages.with_pages(result_of(), [film], "", OUTPUT)
+    again = pages.with_pages(result_of(), [film], "", OUTPUT)
+    report, page = made.images[0].objects
+    assert (report.kind, page.kind) == (ObjectKind.SR, ObjectKind.PDF)
+    assert page.part10 == again.images[0].objects[1].part10
+    dataset = pydicom.dcmread(BytesIO(page.part10))
+    assert dataset.PatientID == films.PATIENT_ID
+    assert dataset.EncapsulatedDocument.startswith(b"%PDF-")
+
+
+def test_a_page_that_cannot_be_printed_costs_nothing_but_itself(
+    film: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise RuntimeError(films.PATIENT_ID)
+
+    monkeypatch.setattr(pages, "as_pdf", fails)
+    made = pages.with_pages(result_of(), [film], "", OUTPUT)
+    assert [item.kind for item in made.images[0].objects] == [ObjectKind.SR]
+    assert "RuntimeError" in caplog.text
+    assert films.PATIENT_ID not in caplog.text
+
+
+def test_without_weasyprint_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    with pytest.raises(BadSettings, match="spinepacs\\[pdf\\]"):
+        printing.load_weasyprint()
