@@ -65,6 +65,13 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """One of 2 MB, which holds a ledger that is empty."""
+    with disk(tmp_path / "disk", "2m") as folder:
+        yield folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 48 MB."""
     with disk(tmp_path / "disk", "48m") as folder:
         yield folder
