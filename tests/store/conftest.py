@@ -64,7 +64,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def empty_ledger_disk(tmp_path: Path) -> Iterator[Path]:
     """One of 2 MB, which holds a ledger that is empty."""
     with disk(tmp_path / "disk", "2m") as folder:
         yield folder

@@ -114,10 +114,10 @@ def test_a_timeout_that_is_none_is_refused() -> None:
         Ledger.open("sqlite:////tmp/ledger.sqlite?timeout=soon")
 
 
-def test_a_full_disk_is_transient_and_work_goes_on_when_there_is_room(small_disk: Path) -> None:
-    filler = small_disk / "filler"
+def test_a_full_disk_is_transient_and_work_goes_on_when_there_is_room(empty_ledger_disk: Path) -> None:
+    filler = empty_ledger_disk / "filler"
     filler.write_bytes(bytes(400_000))
-    with Ledger.open(f"sqlite:///{small_disk / 'ledger.sqlite'}") as ledger:
+    with Ledger.open(f"sqlite:///{empty_ledger_disk / 'ledger.sqlite'}") as ledger:
         sent = itertools.count()
         with pytest.raises(Transient, match="full"):
             list(iter(lambda: ledger.add_arrival(arrival(f"1.{next(sent)}")), None))
@@ -180,16 +180,16 @@ def test_a_server_that_is_frozen_is_waited_for(server: PostgreSQL) -> None:
         assert waiting.result(30) is ArrivalOutcome.NEW
 
 
-def test_a_disk_that_becomes_read_only_is_transient(small_disk: Path) -> None:
+def test_a_disk_that_becomes_read_only_is_transient(empty_ledger_disk: Path) -> None:
     """As the kernel does with a disk that fails (errors=remount-ro)."""
-    url = f"sqlite:///{small_disk / 'ledger.sqlite'}?timeout=1"
+    url = f"sqlite:///{empty_ledger_disk / 'ledger.sqlite'}?timeout=1"
     with Ledger.open(url) as ledger:
         ledger.add_arrival(arrival())
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", empty_ledger_disk], check=True)
     for _ in range(2):
         with pytest.raises(Transient), Ledger.open(url) as ledger:
             ledger.add_arrival(arrival("1.2"))
-    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,rw", empty_ledger_disk], check=True)
     with Ledger.open(url) as ledger:
         assert ledger.add_arrival(arrival()) is ArrivalOutcome.DUPLICATE
         assert ledger.add_arrival(arrival("1.2")) is ArrivalOutcome.NEW
