@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0017"
+REVISION = "r0018"
 """The newest migration."""
 
 

@@ -126,9 +126,13 @@ def test_what_a_disc_shows_is_found_by_its_reading(url: str) -> None:
     multiply(url, _ROWS)
     with Ledger.open(url) as ledger:
         ledger.refresh_statistics()
-        asked = "SELECT disc, stage FROM disc_measures WHERE patient_id = 'PAT-77' AND is_current"
-        assert not [line for line in _plan(ledger, asked, ()) if "ix_findings_kind_published_grade" in line]
-        assert not [line for line in _plan(ledger, asked, ()) if _reads_all(line, asked)]
+        for asked in (
+            "SELECT disc, stage FROM disc_measures WHERE patient_id = 'PAT-77' AND is_current",
+            "SELECT disc, stage_change FROM disc_follow_up WHERE patient_id = 'PAT-77' AND is_current",
+        ):
+            plan = _plan(ledger, asked, ())
+            assert not [line for line in plan if "ix_findings_kind_published_grade" in line]
+            assert not [line for line in plan if _reads_all(line, asked)]
 
 
 def test_no_page_of_the_console_reads_a_whole_table(url: str) -> None:
