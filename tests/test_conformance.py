@@ -8,8 +8,8 @@ import pytest
 
 from spinepacs.dicom.codes import PRIVATE_SCHEME
 from tests.conformance.markdown import PAGE, filled, places
-from tests.conformance.objects import codes_in_results
 from tests.conformance.private_codes import private_codes
+from tests.conformance.report import codes_in_results
 from tests.conformance.tables import TABLES
 
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -46,9 +45,10 @@ NAMES = {
 """Ours for each, in the order of the page."""
 
 _SHARED = frozenset((*TYPE_2, *WHERE_KNOWN, "SpecificCharacterSet"))
-_ELSEWHERE = frozenset(("ContentSequence", "PixelData", "EncapsulatedDocument"))
-"""Described in words."""
+_ELSEWHERE = frozenset(("ContentSequence", "PixelData", "EncapsulatedDocument", "NumberOfGraphicPoints"))
+"""Described in words, or like in both for no other reason than that they are samples."""
 _LONGEST_VALUE = 48
+_MOST_VALUES = 3
 _UID = re.compile(r"[0-9]+(\.[0-9]+){3,}")
 _VERSIONS = {spinepacs.__version__: "version of spinepacs", highdicom.__version__: "version of highdicom"}
 _UNKNOWN_TO_PYDICOM = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
@@ -61,19 +61,22 @@ class Sample:
     header: Dataset
     objects: dict[str, Dataset]
     corrected_report: Dataset
+    strict: Dataset
 
 
 @cache
 def samples() -> tuple[Sample, Sample]:
     """Of a DX film of the neck with a spacing, and of a CR film of the loin without one."""
-    neck = films.make_dx(films.spine_like(600, 400), PatientAge="051Y")
+    neck = films.make_dx(films.spine_like(600, 400), PatientAge="051Y", DeviceSerialNumber="D1")
     loin = films.make_cr(
         films.spine_like(700, 500), seed="other", study="other",
         SpecificCharacterSet="ISO_IR 192", PatientName="B^C", PatientID="B2", PatientBirthDate="19510203",
         PatientSex="M", StudyDate="20250203", StudyTime="113000", StudyID="S2", AccessionNumber="A2",
         ReferringPhysicianName="D^E", StudyDescription="Lumbar spine", SeriesNumber=2, InstanceNumber=3,
         ContentDate="20250203", ContentTime="113100", AcquisitionDate="20250203", AcquisitionTime="113100",
-        BodyPartExamined="LSPINE", PatientOrientation=["A", "F"], LossyImageCompression="00",
+        BodyPartExamined="LSPINE", PatientOrientation=["A", "F"], Manufacturer="Other", RescaleIntercept=10,
+        RescaleSlope=2, RescaleType="US", LossyImageCompression="01", LossyImageCompressionRatio=10,
+        LossyImageCompressionMethod="ISO_10918_1", DeviceSerialNumber="D2", SoftwareVersions="V2",
         PhotometricInterpretation="MONOCHROME1", WindowCenter=1000, WindowWidth=900,
     )  # fmt: skip
     spacing = Spacing(0.1, 0.1, SpacingBasis.CALIBRATED)
@@ -90,7 +93,8 @@ def _sample(film: FileDataset, first: Level, count: int, spacing: Spacing, versi
     assert isinstance(loaded, LoadedFilm)
     rows, columns = int(film.Rows), int(film.Columns)
     reading = replace(readings.reading(loaded.header, first, count, spacing), versions=versions)
-    display, output = readings.display(rows, columns), OutputSettings(presentation_state_enabled=True)
+    display = readings.display(rows, columns)
+    output = OutputSettings(presentation_state_enabled=True, device_serial_number=str(count))
     made = {item.kind.name: item for item in encode_all(loaded, display, reading, output, _untimed)}
     earlier = [EarlierObject(o.kind, o.sop_uid, o.sop_class_uid, o.series_uid) for o in made.values()]
     pdf = b"%PDF-1.7 " + bytes(count)  # what is in it is nothing of DICOM
@@ -98,13 +102,15 @@ def _sample(film: FileDataset, first: Level, count: int, spacing: Spacing, versi
     labelmap = encode_segmentation(loaded.header, reading, OutputSettings(segmentation="labelmap"))
     assert labelmap is not None
     made["LABELMAP"] = labelmap
+    strict = encode_segmentation(loaded.header, reading, OutputSettings(segmentation="strict"))
+    assert strict is not None
     again = {
         item.kind: item
         for item in encode_all(loaded, display, _corrected(reading), output, _untimed, earlier)
     }
     made["REJECTION"] = again[ObjectKind.REJECTION]
     objects = {name: _read(made[name]) for name in NAMES}
-    return Sample(loaded.header, objects, _read(again[ObjectKind.SR]))
+    return Sample(loaded.header, objects, _read(again[ObjectKind.SR]), _read(strict))
 
 
 def _untimed(_: str) -> nullcontext[None]:
@@ -159,7 +165,10 @@ def results() -> str:
 def patient_and_study() -> str:
     """Attributes that are copied from the film."""
     rows = [(_tag(name), _named(name), "always; empty where the film has none") for name in TYPE_2]
-    rows += [(_tag(name), _named(name), "where the film has it") for name in WHERE_KNOWN]
+    rows += [
+        (_tag(name), _named(name), "always" if name == "StudyInstanceUID" else "where the film has it")
+        for name in WHERE_KNOWN
+    ]
     return table(("tag", "attribute", "present"), sorted(rows))
 
 
@@ -170,17 +179,27 @@ def attributes(name: str) -> str:
     paths = list(dict.fromkeys([*values[0], *values[1]]))
     rows = []
     for path in sorted(paths, key=lambda path: [tag_for_keyword(part) or 0 for part in path]):
-        said = [found.get(path, frozenset()) for found in values]
-        keyword = path[-1]
-        marks = ">" * (len(path) - 1)
-        from_film = len(path) == 1 and all(
-            str(sample.header.get(keyword, "")) in said[number] and said[0] != said[1]
-            for number, sample in enumerate((one, other))
-        )
-        rows.append(
-            (_tag(keyword), f"{marks}{_named(keyword)}", "of the film" if from_film else _told(*said))
-        )
+        here, there = (found.get(path, frozenset()) for found in values)
+        is_films = here != there and _is_of(one, path[-1], here) and _is_of(other, path[-1], there)
+        told = "of the film" if is_films else _told(here, there)
+        rows.append((_tag(path[-1]), f"{'>' * (len(path) - 1)}{_named(path[-1])}", told))
     return table(("tag", "attribute", "value"), rows)
+
+
+def _is_of(sample: Sample, keyword: str, values: frozenset[str]) -> bool:
+    """Whether an attribute has the film's value, or refers to the film."""
+    source = keyword.removeprefix("Referenced") if keyword.startswith("ReferencedSOP") else keyword
+    return source in sample.header and values == {_text(sample.header[source])}
+
+
+def strict_segmentation() -> str:
+    """What a ``strict`` segmentation lacks of a ``compat`` one; there is nothing that it has beside."""
+    sample = samples()[0]
+    compat, strict = _values(sample.objects["SEG"]), _values(sample.strict)
+    assert not set(strict) - set(compat)
+    without = [path for path in compat if path not in strict and path[:-1] in {(), *strict}]
+    rows = [(_tag(path[-1]), f"{'>' * (len(path) - 1)}{_named(path[-1])}") for path in without]
+    return table(("tag", "attribute that `strict` lacks, with what is in it"), rows)
 
 
 def _values(dataset: Dataset, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], frozenset[str]]:
@@ -214,11 +233,8 @@ def _told(one: frozenset[str], other: frozenset[str]) -> str:
         return "not in all"
     if one == other == {"sequence"}:
         return "sequence"
-    if one == other and len(one) == 1:
-        (value,) = one
-        return _constant(value)
-    if one == other and len(one) <= 3 and all(value.isalpha() and value.isupper() for value in one):
-        return " or ".join(f"`{value}`" for value in sorted(one))
+    if one == other:
+        return " or ".join(map(_constant, sorted(one))) if len(one) <= _MOST_VALUES else "several"
     return "made for each"
 
 
@@ -241,44 +257,3 @@ def _tag(keyword: str) -> str:
 
 def _named(keyword: str) -> str:
     return dictionary_description(tag_for_keyword(keyword) or 0)
-
-
-def _items(dataset: Dataset) -> Iterator[Dataset]:
-    for item in dataset.get("ContentSequence", []):
-        yield item
-        yield from _items(item)
-
-
-def report_concepts() -> str:
-    """Concepts of the report's content items, with the value types and the templates that they have."""
-    found: dict[tuple[str, str, str], tuple[set[str], set[str]]] = {}
-    reports = [one for sample in samples() for one in (sample.objects["SR"], sample.corrected_report)]
-    for report in reports:
-        for item in (report, *_items(report)):
-            for name in item.get("ConceptNameCodeSequence", []):
-                key = name.CodingSchemeDesignator, name.CodeValue, name.CodeMeaning
-                types, templates = found.setdefault(key, (set(), set()))
-                types.add(item.ValueType)
-                templates.update(one.TemplateIdentifier for one in item.get("ContentTemplateSequence", []))
-    rows = [
-        (f"`{value}`", scheme, meaning, ", ".join(sorted(types)), ", ".join(sorted(templates)))
-        for (scheme, value, meaning), (types, templates) in sorted(found.items())
-    ]
-    return table(("code", "scheme", "meaning", "value types", "TID"), rows)
-
-
-def codes_in_results() -> set[tuple[str, str]]:
-    """Scheme and value of every code in every sample."""
-    found: set[tuple[str, str]] = set()
-    for sample in samples():
-        for dataset in (*sample.objects.values(), sample.corrected_report):
-            found |= _codes_of(dataset)
-    return found
-
-
-def _codes_of(dataset: Dataset) -> set[tuple[str, str]]:
-    found = {(dataset.CodingSchemeDesignator, dataset.CodeValue)} if "CodeValue" in dataset else set()
-    for element in dataset:
-        if element.VR == "SQ":
-            found = found.union(*(_codes_of(item) for item in element.value))
-    return found
