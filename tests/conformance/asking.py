@@ -52,18 +52,17 @@ def _verdict(status: int) -> str:
 
 def sender_statuses() -> str:
     """Every status of a C-STORE answer, judged as the sender judges it."""
-    last = max(high for word, runs in _ranges(_verdict, range(1 << 16)) for _, high in runs)
-    assert last == 0xFFFF
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for word, runs in _ranges(_verdict, range(1 << 16)):
         named = [f"0x{low:04X}" if low == high else f"0x{low:04X}–0x{high:04X}" for low, high in runs]
         rows.append(
             ("every other one" if word == Outcome.TRANSIENT.value else ", ".join(named), _VERDICTS[word])
         )
-    return table(("status", "what follows"), sorted(rows, key=_rest_last))
+    rows.sort(key=_rest_last)
+    return table(("status", "what follows"), rows)
 
 
-def _rest_last(row: tuple[str, str]) -> bool:
+def _rest_last(row: tuple[str, ...]) -> bool:
     return row[0].startswith("every other")
 
 
@@ -78,12 +77,13 @@ def stow_statuses() -> str:
             outcome, "tried again, each attempt counts"
         )
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for word, runs in _ranges(judged, range(200, 600)):
         named = [str(low) if low == high else f"{low}–{high}" for low, high in runs]
         is_rest = word.startswith("tried")
         rows.append(("every other one, 2xx included" if is_rest else ", ".join(named), word))
-    return table(("status", "what follows"), sorted(rows, key=_rest_last))
+    rows.sort(key=_rest_last)
+    return table(("status", "what follows"), rows)
 
 
 def sender_defaults() -> str:

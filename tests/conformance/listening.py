@@ -20,6 +20,7 @@ from spinepacs.dicom.reading.classes import RADIOGRAPH_CLASSES
 from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES
 from spinepacs.intake import contexts, gate, listener, part10
 from spinepacs.intake.acceptor import application_entity
+from spinepacs.intake.visitors import Turned
 from spinepacs.settings.sections import ListenerSettings
 from tests.conformance.markdown import table
 from tests.conformance.objects import result_classes, uid_name
@@ -137,8 +138,8 @@ def rejections() -> str:
     sources = {1: "service user", 2: "service provider (ACSE)", 3: "service provider (presentation)"}
     reasons = {(2, 3, 1): "temporary congestion", (2, 3, 2): "local limit exceeded"}
     limits = {
-        gate.Turned.ASSOCIATION_LIMIT: "`maximum_associations_per_peer` from this address are open",
-        gate.Turned.RATE_LIMIT: "`associations_per_minute` from this address have been opened",
+        Turned.ASSOCIATION_LIMIT: "`maximum_associations_per_peer` from this address are open",
+        Turned.RATE_LIMIT: "`associations_per_minute` from this address have been opened",
     }
     rows: list[tuple[str, ...]] = [
         (limits[reason], names[how[0]], sources[how[1]], f"{how[2]}: {reasons[how]}", "try again later")
