@@ -26,6 +26,8 @@ from spinepacs.store.tables import arrivals, corrections, readings, studies
 from spinepacs.store.turns import announce, due
 
 FILM_GONE = Refusal("FILM_GONE", "the film's file is no longer in the spool: send it again")
+PRECEDENCE = (readings.c.author != "", readings.c.reading_id)
+"""Of the readings of a film the last one in this order is the current one."""
 _LONGEST_NAME = 64
 """Characters of a name in DICOM (VR PN and LO)."""
 
@@ -164,7 +166,7 @@ def _newest(connection: Connection, arrival_id: int) -> Row[*tuple[Any, ...]] | 
     return connection.execute(
         select(readings.c.reading_id, readings.c.author, readings.c.read_at)
         .where(readings.c.arrival_id == arrival_id)
-        .order_by((readings.c.author != "").desc(), readings.c.reading_id.desc())
+        .order_by(*(one.desc() for one in PRECEDENCE))
         .limit(1)
     ).first()
 
