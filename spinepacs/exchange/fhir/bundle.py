@@ -118,7 +118,7 @@ def _report(
     results: list[str],
     version: Version,
 ) -> Resource:
-    """A report; one that is no longer to be used says of what it was, and nothing else."""
+    """A report; one that is no longer to be used says of what it was and whose word that is, and nothing else."""
     observed, is_used = _observed(owner, readings[0]), status != ENTERED_IN_ERROR
     conclusions = [each for reading in readings for each in stated(reading) if is_used]
     sentences = [each.sentence for each in conclusions]
