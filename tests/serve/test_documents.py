@@ -17,6 +17,7 @@ from sqlalchemy import select
 from spinepacs.domain.corrections import Accept, Draft, Operation, Reject, Shift
 from spinepacs.domain.findings import DOCUMENTS, ObjectKind, Reading
 from spinepacs.domain.signs import Statement
+from spinepacs.exchange.fhir.validation import validated
 from spinepacs.serve.jobs import Done, RegistrationJob, StudyJob
 from spinepacs.serve.worker import Worker
 from spinepacs.settings.destinations import DicomDestination, FhirDestination, Hl7Destination
@@ -36,6 +37,7 @@ from tests.store.test_corrections import send_all
 from tests.web_liars import web
 
 pytest.importorskip("hl7")
+pytest.importorskip("fhir.resources")
 FIRST = film(1)
 SECOND = film("1b", StudyInstanceUID=FIRST.StudyInstanceUID, SeriesInstanceUID=FIRST.SeriesInstanceUID)
 STUDY = str(FIRST.StudyInstanceUID)
@@ -127,6 +129,8 @@ def test_a_film_of_two_is_corrected_and_a_courier_is_killed_between_two_receiver
             settled(running)
             hold_the_same(running, ehr, ris)
             assert ehr.live("DiagnosticReport")[0]["status"] == "final", "persons have seen to both films"
+            for each in ehr.bundles:
+                validated(json.loads(each), "R5")
             printed = _printed(running, tmp_path / "study.json")
             assert printed["entry"][0]["resource"] == ehr.live("DiagnosticReport")[0]
 
