@@ -154,11 +154,10 @@ class Corrections:
 
 def _film(connection: Connection, sop_uid: str) -> Row[*tuple[Any, ...]] | None:
     """The arrival of a film that is read."""
-    return connection.execute(
-        select(arrivals.c.arrival_id, arrivals.c.study_uid, arrivals.c.sha256, arrivals.c.file_deleted_at).where(
-            arrivals.c.sop_uid == sop_uid, arrivals.c.state == ArrivalState.SELECTED
-        )
-    ).first()  # fmt: skip
+    columns = (arrivals.c.arrival_id, arrivals.c.study_uid, arrivals.c.sha256, arrivals.c.file_deleted_at)
+    # Not asked by its state too: SQLite without statistics would go through all films that are read.
+    rows = connection.execute(select(*columns, arrivals.c.state).where(arrivals.c.sop_uid == sop_uid))
+    return next((row for row in rows if row.state == ArrivalState.SELECTED), None)
 
 
 def _newest(connection: Connection, arrival_id: int) -> Row[*tuple[Any, ...]] | None:
