@@ -112,7 +112,8 @@ class Pipeline:
 
     def without_objects(self) -> Self:
         """The same, that makes findings only."""
-        none = {f"{kind}_enabled": False for kind in ("segmentation", "report", "overlay")}
+        kinds = ("segmentation", "report", "overlay", "presentation_state")
+        none = {f"{kind}_enabled": False for kind in kinds}
         return replace(self, output=self.output.model_copy(update=none))
 
     def read_study(self, study_uid: str, films: Sequence[Path]) -> StudyResult:

@@ -108,18 +108,19 @@ def queue(config: Path, style: str) -> None:
 def fhir(config: Path, study_uid: str, out: Path | None, version: Literal["R5", "R4B"] | None) -> None:
     """Write what was found in a study as a FHIR transaction Bundle: a DiagnosticReport with its Observations.
 
-    It holds the newest reading of each film; what is withheld is not in it. Of the patient it holds the patient ID and
-    the accession number. See docs/exchange.md.
+    It holds the current reading of each film, a person's before a model's; what is withheld is not in it. Of the
+    patient it holds the patient ID and the accession number. See docs/exchange.md.
     """
     from spinepacs.exchange.documents import bundle_of_study
     from spinepacs.exchange.fhir.validation import validated
     from spinepacs.store.ledger import Ledger
-    from spinepacs.store.results import owners_of, readings_of
+    from spinepacs.store.results import owners_of, so_far
 
     settings = load(config)
     chosen = version or settings.output.fhir_version
     with Ledger.open_to_read(settings.storage.database_url) as ledger:
-        found = bundle_of_study(readings_of(ledger, study_uid), owners_of(ledger, study_uid), chosen)
+        known = so_far(ledger, study_uid, or_bare=True)
+        found = bundle_of_study(known, owners_of(ledger, study_uid), chosen)
     validated(found, chosen)
     with writing(out) as file:
         file.write(json.dumps(found, ensure_ascii=False, indent=1) + "\n")

@@ -136,6 +136,13 @@ def derived_uid(source_sop_uid: str, kind: str, versions: Versions, part: str = 
     return f"2.25.{uuid5(_NAMESPACE, key).int}"
 
 
+def films_uid(readings: Sequence[Reading], kind: str) -> str:
+    """Derive the UID of what is made of several films: the same whenever the same readings are said in it."""
+    films = "|".join(sorted(reading.sop_uid for reading in readings))
+    by_persons = sorted(reading.correction.uid for reading in readings if reading.correction)
+    return derived_uid(films, kind, readings[0].versions, "|".join(by_persons))
+
+
 def made_at(header: Dataset) -> datetime:
     """Time that is written into objects: the source's own, so that the same reading gives the same bytes.
 

@@ -305,6 +305,9 @@ RESULTS = (ObjectKind.SEG, ObjectKind.SR, ObjectKind.OVERLAY)
 REPLACED = (*RESULTS, ObjectKind.GSPS, ObjectKind.PDF)
 """What a correction replaces in the archives."""
 
+DOCUMENTS = (ObjectKind.FHIR, ObjectKind.HL7)
+"""What is made of a study, not of a film; a correction sends it anew."""
+
 
 @dataclass(frozen=True)
 class EarlierObject:

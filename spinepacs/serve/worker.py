@@ -14,20 +14,20 @@ from pathlib import Path
 from spinepacs import logs
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import read_header
-from spinepacs.domain.findings import ImageResult, Refusal, StudyResult
+from spinepacs.domain.findings import DOCUMENTS, ImageResult, Refusal, StudyResult
 from spinepacs.domain.study import NO_FILM, Arrival, Source
 from spinepacs.errors import BadModel, BadSettings, Permanent, Transient, failed
-from spinepacs.exchange.documents import DOCUMENTS, with_documents
+from spinepacs.exchange.documents import Wanted, with_documents
 from spinepacs.intake.selection import select
 from spinepacs.pipeline import Pipeline
 from spinepacs.serve.jobs import JOBS, Answer, Done, Job, Ready, RegistrationJob, StudyJob, pack
-from spinepacs.serve.pages import with_pages
+from spinepacs.serve.pages import with_page, with_pages
 from spinepacs.settings.settings import Settings
 from spinepacs.show.page.pdf import load_weasyprint
 from spinepacs.store.corrections import FILM_GONE
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, CorrectionJob
-from spinepacs.store.results import owners_of
+from spinepacs.store.results import owners_of, so_far
 from spinepacs.store.spools import open_spool
 
 
@@ -157,10 +157,11 @@ class Worker:
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
         result = self._pipeline_of(claim).read_study(claim.study_uid, films)
-        if "PDF" in self._wanted:
+        is_sent = claim.campaign is None or claim.campaign.delivers
+        if "PDF" in self._wanted and is_sent:
             result = with_pages(result, films, self.pipeline.character_set, self._settings.output)
-        result = self._documented(result)
         result = replace(result, corrections=tuple(map(self._correct, claim.corrections)))
+        result = self._documented(result, is_sent)
         made = [
             item
             for image in (*result.images, *result.corrections)
@@ -171,12 +172,13 @@ class Worker:
         stored = {item.sop_uid: file.sha256 for item, file in zip(made, kept, strict=True)}
         self._ledger.record(claim, result, stored, self._settings.destinations)
 
-    def _documented(self, result: StudyResult) -> StudyResult:
+    def _documented(self, result: StudyResult, is_sent: bool) -> StudyResult:
         """Add the documents that some destination is sent."""
         if self._wanted.isdisjoint(DOCUMENTS):
             return result
         owners = owners_of(self._ledger, result.study_uid)
-        return with_documents(result, owners, self._wanted, self._settings.output.fhir_version)
+        wanted = Wanted(self._wanted, owners, self._settings.output.fhir_version)
+        return with_documents(result, wanted, so_far(self._ledger, result.study_uid), is_sent=is_sent)
 
     def _correct(self, job: CorrectionJob) -> ImageResult | Refusal:
         """Make of a film's reading what a person says; what is wrong with the film, or with us, refuses that alone."""
@@ -185,7 +187,12 @@ class Worker:
             return FILM_GONE
         base = self._ledger.corrections.base_of(job.correction_id)
         try:
-            return self.pipeline.correct(path, base, job.correction, job.earlier)
+            result = self.pipeline.correct(path, base, job.correction, job.earlier)
+            # The page of what is accepted is there already, and would not differ.
+            is_new = not (job.correction.draft.is_acceptance and job.earlier)
+            if isinstance(result, Refusal) or "PDF" not in self._wanted or not is_new:
+                return result
+            return with_page(result, path, self.pipeline.character_set, self._settings.output)
         except (Transient, MemoryError):
             raise
         except Exception as error:  # it costs this correction, and not the films that are read with it

@@ -26,6 +26,8 @@ from spinepacs.store.tables import arrivals, corrections, readings, studies
 from spinepacs.store.turns import announce, due
 
 FILM_GONE = Refusal("FILM_GONE", "the film's file is no longer in the spool: send it again")
+PRECEDENCE = (readings.c.author != "", readings.c.reading_id)
+"""Of the readings of a film the last one in this order is the current one."""
 _LONGEST_NAME = 64
 """Characters of a name in DICOM (VR PN and LO)."""
 
@@ -152,11 +154,10 @@ class Corrections:
 
 def _film(connection: Connection, sop_uid: str) -> Row[*tuple[Any, ...]] | None:
     """The arrival of a film that is read."""
-    return connection.execute(
-        select(arrivals.c.arrival_id, arrivals.c.study_uid, arrivals.c.sha256, arrivals.c.file_deleted_at).where(
-            arrivals.c.sop_uid == sop_uid, arrivals.c.state == ArrivalState.SELECTED
-        )
-    ).first()  # fmt: skip
+    columns = (arrivals.c.arrival_id, arrivals.c.study_uid, arrivals.c.sha256, arrivals.c.file_deleted_at)
+    # Not asked by its state too: SQLite without statistics would go through all films that are read.
+    rows = connection.execute(select(*columns, arrivals.c.state).where(arrivals.c.sop_uid == sop_uid))
+    return next((row for row in rows if row.state == ArrivalState.SELECTED), None)
 
 
 def _newest(connection: Connection, arrival_id: int) -> Row[*tuple[Any, ...]] | None:
@@ -164,7 +165,7 @@ def _newest(connection: Connection, arrival_id: int) -> Row[*tuple[Any, ...]] | 
     return connection.execute(
         select(readings.c.reading_id, readings.c.author, readings.c.read_at)
         .where(readings.c.arrival_id == arrival_id)
-        .order_by((readings.c.author != "").desc(), readings.c.reading_id.desc())
+        .order_by(*(one.desc() for one in PRECEDENCE))
         .limit(1)
     ).first()
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, or_, select, update
 
 from spinepacs.domain.corrections import OPERATIONS, Correction, Draft
-from spinepacs.domain.findings import REPLACED, EarlierObject, EncodedObject, ObjectKind, Refusal
+from spinepacs.domain.findings import DOCUMENTS, REPLACED, EarlierObject, EncodedObject, ObjectKind, Refusal
 from spinepacs.settings.destinations import Destination
 from spinepacs.store import events
 from spinepacs.store.records import CorrectionJob, CorrectionState, EventKind, OutboxState
@@ -46,16 +46,23 @@ def addressees(
     items: Sequence[EncodedObject],
     destinations: Sequence[Destination],
 ) -> list[tuple[EncodedObject, str]]:
-    """Who gets what: whoever has, or was to get, results of the film; the key object, who may hold what it rejects."""
+    """Who gets what: whoever has, or was to get, results of the film; of documents, of any film of its study.
+
+    The key object goes to who may hold what it rejects.
+    """
+    of_film = _of_film(job.arrival.arrival_id)
+    of_study = outbox.c.study_uid == job.arrival.study_uid
     known = select(outbox.c.destination).join(objects, objects.c.sop_uid == outbox.c.sop_uid)
-    known = known.where(_of_film(job.arrival.arrival_id))
     # What a person has withdrawn from a destination is not sent there after all; what a correction has, was replaced.
     addressed = known.where(or_(outbox.c.state != OutboxState.WITHDRAWN, objects.c.replaced_by.is_not(None)))
     holding = known.where(
+        of_film,
         objects.c.replaced_by.is_(None),
+        objects.c.kind.in_(REPLACED),
         or_(outbox.c.attempts > 0, outbox.c.state.in_((OutboxState.SENT, OutboxState.COMMITTED))),
     )
-    to, had = (set(connection.execute(question).scalars()) for question in (addressed, holding))
+    questions = (addressed.where(of_film), addressed.where(of_study), holding)
+    of_its, of_any, had = (set(connection.execute(question).scalars()) for question in questions)
     return [
         (item, destination.name)
         for item in items
@@ -63,20 +70,28 @@ def addressees(
         if (
             destination.name in had
             if item.kind is ObjectKind.REJECTION
-            else destination.name in to and item.kind.value in destination.send
+            else destination.name in (of_any if item.kind in DOCUMENTS else of_its)
+            and item.kind.value in destination.send
         )
     ]
 
 
 def replace_earlier(connection: Connection, job: CorrectionJob) -> None:
-    """Mark the film's earlier objects as replaced, and no longer send those that were still to be sent."""
+    """Mark the film's earlier objects as replaced, and no longer send those that were still to be sent.
+
+    So are documents that hold the film, or others of its owner: there is a new one of all of them.
+    """
     replaced = (ObjectKind.SR,) if job.correction.draft.is_acceptance else REPLACED
+    arrival_id = job.arrival.arrival_id
     old = (
         update(objects)
         .where(
-            _of_film(job.arrival.arrival_id),
             objects.c.replaced_by.is_(None),
-            objects.c.kind.in_([kind.value for kind in replaced]),
+            _of_study(arrival_id),  # said once more, since no database looks an "or" up in an index
+            or_(
+                and_(_of_film(arrival_id), objects.c.kind.in_(replaced)),
+                and_(_of_owner(arrival_id), objects.c.kind.in_(DOCUMENTS)),
+            ),
         )
         .values(replaced_by=job.correction_id)
         .returning(objects.c.sop_uid)
@@ -129,12 +144,40 @@ def _of_film(arrival_id: int) -> ColumnElement[bool]:
     return objects.c.reading_id.in_(of_film)
 
 
+def _of_owner(arrival_id: int) -> ColumnElement[bool]:
+    """Objects of films that documents have together with a film: of its study, of the same patient and request."""
+    this = arrivals.alias()
+    of_owner = (
+        select(readings.c.reading_id)
+        .join(arrivals, arrivals.c.arrival_id == readings.c.arrival_id)
+        .join(this, arrivals.c.study_uid == this.c.study_uid)
+        .where(
+            this.c.arrival_id == arrival_id,
+            arrivals.c.patient_id == this.c.patient_id,
+            arrivals.c.accession_number == this.c.accession_number,
+            arrivals.c.study_date.is_not_distinct_from(this.c.study_date),
+        )
+    )
+    return objects.c.reading_id.in_(of_owner)
+
+
+def _of_study(arrival_id: int) -> ColumnElement[bool]:
+    """Objects of any film of a film's study."""
+    this = select(arrivals.c.study_uid).where(arrivals.c.arrival_id == arrival_id).scalar_subquery()
+    return objects.c.reading_id.in_(select(readings.c.reading_id).where(readings.c.study_uid == this))
+
+
+def correction_of(row: Row[Any]) -> Correction:
+    """A row of ``corrections`` as what a person has asked for."""
+    draft = Draft(OPERATIONS.validate_python(row.operations), row.author, row.organisation, row.reason)
+    return Correction(row.uid, draft, row.made_at, row.drawn_by)
+
+
 def _job(connection: Connection, row: Row[Any]) -> CorrectionJob:
     of_film = columns().where(arrivals.c.arrival_id == row.arrival_id)
     (arrival,) = as_arrivals(connection.execute(of_film))
-    draft = Draft(OPERATIONS.validate_python(row.operations), row.author, row.organisation, row.reason)
-    correction = Correction(row.uid, draft, row.made_at, row.drawn_by)
-    return CorrectionJob(row.correction_id, arrival, correction, _earlier(connection, row.arrival_id))
+    earlier = _earlier(connection, row.arrival_id)
+    return CorrectionJob(row.correction_id, arrival, correction_of(row), earlier)
 
 
 def _earlier(connection: Connection, arrival_id: int) -> tuple[EarlierObject, ...]:

@@ -1,157 +1,98 @@
-"""What was found in a study, as the readings that it came from: for documents made of what is in the database."""
+"""A study as it stands in the database: whose its films are, and what documents about it are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Connection, Row, Select, select
 
-from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level, Span
-from spinepacs.domain.findings import Reading, Versions
-from spinepacs.domain.geometry import Spacing, SpacingBasis
-from spinepacs.domain.measures import Measure, Place, Quantity, Reason, Unit
-from spinepacs.domain.signs import (
-    Area,
-    Conclusion,
-    Deformity,
-    ExpectedFrom,
-    Finding,
-    ForAge,
-    Scheme,
-    Side,
-    Sign,
-    Statement,
-)
+from spinepacs.domain.findings import ObjectKind, Reading
 from spinepacs.domain.study import FilmOwner
+from spinepacs.domain.told import SoFar
+from spinepacs.store.corrections import PRECEDENCE
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.tables import arrivals, conclusions, findings, measures, readings
+from spinepacs.store.rebuilding import reading_of
+from spinepacs.store.replacing import correction_of
+from spinepacs.store.tables import arrivals, corrections, objects, readings
 
-_DISCS = {disc.name: disc for disc in ALL_DISCS}
+_OWNER = (arrivals.c.patient_id, arrivals.c.accession_number, arrivals.c.study_date)
 
 
 def owners_of(ledger: Ledger, study_uid: str) -> dict[str, FilmOwner]:
     """Whose each film of a study is, by SOP Instance UID."""
-    columns = (
-        arrivals.c.sop_uid,
-        arrivals.c.patient_id,
-        arrivals.c.accession_number,
-        arrivals.c.study_date,
-    )
-    chosen = select(*columns).where(arrivals.c.study_uid == study_uid).order_by(arrivals.c.arrival_id)
-    return {
-        row["sop_uid"]: FilmOwner(
-            row["patient_id"],
-            row["accession_number"],
-            row["study_date"].strftime("%Y%m%d") if row["study_date"] else "",
-        )
-        for row in ledger.rows(chosen)
-    }
+    films = select(arrivals.c.sop_uid, *_OWNER).where(arrivals.c.study_uid == study_uid)
+    return {row["sop_uid"]: _owner(row) for row in ledger.rows(films.order_by(arrivals.c.arrival_id))}
 
 
-def readings_of(ledger: Ledger, study_uid: str) -> list[Reading]:
-    """The newest reading of each film of a study that was not refused, without its outlines and lines.
+def so_far(ledger: Ledger, study_uid: str, *, or_bare: bool = False) -> SoFar:
+    """What is known of a study, and what documents have said of it.
 
-    They are in the order in which the films came.
+    Parameters
+    ----------
+    or_bare
+        Also what a campaign has read for the database only.
     """
-    chosen = select(readings).where(readings.c.study_uid == study_uid, readings.c.refusal_code == "")
-    newest = {row["arrival_id"]: row for row in ledger.rows(chosen.order_by(readings.c.reading_id))}
-    return [_reading(ledger, row) for _, row in sorted(newest.items())]
+    with ledger.corrections.database.read() as connection:
+        films = groupby(connection.execute(_readings(study_uid, or_bare)), lambda row: int(row.arrival_id))
+        chosen = [_current_and_told(list(rows)) for _, rows in films]
+        current = [
+            (_reading(connection, now), told) for now, told in chosen if now.author or not now.refusal_code
+        ]
+        told = {now.sop_uid: tuple(_reading(connection, row) for row in before) for now, before in current}
+        reports = _reports(connection, study_uid)
+    return SoFar(tuple(now for now, _ in current), {uid: each for uid, each in told.items() if each}, reports)
 
 
-def _reading(ledger: Ledger, row: dict[str, Any]) -> Reading:
-    parts = {table: _rows_of(ledger, table, row["reading_id"]) for table in (measures, findings, conclusions)}
-    names = ("model_name", "model_version", "policy_name", "policy_version")
-    return Reading(
-        study_uid=row["study_uid"],
-        series_uid=row["series_uid"],
-        sop_uid=row["sop_uid"],
-        versions=Versions(*(row[name] for name in names)),
-        rows=row["rows_px"],
-        columns=row["columns_px"],
-        spacing=_spacing(row),
-        spine=None,
-        discs=(),
-        findings=tuple(map(_finding, parts[findings])),
-        refusal=None,
-        notes=tuple(row["notes"].split()),
-        measures=tuple(map(_measure, parts[measures])),
-        conclusions=tuple(map(_conclusion, parts[conclusions])),
+def _readings(study_uid: str, or_bare: bool) -> Select[Any]:
+    """Readings of a study, by film, the current one of each last."""
+    chosen = (
+        select(readings.c.reading_id, readings.c.arrival_id, readings.c.author, readings.c.refusal_code)
+        .add_columns(readings.c.correction_id)
+        .where(readings.c.study_uid == study_uid)
+        .order_by(readings.c.arrival_id, *PRECEDENCE)
     )
+    return chosen if or_bare else chosen.where(~readings.c.bare)
 
 
-def _rows_of(ledger: Ledger, table: Table, reading_id: int) -> Sequence[dict[str, Any]]:
-    chosen = select(table).where(table.c.reading_id == reading_id)
-    return ledger.rows(chosen.order_by(next(iter(table.primary_key.columns))))
+def _current_and_told(rows: Sequence[Row[Any]]) -> tuple[Row[Any], list[Row[Any]]]:
+    """The current reading of a film, and those before it that documents have spoken of.
+
+    What a model reads after a person has is in none.
+    """
+    *others, current = rows
+    first = min((row.reading_id for row in rows if row.author), default=current.reading_id)
+    return current, [row for row in others if row.author or (row.reading_id < first and not row.refusal_code)]
 
 
-def _spacing(row: dict[str, Any]) -> Spacing | None:
-    if not row["spacing_basis"]:
-        return None
-    basis = SpacingBasis(row["spacing_basis"])
-    return Spacing(row["row_mm"], row["column_mm"], basis, row["magnification"] or 1.0)
+def _reading(connection: Connection, row: Row[Any]) -> Reading:
+    """A reading with the correction that it comes from."""
+    found = reading_of(connection, row.reading_id)
+    if row.correction_id is None:
+        return found
+    asked = select(corrections).where(corrections.c.correction_id == row.correction_id)
+    return replace(found, correction=correction_of(connection.execute(asked).one()))
 
 
-def _place(name: str) -> Place:
-    if name in _DISCS:
-        return _DISCS[name]
-    upper, _, lower = name.partition("-")
-    return Span(Level[upper], Level[lower]) if lower else Level[upper]
-
-
-def _measure(row: dict[str, Any]) -> Measure:
-    apex = _place(row["apex"]) if row["apex"] else None
-    return Measure(
-        quantity=Quantity(row["quantity"]),
-        place=_place(row["place"]),
-        value=_value(row["value"]),
-        unit=Unit(row["unit"]),
-        uncertainty=row["uncertainty"],
-        basis=SpacingBasis(row["basis"]) if row["basis"] else None,
-        apex=apex if isinstance(apex, (Level, DiscLevel)) else None,
-        convex_left=row["convex_left"],
-        reason=Reason(row["reason"]) if row["reason"] else None,
+def _reports(connection: Connection, study_uid: str) -> dict[FilmOwner, tuple[str, ...]]:
+    """Of each owner the FHIR reports that were made, oldest first; see :class:`~spinepacs.domain.told.Told`."""
+    made = (
+        select(objects.c.sop_uid, readings.c.author, *_OWNER)
+        .join(readings, readings.c.reading_id == objects.c.reading_id)
+        .join(arrivals, arrivals.c.arrival_id == readings.c.arrival_id)
+        .where(readings.c.study_uid == study_uid, objects.c.kind == ObjectKind.FHIR.value)
+        .order_by(objects.c.reading_id)
     )
+    found: dict[FilmOwner, list[str]] = defaultdict(list)
+    for row in connection.execute(made):
+        found[_owner(row._mapping)].append("" if row.author else row.sop_uid)
+    return {owner: (uids[0], *(uid for uid in uids[1:] if uid)) for owner, uids in found.items()}
 
 
-def _value(stored: float | None) -> float:
-    """A value that is no number is stored as none."""
-    return float("nan") if stored is None else stored
-
-
-def _finding(row: dict[str, Any]) -> Finding:
-    ends = row["lowest_grade"], row["highest_grade"]
-    return Finding(
-        sign=Sign(row["kind"]),
-        place=_place(row["place"]),
-        scheme=Scheme(row["scheme"]),
-        value=row["value"],
-        unit=Unit(row["unit"]),
-        computed_grade=row["computed_grade"],
-        published_grade=row["published_grade"],
-        reason=Reason(row["reason"]) if row["reason"] else None,
-        uncertainty=row["uncertainty"],
-        basis=SpacingBasis(row["basis"]) if row["basis"] else None,
-        grade_range=None if None in ends else ends,
-        expected=row["expected"],
-        expected_from=ExpectedFrom(row["expected_from"]) if row["expected_from"] else None,
-        side=Side(row["side"]) if row["side"] else None,
-        form=Deformity(row["form"]) if row["form"] else None,
-        reference_scheme=Scheme(row["reference_scheme"]) if row["reference_scheme"] else None,
-        reference_grade=row["reference_grade"],
-    )
-
-
-def _conclusion(row: dict[str, Any]) -> Conclusion:
-    span = _place(row["span"]) if row["span"] else None
-    return Conclusion(
-        area=Area(row["area"]),
-        span=span if isinstance(span, Span) else None,
-        scheme=Scheme(row["scheme"]),
-        computed_degree=row["computed_degree"],
-        published_degree=row["published_degree"],
-        statement=Statement(row["statement"]),
-        sentence=row["sentence"],
-        reason=Reason(row["reason"]) if row["reason"] else None,
-        for_age=ForAge(row["for_age"]) if row["for_age"] else None,
-    )
+def _owner(row: Mapping[Any, Any]) -> FilmOwner:
+    day: date | None = row["study_date"]
+    return FilmOwner(row["patient_id"], row["accession_number"], f"{day:%Y%m%d}" if day else "")

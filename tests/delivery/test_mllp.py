@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import sys
 import threading
@@ -23,6 +22,7 @@ from spinepacs.store.spool import Spool
 from tests import peers
 from tests.dicom import readings
 from tests.outboxes import courier_to, deliver_until_settled, deliveries, outbox
+from tests.peers_exchange import hl7_server
 from tests.store import makers
 
 hl7 = pytest.importorskip("hl7")
@@ -101,41 +101,13 @@ def receiving(*scripts: Script) -> Iterator[Receiver]:
 
 
 def test_python_hl7_s_own_server_takes_it(spool: Spool, ledger: Ledger) -> None:
-    from hl7.mllp import start_hl7_server
-
-    taken, port = [], peers.free_port()
-    ready, left, stop = threading.Event(), threading.Event(), threading.Event()
-
-    async def process(reader: Any, writer: Any) -> None:
-        with suppress(asyncio.IncompleteReadError):
-            while not writer.is_closing():
-                message = await reader.readmessage()
-                taken.append(message)
-                writer.writemessage(message.create_ack())
-                await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-        left.set()
-
-    async def serve() -> None:
-        async with await start_hl7_server(process, "127.0.0.1", port, encoding="utf-8"):
-            ready.set()
-            while not stop.is_set():
-                await asyncio.sleep(0.02)
-
-    server = threading.Thread(target=lambda: asyncio.run(serve()))
-    server.start()
-    try:
-        assert ready.wait(10)
-        to = target(port)
+    with hl7_server() as receiver:
+        to = target(receiver.port)
         fill(ledger, spool, to)
         deliver_until_settled(courier_to(to, spool, ledger), ledger, "ris")
-        assert left.wait(10)
-    finally:
-        stop.set()
-        server.join(10)
+        assert receiver.left.wait(10)
     assert outbox(ledger) == {("ris", "sent"): 1}
-    (message,) = taken
+    (message,) = receiver.messages
     assert str(message.segment("PID")[3]) == "Ж-1^^^^MR"
     assert str(message.segment("MSH")[3]) == "SPINEPACS"
     assert str(message.segment("MSH")[5]) == "R\\F\\S"

@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset
 
 from spinepacs.analysis.measuring.measure import measure
 from spinepacs.analysis.seeing.localisation import Localisation
+from spinepacs.dicom.reading.film import LoadedFilm
+from spinepacs.dicom.reading.shown import Shown
 from spinepacs.dicom.reading.source import source_header
 from spinepacs.domain.anatomy import DiscLevel, Level, Region, Span
 from spinepacs.domain.findings import DiscHeight, Reading, Spine, Versions, Vertebra
@@ -42,6 +44,12 @@ SPACING = Spacing(0.143, 0.143, SpacingBasis.DETECTOR_PLANE)
 def header(rows: int = 600, columns: int = 400, **elements: Any) -> Dataset:
     """Return the header of a valid DX film, as ``read_film`` hands it over: without pixels."""
     return source_header(make_dx(np.full((rows, columns), 900, np.uint16), **elements))
+
+
+def film(source: Dataset) -> LoadedFilm:
+    """Return a film of this header; encoders do not look at its pixels."""
+    shown = Shown(1.0, 0.0, (2048.0, 4096.0), np.empty(0), inverted=False)
+    return LoadedFilm(None, source, shown)  # type: ignore[arg-type]
 
 
 def display(rows: int = 600, columns: int = 400) -> NDArray[np.uint8]:

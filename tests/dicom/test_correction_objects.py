@@ -13,6 +13,7 @@ import highdicom as hd
 import pytest
 from pydicom import Dataset, dcmread
 
+from spinepacs.dicom.encapsulated import encode_pdf
 from spinepacs.dicom.objects import encode_all, unwritable
 from spinepacs.dicom.report.rejection import encode_rejection
 from spinepacs.domain.corrections import Accept, Correction, Draft, Operation, Reject, Shift
@@ -31,12 +32,18 @@ def corrected(reading: Reading, *operations: Operation, author: str = "Doe^Jane"
 
 
 def objects_of(
-    header: Dataset, reading: Reading, earlier: Sequence[EarlierObject] = (), **output: str
+    header: Dataset, reading: Reading, earlier: Sequence[EarlierObject] = (), **output: str | bool
 ) -> dict[ObjectKind, EncodedObject]:
     settings = OutputSettings(**output)  # type: ignore[arg-type]  # names of the test's own
     step = lambda _: nullcontext()  # noqa: E731
-    made = encode_all(header, readings.display(), reading, settings, step, earlier)
+    made = encode_all(readings.film(header), readings.display(), reading, settings, step, earlier)
     return {item.kind: item for item in made}
+
+
+def with_page(
+    header: Dataset, reading: Reading, made: dict[ObjectKind, EncodedObject]
+) -> dict[ObjectKind, EncodedObject]:
+    return {**made, ObjectKind.PDF: encode_pdf(header, reading, b"%PDF-1.7", OutputSettings())}
 
 
 def left_behind(made: dict[ObjectKind, EncodedObject]) -> tuple[EarlierObject, ...]:
@@ -133,6 +140,29 @@ def test_uids_are_the_corrections_own_and_those_of_a_model_stay() -> None:
         assert first[kind].part10 == again[kind].part10, "a retry gives the same bytes"
     tracking = [read(made[ObjectKind.SEG]).SegmentSequence[0].TrackingUID for made in (model, first, other)]
     assert len(set(tracking)) == 3
+
+
+def test_presentation_state_and_page_are_replaced_too_and_are_no_images(tmp_path: Path) -> None:
+    header = readings.header()
+    plain = readings.reading(header)
+    earlier = with_page(header, plain, objects_of(header, plain, presentation_state_enabled=True))
+    fixed = corrected(plain)
+    made = objects_of(header, fixed, left_behind(earlier), presentation_state_enabled=True)
+    made = with_page(header, fixed, made)
+    assert set(made) == {*earlier, ObjectKind.REJECTION}
+    assert not {item.sop_uid for item in made.values()} & {item.sop_uid for item in earlier.values()}
+    rejection = read(made[ObjectKind.REJECTION])
+    assert complaints(made[ObjectKind.REJECTION], tmp_path) == []
+    types = {
+        str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID): item.ValueType
+        for item in rejection.ContentSequence
+        if "ReferencedSOPSequence" in item
+    }
+    images = (ObjectKind.SEG, ObjectKind.OVERLAY)
+    assert types == {
+        item.sop_uid: "IMAGE" if kind in images else "COMPOSITE" for kind, item in earlier.items()
+    }
+    assert list(objects_of(header, corrected(plain, Accept()), left_behind(earlier))) == [ObjectKind.SR]
 
 
 def test_what_is_accepted_refers_to_the_segmentation_that_is_there(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from spinepacs.domain.findings import ObjectKind, Refusal, StudyResult
 from spinepacs.domain.study import FilmOwner
-from spinepacs.exchange.documents import with_documents
+from spinepacs.exchange.documents import Wanted, with_documents
 from tests.store import makers
 
 ONE, OTHER = FilmOwner("P1", "A1", "20261120"), FilmOwner("P2", "A2", "20261120")
@@ -29,11 +29,11 @@ def made(found: StudyResult) -> list[tuple[str, ObjectKind]]:
 
 def test_nothing_is_made_that_nobody_wants() -> None:
     whole = result("1.1", "1.2")
-    assert with_documents(whole, {}, {"SEG", "SR"}, "R5") == whole
+    assert with_documents(whole, Wanted({"SEG", "SR"}, {}, "R5")) == whole
 
 
 def test_films_of_one_request_share_a_document() -> None:
-    found = with_documents(result("1.1", "1.2"), {"1.1": ONE, "1.2": ONE}, {"FHIR", "HL7"}, "R5")
+    found = with_documents(result("1.1", "1.2"), Wanted({"FHIR", "HL7"}, {"1.1": ONE, "1.2": ONE}, "R5"))
     assert made(found) == [("1.1", ObjectKind.FHIR), ("1.1", ObjectKind.HL7)]
     (fhir,) = [item for item in found.images[0].objects if item.kind is ObjectKind.FHIR]
     told = json.loads(bytes(fhir.part10))
@@ -42,7 +42,7 @@ def test_films_of_one_request_share_a_document() -> None:
 
 
 def test_films_of_two_patients_are_never_in_one() -> None:
-    found = with_documents(result("1.1", "1.2"), {"1.1": ONE, "1.2": OTHER}, {"FHIR"}, "R5")
+    found = with_documents(result("1.1", "1.2"), Wanted({"FHIR"}, {"1.1": ONE, "1.2": OTHER}, "R5"))
     assert made(found) == [("1.1", ObjectKind.FHIR), ("1.2", ObjectKind.FHIR)]
     first, second = (
         bytes(item.part10).decode() for image in found.images for item in image.objects if item.kind == "FHIR"
@@ -54,4 +54,6 @@ def test_films_of_two_patients_are_never_in_one() -> None:
 def test_a_refused_film_is_in_no_document() -> None:
     refused = makers.image("1.2", refusal=Refusal("NO_VERTEBRA_FOUND", "no vertebra"))
     whole = replace(result("1.1"), images=(refused, makers.image("1.1")))
-    assert made(with_documents(whole, {"1.1": ONE, "1.2": ONE}, {"HL7"}, "R5")) == [("1.1", ObjectKind.HL7)]
+    assert made(with_documents(whole, Wanted({"HL7"}, {"1.1": ONE, "1.2": ONE}, "R5"))) == [
+        ("1.1", ObjectKind.HL7)
+    ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import pydicom
 import pytest
 
 from spinepacs.dicom.encapsulated import encode_pdf
+from spinepacs.dicom.reading.header import read_header
+from spinepacs.domain.corrections import Correction, Draft, Shift
 from spinepacs.domain.findings import EncodedObject, ImageResult, ObjectKind, StudyResult
 from spinepacs.errors import BadSettings
 from spinepacs.serve import pages
 from spinepacs.settings.sections import OutputSettings
 from spinepacs.show.page import pdf as printing
+from spinepacs.show.page.article import article
 from tests import films
 from tests.dicom import readings
 from tests.dicom.tools import dciodvfy_complaints
@@ -59,6 +64,21 @@ def test_a_page_is_printed_with_the_film_s_patient(film: Path) -> None:
     dataset = pydicom.dcmread(BytesIO(page.part10))
     assert dataset.PatientID == films.PATIENT_ID
     assert dataset.EncapsulatedDocument.startswith(b"%PDF-")
+
+
+def test_the_page_of_a_correction_names_the_person_and_comes_before_the_key_object(film: Path) -> None:
+    pytest.importorskip("weasyprint")
+    (image,) = result_of().images
+    draft = Draft((Shift(0),), "Doe^Jane", "Ward <3>")
+    fixed = replace(image.reading, correction=Correction("a1", draft, datetime(2026, 11, 30, tzinfo=UTC), ""))
+    rejection = replace(image.objects[0], kind=ObjectKind.REJECTION)
+    made = pages.with_page(ImageResult(fixed, (*image.objects, rejection)), film, "", OUTPUT)
+    assert [item.kind for item in made.objects] == [ObjectKind.SR, ObjectKind.PDF, ObjectKind.REJECTION]
+    plain = pages.with_page(image, film, "", OUTPUT)
+    assert made.objects[1].sop_uid != plain.objects[1].sop_uid
+    said = article(made, read_header(film))
+    assert "Not for diagnostic use. Corrected by Jane Doe, Ward &lt;3&gt;. 2026-11-30." in said
+    assert "Found by software" in article(plain, read_header(film))
 
 
 def test_a_page_that_cannot_be_printed_costs_nothing_but_itself(

@@ -24,7 +24,7 @@ from spinepacs.settings.shipped import shipped
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Filters, find_studies
 from spinepacs.store.records import ForCampaign
-from spinepacs.store.results import readings_of
+from spinepacs.store.results import so_far
 from spinepacs.store.spool import Spool
 from tests import films, models
 from tests.daemons import PHANTOM, film
@@ -106,7 +106,7 @@ def test_documents_are_made_where_a_destination_is_sent_them(settings, ledger, s
     told = json.loads(spool.read(bundle.sha256))
     assert told["entry"][0]["resource"]["subject"]["identifier"]["value"] == dataset.PatientID
     assert spool.read(message.sha256).startswith(b"MSH|^~\\&|")
-    assert readings_of(ledger, study)[0].sop_uid == dataset.SOPInstanceUID
+    assert so_far(ledger, study).readings[0].sop_uid == dataset.SOPInstanceUID
 
 
 def test_what_is_not_a_spine_is_refused_with_the_reason(worker, ledger, spool, tmp_path):

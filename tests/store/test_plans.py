@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from spinepacs.domain.corrections import Draft, Shift
 from spinepacs.store import browsing, queries, story
 from spinepacs.store.browsing import Search
+from spinepacs.store.corrections import Asked as Asking
+from spinepacs.store.corrections import CurrentReading
 from spinepacs.store.ledger import Ledger
 from tests.store import makers
 from tests.store.growing import Steps, go_through, multiply, one_study
+from tests.store.test_replacing import ALL, record
 
 _ROWS = 4000
 _COUNTED = {"counts", "queue"}
@@ -116,6 +120,39 @@ def test_no_step_of_a_study_and_no_sweep_reads_a_whole_table(url: str, knows_the
             for line in _plan(ledger, statement, parameters)
             if _reads_all(line, statement)
         }
+    assert whole == {}
+
+
+@pytest.mark.parametrize("knows_the_rows", [False, True], ids=["no statistics", "statistics"])
+def test_no_correction_reads_a_whole_table(url: str, knows_the_rows: bool) -> None:
+    with Ledger.open(url) as ledger:
+        one_study(ledger)
+    multiply(url, _ROWS)
+    with Ledger.open(url) as ledger, _noted(ledger) as asked:
+        if knows_the_rows:
+            ledger.refresh_statistics()
+        makers.take_in(ledger, "8.1", "8")
+        ledger.mark_ready("8")
+        first = ledger.claim(makers.VERSIONS, 3)
+        assert first is not None
+        record(ledger, first, *ALL)
+        asked.end("before")
+        current = ledger.corrections.current("8.1")
+        assert isinstance(current, CurrentReading)
+        draft = Draft((Shift(-1),), "Doe^Jane")
+        assert isinstance(ledger.corrections.ask("8.1", current.reading_id, draft), Asking)
+        claim = ledger.claim(makers.VERSIONS, 3)
+        assert claim is not None
+        assert len(claim.corrections) == 1
+        record(ledger, claim, *ALL)
+        asked.end("correction")
+        whole = {
+            statement: line
+            for statement, parameters in asked.by_step["correction"].items()
+            for line in _plan(ledger, statement, parameters)
+            if _reads_all(line, statement)
+        }
+    assert len(asked.by_step["correction"]) > 20
     assert whole == {}
 
 

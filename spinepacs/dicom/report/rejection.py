@@ -19,6 +19,8 @@ from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, 
 from spinepacs.settings.sections import OutputSettings
 
 DCM = standard.DCM
+_IMAGES = (ObjectKind.SEG, ObjectKind.OVERLAY)
+"""Value type IMAGE; a report, a presentation state and a page are COMPOSITE."""
 TITLE = DCM.RejectedForQualityReasons
 """(113001, DCM) of CID 7010."""
 
@@ -64,5 +66,5 @@ def _content(header: Dataset, reading: Reading, earlier: Sequence[EarlierObject]
             why = "These results of spinepacs are replaced by those that a person has corrected."
         yield sr.text(sr.CONTAINS, DCM.KeyObjectDescription, why)
     for item in earlier:
-        is_image = item.kind is not ObjectKind.SR
+        is_image = item.kind in _IMAGES
         yield sr.composite(sr.CONTAINS, item.sop_class_uid, item.sop_uid, is_image=is_image)

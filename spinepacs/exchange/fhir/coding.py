@@ -30,6 +30,8 @@ SYSTEMS = {
 }
 """Systems by coding scheme designator (PS3.16 Table 8-1)."""
 
+ENTERED_IN_ERROR = "entered-in-error"
+"""Status of what is no longer to be used: it stays on the server, and says so."""
 TOPOGRAPHICAL_MODIFIER = standard.SCT.TopographicalModifier
 MEASUREMENT_METHOD = standard.SCT.MeasurementMethod
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.sr.codedict import codes as standard
@@ -17,7 +17,9 @@ from spinepacs.dicom.report.groups import site_of
 from spinepacs.domain.findings import Reading
 from spinepacs.domain.measures import Measure, Unit
 from spinepacs.domain.signs import Conclusion, Finding, Sign, Statement
+from spinepacs.domain.told import Told
 from spinepacs.exchange.fhir.coding import (
+    ENTERED_IN_ERROR,
     MEASUREMENT_METHOD,
     TOPOGRAPHICAL_MODIFIER,
     Resource,
@@ -30,6 +32,10 @@ from spinepacs.exchange.fhir.coding import (
 )
 
 _LENGTHS = (Unit.MM, Unit.PX)
+_IDENTITY = (
+    "resourceType", "identifier", "category", "code", "subject", "effectiveDateTime", "derivedFrom", "bodySite",
+)  # fmt: skip
+"""What stays of an Observation that is withdrawn: of what it was, without a value."""
 _CATEGORY = {
     "coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "imaging"}]
 }
@@ -45,24 +51,49 @@ class Observed:
         References.
     effective
         Day of the study, ``YYYY-MM-DD``; empty: not known.
+    performers
+        Persons who have corrected or accepted the reading.
     """
 
     subject: Resource
     study: Resource
     device: Resource
     effective: str
+    performers: Sequence[Resource] = field(default_factory=tuple)
 
 
-def observations(reading: Reading, observed: Observed) -> Iterator[Resource]:
+def observations(reading: Reading, observed: Observed, status: str) -> Iterator[Resource]:
     """Everything of a film that is published, from head to foot; what is withheld is left out, not marked."""
+    for key, content in _contents(reading):
+        yield _observation(reading, observed, key, status, **content)
+
+
+def withdrawn(before: Sequence[Reading], now: Sequence[Resource], observed: Observed) -> Iterator[Resource]:
+    """What earlier readings of a film have said, and the present one does not: marked, and without a value."""
+    kept = [each["identifier"] for each in now]
+    for reading in before:
+        for each in observations(reading, observed, ENTERED_IN_ERROR):
+            if each["identifier"] not in kept:
+                yield {name: each[name] for name in _IDENTITY if name in each} | {"status": ENTERED_IN_ERROR}
+
+
+def film_status(reading: Reading, told: Told) -> str:
+    """Preliminary as a model reads it; final when a person has looked; amended when one has looked once more."""
+    if reading.correction is None:
+        return "preliminary"
+    return "amended" if any(each.correction for each in told.of(reading)) else "final"
+
+
+def _contents(reading: Reading) -> Iterator[tuple[str, Resource]]:
+    """What tells an Observation from the others of the film, and what is in it."""
     for measure in reading.published_measures:
-        yield _observation(reading, observed, f"{measure.quantity}|{measure.place.name}", **_measure(measure))
+        yield f"{measure.quantity}|{measure.place.name}", _measure(measure)
     for finding in reading.findings:
         if finding.published_grade is not None:
             key = f"{finding.sign}|{finding.place.name}|{finding.side or ''}"
-            yield _observation(reading, observed, key, **_sign(finding, finding.published_grade))
+            yield key, _sign(finding, finding.published_grade)
     for conclusion in stated(reading):
-        yield _observation(reading, observed, f"conclusion|{conclusion.area}", **_conclusion(conclusion))
+        yield f"conclusion|{conclusion.area}", _conclusion(conclusion)
 
 
 def stated(reading: Reading) -> list[Conclusion]:
@@ -70,7 +101,7 @@ def stated(reading: Reading) -> list[Conclusion]:
     return [each for each in reading.conclusions if each.statement is not Statement.WITHHELD]
 
 
-def _observation(reading: Reading, observed: Observed, key: str, **content: Any) -> Resource:
+def _observation(reading: Reading, observed: Observed, key: str, status: str, **content: Any) -> Resource:
     """An Observation whose identifier is the same whenever this film is read by these versions."""
     uid = derived_uid(reading.sop_uid, "OBSERVATION", reading.versions, key)
     film = observed.study | {"display": f"Image {reading.sop_uid}"}
@@ -78,10 +109,11 @@ def _observation(reading: Reading, observed: Observed, key: str, **content: Any)
         {
             "resourceType": "Observation",
             "identifier": [uid_identifier(uid)],
-            "status": "preliminary",
+            "status": status,
             "category": [_CATEGORY],
             "subject": observed.subject,
             "effectiveDateTime": observed.effective,
+            "performer": list(observed.performers),
             "derivedFrom": [film],
             "device": observed.device,
             **content,

@@ -7,11 +7,14 @@ from typing import Any
 
 from spinepacs.errors import BadSettings
 from spinepacs.exchange.fhir.bundle import Version
-from spinepacs.exchange.fhir.coding import Resource
+from spinepacs.exchange.fhir.coding import ENTERED_IN_ERROR, Resource
 
 STATUSES = {
-    "DiagnosticReport": frozenset({"registered", "partial", "preliminary", "final", "amended", "corrected"}),
-    "Observation": frozenset({"registered", "preliminary", "final", "amended", "corrected"}),
+    "DiagnosticReport": frozenset({"registered", "partial", "preliminary", "final", "amended", "corrected"})
+    | {ENTERED_IN_ERROR},
+    "Observation": frozenset(
+        {"registered", "preliminary", "final", "amended", "corrected", ENTERED_IN_ERROR}
+    ),
 }
 """Codes that fhir.resources does not check."""
 _PACKAGES = {"R5": "fhir.resources.bundle", "R4B": "fhir.resources.R4B.bundle"}

@@ -19,6 +19,7 @@ from spinepacs.domain.anatomy import Span
 from spinepacs.domain.findings import ImageResult, ObjectKind, Reading, Spine
 from spinepacs.domain.measures import Measure
 from spinepacs.domain.study import StudyHeader, View
+from spinepacs.exchange.author import closing
 from spinepacs.show.page.html import NONE, Html, image, joined, table, tag
 from spinepacs.show.page.tables import discs, figures, grade_mark, single_signs, vertebrae
 
@@ -75,10 +76,20 @@ def _head(reading: Reading, header: StudyHeader, with_identity: bool) -> Html:
             side = "left" if spine.anterior_left else "right"
             about.append(f"front at the image's {side} (by {spine.anterior_basis})")
     whose = tag("p", " · ".join(_identity(header)), class_="patient") if with_identity else Html("")
-    warning = f"{DISCLAIMER}. Found by software, to be judged by a physician."
     return tag(
-        "header", tag("h1", title), whose, tag("p", " · ".join(about)), tag("p", warning, class_="warning")
+        "header",
+        tag("h1", title),
+        whose,
+        tag("p", " · ".join(about)),
+        tag("p", _warning(reading), class_="warning"),
     )
+
+
+def _warning(reading: Reading) -> str:
+    """What the page is not for, and whose word it is."""
+    if reading.correction:
+        return f"{closing(reading.correction)} {reading.correction.made_at:%Y-%m-%d}."
+    return f"{DISCLAIMER}. Found by software, to be judged by a physician."
 
 
 def _span(spine: Spine) -> str:
