@@ -89,6 +89,24 @@ def study_of(ledger: Ledger, sop_uid: str) -> str | None:
     return next((str(row["study_uid"]) for row in ledger.rows(its)), None)
 
 
+def readings_of(ledger: Ledger, sop_uid: str) -> list[Row]:
+    """Readings of an image, newest first: ``reading_id``, ``read_at``, ``author`` (empty: the model's), versions."""
+    names = ("reading_id", "read_at", "author", *_MODEL, "policy_name", "policy_version", "refusal_code")
+    its = select(*(readings.c[name] for name in names)).where(readings.c.sop_uid == sop_uid)
+    return ledger.rows(its.order_by(readings.c.reading_id.desc()).limit(_LONGEST))
+
+
+def deliveries_of(ledger: Ledger, reading_id: int) -> list[Row]:
+    """Where the objects of a reading go: ``destination``, ``kind``, ``state``, ``message``; by destination."""
+    its = (
+        select(outbox.c.destination, objects.c.kind, outbox.c.state, outbox.c.message)
+        .join(objects, objects.c.sop_uid == outbox.c.sop_uid)
+        .where(objects.c.reading_id == reading_id)
+        .order_by(outbox.c.destination, outbox.c.outbox_id)
+    )
+    return plain(ledger.rows(its))
+
+
 def course(ledger: Ledger, patient_id: str) -> list[Row]:
     """Each disc's height index from film to film of a patient, by disc and then by date.
 

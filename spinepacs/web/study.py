@@ -9,10 +9,12 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from spinepacs.domain.corrections import REJECTED
 from spinepacs.errors import BadInput
 from spinepacs.show.sheet.cells import footnotes
 from spinepacs.store import queries, story
 from spinepacs.web.drawing import LAYERS, drawn
+from spinepacs.web import review
 from spinepacs.web.plots import HEIGHT, WIDTH, plots
 from spinepacs.web.site import IDENTITY, Visit
 from spinepacs.web.tables import basis, tables
@@ -37,7 +39,7 @@ def show(visit: Visit) -> Response:
         study=summary,
         films=[_film(visit, number, film) for number, film in enumerate(films, start=1)],
         images=story.images(ledger, study_uid),
-        moments=story.timeline(ledger, study_uid),
+        moments=[_told(visit, moment) for moment in story.timeline(ledger, study_uid)],
         others=[row for row in others if row["study_uid"] != study_uid],
         plots=plots(story.course(ledger, patient)),
         plot_size=(WIDTH, HEIGHT),
@@ -60,17 +62,34 @@ def picture(visit: Visit) -> Response:
 
 def _film(visit: Visit, number: int, film: Row) -> Row:
     """All that is shown of one film."""
-    is_refused = bool(film["refusal_code"])
+    is_refused, is_rejected = bool(film["refusal_code"]), film["refusal_code"] == REJECTED
+    if is_rejected and not visit.shows_identity:
+        film = film | {"refusal_reason": "by a person"}  # whose free words may name somebody
+    has_file = story.film_file(visit.site.ledger, film["sop_uid"]) is not None
     has_size = bool(film["rows_px"] and film["columns_px"])
     return {
         "number": number,
         "row": film,
         "drawing": drawn(film, story.shapes(visit.site.ledger, film["reading_id"])) if has_size else None,
-        "has_file": story.film_file(visit.site.ledger, film["sop_uid"]) is not None,
+        "has_file": has_file,
         "tables": [] if is_refused else tables(film),
         "basis": "" if is_refused else basis(film),
         "footnotes": list(footnotes(film["findings"], film["measures"])),
+        "review": review.panel(
+            visit,
+            review.Film(film["study_uid"], film["sop_uid"]),
+            film["reading_id"],
+            is_correctable=has_file and (is_rejected or not is_refused),
+        ),
     }
+
+
+def _told(visit: Visit, moment: story.Moment) -> story.Moment:
+    """A moment without what a person has said of a film in free words, where nobody may be named."""
+    before, rejected, _ = moment.detail.partition(f": {REJECTED}: ")
+    if not rejected or visit.shows_identity:
+        return moment
+    return moment._replace(detail=f"{before}: {REJECTED}")
 
 
 def _links(visit: Visit, study: Mapping[str, Any]) -> list[tuple[str, str]]:

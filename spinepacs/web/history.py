@@ -1,0 +1,92 @@
+"""What has become of the corrections of a film, and all readings that there are of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from spinepacs.domain.corrections import OPERATIONS
+from spinepacs.domain.study import StudyState
+from spinepacs.store import story
+from spinepacs.store.records import CorrectionState, OutboxState
+from spinepacs.web.drafting import said
+from spinepacs.web.site import Visit
+
+Row = dict[str, Any]
+_MOST = 50
+_FRESH = timedelta(minutes=10)
+_KINDS = {"SEG": "SEG", "SR": "SR", "OVERLAY": "picture", "KO": "key object"}
+_ON_ITS_WAY = {
+    StudyState.READY.value: ("queued", "A worker takes it up as soon as one is free."),
+    StudyState.WORKING.value: ("in work", "A worker measures, grades and encodes it anew."),
+}
+
+
+def status_of(visit: Visit, study_uid: str, row: Row) -> Row:
+    """Where a correction stands: ``state`` in a word, ``said`` in a sentence, ``sent`` by destination.
+
+    ``is_open``: it will go on by itself, so it is to be asked again. ``row`` is of ``Ledger.corrections.history``.
+    """
+    state, sent = CorrectionState(row["state"]), []
+    common = {"author": row["author"], "at": row["made_at"], "reading_id": row["reading_id"]}
+    if state is CorrectionState.REFUSED:
+        why = f"{row['refusal_code']}: {row['refusal_reason']}"
+        return common | {"state": "refused", "said": why, "sent": [], "is_open": False}
+    if state is CorrectionState.PENDING:
+        study = (story.summary(visit.site.ledger, study_uid) or {}).get("state", "")
+        word, sentence = _ON_ITS_WAY.get(study, ("waits", f"The study is {study}."))
+        return common | {"state": word, "said": sentence, "sent": [], "is_open": True}
+    rows = story.deliveries_of(visit.site.ledger, row["reading_id"])
+    for destination, each in groupby(rows, key=lambda one: str(one["destination"])):
+        sent.append((destination, ", ".join(map(_delivery, each))))
+    waits = any(one["state"] == OutboxState.PENDING for one in rows)
+    has_failed = any(one["state"] == OutboxState.FAILED for one in rows)
+    word = "being sent" if waits else "not all sent" if has_failed else "delivered" if rows else "recorded"
+    sentence = "It is the film’s current reading." + ("" if rows else " It is sent nowhere.")
+    return common | {"state": word, "said": sentence, "sent": sent, "is_open": waits}
+
+
+def is_said(row: Mapping[str, Any]) -> bool:
+    """Whether something that is over is still told above the film, or only in its history."""
+    ended = row["ended_at"]
+    return bool(ended) and datetime.now(UTC) - ended < _FRESH
+
+
+def entries(visit: Visit, sop_uid: str, corrections: Sequence[Row]) -> list[Row]:
+    """Readings of a film and what was asked for besides, newest first."""
+    made = [
+        {
+            "at": row["made_at"],
+            "who": row["author"],
+            "for": row["organisation"],
+            "state": row["state"],
+            "steps": [said(one, visit.shows_identity) for one in OPERATIONS.validate_python(row["operations"])],
+            "reason": row["reason"] if visit.shows_identity else "",
+            "refusal": f"{row['refusal_code']}: {row['refusal_reason']}" if row["refusal_code"] else "",
+            "correction_id": row["correction_id"] if row["reading_id"] is not None else None,
+        }
+        for row in corrections[:_MOST]
+    ]
+    models = [
+        {
+            "at": row["read_at"],
+            "who": f"{row['model_name']} {row['model_version']}, policy {row['policy_name']} {row['policy_version']}",
+            "for": "",
+            "state": "",
+            "steps": [],
+            "reason": "",
+            "refusal": row["refusal_code"],
+            "correction_id": None,
+        }
+        for row in story.readings_of(visit.site.ledger, sop_uid)
+        if not row["author"]
+    ]
+    return sorted(made + models, key=lambda one: one["at"], reverse=True)
+
+
+def _delivery(row: Row) -> str:
+    message = f" ({row['message']})" if row["message"] and row["state"] == OutboxState.FAILED else ""
+    state = "waits" if row["state"] == OutboxState.PENDING else row["state"]
+    return f"{_KINDS.get(row['kind'], row['kind'])} {state}{message}"
