@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -54,7 +53,7 @@ def changed(before: Operations, form: Form) -> Operations | Refusal:
     if do not in _MADE_OF:
         raise HTTPException(400, "there is no such change")
     try:
-        (new,) = _valid(json.dumps([_MADE_OF[do](form)]))
+        (new,) = _valid(f"[{_MADE_OF[do](form)}]")
     except (KeyError, ValueError):
         raise HTTPException(400, "the form is not filled in") from None
     if not isinstance(new, Grade | MovePoint) and any(isinstance(one, Grade) for one in before):
@@ -83,24 +82,31 @@ def _joined(before: Operations, new: Operation) -> Operations:
     return (*before, new)
 
 
-def _grade(form: Form) -> dict[str, Any]:
+def _name(form: Form) -> str:
+    return json.dumps({"kind": "name", "vertebra": form["vertebra"], "level": form["level"]})
+
+
+def _remove(form: Form) -> str:
+    close = form["do"] == "close"
+    return json.dumps({"kind": "remove", "vertebra": form["vertebra"], "close": close})
+
+
+def _grade(form: Form) -> str:
     sign, place, side = form["finding"].split("|")
-    return {
-        "kind": "grade", "sign": sign, "place": place, "side": side or None, "grade": int(form["grade"]),
-        "reason": form.get("why", ""),
-    }  # fmt: skip
+    given = {"sign": sign, "place": place, "side": side or None, "grade": int(form["grade"])}
+    return json.dumps({"kind": "grade", "reason": form.get("why", ""), **given})
 
 
-_MADE_OF: Mapping[str, Callable[[Form], Any]] = {
-    "up": lambda form: {"kind": "shift", "by": -1},
-    "down": lambda form: {"kind": "shift", "by": 1},
-    "name": lambda form: {"kind": "name", "vertebra": form["vertebra"], "level": form["level"]},
-    "remove": lambda form: {"kind": "remove", "vertebra": form["vertebra"]},
-    "close": lambda form: {"kind": "remove", "vertebra": form["vertebra"], "close": True},
+_MADE_OF: Mapping[str, Callable[[Form], str]] = {
+    "up": lambda form: '{"kind": "shift", "by": -1}',
+    "down": lambda form: '{"kind": "shift", "by": 1}',
+    "name": _name,
+    "remove": _remove,
+    "close": _remove,
     "grade": _grade,
-    "accept": lambda form: {"kind": "accept"},
-    "reject": lambda form: {"kind": "reject", "reason": form["why"]},
-    "add": lambda form: json.loads(form["add"]),
+    "accept": lambda form: '{"kind": "accept"}',
+    "reject": lambda form: json.dumps({"kind": "reject", "reason": form["why"]}),
+    "add": lambda form: form["add"],
 }
 """By the name of the button: the operation as JSON; ``add`` has it whole, from the film's script."""
 
@@ -109,23 +115,27 @@ def said(operation: Operation, with_reasons: bool = True) -> str:
     """One operation in words; reasons are free words and may name somebody."""
     match operation:
         case Shift(by):
-            return f"all names {abs(by)} {'up' if by < 0 else 'down'}" if by else "all names confirmed"
+            text = f"all names {abs(by)} {'up' if by < 0 else 'down'}"
         case Name(vertebra, level):
-            if vertebra is level:
-                return f"names confirmed by {level.name}"
-            return f"{vertebra.name} is {level.name}, the rest follow"
+            is_same = vertebra is level
+            text = (
+                f"{level.name} is right, and so the rest"
+                if is_same
+                else f"{vertebra.name} is {level.name}, the rest follow"
+            )
         case Insert(level):
-            return f"a missed vertebra put in as {level.name}"
+            text = f"a missed vertebra put in as {level.name}"
         case Remove(vertebra, close):
-            return f"{vertebra.name} removed" + (", those below move up" if close else "")
+            text = f"{vertebra.name} removed{', those below move up' if close else ''}"
         case MovePoint(vertebra, point):
-            return f"{vertebra.name}: {point.value.replace('_', ' ')} of its endplate moved"
+            text = f"{vertebra.name}: {point.value.replace('_', ' ')} of its endplate moved"
         case Grade():
-            return _said_grade(operation, with_reasons)
+            text = _said_grade(operation, with_reasons)
         case Accept():
-            return "accepted as it is"
+            text = "accepted as it is"
         case Reject(reason):
-            return "rejected" + (f": {reason}" if with_reasons else "")
+            text = "rejected" + (f": {reason}" if with_reasons else "")
+    return text
 
 
 def _said_grade(given: Grade, with_reasons: bool) -> str:

@@ -24,7 +24,7 @@ _ON_ITS_WAY = {
 }
 
 
-def status_of(visit: Visit, study_uid: str, row: Row) -> Row:
+def standing_of(visit: Visit, study_uid: str, row: Row) -> Row:
     """Where a correction stands: ``state`` in a word, ``said`` in a sentence, ``sent`` by destination.
 
     ``is_open``: it will go on by itself, so it is to be asked again. ``row`` is of ``Ledger.corrections.history``.
@@ -62,7 +62,9 @@ def entries(visit: Visit, sop_uid: str, corrections: Sequence[Row]) -> list[Row]
             "who": row["author"],
             "for": row["organisation"],
             "state": row["state"],
-            "steps": [said(one, visit.shows_identity) for one in OPERATIONS.validate_python(row["operations"])],
+            "steps": [
+                said(one, visit.shows_identity) for one in OPERATIONS.validate_python(row["operations"])
+            ],
             "reason": row["reason"] if visit.shows_identity else "",
             "refusal": f"{row['refusal_code']}: {row['refusal_reason']}" if row["refusal_code"] else "",
             "correction_id": row["correction_id"] if row["reading_id"] is not None else None,

@@ -1,4 +1,4 @@
-"""A reading as the film's script draws it while it is corrected: bodies with the points that can be moved, and discs."""
+"""A reading as the film's script draws it while it is corrected: bodies, the points that can be moved, and discs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def proposal(reading: Mapping[str, Any], new_names: Collection[str] = ()) -> Row
 def _body(vertebra: Mapping[str, Any], is_new: bool) -> Row:
     outline = Outline(np.array(vertebra["outline_px"], np.float64))
     plates = {
-        side: Endplate(PointPx(*plate["left"]), PointPx(*plate["right"]), np.array(plate["curve"], np.float64))
+        side: Endplate(
+            PointPx(*plate["left"]), PointPx(*plate["right"]), np.array(plate["curve"], np.float64)
+        )
         for side in ("upper", "lower")
         if (plate := vertebra[f"{side}_endplate_px"])
     }

@@ -21,7 +21,7 @@ from spinepacs.store.accounts import AccountRole
 from spinepacs.store.corrections import Forestalled
 from spinepacs.web import signature
 from spinepacs.web.drafting import Operations, as_text, changed, operations_of
-from spinepacs.web.history import entries, is_said, status_of
+from spinepacs.web.history import entries, is_said, standing_of
 from spinepacs.web.proposal import gradable, proposal
 from spinepacs.web.site import Visit
 
@@ -67,13 +67,13 @@ def panel(visit: Visit, film: Film, base: int, *, is_correctable: bool, **more: 
         ``desk``, ``other`` or ``refusal``, where there is one.
     """
     rows = visit.site.ledger.corrections.history(film.sop_uid)
-    status = status_of(visit, film.study_uid, rows[0]) if rows else None
+    standing = standing_of(visit, film.study_uid, rows[0]) if rows else None
     is_pending = bool(rows) and rows[0]["state"] == "pending"
     return {
         "film": film,
         "base": base,
         "may_correct": is_correctable and not is_pending and _is_reader(visit),
-        "status": status if status and (status["is_open"] or is_said(rows[0])) else None,
+        "standing": standing if standing and (standing["is_open"] or is_said(rows[0])) else None,
         "entries": entries(visit, film.sop_uid, rows),
         "desk": None,
         "other": None,
@@ -93,7 +93,7 @@ def state(visit: Visit) -> Response:
     rows = visit.site.ledger.corrections.history(film.sop_uid, 1)
     if not rows:
         raise HTTPException(404, "nobody has corrected this film")
-    return visit.page("review_state.html", film=film, status=status_of(visit, film.study_uid, rows[0]))
+    return visit.page("review_state.html", film=film, standing=standing_of(visit, film.study_uid, rows[0]))
 
 
 def difference(visit: Visit) -> Response:
@@ -103,9 +103,7 @@ def difference(visit: Visit) -> Response:
     row = next((one for one in corrections.history(film.sop_uid) if one["correction_id"] == number), None)
     if row is None or row["reading_id"] is None:
         raise HTTPException(404, "there is no such reading")
-    found = changes(
-        corrections.reading(row["base_reading_id"]), corrections.reading(row["reading_id"])
-    )
+    found = changes(corrections.reading(row["base_reading_id"]), corrections.reading(row["reading_id"]))
     if not visit.shows_identity:  # why a film was rejected is told in free words
         found = tuple(one for one in found if one.what != "reading")
     return visit.page("review_changes.html", groups=list(_grouped(found)))

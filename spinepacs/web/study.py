@@ -13,8 +13,8 @@ from spinepacs.domain.corrections import REJECTED
 from spinepacs.errors import BadInput
 from spinepacs.show.sheet.cells import footnotes
 from spinepacs.store import queries, story
-from spinepacs.web.drawing import LAYERS, drawn
 from spinepacs.web import review
+from spinepacs.web.drawing import LAYERS, drawn
 from spinepacs.web.plots import HEIGHT, WIDTH, plots
 from spinepacs.web.site import IDENTITY, Visit
 from spinepacs.web.tables import basis, tables

@@ -80,8 +80,8 @@ class Review {
   }
 
   focusBack(desk) {
-    const point = this.focused && this.svg.querySelector(`[data-point="${this.focused}"]`);
-    (point || desk.querySelector("[data-focus]")).focus({ preventScroll: Boolean(point) });
+    const point = this.focused && this.handle(this.focused);
+    (point || this.section.querySelector("[data-focus]")).focus({ preventScroll: Boolean(point) });
   }
 
   // The grades of a finding in words, and in "is" the name that the vertebra has.
@@ -112,15 +112,22 @@ class Review {
   }
 
   draw() {
+    const active = this.layer?.contains(document.activeElement) ? document.activeElement.dataset.point : null;
     this.layer?.remove();
     this.layer = null;
     this.svg?.classList.toggle("drafting", Boolean(this.draft));
+    this.section.querySelectorAll("fieldset.layers").forEach((layers) => { layers.disabled = Boolean(this.draft); });
     if (!this.svg || !this.draft) return;
     this.layer = element(this.svg, "g", { class: "draft" });
     this.draft.discs.flat().forEach((line) => element(this.layer, "polyline", { class: "disc", points: written(line) }));
     this.draft.bodies.forEach((body, number) => this.drawBody(body, number));
     if (this.body) this.drawHandles(this.body);
     if (this.placed) this.drawPlaced();
+    if (active) this.handle(active)?.focus({ preventScroll: true });
+  }
+
+  handle(name) {
+    return this.svg.querySelector(`[data-point="${name}"]`);
   }
 
   drawBody(body, number) {
@@ -236,7 +243,7 @@ class Review {
     this.at ??= [...this.body.points[name]];
     this.unsettled = name;
     this.at = this.inside(plus(this.at, by));
-    this.shift(this.layer.querySelector(`[data-point="${name}"]`), this.at);
+    this.shift(this.handle(name), this.at);
   }
 
   // A point is where it is to be: that is one change of the draft.
@@ -255,9 +262,7 @@ class Review {
   putBack() {
     clearTimeout(this.timer);
     this.held = this.at = this.unsettled = null;
-    const { focused } = this;
     this.draw();
-    if (focused) this.svg.querySelector(`[data-point="${focused}"]`)?.focus({ preventScroll: true });
   }
 
   send(operation) {
@@ -278,7 +283,7 @@ class Review {
     this.showPlacing(true);
     this.draw();
     this.tellPlaced();
-    this.svg.querySelector('[data-point="whole"]').focus();
+    this.handle("whole").focus();
   }
 
   // Corners about the middle of the nearest body that has both endplates, a little smaller than it.
@@ -304,8 +309,8 @@ class Review {
     const number = name === "whole" ? null : Number(name.slice("corner".length));
     this.placed = this.placed.map((corner, each) => (number === null || each === number ? this.inside(plus(corner, by)) : corner));
     this.shape.setAttribute("points", written(this.placed));
-    this.shift(this.layer.querySelector('[data-point="whole"]'), mean(this.placed));
-    this.placed.forEach((corner, each) => this.shift(this.layer.querySelector(`[data-point="corner${each}"]`), corner));
+    this.shift(this.handle("whole"), mean(this.placed));
+    this.placed.forEach((corner, each) => this.shift(this.handle(`corner${each}`), corner));
   }
 
   // Its number among the levels: one more than the body above it; above them all, one less than the first.
