@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, column, exists, select, text
+from sqlalchemy import Select, and_, case, column, exists, or_, select, text
 
 from spinepacs.domain.measures import Quantity
 from spinepacs.store.ledger import Ledger
@@ -108,17 +108,17 @@ def deliveries_of(ledger: Ledger, reading_id: int) -> list[Row]:
 
 
 def course(ledger: Ledger, patient_id: str) -> list[Row]:
-    """Each disc's height index from film to film of a patient, by disc and then by date.
+    """Each disc's height index from film to film of a patient, by disc and then by date, by their current readings.
 
     As in the view ``disc_follow_up`` films that different models have read are not compared: those count that the model
     of the newest reading has read. (The view itself goes through all patients.)
     """
     if not patient_id:
         return []
-    newer = readings.alias()
-    is_newest = ~exists().where(
-        newer.c.arrival_id == readings.c.arrival_id, newer.c.reading_id > readings.c.reading_id
-    )
+    other = readings.alias()
+    by_person, is_newer = readings.c.author != "", other.c.reading_id > readings.c.reading_id
+    goes_before = case((other.c.author != "", or_(~by_person, is_newer)), else_=and_(~by_person, is_newer))
+    is_current = ~exists().where(other.c.arrival_id == readings.c.arrival_id, goes_before)
     is_index = and_(
         measures.c.reading_id == discs.c.reading_id,
         measures.c.place == discs.c.disc,
@@ -133,7 +133,7 @@ def course(ledger: Ledger, patient_id: str) -> list[Row]:
         .join(readings, readings.c.reading_id == discs.c.reading_id)
         .join(arrivals, arrivals.c.arrival_id == readings.c.arrival_id)
         .outerjoin(measures, is_index)
-        .where(arrivals.c.patient_id == patient_id, is_newest)
+        .where(arrivals.c.patient_id == patient_id, is_current)
         .order_by(discs.c.disc_order, arrivals.c.study_date, readings.c.reading_id)
     )  # fmt: skip
     rows = plain(ledger.rows(its))

@@ -117,12 +117,8 @@ def said(operation: Operation, with_reasons: bool = True) -> str:
         case Shift(by):
             text = f"all names {abs(by)} {'up' if by < 0 else 'down'}"
         case Name(vertebra, level):
-            is_same = vertebra is level
-            text = (
-                f"{level.name} is right, and so the rest"
-                if is_same
-                else f"{vertebra.name} is {level.name}, the rest follow"
-            )
+            others = "and so are the rest" if vertebra is level else "the rest follow"
+            text = f"{vertebra.name} is {'right' if vertebra is level else level.name}, {others}"
         case Insert(level):
             text = f"a missed vertebra put in as {level.name}"
         case Remove(vertebra, close):

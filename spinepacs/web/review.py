@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
@@ -237,12 +236,13 @@ def _section(visit: Visit, film: Film, **more: Any) -> Response:
 
 
 def _grouped(found: tuple[Change, ...]) -> Iterator[tuple[str, list[Change]]]:
-    """Changes by their kind, under the caption of a table."""
-    for what, each in groupby(found, key=lambda one: one.what):
-        yield _CAPTIONS[what], list(each)
+    """Changes by their kind, what matters most first, each under the caption of a table."""
+    for what, caption in _CAPTIONS.items():
+        if each := [one for one in found if one.what == what]:
+            yield caption, each
 
 
 _CAPTIONS = {
-    "name": "Names", "disc": "Discs", "measure": "Angles", "grade": "Grades", "conclusion": "Conclusions",
-    "reading": "Film",
+    "name": "Names", "reading": "Film", "conclusion": "Conclusions", "grade": "Grades", "measure": "Angles",
+    "disc": "Discs",
 }  # fmt: skip

@@ -189,6 +189,34 @@ def test_a_draft_that_cannot_be_made_says_why_and_the_rest_of_it_stays(review: R
     assert review.rows() == []
 
 
+def test_each_form_of_the_desk_adds_what_it_says(review: Review) -> None:
+    visitor = review.site.visitor(AccountRole.READER)
+    desk = visitor.get(f"{review.path}/draft").text
+    assert "Nothing is changed yet" in desk
+    finding = html.unescape(re.findall(r'<option value="(disc_height_loss\|[^"]*)"', desk)[1])
+    place = finding.split("|")[1]
+    forms = {
+        "L5 is L4, the rest follow": {"do": "name", "vertebra": "L5", "level": "L4"},
+        "L5 is right, and so are the rest": {"do": "name", "vertebra": "L5", "level": "L5"},
+        "L2 removed": {"do": "remove", "vertebra": "L2"},
+        "L2 removed, those below move up": {"do": "close", "vertebra": "L2"},
+        f"{place}: loss of height graded 4 critical (seen on CT)": {
+            "do": "grade", "finding": finding, "grade": "4", "why": "seen on CT",
+        },
+        "accepted as it is": {"do": "accept"},
+        "rejected: blurred": {"do": "reject", "why": "blurred"},
+    }  # fmt: skip
+    for words, form in forms.items():
+        answer = review.post(visitor, "draft", **form).text
+        assert f"<li>{words}</li>" in answer
+        assert "Publish as a new reading" in answer
+        assert "This cannot be" not in answer
+    graded = review.post(visitor, "draft", do="grade", finding=finding, grade="4").text
+    assert f"{place}: loss of height" in graded
+    assert "4 critical (graded by a person)" in graded
+    assert review.rows() == []
+
+
 def test_of_two_at_once_the_second_is_told_who_was_first(review: Review) -> None:
     first, second = (review.site.visitor(role) for role in (AccountRole.READER, AccountRole.ADMINISTRATOR))
     base = review.base
