@@ -51,7 +51,9 @@ class Reviewer:
         self.close()
 
     def close(self) -> None:
-        """End the child; the next question starts another one."""
+        """End the child, whoever waits for its answer; the next question starts another one."""
+        if (child := self._child) is not None:
+            child.kill()
         with self._turn:
             self._dismiss()
 

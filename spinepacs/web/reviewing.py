@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 class Reviewing:
-    """A :class:`~spinepacs.review.preview.Reviewer` that is begun with the first draft.
-
-    What it imports takes 45 MB, and its child more: nothing where nobody corrects.
-    """
+    """A :class:`~spinepacs.review.preview.Reviewer` that is begun with the first draft: it takes no memory before."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -30,9 +27,8 @@ class Reviewing:
 
     def close(self) -> None:
         """End the child."""
-        with self._lock:
-            if self._reviewer is not None:
-                self._reviewer.close()
+        if (reviewer := self._reviewer) is not None:
+            reviewer.close()
 
     def _begun(self) -> Reviewer:
         from spinepacs.review.preview import Reviewer

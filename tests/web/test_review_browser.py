@@ -230,6 +230,8 @@ def test_one_click_renames_the_film_and_the_archive_holds_the_new_report(
     if os.environ.get("SPINEPACS_PICTURES"):
         _picture(page)
     page.click("text=Publish as a new reading")
+    page.wait_for_selector(".status")
+    assert page.evaluate("document.activeElement.textContent") == "Review", "who works by keyboard stays there"
     page.wait_for_selector(".status:has-text('delivered')")
     assert "orthanc: " in page.inner_text(".status")
     page.click("text=Show the new reading")

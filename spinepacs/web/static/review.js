@@ -48,7 +48,7 @@ class Review {
   refresh() {
     const desk = this.section.querySelector("[data-draft]");
     if (desk === this.desk) return;
-    const hadFocus = this.desk && (!document.activeElement || document.activeElement === document.body || this.focused);
+    const hadFocus = this.desk && (document.activeElement === document.body || this.focused);
     const isFirst = desk && !this.desk;
     this.desk = desk;
     this.isBusy = false;
@@ -58,7 +58,7 @@ class Review {
     if (!desk) this.chosen = this.focused = null;
     if (desk) this.meet(desk);
     if (this.svg) this.draw();
-    if (desk && (isFirst || hadFocus)) this.focusBack(desk);
+    if (isFirst || hadFocus) this.focusBack();
   }
 
   meet(desk) {
@@ -79,7 +79,7 @@ class Review {
     Object.entries(deeds).forEach(([selector, deed]) => desk.querySelector(selector)?.addEventListener("click", deed));
   }
 
-  focusBack(desk) {
+  focusBack() {
     const point = this.focused && this.handle(this.focused);
     (point || this.section.querySelector("[data-focus]")).focus({ preventScroll: Boolean(point) });
   }
