@@ -83,6 +83,14 @@ def film_file(ledger: Ledger, sop_uid: str) -> str | None:
     return next((str(row["sha256"]) for row in ledger.rows(its)), None)
 
 
+def overlay_file(ledger: Ledger, reading_id: int) -> str | None:
+    """SHA-256 of the picture that was made of a reading; None: there is none, or its file is gone."""
+    its = select(objects.c.sha256).where(
+        objects.c.reading_id == reading_id, objects.c.kind == "OVERLAY", objects.c.file_deleted_at.is_(None)
+    )
+    return next((str(row["sha256"]) for row in ledger.rows(its)), None)
+
+
 def study_of(ledger: Ledger, sop_uid: str) -> str | None:
     """Study Instance UID of an image that came; None: unknown."""
     its = select(arrivals.c.study_uid).where(arrivals.c.sop_uid == sop_uid, arrivals.c.study_uid.is_not(None))

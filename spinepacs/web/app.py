@@ -46,6 +46,7 @@ PAGES: Sequence[Page] = (
     Page("/studies.csv", studies.csv),
     Page("/studies/{study_uid}", study.show),
     Page(f"{_FILM}/picture", study.picture),
+    Page(f"{_FILM}/page", study.page),
     Page(f"{_FILM}/review", review.show),
     Page(f"{_FILM}/review/state", review.state),
     Page(f"{_FILM}/review/changes/{{correction_id:int}}", review.difference),

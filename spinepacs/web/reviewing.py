@@ -1,4 +1,4 @@
-"""The one child of this process in which drafts of corrections are tried."""
+"""The one child of this process in which drafts of corrections are tried, and printable pages made."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class Reviewing:
     def preview(self, sop_uid: str, draft: Draft) -> Preview | Refusal:
         """What a draft would make of a film's current reading, or why it cannot be; for any thread."""
         return self._begun().preview(sop_uid, draft)
+
+    def page(self, sop_uid: str, *, with_identity: bool) -> str | Refusal:
+        """A film's current reading as one HTML file to be printed, or why it cannot be; for any thread."""
+        return self._begun().page(sop_uid, with_identity=with_identity)
 
     def close(self) -> None:
         """End the child."""

@@ -7,9 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from spinepacs.domain.corrections import REJECTED
+from spinepacs.domain.findings import Refusal
 from spinepacs.errors import BadInput
 from spinepacs.show.sheet.cells import footnotes
 from spinepacs.store import queries, story
@@ -58,6 +59,19 @@ def picture(visit: Visit) -> Response:
         return Response(visit.site.darkroom.picture(sha256), media_type="image/jpeg")
     except BadInput as error:
         raise HTTPException(422, f"{error.reason_code}: {error}") from None
+
+
+def page(visit: Visit) -> Response:
+    """The film's printable page, as a file: its styles are its own, and so it is none of our pages."""
+    study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
+    if story.study_of(visit.site.ledger, sop_uid) != study_uid:
+        raise HTTPException(404, "there is no such film")
+    visit.note("exported", study_uid, "a film as a page")
+    made = visit.site.reviewing.page(sop_uid, with_identity=visit.shows_identity)
+    if isinstance(made, Refusal):
+        raise HTTPException(422, f"{made.code}: {made.reason}")
+    headers = {"Content-Disposition": f'attachment; filename="film-{sop_uid[-12:]}.html"'}
+    return HTMLResponse(made, headers=headers)
 
 
 def _film(visit: Visit, number: int, film: Row) -> Row:

@@ -16,10 +16,12 @@ from spinepacs.domain.anatomy import Level
 from spinepacs.domain.corrections import Accept, Draft, Grade, MovePoint, PlatePoint, Reject, Shift
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.signs import Sign
+from spinepacs.store import story
 from spinepacs.store.accounts import AccountRole
 from spinepacs.store.corrections import Asked
 from spinepacs.store.tables import audit_events, corrections
 from spinepacs.web.drafting import changed, said
+from spinepacs.web.headers import POLICY
 from tests.review.conftest import House
 from tests.web.consoles import Answer, Console, Visitor, console
 
@@ -336,3 +338,34 @@ def test_a_pending_correction_of_elsewhere_is_told_on_the_page(review: Review) -
     assert "Cli^Carl" in page
     assert 'hx-trigger="every 1s"' in page
     assert "All names one up" not in page
+
+
+def test_the_printable_page_is_a_file_of_the_current_reading(review: Review) -> None:
+    review.house.correct(review.sop_uid, Shift(-1))
+    path = f"{review.study}/films/{review.sop_uid}/page"
+    assert f'href="{path}"' in review.site.visitor().get(review.study).text
+    answer = review.site.visitor(AccountRole.READER).get(path)
+    assert answer.status == 200
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="film-')
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert "T12/L1" in answer.text
+    assert "data:image/jpeg;base64," in answer.text
+    assert "SECRET-4711" in answer.text, "whose film it is, for a reader"
+    assert "SECRET-4711" not in review.site.visitor(AccountRole.VIEWER).get(path).text
+    review.house.correct(review.sop_uid, Accept())
+    assert "data:image/jpeg;base64," in review.site.visitor().get(path).text, (
+        "what is accepted has no new picture"
+    )
+    review.house.correct(review.sop_uid, Reject("Mr Smith moved"))
+    rejected = review.site.visitor(AccountRole.VIEWER).get(path).text
+    assert "REJECTED" in rejected
+    assert "Smith" not in rejected
+    assert "Smith" in review.site.visitor(AccountRole.READER).get(path).text
+    assert review.site.visitor().get(f"/studies/9.9/films/{review.sop_uid}/page").status == 404
+    review.house.correct(review.sop_uid, Shift(1))
+    sha256 = story.overlay_file(review.house.ledger, review.base)
+    assert sha256
+    review.house.spool.path_of(sha256).unlink()
+    gone = review.site.visitor().get(path)
+    assert gone.status == 422
+    assert str(review.house.folder) not in gone.text
