@@ -63,7 +63,7 @@ def panel(visit: Visit, film: Film, base: int, *, is_correctable: bool, **more: 
     is_correctable
         Whether there is a file, and something that was found on it.
     more
-        ``desk``, ``other`` or ``refusal``, where there is one.
+        ``desk``, ``other`` or ``refusal``, where there is one; ``is_whole``: the film is shown anew with it.
     """
     rows = visit.site.ledger.corrections.history(film.sop_uid)
     standing = standing_of(visit, film.study_uid, rows[0]) if rows else None
@@ -74,6 +74,7 @@ def panel(visit: Visit, film: Film, base: int, *, is_correctable: bool, **more: 
         "may_correct": is_correctable and not is_pending and _is_reader(visit),
         "standing": standing if standing and (standing["is_open"] or is_said(rows[0])) else None,
         "entries": entries(visit, film.sop_uid, rows),
+        "is_whole": False,
         "desk": None,
         "other": None,
         "refusal": None,
@@ -92,7 +93,9 @@ def state(visit: Visit) -> Response:
     rows = visit.site.ledger.corrections.history(film.sop_uid, 1)
     if not rows:
         raise HTTPException(404, "nobody has corrected this film")
-    return visit.page("review_state.html", film=film, standing=standing_of(visit, film.study_uid, rows[0]))
+    return visit.page(
+        "review_state.html", film=film, standing=standing_of(visit, film.study_uid, rows[0]), is_whole=False
+    )
 
 
 def difference(visit: Visit) -> Response:

@@ -94,6 +94,7 @@ def _film(visit: Visit, number: int, film: Row) -> Row:
             review.Film(film["study_uid"], film["sop_uid"]),
             film["reading_id"],
             is_correctable=has_file and (is_rejected or not is_refused),
+            is_whole=True,
         ),
     }
 

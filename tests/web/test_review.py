@@ -104,6 +104,8 @@ def test_what_is_shown_before_is_what_is_recorded_after_and_the_audit_trail_know
     over = visitor.get(f"{review.path}/state").text
     assert "every 1s" not in over
     assert "It is sent nowhere" in over
+    assert "Show the new reading" in over
+    assert "Show the new reading" not in visitor.get(review.study).text, "it is shown"
     assert tables(visitor.get(f"{review.path}/changes/{row['correction_id']}").text) == shown
     page = visitor.get(review.study).text
     assert "corrected by Doe^Jane" in page

@@ -199,7 +199,9 @@ def test_a_missed_body_is_proposed_drawn_and_put_in(chromium: Any, house: House)
     page.click("text=Draw a missed vertebra")
     assert f"It would be {before[2]} here" in page.inner_text("[data-placing-said]")
     assert page.evaluate("document.activeElement.dataset.point") == "whole"
+    assert not page.is_visible("text=Draw a missed vertebra")
     page.keyboard.press("ArrowRight")
+    page.screenshot(path=ARTIFACTS / "review-missed.png")
     page.click("text=Put it in")
     peers.wait_until(lambda: len(names_on_film(page)) == len(before), 60, "the draft")
     ready(page)
@@ -236,6 +238,7 @@ def test_one_click_renames_the_film_and_the_archive_holds_the_new_report(
     )
     page.wait_for_selector(".status:has-text('delivered')")
     assert "orthanc: " in page.inner_text(".status")
+    page.screenshot(path=ARTIFACTS / "review-delivered.png")
     page.click("text=Show the new reading")
     page.wait_for_load_state("networkidle")
     assert page.locator("svg.picture g.names text").all_text_contents() == shown
@@ -243,6 +246,7 @@ def test_one_click_renames_the_film_and_the_archive_holds_the_new_report(
     page.click("summary:has-text('History')")
     page.click("text=What it changed")
     page.wait_for_selector(".history .differences")
+    page.screenshot(path=ARTIFACTS / "review-history.png")
     assert page.complaints == []
 
     assert house.names() == shown
