@@ -56,36 +56,33 @@ def is_said(row: Mapping[str, Any]) -> bool:
 
 def entries(visit: Visit, sop_uid: str, corrections: Sequence[Row]) -> list[Row]:
     """Readings of a film and what was asked for besides, newest first."""
-    made = [
-        {
-            "at": row["made_at"],
-            "who": row["author"],
-            "for": row["organisation"],
-            "state": row["state"],
-            "steps": [
-                said(one, visit.shows_identity) for one in OPERATIONS.validate_python(row["operations"])
-            ],
-            "reason": row["reason"] if visit.shows_identity else "",
-            "refusal": f"{row['refusal_code']}: {row['refusal_reason']}" if row["refusal_code"] else "",
-            "correction_id": row["correction_id"] if row["reading_id"] is not None else None,
-        }
-        for row in corrections[:_MOST]
-    ]
-    models = [
-        {
-            "at": row["read_at"],
-            "who": f"{row['model_name']} {row['model_version']}, policy {row['policy_name']} {row['policy_version']}",
-            "for": "",
-            "state": "",
-            "steps": [],
-            "reason": "",
-            "refusal": row["refusal_code"],
-            "correction_id": None,
-        }
-        for row in story.readings_of(visit.site.ledger, sop_uid)
-        if not row["author"]
-    ]
-    return sorted(made + models, key=lambda one: one["at"], reverse=True)
+    made = [_by_person(row, visit.shows_identity) for row in corrections[:_MOST]]
+    read = [_by_model(row) for row in story.readings_of(visit.site.ledger, sop_uid) if not row["author"]]
+    return sorted(made + read, key=lambda one: one["at"], reverse=True)
+
+
+def _by_person(row: Row, with_reasons: bool) -> Row:
+    return {
+        "at": row["made_at"],
+        "who": row["author"],
+        "for": row["organisation"],
+        "state": row["state"],
+        "steps": [said(one, with_reasons) for one in OPERATIONS.validate_python(row["operations"])],
+        "reason": row["reason"] if with_reasons else "",
+        "refusal": f"{row['refusal_code']}: {row['refusal_reason']}" if row["refusal_code"] else "",
+        "correction_id": row["correction_id"] if row["reading_id"] is not None else None,
+    }
+
+
+def _by_model(row: Row) -> Row:
+    model, policy = (f"{row[f'{what}_name']} {row[f'{what}_version']}" for what in ("model", "policy"))
+    nothing: Row = {"for": "", "state": "", "steps": [], "reason": "", "correction_id": None}
+    return {
+        "at": row["read_at"],
+        "who": f"{model}, policy {policy}",
+        "refusal": row["refusal_code"],
+        **nothing,
+    }
 
 
 def _delivery(row: Row) -> str:
