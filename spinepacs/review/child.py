@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,14 +13,19 @@ from pydantic import TypeAdapter
 
 from spinepacs import logs
 from spinepacs.children import limit_memory
-from spinepacs.domain.corrections import Correction, Draft
-from spinepacs.domain.findings import ImageResult, Reading, Refusal
+from spinepacs.dicom.reading.header import header_of
+from spinepacs.dicom.reading.parse import parse
+from spinepacs.domain.corrections import REJECTED, Correction, Draft
+from spinepacs.domain.findings import EncodedObject, ImageResult, ObjectKind, Reading, Refusal
 from spinepacs.errors import failed
 from spinepacs.pipeline import Pipeline
 from spinepacs.review.difference import Change, changes
 from spinepacs.review.films import write_film
 from spinepacs.settings.settings import Settings
+from spinepacs.show.page.article import article, study_name
+from spinepacs.show.page.html import document
 from spinepacs.show.tables import reading_to_json
+from spinepacs.store import story
 from spinepacs.store.corrections import CurrentReading
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spools import open_spool
@@ -47,7 +52,16 @@ class Write:
     kind: Literal["write"] = "write"
 
 
-Job = Look | Write
+@dataclass(frozen=True)
+class Print:
+    """Give a film's current reading as one HTML file to be printed."""
+
+    sop_uid: str
+    with_identity: bool
+    kind: Literal["print"] = "print"
+
+
+Job = Look | Write | Print
 JOBS: TypeAdapter[Job] = TypeAdapter(Job)
 
 
@@ -107,6 +121,8 @@ class Desk:
             path = self._spool.path_of(current.sha256)
             if isinstance(job, Look):
                 return self._look(current, path, job.draft)
+            if isinstance(job, Print):
+                return self._print(current, path, job)
             write_film(path, current.reading, Path(job.folder), job.name, self._pipeline.character_set)
             return json.dumps({"done": True}).encode()
         except Exception as error:
@@ -121,6 +137,33 @@ class Desk:
         plain: Reading = made.reading
         preview = Preview(current.reading_id, current.author, seen, reading_to_json("", plain))
         return json.dumps({"preview": asdict(preview)}).encode()
+
+    def _print(self, current: CurrentReading, path: Path, job: Print) -> bytes:
+        reading = current.reading
+        header = header_of(parse(path, with_pixels=False, character_set=self._pipeline.character_set))
+        if reading.refusal and reading.refusal.code == REJECTED and not job.with_identity:
+            reading = replace(
+                reading, refusal=Refusal(REJECTED, "by a person")
+            )  # whose words may name somebody
+        objects: tuple[EncodedObject, ...] = ()
+        if overlay := self._overlay(job.sop_uid, current.reading_id):
+            part10 = self._spool.path_of(overlay).read_bytes()
+            objects = (EncodedObject(ObjectKind.OVERLAY, job.sop_uid, "", "", "", "", part10),)
+        elif reading.refusal is None:
+            return _refused(Refusal("NO_PICTURE", "the picture of this reading is not in the spool"))
+        text = article(ImageResult(reading, objects), header, with_identity=job.with_identity)
+        return json.dumps({"page": document(f"Spine findings, {study_name(header)}") + text}).encode()
+
+    def _overlay(self, sop_uid: str, reading_id: int) -> str | None:
+        """SHA-256 of a reading's picture; one that was accepted has that of the reading before."""
+        accepted = {
+            row["reading_id"]: row["base_reading_id"]
+            for row in self._ledger.corrections.history(sop_uid)
+            if [one["kind"] for one in row["operations"]] == ["accept"]
+        }
+        while reading_id in accepted:
+            reading_id = accepted[reading_id]
+        return story.overlay_file(self._ledger, reading_id)
 
 
 def _refused(refusal: Refusal) -> bytes:

@@ -17,7 +17,7 @@ from spinepacs.children import Child
 from spinepacs.domain.corrections import Draft
 from spinepacs.domain.findings import Refusal
 from spinepacs.review import child
-from spinepacs.review.child import JOBS, READY, Job, Look, Preview, Write
+from spinepacs.review.child import JOBS, READY, Job, Look, Preview, Print, Write
 from spinepacs.review.difference import Change
 from spinepacs.settings.settings import Settings
 
@@ -51,7 +51,9 @@ class Reviewer:
         self.close()
 
     def close(self) -> None:
-        """End the child; the next question starts another one."""
+        """End the child, whoever waits for its answer; the next question starts another one."""
+        if (child := self._child) is not None:
+            child.kill()
         with self._turn:
             self._dismiss()
 
@@ -67,6 +69,17 @@ class Reviewer:
         """Write a film and its outlines into a data set (see :mod:`spinepacs.review.films`); why not, else None."""
         answer = self._ask(Write(sop_uid, str(folder.absolute()), name))
         return answer if isinstance(answer, Refusal) else None
+
+    def page(self, sop_uid: str, *, with_identity: bool) -> str | Refusal:
+        """Give a film's current reading as one HTML file to be printed, or say why it cannot be.
+
+        Parameters
+        ----------
+        with_identity
+            Whether it says whose film it is.
+        """
+        answer = self._ask(Print(sop_uid, with_identity))
+        return answer if isinstance(answer, Refusal) else str(answer["page"])
 
     def _ask(self, job: Job) -> dict[str, Any] | Refusal:
         with self._turn:

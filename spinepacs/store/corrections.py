@@ -112,6 +112,11 @@ class Corrections:
                 raise LookupError(f"no correction {correction_id}")
             return _to_correct(connection, reading_id)
 
+    def reading(self, reading_id: int) -> Reading:
+        """One reading, as it was published; raises LookupError where there is none of this key."""
+        with self.database.read() as connection:
+            return reading_of(connection, reading_id)
+
     def history(self, sop_uid: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Corrections of a film (None: of all), newest first, with the readings before and after (None: none yet)."""
         asked = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, column, exists, select, text
+from sqlalchemy import Select, and_, case, column, exists, or_, select, text
 
 from spinepacs.domain.measures import Quantity
 from spinepacs.store.ledger import Ledger
@@ -83,24 +83,50 @@ def film_file(ledger: Ledger, sop_uid: str) -> str | None:
     return next((str(row["sha256"]) for row in ledger.rows(its)), None)
 
 
+def overlay_file(ledger: Ledger, reading_id: int) -> str | None:
+    """SHA-256 of the picture that was made of a reading; None: there is none, or its file is gone."""
+    its = select(objects.c.sha256).where(
+        objects.c.reading_id == reading_id, objects.c.kind == "OVERLAY", objects.c.file_deleted_at.is_(None)
+    )
+    return next((str(row["sha256"]) for row in ledger.rows(its)), None)
+
+
 def study_of(ledger: Ledger, sop_uid: str) -> str | None:
     """Study Instance UID of an image that came; None: unknown."""
     its = select(arrivals.c.study_uid).where(arrivals.c.sop_uid == sop_uid, arrivals.c.study_uid.is_not(None))
     return next((str(row["study_uid"]) for row in ledger.rows(its)), None)
 
 
+def readings_of(ledger: Ledger, sop_uid: str) -> list[Row]:
+    """Readings of an image, newest first: ``reading_id``, ``read_at``, ``author`` (empty: the model's), versions."""
+    names = ("reading_id", "read_at", "author", *_MODEL, "policy_name", "policy_version", "refusal_code")
+    its = select(*(readings.c[name] for name in names)).where(readings.c.sop_uid == sop_uid)
+    return ledger.rows(its.order_by(readings.c.reading_id.desc()).limit(_LONGEST))
+
+
+def deliveries_of(ledger: Ledger, reading_id: int) -> list[Row]:
+    """Where the objects of a reading go: ``destination``, ``kind``, ``state``, ``message``; by destination."""
+    its = (
+        select(outbox.c.destination, objects.c.kind, outbox.c.state, outbox.c.message)
+        .join(objects, objects.c.sop_uid == outbox.c.sop_uid)
+        .where(objects.c.reading_id == reading_id)
+        .order_by(outbox.c.destination, outbox.c.outbox_id)
+    )
+    return plain(ledger.rows(its))
+
+
 def course(ledger: Ledger, patient_id: str) -> list[Row]:
-    """Each disc's height index from film to film of a patient, by disc and then by date.
+    """Each disc's height index from film to film of a patient, by disc and then by date, by their current readings.
 
     As in the view ``disc_follow_up`` films that different models have read are not compared: those count that the model
     of the newest reading has read. (The view itself goes through all patients.)
     """
     if not patient_id:
         return []
-    newer = readings.alias()
-    is_newest = ~exists().where(
-        newer.c.arrival_id == readings.c.arrival_id, newer.c.reading_id > readings.c.reading_id
-    )
+    other = readings.alias()
+    by_person, is_newer = readings.c.author != "", other.c.reading_id > readings.c.reading_id
+    goes_before = case((other.c.author != "", or_(~by_person, is_newer)), else_=and_(~by_person, is_newer))
+    is_current = ~exists().where(other.c.arrival_id == readings.c.arrival_id, goes_before)
     is_index = and_(
         measures.c.reading_id == discs.c.reading_id,
         measures.c.place == discs.c.disc,
@@ -115,7 +141,7 @@ def course(ledger: Ledger, patient_id: str) -> list[Row]:
         .join(readings, readings.c.reading_id == discs.c.reading_id)
         .join(arrivals, arrivals.c.arrival_id == readings.c.arrival_id)
         .outerjoin(measures, is_index)
-        .where(arrivals.c.patient_id == patient_id, is_newest)
+        .where(arrivals.c.patient_id == patient_id, is_current)
         .order_by(discs.c.disc_order, arrivals.c.study_date, readings.c.reading_id)
     )  # fmt: skip
     rows = plain(ledger.rows(its))

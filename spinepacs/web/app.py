@@ -16,11 +16,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from spinepacs.settings.web import WebSettings
 from spinepacs.store.accounts import AccountRole
-from spinepacs.web import actions, destinations, login, queue, rules, studies, study
+from spinepacs.web import actions, destinations, login, queue, review, rules, studies, study
 from spinepacs.web.guard import Page, guarded
 from spinepacs.web.headers import ProxyMark, SecureHeaders
 from spinepacs.web.site import Site, Visit
 
+_FILM = "/studies/{study_uid}/films/{sop_uid}"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -44,7 +45,14 @@ PAGES: Sequence[Page] = (
     Page("/studies", studies.show),
     Page("/studies.csv", studies.csv),
     Page("/studies/{study_uid}", study.show),
-    Page("/studies/{study_uid}/films/{sop_uid}/picture", study.picture),
+    Page(f"{_FILM}/picture", study.picture),
+    Page(f"{_FILM}/page", study.page),
+    Page(f"{_FILM}/review", review.show),
+    Page(f"{_FILM}/review/state", review.state),
+    Page(f"{_FILM}/review/changes/{{correction_id:int}}", review.difference),
+    Page(f"{_FILM}/review/draft", review.begin, role=AccountRole.READER),
+    Page(f"{_FILM}/review/draft", review.draft, role=AccountRole.READER, changes=True),
+    Page(f"{_FILM}/review/publish", review.publish, role=AccountRole.READER, changes=True),
     Page("/rules", rules.show),
     Page("/rules", rules.explain, changes=True, takes_files=True),
     Page("/destinations", destinations.show),

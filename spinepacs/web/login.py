@@ -85,7 +85,7 @@ def _begun(visit: Visit, account: Account, onward: str) -> Response:
     lasts = timedelta(hours=visit.site.settings.web.session_hours)
     visit.site.ledger.accounts.log_in(sha256_of(token), account.name, visit.peer, datetime.now(UTC) + lasts)
     answer = RedirectResponse(onward, 303)
-    _set(visit, answer, COOKIE, token, int(lasts.total_seconds()))
+    visit.set_cookie(answer, COOKIE, token, int(lasts.total_seconds()))
     answer.delete_cookie(LOGIN_COOKIE)
     return answer
 
@@ -93,10 +93,5 @@ def _begun(visit: Visit, account: Account, onward: str) -> Response:
 def _form(visit: Visit, onward: str, status: int = 200, said: str = "") -> Response:
     token = visit.request.cookies.get(LOGIN_COOKIE) or secrets.token_urlsafe(32)
     answer = visit.page("login.html", status, onward=onward, said=said, login_csrf=token)
-    _set(visit, answer, LOGIN_COOKIE, token, 3600)
+    visit.set_cookie(answer, LOGIN_COOKIE, token, 3600)
     return answer
-
-
-def _set(visit: Visit, answer: Response, name: str, value: str, age_s: int) -> None:
-    secure = visit.request.url.scheme == "https"
-    answer.set_cookie(name, value, age_s, secure=secure, httponly=True, samesite="strict")

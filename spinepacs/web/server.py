@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import uvicorn
 
@@ -16,6 +17,7 @@ from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.web.app import make_app
 from spinepacs.web.darkroom import Darkroom
+from spinepacs.web.reviewing import Reviewing
 from spinepacs.web.site import Site
 
 _LOOK_S = 0.2
@@ -52,11 +54,13 @@ def run(
             stop.wait(_TRY_AGAIN_S)
             continue
         with door:
-            site = Site(settings, ledger, spool, Darkroom(settings.web, spool, "spinepacs.web.preload"))
+            darkroom, reviewing = Darkroom(settings.web, spool, "spinepacs.web.preload"), Reviewing(settings)
+            site = Site(settings, ledger, spool, darkroom, reviewing)
             _log.info("console on http://%s:%d", *door.getsockname()[:2])
             _warn_of_nobody(ledger)
             say(ready)
-            serve_until(stop, make_server(site), door)
+            with closing(reviewing):
+                serve_until(stop, make_server(site), door)
         return
 
 

@@ -23,6 +23,8 @@ from spinepacs.store.accounts import Account, AccountRole
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.web.darkroom import Darkroom
+from spinepacs.web.drafting import said
+from spinepacs.web.reviewing import Reviewing
 from spinepacs.web.snapshot import SHARE, Snapshot, look
 
 IDENTITY = frozenset(
@@ -43,6 +45,8 @@ class Site:
         Opened by this process.
     darkroom
         Where films are decoded.
+    reviewing
+        Where drafts of corrections are tried.
     secret
         Of this process: for the forms of people whom a proxy has let in.
     """
@@ -51,6 +55,7 @@ class Site:
     ledger: Ledger
     spool: Spool
     darkroom: Darkroom
+    reviewing: Reviewing
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
     @cached_property
@@ -112,6 +117,11 @@ class Visit:
         """Fill a template in."""
         return HTMLResponse(self.text(template, **values), status)
 
+    def set_cookie(self, answer: Response, name: str, value: str, age_s: int) -> None:
+        """Let the browser keep something that no script and no other site gets."""
+        secure = self.request.url.scheme == "https"
+        answer.set_cookie(name, value, age_s, secure=secure, httponly=True, samesite="strict")
+
     def text(self, template: str, **values: Any) -> str:
         """The same as text."""
         common = {
@@ -143,6 +153,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     filters: dict[str, Callable[..., Any]] = {
+        "said": said,
         "moment": lambda value: str(value)[:19],
         "head": lambda value: str(value).replace("_", " ").capitalize().replace(" id", " ID"),
         "short": lambda value: f"…{str(value)[-12:]}",

@@ -7,11 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
+from spinepacs.domain.corrections import REJECTED
+from spinepacs.domain.findings import Refusal
 from spinepacs.errors import BadInput
 from spinepacs.show.sheet.cells import footnotes
 from spinepacs.store import queries, story
+from spinepacs.web import review
 from spinepacs.web.drawing import LAYERS, drawn
 from spinepacs.web.plots import HEIGHT, WIDTH, plots
 from spinepacs.web.site import IDENTITY, Visit
@@ -37,7 +40,7 @@ def show(visit: Visit) -> Response:
         study=summary,
         films=[_film(visit, number, film) for number, film in enumerate(films, start=1)],
         images=story.images(ledger, study_uid),
-        moments=story.timeline(ledger, study_uid),
+        moments=[_told(visit, moment) for moment in story.timeline(ledger, study_uid)],
         others=[row for row in others if row["study_uid"] != study_uid],
         plots=plots(story.course(ledger, patient)),
         plot_size=(WIDTH, HEIGHT),
@@ -58,19 +61,50 @@ def picture(visit: Visit) -> Response:
         raise HTTPException(422, f"{error.reason_code}: {error}") from None
 
 
+def page(visit: Visit) -> Response:
+    """The film's printable page, as a file: its styles are its own, and so it is none of our pages."""
+    study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
+    if story.study_of(visit.site.ledger, sop_uid) != study_uid:
+        raise HTTPException(404, "there is no such film")
+    visit.note("exported", study_uid, "a film as a page")
+    made = visit.site.reviewing.page(sop_uid, with_identity=visit.shows_identity)
+    if isinstance(made, Refusal):
+        raise HTTPException(422, f"{made.code}: {made.reason}")
+    headers = {"Content-Disposition": f'attachment; filename="film-{sop_uid[-12:]}.html"'}
+    return HTMLResponse(made, headers=headers)
+
+
 def _film(visit: Visit, number: int, film: Row) -> Row:
     """All that is shown of one film."""
-    is_refused = bool(film["refusal_code"])
+    is_refused, is_rejected = bool(film["refusal_code"]), film["refusal_code"] == REJECTED
+    if is_rejected and not visit.shows_identity:
+        film = film | {"refusal_reason": "by a person"}  # whose free words may name somebody
+    has_file = story.film_file(visit.site.ledger, film["sop_uid"]) is not None
     has_size = bool(film["rows_px"] and film["columns_px"])
     return {
         "number": number,
         "row": film,
         "drawing": drawn(film, story.shapes(visit.site.ledger, film["reading_id"])) if has_size else None,
-        "has_file": story.film_file(visit.site.ledger, film["sop_uid"]) is not None,
+        "has_file": has_file,
         "tables": [] if is_refused else tables(film),
         "basis": "" if is_refused else basis(film),
         "footnotes": list(footnotes(film["findings"], film["measures"])),
+        "review": review.panel(
+            visit,
+            review.Film(film["study_uid"], film["sop_uid"]),
+            film["reading_id"],
+            is_correctable=has_file and (is_rejected or not is_refused),
+            is_whole=True,
+        ),
     }
+
+
+def _told(visit: Visit, moment: story.Moment) -> story.Moment:
+    """A moment without what a person has said of a film in free words, where nobody may be named."""
+    before, rejected, _ = moment.detail.partition(f": {REJECTED}: ")
+    if not rejected or visit.shows_identity:
+        return moment
+    return moment._replace(detail=f"{before}: {REJECTED}")
 
 
 def _links(visit: Visit, study: Mapping[str, Any]) -> list[tuple[str, str]]:

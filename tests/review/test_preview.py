@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -38,6 +39,7 @@ from spinepacs.store.rereading import Choice
 from spinepacs.store.tables import corrections, readings
 from tests import films
 from tests.daemons import PHANTOM
+from tests.peers import wait_until
 from tests.review.conftest import House
 
 L3_4, L2_3 = DiscLevel.below(Level.L3), DiscLevel.below(Level.L2)
@@ -93,6 +95,20 @@ def test_a_child_that_dies_costs_one_answer(house: House, sop_uid: str) -> None:
         answers = [reviewer.preview(sop_uid, draft(Shift(-1))) for _ in range(2)]
     assert isinstance(answers[1], Preview)
     assert isinstance(answers[0], Preview) or answers[0].code == DIED
+
+
+def test_who_closes_it_does_not_wait_for_an_answer(house: House, sop_uid: str) -> None:
+    with Reviewer(house.settings) as reviewer, ThreadPoolExecutor(1) as pool:
+        assert isinstance(reviewer.preview(sop_uid, draft(Shift(-1))), Preview)
+        child = reviewer._child
+        assert child is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        waiting = pool.submit(reviewer.preview, sop_uid, draft(Shift(-1)))
+        wait_until(reviewer._turn.locked, 20, "the question")
+        reviewer.close()
+        answer = waiting.result(20)
+    assert isinstance(answer, Refusal)
+    assert answer.code == DIED
 
 
 def test_a_film_that_takes_too_long_is_given_up(house: House, sop_uid: str) -> None:

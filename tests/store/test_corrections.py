@@ -21,8 +21,13 @@ from spinepacs.domain.findings import (
     StudyResult,
 )
 from spinepacs.domain.signs import Sign
+<<<<<<< HEAD
 from spinepacs.settings.destinations import Destination
 from spinepacs.store import queries
+=======
+from spinepacs.settings.sections import Destination
+from spinepacs.store import queries, story
+>>>>>>> w-pages
 from spinepacs.store.corrections import Asked, CurrentReading, Forestalled
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, CorrectionJob, OutboxState
@@ -155,6 +160,7 @@ def test_a_newer_model_does_not_replace_a_persons_reading_and_sends_nothing(ledg
     assert ask("readings", "model_version") == ["0.1.0", "0.1.0", "1.0.0"], "it is kept"
     assert current(ledger).author == "Doe^Jane"
     assert [film["author"] for film in queries.find(ledger, "films")] == ["Doe^Jane"]
+    assert {row["reading_id"] for row in story.course(ledger, "PAT-0001")} == {current(ledger).reading_id}
     assert ledger.due("pacs") == []
     assert ask("studies", "state") == ["delivered"]
 

@@ -194,6 +194,10 @@ def test_no_page_of_the_console_reads_a_whole_table(url: str) -> None:
         story.shapes(ledger, reading_id)
         story.film_file(ledger, f"{makers.SOP}.7")
         story.course(ledger, "PAT-7")
+        story.readings_of(ledger, f"{makers.SOP}.7")
+        story.overlay_file(ledger, reading_id)
+        story.deliveries_of(ledger, reading_id)
+        ledger.corrections.history(f"{makers.SOP}.7")
         queries.find_studies(ledger, limit=5, patient="PAT-7")
         asked.end("pages")
         whole = {

@@ -25,6 +25,7 @@ from spinepacs.web import app, login, server
 from spinepacs.web.darkroom import Darkroom
 from spinepacs.web.guard import COOKIE
 from spinepacs.web.passwords import hashed
+from spinepacs.web.reviewing import Reviewing
 from spinepacs.web.site import Site, sha256_of
 
 PASSWORD = "a long password of tests"  # noqa: S105 - of nobody
@@ -136,7 +137,8 @@ def console(ledger: Ledger, spool: Spool, **sections: Any) -> Iterator[Console]:
     for guesses in (login._BY_ACCOUNT_AND_PEER, login._BY_PEER):
         guesses._times.clear()  # what other tests of this process have guessed
     made = settings(ledger, spool, **sections)
-    site = Site(made, ledger, spool, Darkroom(made.web, spool))
+    reviewing = Reviewing(made)
+    site = Site(made, ledger, spool, Darkroom(made.web, spool), reviewing)
     running = server.make_server(site)
     with open_port("127.0.0.1", 0) as door:
         stop = threading.Event()
@@ -147,4 +149,5 @@ def console(ledger: Ledger, spool: Spool, **sections: Any) -> Iterator[Console]:
         finally:
             stop.set()
             thread.join(20)
+            reviewing.close()
     assert not thread.is_alive()

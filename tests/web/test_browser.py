@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,31 +11,14 @@ import pytest
 
 from spinepacs.store.accounts import AccountRole
 from tests.daemons import film as film_of_phantom
-from tests.peers import require
 from tests.store import makers
 from tests.web import axe
 from tests.web.consoles import PASSWORD, Console
 from tests.web.test_studies import part10
 
-try:
-    from playwright import sync_api as playwright
-except ImportError:
-    if os.environ.get("CI") == "true":
-        raise
-    pytest.skip("playwright (PyPI) is not installed", allow_module_level=True)
-
 pytestmark = pytest.mark.peer
 ARTIFACTS = Path(__file__).resolve().parents[1] / "artifacts"
 SCREENS = [(1280, 900), (390, 844)]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser without a screen; no sandbox, since CI's user is root."""
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=require("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
