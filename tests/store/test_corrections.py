@@ -21,13 +21,8 @@ from spinepacs.domain.findings import (
     StudyResult,
 )
 from spinepacs.domain.signs import Sign
-<<<<<<< HEAD
 from spinepacs.settings.destinations import Destination
-from spinepacs.store import queries
-=======
-from spinepacs.settings.sections import Destination
 from spinepacs.store import queries, story
->>>>>>> w-pages
 from spinepacs.store.corrections import Asked, CurrentReading, Forestalled
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.records import Claim, CorrectionJob, OutboxState
