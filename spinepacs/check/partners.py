@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -40,6 +39,7 @@ from spinepacs.settings.destinations import (
 )
 from spinepacs.settings.sections import AuditSettings, ListenerSettings, StorageSettings
 from spinepacs.settings.settings import Settings
+from spinepacs.settings.types import is_loopback
 from spinepacs.show.page.pdf import load_weasyprint
 from spinepacs.store.bucket import BucketSpool
 from spinepacs.store.engine import Access, Database
@@ -146,19 +146,12 @@ def console(settings: Settings) -> CheckResult:
     except SpinepacsError:
         return CheckResult("console", True, "its accounts can be seen once the database has its tables")
     who = f"{able} accounts" if able else "no account yet: `spinepacs account add NAME --role administrator`"
-    if not _is_loopback(web.bind) and not web.proxies:
+    if not is_loopback(web.bind) and not web.proxies:
         who += (
             f"; warning: {web.bind} is open to the network without TLS, so passwords and pictures can be read on the "
             'way: set web.bind = "127.0.0.1" and a proxy with TLS before it (docs/console.md)'
         )
     return CheckResult("console", True, who)
-
-
-def _is_loopback(bind: str) -> bool:
-    try:
-        return ip_address(bind).is_loopback
-    except ValueError:
-        return bind == "localhost"
 
 
 def _proposals(destination: DicomDestination, settings: Settings) -> dict[str, tuple[str, str]]:
