@@ -62,7 +62,7 @@ class Server:
             self._places += 1
 
     def viewed(self, account: Account, peer: str, study_uid: str) -> None:
-        """Write into the audit trail that a study was fetched: once in ten minutes, since viewers ask for each frame."""
+        """Write into the audit trail that a study was fetched: once in ten minutes, viewers ask for each frame."""
         key, now_s = (account.name, peer, study_uid), time.monotonic()
         if self._views.get(key, -_VIEWED_AGAIN_S) > now_s - _VIEWED_AGAIN_S:
             return
