@@ -27,7 +27,7 @@ from spinepacs.delivery import fhir, mllp, stow
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
-from spinepacs.errors import SpinepacsError
+from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.intake.gate import why_open
 from spinepacs.settings.destinations import (
     Destination,
@@ -41,6 +41,7 @@ from spinepacs.settings.sections import AuditSettings, ListenerSettings, Storage
 from spinepacs.settings.settings import Settings
 from spinepacs.settings.types import is_loopback
 from spinepacs.show.page.pdf import load_weasyprint
+from spinepacs.store.accounts import AccountRole
 from spinepacs.store.bucket import BucketSpool
 from spinepacs.store.engine import Access, Database
 from spinepacs.store.ledger import Ledger
@@ -152,6 +153,24 @@ def console(settings: Settings) -> CheckResult:
             'way: set web.bind = "127.0.0.1" and a proxy with TLS before it (docs/console.md)'
         )
     return CheckResult("console", True, who)
+
+
+def dicomweb(settings: Settings) -> CheckResult:
+    """Whether its certificate can be used, and whether there is an account that may store."""
+    web = settings.dicomweb
+    try:
+        how = "TLS" if web.tls and server_context(web) else "no TLS"
+        with Ledger.open_to_read(settings.storage.database_url) as ledger:
+            able = [account for account in ledger.accounts.all() if account.disabled_at is None]
+    except BadSettings as error:
+        return CheckResult("DICOMweb", False, str(error))
+    except SpinepacsError:
+        return CheckResult(
+            "DICOMweb", True, f"{how}; its accounts can be seen once the database has its tables"
+        )
+    senders = sum(account.role.includes(AccountRole.SENDER) for account in able)
+    lacking = "" if senders else "; nobody may store yet: `spinepacs account add NAME --role sender`"
+    return CheckResult("DICOMweb", True, f"{web.bind}, {how}, {senders} accounts that may store{lacking}")
 
 
 def _proposals(destination: DicomDestination, settings: Settings) -> dict[str, tuple[str, str]]:

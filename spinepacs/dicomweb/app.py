@@ -61,7 +61,7 @@ SERVICES: Sequence[Service] = (
 def make_app(server: Server) -> Starlette:
     """Put the application together."""
     routes = [
-        Route(ROOT + each.path, Endpoint(server, each.role, each.handler), methods=[each.method])
+        Route(ROOT + each.path, Endpoint(server, _role(server, each), each.handler), methods=[each.method])
         for each in SERVICES
     ]
     routes.append(Route("/{path:path}", Endpoint(server, AccountRole.VIEWER, _nothing), methods=list(_ALL)))
@@ -70,3 +70,9 @@ def make_app(server: Server) -> Starlette:
         Middleware(SecureHeaders),
     ]
     return Starlette(routes=routes, middleware=before)
+
+
+def _role(server: Server, service: Service) -> AccountRole:
+    """Headers and films say whose they are: where viewers are not to see that, they see none of it."""
+    hides = service.role is AccountRole.VIEWER and not server.settings.web.show_identity
+    return AccountRole.READER if hides else service.role

@@ -124,7 +124,7 @@ class Endpoint:
             account = await run_in_threadpool(self._server.access.admit, request, self._role)
             with self._server.place():
                 response = await self._answer(Call(request, self._server, account))
-                await response(scope, receive, hurried)
+                await _send(response, scope, receive, hurried)
             return
         except ClientDisconnect:
             return
@@ -134,7 +134,7 @@ class Endpoint:
             response.headers["Connection"] = "close"
             if response.status_code != _TOO_SLOW:
                 await _drain(receive)
-        await response(scope, receive, hurried)
+        await _send(response, scope, receive, hurried)
 
     async def _answer(self, call: Call) -> Response:
         if asyncio.iscoroutinefunction(self._handler):
@@ -158,6 +158,16 @@ def _what_to_say(error: Exception) -> Response:
     else:
         status, said = 500, f"a defect, see the log: {failed(error).reason}"
     return PlainTextResponse(f"{status}: {said}\n", status, headers)
+
+
+async def _send(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send an answer; one that breaks off is the end of its connection, by which the client knows that."""
+    try:
+        await response(scope, receive, send)
+    except (ClientDisconnect, TimeoutError):
+        _log.info("an answer was not taken to its end")
+    except Exception as error:
+        failed(error)  # says the place in the log
 
 
 def _hurried(send: Send, limit_s: float) -> Send:

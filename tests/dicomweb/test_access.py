@@ -219,3 +219,14 @@ def test_the_port_is_waited_for(ledger: Ledger, spool: Spool) -> None:
         stop.set()
         thread.join(20)
     assert said == [b"waiting"]
+
+
+def test_where_viewers_may_not_see_whose_it_is_they_see_nothing(ledger: Ledger, spool: Spool) -> None:
+    with serving(ledger, spool, web={"show_identity": False}) as site:
+        site.ledger.accounts.add(
+            "reader", AccountRole.READER, site.ledger.accounts.find(VIEWER).password_hash
+        )
+        for each, path in PATHS[2:]:
+            assert site.ask(each.method, path).status == 403, path
+            assert site.ask(each.method, path, None, "reader").status in (200, 404), path
+        assert site.store(body(part10(film(1)))).status == 200

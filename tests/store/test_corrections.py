@@ -21,7 +21,7 @@ from spinepacs.domain.findings import (
     StudyResult,
 )
 from spinepacs.domain.signs import Sign
-from spinepacs.settings.sections import Destination
+from spinepacs.settings.destinations import Destination
 from spinepacs.store import queries
 from spinepacs.store.corrections import Asked, CurrentReading, Forestalled
 from spinepacs.store.ledger import Ledger
