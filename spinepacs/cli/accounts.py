@@ -50,7 +50,7 @@ def add(config: Path, name: str, role: str, password_file: Path | None) -> None:
     with changing(settings, "account add", f"{name} as {role}") as ledger:
         if not ledger.accounts.add(name, AccountRole(role), password_hash):
             raise BadSettings(f"there is an account {name} already: `spinepacs account passwd {name}`")
-    click.echo(f"{name} may log in as {role}")
+    click.echo(f"{name} may store by DICOMweb" if role == "sender" else f"{name} may log in as {role}")
 
 
 @account.command("list")

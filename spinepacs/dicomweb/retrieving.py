@@ -37,26 +37,24 @@ _MEDIA_TYPES = {
     "1.2.840.10008.1.2.5": "image/dicom-rle",
 }
 """Of frames in these transfer syntaxes (PS3.18 table 8.7.3-5)."""
-_PLAIN = "application/octet-stream"
+_PLAIN, _DICOM = "application/octet-stream", "application/dicom"
 
 
 def objects(call: Call) -> Response:
     """A study, a series or an instance as Part 10 files, each in the transfer syntax that it is stored in."""
-    held = _held(call)
-    accepted = _accepted(call)
-    kinds = ("multipart/related", "multipart/*", "*/*")
-    if not any(
-        kind in kinds and part in ("", "application/dicom") and _fits(syntax, held)
-        for kind, part, syntax in accepted
-    ):
-        raise HTTPException(
-            406,
-            'there is multipart/related; type="application/dicom"; transfer-syntax=*: objects as they are stored',
-        )
-    boundary = secrets.token_hex(16)
-    call.server.viewed(call.account, call.peer, held[0].study_uid)
-    return StreamingResponse(
-        _files(call.server.spool, held, boundary), media_type=_related(boundary, "application/dicom")
+    held, spool = _held(call), call.server.spool
+    for kind, part, syntax in _accepted(call):
+        if not _fits(syntax, held):
+            continue
+        if kind in ("multipart/related", "multipart/*", "*/*") and part in ("", _DICOM):
+            call.server.viewed(call.account, call.peer, held[0].study_uid)
+            boundary = secrets.token_hex(16)
+            return StreamingResponse(_files(spool, held, boundary), media_type=_related(boundary, _DICOM))
+        if kind == _DICOM and call.uid("instance"):
+            call.server.viewed(call.account, call.peer, held[0].study_uid)
+            return StreamingResponse(_pieces(spool, held[0]), media_type=_DICOM)
+    raise HTTPException(
+        406, f'there is multipart/related; type="{_DICOM}"; transfer-syntax=*: objects as they are stored'
     )
 
 
@@ -77,22 +75,20 @@ def frames(call: Call) -> Response:
     wanted = _frame_numbers(str(call.request.path_params["frames"]))
     syntax = each.transfer_syntax_uid
     kind = _MEDIA_TYPES.get(syntax, _PLAIN)
-    is_wanted = any(
-        asked in ("multipart/related", "multipart/*", "*/*")
-        and part in ("", kind, _PLAIN, "*/*")
-        and _fits(fits, [each])
-        for asked, part, fits in _accepted(call)
-    )
-    if not is_wanted or syntax == ExplicitVRBigEndian:
-        raise HTTPException(406, f'there is multipart/related; type="{kind}"; transfer-syntax={syntax}')
+    sent_as = syntax if UID(syntax).is_encapsulated else str(ExplicitVRLittleEndian)
+    if syntax == ExplicitVRBigEndian or not _takes_frames(_accepted(call), kind, ("", "*", syntax, sent_as)):
+        raise HTTPException(406, f'there is multipart/related; type="{kind}"; transfer-syntax={sent_as}')
     with _WHOLE_IN_MEMORY:
         cut = _cut(call, each, wanted)
-    sent_as = syntax if UID(syntax).is_encapsulated else str(ExplicitVRLittleEndian)
     boundary = secrets.token_hex(16)
     call.server.viewed(call.account, call.peer, each.study_uid)
-    return Response(
-        _parts(cut, boundary, f"{kind}; transfer-syntax={sent_as}"), media_type=_related(boundary, kind)
-    )
+    parts = _parts(cut, boundary, f"{kind}; transfer-syntax={sent_as}")
+    return Response(parts, media_type=_related(boundary, kind))
+
+
+def _takes_frames(accepted: Sequence[Accepted], kind: str, syntaxes: Sequence[str]) -> bool:
+    wholes, parts = ("multipart/related", "multipart/*", "*/*"), ("", "*/*", kind, _PLAIN)
+    return any(whole in wholes and part in parts and syntax in syntaxes for whole, part, syntax in accepted)
 
 
 def rendered(call: Call) -> Response:
@@ -141,7 +137,7 @@ def _accepted(call: Call) -> list[Accepted]:
     """What the client takes: the header, or the query's ``accept`` (PS3.18 8.3.3.1)."""
     header = call.request.query_params.get("accept") or call.request.headers.get("accept", "*/*")
     found = []
-    for choice in header.split(","):
+    for choice in header.encode("latin-1", "replace").split(b","):
         kind, options = parse_options_header(choice.strip())
         part, syntax = (
             options.get(name, b"").decode("latin-1").lower() for name in (b"type", b"transfer-syntax")
@@ -164,11 +160,15 @@ def _files(spool: Spool, held: Sequence[Holding], boundary: str) -> Iterator[byt
     for each in held:
         kind = f"application/dicom; transfer-syntax={each.transfer_syntax_uid}"
         yield f"--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode()
-        with spool.path_of(each.sha256).open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                yield piece
+        yield from _pieces(spool, each)
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode()
+
+
+def _pieces(spool: Spool, each: Holding) -> Iterator[bytes]:
+    with spool.path_of(each.sha256).open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
 
 
 def _parts(cut: Iterable[bytes], boundary: str, kind: str) -> bytes:
@@ -205,6 +205,8 @@ def _cut(call: Call, each: Holding, wanted: Sequence[int]) -> list[bytes]:
             raise HTTPException(404, f"it has {len(every)} frames")
         return [every[index - 1] for index in wanted]
     length = _frame_bytes(dataset)
+    if len(content) < max(wanted) * length:
+        raise BadInput("TRUNCATED", "its pixels end inside that frame")
     return [content[(index - 1) * length : index * length] for index in wanted]
 
 

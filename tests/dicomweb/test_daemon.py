@@ -102,6 +102,7 @@ def searched(viewer: DICOMwebClient, films: list[Dataset]) -> None:
         return [Dataset.from_json(row).StudyInstanceUID for row in rows]
 
     only = [second.StudyInstanceUID]
+    assert found(PatientID=str(first.PatientID)) == [first.StudyInstanceUID]
     day = first.StudyDate
     assert (
         found(PatientID="SECRET-4712") == found(PatientID="SECRET-?712") == found(PatientID="*4712*") == only
@@ -203,10 +204,13 @@ def by_token(site: Site) -> None:
 
 
 @pytest.mark.peer
-def test_orthanc_sends_a_study(tmp_path: Path) -> None:
+def test_orthanc_sends_studies_and_fetches_what_was_made_of_them(tmp_path: Path) -> None:
     films = [film(1), film(2)]
     with site_of(tmp_path) as site:
-        servers = {"spinepacs": [f"{site.url}/", SENDER, PASSWORD]}
+        servers = {
+            "spinepacs": [f"{site.url}/", SENDER, PASSWORD],
+            "results": [f"{site.url}/", VIEWER, PASSWORD],
+        }
         plugin = {"Enable": True, "Root": "/dicom-web/", "Servers": servers}
         with peers.orthanc(tmp_path, dicomweb=True, DicomWeb=plugin) as archive:
             sent = [archive.post("/instances", part10(each))["ID"] for each in films]
@@ -217,7 +221,17 @@ def test_orthanc_sends_a_study(tmp_path: Path) -> None:
                 with site.running.ledger():
                     stored = tmp_path / "spool" / "files" / row["sha256"][:2] / f"{row['sha256']}.dcm"
                 assert dcmread(stored).PixelData == original.PixelData
+            back_to(archive, films)
         assert site.running.terminate() == 0
+
+
+def back_to(archive: peers.Orthanc, films: list[Dataset]) -> None:
+    """It asks us for the studies, and fetches one with what was made of it."""
+    found = archive.post("/dicom-web/servers/results/qido", {"Uri": "/studies"})
+    assert {row["0020000D"]["Value"] for row in found} == {each.StudyInstanceUID for each in films}
+    wanted = {"Resources": [{"Study": films[0].StudyInstanceUID}], "Synchronous": True}
+    archive.post("/dicom-web/servers/results/retrieve", wanted)
+    assert len(archive.sop_uids()) == len(films) + 3
 
 
 def test_what_was_answered_is_there_after_kill_9_and_nothing_half(tmp_path: Path) -> None:

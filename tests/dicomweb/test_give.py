@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from io import BytesIO
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
+from pydicom.uid import RLELossless
 
 from spinepacs.dicom.reading.header import header_of
 from spinepacs.dicom.reading.parse import parse
@@ -16,6 +20,7 @@ from spinepacs.store.spool import Spool
 from tests import peers
 from tests.daemons import film
 from tests.dicomweb.servers import VIEWER, Running, basic, body, part10, serving
+from tests.web.consoles import Answer
 
 
 def taken_in(site: Running, dataset: Dataset) -> str:
@@ -136,3 +141,62 @@ def test_who_takes_nothing_is_cut_off(ledger: Ledger, spool: Spool) -> None:
             line.sendall("\r\n".join(head).encode())
             peers.wait_until(lambda: site.get("/studies").status == 503, 20, "the one place, taken")
             peers.wait_until(lambda: site.get("/studies").status == 200, 20, "its place")
+
+
+def frame_of(answer: Answer) -> tuple[str, bytes]:
+    """Content-Type and content of the one part of an answer."""
+    edge = re.search(r"boundary=(\w+)", answer.headers["Content-Type"])
+    assert edge
+    head, _, rest = answer.body.partition(b"\r\n\r\n")
+    return head.decode().partition("Content-Type: ")[2], rest[: -len(f"\r\n--{edge[1]}--\r\n")]
+
+
+def test_frames_and_files_are_given_as_they_are_stored(site: Running) -> None:
+    plain, squeezed = film(1), film(2)
+    pixels = squeezed.PixelData
+    squeezed.compress(RLELossless)
+    syntaxes = {}
+    for dataset in (plain, squeezed):
+        path = taken_in(site, dataset)
+        syntax = syntaxes[path] = str(dataset.file_meta.TransferSyntaxUID)
+        answer = site.get(path, Accept="application/dicom")
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/dicom")
+        back = dcmread(BytesIO(answer.body))
+        assert (back.SOPInstanceUID, back.file_meta.TransferSyntaxUID) == (dataset.SOPInstanceUID, syntax)
+        assert back.PixelData == dataset.PixelData
+        assert site.get(path, Accept=f"application/dicom; transfer-syntax={syntax}").status == 200
+        assert (
+            site.get(path, Accept="application/dicom; transfer-syntax=1.2.840.10008.1.2.4.70").status == 406
+        )
+        assert site.get(path.rpartition("/instances")[0], Accept="application/dicom").status == 406, (
+            "may be several"
+        )
+        accept = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
+        kind, frame = frame_of(site.get(f"{path}/frames/1", Accept=accept))
+        if dataset is plain:
+            assert (kind, frame) == (f"application/octet-stream; transfer-syntax={syntax}", plain.PixelData)
+        else:
+            assert kind == f"image/dicom-rle; transfer-syntax={syntax}"
+            assert next(generate_frames(squeezed.PixelData, number_of_frames=1)) == frame
+            assert len(frame) < len(pixels)
+            narrow = 'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.1'
+            assert site.get(f"{path}/frames/1", Accept=narrow).status == 406
+    assert len(set(syntaxes.values())) == 2
+
+
+def test_frames_are_cut_where_they_begin(site: Running) -> None:
+    several = film(1, NumberOfFrames=3)
+    several.Rows, several.Columns = 4, 5
+    several.PixelData = bytes(range(120))
+    path = taken_in(site, several)
+    assert frame_of(site.get(f"{path}/frames/2"))[1] == bytes(range(40, 80))
+    answer = site.get(f"{path}/frames/3,1")
+    assert answer.body.count(b"Content-Type: application/octet-stream") == 2
+    assert answer.body.index(bytes(range(80, 120))) < answer.body.index(bytes(range(40)))
+    assert site.get(f"{path}/frames/4").status == 404
+    short = film(2, NumberOfFrames=2)
+    short.Rows, short.Columns = 4, 5
+    short.PixelData = bytes(range(60))
+    path = taken_in(site, short)
+    assert site.get(f"{path}/frames/1").status == 200
+    assert site.get(f"{path}/frames/2").status == 406
