@@ -57,9 +57,10 @@ Pick = Callable[[list[Holding]], Json]
 def studies(call: Call) -> Response:
     """Studies of which the spool holds something, newest first."""
     limit, offset = _window(call)
-    keys = _keys(_asked(call))
+    asked = _asked(call)
+    keys = _keys(asked)
     found = studies_held(call.server.ledger, keys, limit + 1, offset)
-    names = ", ".join(sorted(set(call.request.query_params) - _IGNORED))
+    names = ", ".join(sorted(asked)) or "all"  # ours: what clients call a key may be anything
     call.server.ledger.accounts.note("searched", call.account.name, call.peer, detail=f"DICOMweb: {names}")
     rows = []
     for each in found[:limit]:

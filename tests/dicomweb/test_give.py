@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings, strategies
 from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
 from pydicom.uid import RLELossless
+from sqlalchemy import select
 
 from spinepacs.dicom.reading.header import header_of
 from spinepacs.dicom.reading.parse import parse
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
+from spinepacs.store.tables import audit_events
 from tests import peers
 from tests.daemons import film
 from tests.dicomweb.servers import VIEWER, Running, basic, body, part10, serving
@@ -200,3 +202,10 @@ def test_frames_are_cut_where_they_begin(site: Running) -> None:
     path = taken_in(site, short)
     assert site.get(f"{path}/frames/1").status == 200
     assert site.get(f"{path}/frames/2").status == 406
+
+
+def test_the_trail_has_what_was_asked_by_and_no_value(site: Running) -> None:
+    site.get("/studies?PatientID=SECRET-1&00080050=A1&SECRET^NAME=")
+    site.get("/studies")
+    rows = site.ledger.rows(select(audit_events).where(audit_events.c.action == "searched"))
+    assert [row["detail"] for row in rows] == ["DICOMweb: AccessionNumber, PatientID", "DICOMweb: all"]
