@@ -124,9 +124,8 @@ class Instance:
             return
         try:
             self._take(piece)
-        except (
-            Exception
-        ) as error:  # a defect of ours too: it is this object's failure, and the request goes on
+        except Exception as error:
+            # A defect of ours too: it is this object's failure, and the request goes on.
             self._fail(error)
 
     def _take(self, piece: memoryview) -> None:

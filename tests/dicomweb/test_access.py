@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
 import ssl
@@ -230,3 +231,26 @@ def test_where_viewers_may_not_see_whose_it_is_they_see_nothing(ledger: Ledger, 
             assert site.ask(each.method, path).status == 403, path
             assert site.ask(each.method, path, None, "reader").status in (200, 404), path
         assert site.store(body(part10(film(1)))).status == 200
+
+
+def test_where_an_authority_is_named_peers_show_its_certificate(
+    ledger: Ledger, spool: Spool, tmp_path: Path
+) -> None:
+    ours = authority(tmp_path)
+    own, theirs = ours.issue(tmp_path, "server"), ours.issue(tmp_path, "peer")
+    tls = {"tls_certificate": str(own.certificate), "tls_key": str(own.key), "tls_ca": str(ours.certificate)}
+    with serving(ledger, spool, dicomweb={"tls": True, **tls}) as site:
+
+        def ask(trusting: ssl.SSLContext) -> int:
+            line = http.client.HTTPSConnection("127.0.0.1", site.port, timeout=30, context=trusting)
+            try:
+                line.request("GET", "/dicom-web/studies", headers={"Authorization": basic(VIEWER)})
+                return line.getresponse().status
+            finally:
+                line.close()
+
+        trusting = ssl.create_default_context(cafile=str(ours.certificate))
+        with pytest.raises(OSError, match=r"certificate required|reset|closed|EOF"):
+            ask(trusting)
+        trusting.load_cert_chain(theirs.certificate, theirs.key)
+        assert ask(trusting) == 200
