@@ -11,9 +11,11 @@ import socket
 import ssl
 import threading
 from pathlib import Path
+from typing import TypeAlias
 
 from spinepacs.errors import BadSettings
 from spinepacs.settings.destinations import Destination
+from spinepacs.settings.dicomweb import DicomwebSettings
 from spinepacs.settings.sections import AuditSettings, ListenerSettings
 
 CIPHERS_1_2 = ":".join(
@@ -22,6 +24,9 @@ CIPHERS_1_2 = ":".join(
     for certificate in ("ECDSA", "RSA")
 )
 """The four of RFC 9325 4.2; TLS 1.3 has none that need leaving out."""
+
+ServerSettings: TypeAlias = ListenerSettings | DicomwebSettings
+"""What listens with a certificate of ours."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +49,11 @@ def client_context(destination: Destination | AuditSettings) -> ssl.SSLContext:
     return context
 
 
-def server_context(settings: ListenerSettings) -> ssl.SSLContext:
-    """Build what the listener's associations are encrypted with; raises as :func:`client_context`."""
+def server_context(settings: ServerSettings) -> ssl.SSLContext:
+    """Build what those who connect to us are encrypted with; raises as :func:`client_context`."""
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     if settings.tls_certificate is None:
-        raise BadSettings("listener.tls needs listener.tls_certificate")
+        raise BadSettings("tls needs tls_certificate")
     _identify(context, settings.tls_certificate, settings.tls_key)
     if settings.tls_client != "none" and settings.tls_ca is not None:
         _trust(context, settings.tls_ca)
@@ -58,7 +63,7 @@ def server_context(settings: ListenerSettings) -> ssl.SSLContext:
 
 
 class ServerTls:
-    """The listener's side: encrypts connections with the certificate as it is now.
+    """The side that listens: encrypts connections with the certificate as it is now.
 
     Files that have changed are loaded with the next connection, so a renewed certificate needs no restart. What
     cannot be loaded (a certificate whose key is still the old one) is logged, and the last good one stays.
@@ -74,7 +79,7 @@ class ServerTls:
         If the files cannot be used at the start.
     """
 
-    def __init__(self, settings: ListenerSettings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._state = self._look()
@@ -105,9 +110,9 @@ class ServerTls:
                 self._state = state
                 try:
                     self._context = server_context(self._settings)
-                    _log.info("the listener's certificate was loaded again")
+                    _log.info("the certificate was loaded again")
                 except BadSettings as error:
-                    _log.error("the listener's certificate stays the old one: %s", error)
+                    _log.error("the certificate stays the old one: %s", error)
             return self._context
 
     def _look(self) -> list[tuple[int, int, int]]:

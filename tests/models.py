@@ -140,13 +140,17 @@ def _onnx(output0: NDArray[np.float32], output1: NDArray[np.float32], sizes: Seq
     scores = np.zeros_like(output0)
     scores[:, 4 : 4 + len(Level)] = output0[:, 4 : 4 + len(Level)]
     constants = {"rest": output0 - scores, "scores": scores, "masks": output1, "gate": np.float32(GATE)}
+    constants |= {"nothing": np.float32(0), "last": np.array([3])}
     nodes = [
-        helper.make_node("ReduceMax", ["images"], ["brightest"], keepdims=0),
+        # One answer for each picture of a batch.
+        helper.make_node("ReduceMax", ["images"], ["brightest"], axes=[1, 2, 3], keepdims=1),
         helper.make_node("Greater", ["brightest", "gate"], ["bright"]),
         helper.make_node("Cast", ["bright"], ["open"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["scores", "open"], ["gated"]),
+        helper.make_node("Squeeze", ["open", "last"], ["openings"]),
+        helper.make_node("Mul", ["scores", "openings"], ["gated"]),
         helper.make_node("Add", ["rest", "gated"], ["output0"]),
-        helper.make_node("Identity", ["masks"], ["output1"]),
+        helper.make_node("Mul", ["open", "nothing"], ["zeros"]),
+        helper.make_node("Add", ["masks", "zeros"], ["output1"]),
     ]
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -154,8 +158,8 @@ def _onnx(output0: NDArray[np.float32], output1: NDArray[np.float32], sizes: Seq
         "made-up",
         [value("images", TensorProto.FLOAT, [sizes[0], 3, *sizes[1:]])],
         [
-            value("output0", TensorProto.FLOAT, output0.shape),
-            value("output1", TensorProto.FLOAT, output1.shape),
+            value("output0", TensorProto.FLOAT, [sizes[0], *output0.shape[1:]]),
+            value("output1", TensorProto.FLOAT, [sizes[0], *output1.shape[1:]]),
         ],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )

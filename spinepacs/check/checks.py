@@ -40,9 +40,8 @@ def run_checks(settings: Settings, role: Role = Role.ALL) -> Iterator[CheckResul
         yield from archives.campaigns(settings)
     if settings.health.enabled:
         yield places.port("health port", settings.health.bind, settings.health.port, is_running)
-    if settings.web.enabled and role.receives:
-        yield partners.console(settings)
-        yield places.port("console port", settings.web.bind, settings.web.port, is_running)
+    if role.receives:
+        yield from _web(settings, is_running)
     if not role.sends:
         return
     if settings.audit.syslog:
@@ -55,6 +54,16 @@ def run_checks(settings: Settings, role: Role = Role.ALL) -> Iterator[CheckResul
             yield partners.destination(destination, settings)
         except SpinepacsError as error:
             yield CheckResult(f"destination {destination.name}", False, str(error))
+
+
+def _web(settings: Settings, is_running: bool) -> Iterator[CheckResult]:
+    """Console and DICOMweb, where they are on."""
+    if settings.web.enabled:
+        yield partners.console(settings)
+        yield places.port("console port", settings.web.bind, settings.web.port, is_running)
+    if settings.dicomweb.enabled:
+        yield partners.dicomweb(settings)
+        yield places.port("DICOMweb port", settings.dicomweb.bind, settings.dicomweb.port, is_running)
 
 
 def _model(settings: Settings) -> CheckResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -28,7 +27,7 @@ from spinepacs.delivery import fhir, mllp, stow
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
-from spinepacs.errors import SpinepacsError
+from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.intake.gate import why_open
 from spinepacs.settings.destinations import (
     Destination,
@@ -40,7 +39,9 @@ from spinepacs.settings.destinations import (
 )
 from spinepacs.settings.sections import AuditSettings, ListenerSettings, StorageSettings
 from spinepacs.settings.settings import Settings
+from spinepacs.settings.types import is_loopback
 from spinepacs.show.page.pdf import load_weasyprint
+from spinepacs.store.accounts import AccountRole
 from spinepacs.store.bucket import BucketSpool
 from spinepacs.store.engine import Access, Database
 from spinepacs.store.ledger import Ledger
@@ -146,7 +147,7 @@ def console(settings: Settings) -> CheckResult:
     except SpinepacsError:
         return CheckResult("console", True, "its accounts can be seen once the database has its tables")
     who = f"{able} accounts" if able else "no account yet: `spinepacs account add NAME --role administrator`"
-    if not _is_loopback(web.bind) and not web.proxies:
+    if not is_loopback(web.bind) and not web.proxies:
         who += (
             f"; warning: {web.bind} is open to the network without TLS, so passwords and pictures can be read on the "
             'way: set web.bind = "127.0.0.1" and a proxy with TLS before it (docs/console.md)'
@@ -154,11 +155,22 @@ def console(settings: Settings) -> CheckResult:
     return CheckResult("console", True, who)
 
 
-def _is_loopback(bind: str) -> bool:
+def dicomweb(settings: Settings) -> CheckResult:
+    """Whether its certificate can be used, and whether there is an account that may store."""
+    web = settings.dicomweb
     try:
-        return ip_address(bind).is_loopback
-    except ValueError:
-        return bind == "localhost"
+        how = "TLS" if web.tls and server_context(web) else "no TLS"
+        with Ledger.open_to_read(settings.storage.database_url) as ledger:
+            able = [account for account in ledger.accounts.all() if account.disabled_at is None]
+    except BadSettings as error:
+        return CheckResult("DICOMweb", False, str(error))
+    except SpinepacsError:
+        return CheckResult(
+            "DICOMweb", True, f"{how}; its accounts can be seen once the database has its tables"
+        )
+    senders = sum(account.role.includes(AccountRole.SENDER) for account in able)
+    lacking = "" if senders else "; nobody may store yet: `spinepacs account add NAME --role sender`"
+    return CheckResult("DICOMweb", True, f"{web.bind}, {how}, {senders} accounts that may store{lacking}")
 
 
 def _proposals(destination: DicomDestination, settings: Settings) -> dict[str, tuple[str, str]]:

@@ -1,8 +1,10 @@
-"""Who may log in to the console: ``account add``, ``list``, ``passwd``, ``disable``."""
+"""Who may log in to the console or use DICOMweb: ``account add``, ``list``, ``passwd``, ``token``, ``disable``."""
 
 from __future__ import annotations
 
 import re
+import secrets
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -21,7 +23,7 @@ _password_option = click.option(
 
 @click.group()
 def account() -> None:
-    """Say who may log in to the console (docs/console.md)."""
+    """Say who may log in to the console (docs/console.md) or use DICOMweb (docs/dicomweb.md)."""
 
 
 @account.command()
@@ -29,10 +31,11 @@ def account() -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice(["viewer", "reader", "administrator"]),
+    type=click.Choice(["sender", "viewer", "reader", "administrator"]),
     default="viewer",
     show_default=True,
-    help="viewer sees; reader also decides what becomes of studies; administrator also tries destinations.",
+    help="viewer sees; reader also decides what becomes of studies; administrator does everything; sender only stores "
+    "images by DICOMweb.",
 )
 @_password_option
 def add(config: Path, name: str, role: str, password_file: Path | None) -> None:
@@ -47,7 +50,7 @@ def add(config: Path, name: str, role: str, password_file: Path | None) -> None:
     with changing(settings, "account add", f"{name} as {role}") as ledger:
         if not ledger.accounts.add(name, AccountRole(role), password_hash):
             raise BadSettings(f"there is an account {name} already: `spinepacs account passwd {name}`")
-    click.echo(f"{name} may log in as {role}")
+    click.echo(f"{name} may store by DICOMweb" if role == "sender" else f"{name} may log in as {role}")
 
 
 @account.command("list")
@@ -87,6 +90,32 @@ def disable(config: Path, name: str) -> None:
         if not ledger.accounts.disable(name):
             raise BadSettings(f"there is no account {name}")
     click.echo(f"{name} may not log in any more")
+
+
+@account.command()
+@config_option
+@click.argument("name")
+@click.option(
+    "--days", type=click.FloatRange(min=0, min_open=True), help="How long it lasts; for ever, without."
+)
+@click.option("--end", is_flag=True, help="End all tokens of the account instead.")
+def token(config: Path, name: str, days: float | None, end: bool) -> None:
+    """Print a token by which a program is this account towards DICOMweb (docs/dicomweb.md).
+
+    It is shown this once: the database keeps no more than its SHA-256. Another password ends all of them.
+    """
+    from spinepacs.store.accounts import sha256_of
+
+    settings = load(config)
+    with changing(settings, "account token", f"{'--end ' if end else ''}{name}") as ledger:
+        if end:
+            click.echo(f"{ledger.accounts.end_tokens(name)} tokens of {name} are ended")
+            return
+        made = secrets.token_urlsafe(32)
+        until = datetime.now(UTC) + timedelta(days=days) if days else None
+        if not ledger.accounts.add_token(sha256_of(made), name, until):
+            raise BadSettings(f"there is no account {name}")
+    click.echo(made)
 
 
 def _password(file: Path | None) -> str:

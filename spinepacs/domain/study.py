@@ -31,6 +31,7 @@ class Source(StrEnum):
     """The way an image came in."""
 
     NETWORK = "network"
+    DICOMWEB = "dicomweb"
     FOLDER = "folder"
     COMMAND = "command"
     SPOOL = "spool"

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from spinepacs.intake.visitors import Page, Turned
 from spinepacs.settings.sections import ListenerSettings
+from spinepacs.settings.types import is_loopback
 
 LONGEST_REQUEST_BYTES = 1 << 19
 """128 presentation contexts of 40 transfer syntaxes each are less (PS3.8 9.3.2)."""
@@ -50,7 +51,7 @@ class Gate:
 
     def judge(self, address: str) -> Turned | None:
         """Why an address must not come in now; None lets it in."""
-        if self._networks and not _is_among(address, self._networks):
+        if self._networks and not is_among(address, self._networks):
             return Turned.NETWORK
         limit = self._settings.maximum_associations_per_peer
         if limit and self.page.seats_of(address) >= limit:
@@ -62,7 +63,7 @@ class Gate:
 
     def is_proxy(self, address: str) -> bool:
         """Whether a connection is a balancer's, and says itself whose it is."""
-        return bool(self._proxies) and _is_among(address, self._proxies)
+        return bool(self._proxies) and is_among(address, self._proxies)
 
     def turn_away(self, connection: socket.socket, reason: Turned) -> None:
         """Close a connection; where the Standard has a word for the reason, and there is time, with that word."""
@@ -192,7 +193,7 @@ def allow(connection: socket.socket, timeout_s: float) -> None:
 def why_open(settings: ListenerSettings) -> str:
     """Say that a listener asks nobody who they are, and what to do; empty: it asks, or others cannot reach it."""
     knows_senders = settings.tls and settings.tls_client == "required"
-    if _is_loopback(settings.bind) or settings.networks or settings.calling_ae_titles or knows_senders:
+    if is_loopback(settings.bind) or settings.networks or settings.calling_ae_titles or knows_senders:
         return ""
     return (
         f"the listener on {settings.bind} takes images from anyone who can reach it: set listener.networks, "
@@ -200,14 +201,8 @@ def why_open(settings: ListenerSettings) -> str:
     )
 
 
-def _is_among(address: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def is_among(address: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    """Whether an IP address is in one of the networks."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return any((mapped or parsed) in network for network in networks)
-
-
-def _is_loopback(bind: str) -> bool:
-    try:
-        return ipaddress.ip_address(bind.partition("%")[0]).is_loopback
-    except ValueError:
-        return bind == "localhost"

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BytesIO
+from typing import BinaryIO, NamedTuple
 
 IMPLEMENTATION_CLASS_UID = "2.25.302043790172249692526321623266752743501"
 """In the meta group of all received files: that of a library would give the same image other bytes after an upgrade."""
+
+LONGEST_META_BYTES = 1 << 16
+"""Of preamble and meta group that are looked for in a stream; usual are 500."""
 
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 """VRs whose length takes four bytes, after two reserved ones (PS3.5 7.1.2)."""
@@ -54,16 +58,43 @@ def pieces(
 
 def dataset_offset(file: BinaryIO) -> int | None:
     """Bytes before the dataset of a Part 10 file: preamble, prefix and the elements of group 2; None if it is none."""
+    return next((offset for number, offset, _ in _elements(file) if number is None), None)
+
+
+class Meta(NamedTuple):
+    """What the meta group of a file says of it (empty: nothing), and where its dataset begins."""
+
+    sop_class_uid: str
+    sop_uid: str
+    transfer_syntax_uid: str
+    dataset_offset: int
+
+
+def meta_of(start: bytes) -> Meta | None:
+    """Read the meta group in the first bytes of a Part 10 file; None: it does not end in them, or they are none."""
+    values: dict[int, str] = {}
+    for number, offset, length in _elements(BytesIO(start)):
+        if number is None:
+            return Meta(values.get(2, ""), values.get(3, ""), values.get(16, ""), offset)
+        value = start[offset : offset + length]
+        values[number] = value.decode("latin-1").strip(" \0")
+    return None
+
+
+def _elements(file: BinaryIO) -> Iterator[tuple[int | None, int, int]]:
+    """Number, offset and length (bytes) of each value of group 2; at its end None and where the dataset begins."""
     file.seek(0)
     offset = len(start := file.read(132))
     if start[128:] != b"DICM":
-        return None
+        return
     while len(element := file.read(12)) >= 8:
-        group, _, vr, length = struct.unpack("<HH2sH", element[:8])
+        group, number, vr, length = struct.unpack("<HH2sH", element[:8])
         if group != 2:
-            return offset
+            yield None, offset, 0
+            return
+        head_bytes = 12 if vr in _LONG else 8
         if vr in _LONG:
-            length = 4 + int.from_bytes(element[8:12], "little")
-        offset += 8 + length
+            length = int.from_bytes(element[8:12], "little")
+        yield number, offset + head_bytes, length
+        offset += head_bytes + length
         file.seek(offset)
-    return None

@@ -6,6 +6,7 @@
                ├─ watcher      (process)   folder  → spool, ledger, where a folder is set
                ├─ delivery     (process)   outbox  → PACS, a thread for each destination
                ├─ web          (process)   pages for people, where `[web]` is on
+               ├─ dicomweb     (process)   STOW-RS → spool, ledger → QIDO-RS and WADO-RS, where it is on
                ├─ worker-1…n   (processes) headers and studies, handed out by the dispatcher's threads
                └─ health       (threads)   /healthz /readyz /metrics
 
@@ -143,6 +144,8 @@ class Daemon:
         receives = settings.listener.enabled and role.receives
         if receives and settings.listener.tls:
             server_context(settings.listener)  # else its processes would fail one after the other
+        if settings.dicomweb.enabled and settings.dicomweb.tls and role.receives:
+            server_context(settings.dicomweb)
         self._door = _door(settings.listener) if receives else None
         self._book = VisitorsBook(listeners(settings))
         self._parts = parts(settings, role, self._door, self._book)

@@ -54,6 +54,8 @@ def parts(settings: Settings, role: Role, door: socket.socket | None, book: Visi
     # On the machines that face the network: what reads and sends need not be reached by anybody.
     if settings.web.enabled and role.receives:
         found.append(Part("web", show, settings, is_needed=False, has_children=True))
+    if settings.dicomweb.enabled and role.receives:
+        found.append(Part("dicomweb", take_and_give, settings, has_children=True))
     return found
 
 
@@ -130,6 +132,14 @@ def show(channel: Connection, settings: Settings) -> None:
     from spinepacs.web.server import run
 
     with _stores(settings) as (spool, ledger):
+        run(settings, spool, ledger, stop_event(channel), channel.send_bytes, READY, WAITING)
+
+
+def take_and_give(channel: Connection, settings: Settings) -> None:
+    """Be the DICOMweb server."""
+    from spinepacs.dicomweb.server import run
+
+    with _stores(settings, keeps_reserve=True) as (spool, ledger):
         run(settings, spool, ledger, stop_event(channel), channel.send_bytes, READY, WAITING)
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spinepacs.errors import BadSettings
 from spinepacs.settings.destinations import AnyDestination, Destination, DicomDestination, WebDestination
+from spinepacs.settings.dicomweb import DicomwebSettings
 from spinepacs.settings.mistakes import explain
 from spinepacs.settings.sections import (
     AssemblySettings,
@@ -58,6 +59,7 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
     web: WebSettings = WebSettings()
+    dicomweb: DicomwebSettings = DicomwebSettings()
 
     @field_validator("destinations")
     @classmethod
@@ -166,6 +168,7 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
             "model": model,
             "listener": _certificates(settings.listener, folder),
             "audit": _certificates(settings.audit, folder),
+            "dicomweb": _certificates(settings.dicomweb, folder),
             "destinations": tuple(
                 _secret(_certificates(each, folder), folder) for each in settings.destinations
             ),
@@ -173,7 +176,7 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
     )
 
 
-_Tls = TypeVar("_Tls", ListenerSettings, Destination, AuditSettings)
+_Tls = TypeVar("_Tls", ListenerSettings, Destination, AuditSettings, DicomwebSettings)
 
 
 def _secret(destination: Destination, folder: Path) -> Destination:

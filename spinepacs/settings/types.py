@@ -53,6 +53,14 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
+def is_loopback(bind: str) -> bool:
+    """Whether an address to listen on is one that only this machine reaches."""
+    try:
+        return ipaddress.ip_address(bind.partition("%")[0]).is_loopback
+    except ValueError:
+        return bind == "localhost"
+
+
 class Section(BaseModel):
     """Common rules: a wrong key is refused, nothing changes after loading."""
 

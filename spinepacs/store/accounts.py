@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from spinepacs.store import events
 from spinepacs.store.engine import Database
-from spinepacs.store.tables import accounts, web_sessions
+from spinepacs.store.tables import account_tokens, accounts, web_sessions
 
 
 class AccountRole(StrEnum):
-    """What an account may do; each may do what those before it may."""
+    """What an account may do."""
 
+    SENDER = "sender"
+    """Store images by DICOMweb, and nothing else: for systems."""
     VIEWER = "viewer"
     """See."""
     READER = "reader"
-    """Decide what becomes of studies and results."""
+    """See, and decide what becomes of studies and results."""
     ADMINISTRATOR = "administrator"
+    """All of it."""
 
     def includes(self, other: AccountRole) -> bool:
         """Whether it may do what ``other`` may."""
-        return _RANK[self] >= _RANK[other]
+        return other in _INCLUDED[self]
 
 
-_RANK: Mapping[AccountRole, int] = {role: number for number, role in enumerate(AccountRole)}
+_SEE = frozenset({AccountRole.VIEWER})
+_DECIDE = _SEE | {AccountRole.READER}
+_INCLUDED: Mapping[AccountRole, frozenset[AccountRole]] = {
+    AccountRole.SENDER: frozenset({AccountRole.SENDER}),
+    AccountRole.VIEWER: _SEE,
+    AccountRole.READER: _DECIDE,
+    AccountRole.ADMINISTRATOR: frozenset(AccountRole),
+}
+
+
+def sha256_of(token: str) -> str:
+    """How the database knows a session, or a token."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -45,12 +61,17 @@ class Account:
     def __post_init__(self) -> None:
         object.__setattr__(self, "role", AccountRole(self.role))
 
+    @property
+    def may_log_in(self) -> bool:
+        """Whether it is a person's, that is not disabled."""
+        return self.disabled_at is None and self.role.includes(AccountRole.VIEWER)
+
 
 @dataclass(frozen=True)
 class Accounts:
     """The part of the ledger that is about people; each method is one transaction, as the ledger's.
 
-    Sessions are known by the SHA-256 of their token: who reads the database cannot log in with it.
+    Sessions and tokens are known by the SHA-256 of what is shown: who reads the database cannot log in with it.
     """
 
     database: Database
@@ -77,7 +98,7 @@ class Accounts:
             return int(connection.execute(able).scalar_one())
 
     def set_password(self, name: str, password_hash: str) -> bool:
-        """Give it another password and end its sessions; a disabled one may log in again. False: there is none."""
+        """Give it another password and end its sessions and tokens; a disabled one may log in again. False: none."""
         now = datetime.now(UTC)
         changes = {"password_hash": password_hash, "password_at": now, "disabled_at": None}
         return self.database.write(_change, name, changes)
@@ -87,7 +108,7 @@ class Accounts:
         self.database.write(_rehash, name, password_hash)
 
     def disable(self, name: str) -> bool:
-        """Let it log in no more and end its sessions; False: there is none."""
+        """Let it log in no more and end its sessions and tokens; False: there is none."""
         return self.database.write(_change, name, {"disabled_at": datetime.now(UTC)})
 
     def log_in(self, token_sha256: str, name: str, peer: str, expires_at: datetime) -> None:
@@ -104,6 +125,23 @@ class Accounts:
         owner = select(accounts).join(web_sessions, web_sessions.c.account == accounts.c.name)
         with self.database.read() as connection:
             row = connection.execute(owner.where(*this, accounts.c.disabled_at.is_(None))).first()
+            return Account(**row._mapping) if row else None
+
+    def add_token(self, token_sha256: str, name: str, expires_at: datetime | None) -> bool:
+        """Let a program that shows a token be this account; False: there is none. ``expires_at`` None: for ever."""
+        return self.database.write(_add_token, token_sha256, name, expires_at)
+
+    def end_tokens(self, name: str) -> int:
+        """End all tokens of an account; how many there were."""
+        return self.database.write(_end_tokens, name)
+
+    def of_token(self, token_sha256: str) -> Account | None:
+        """Whose token it is; None where it is none, has expired or its account is disabled."""
+        lasts = or_(account_tokens.c.expires_at.is_(None), account_tokens.c.expires_at > datetime.now(UTC))
+        owner = select(accounts).join(account_tokens, account_tokens.c.account == accounts.c.name)
+        this = (account_tokens.c.token_sha256 == token_sha256, lasts, accounts.c.disabled_at.is_(None))
+        with self.database.read() as connection:
+            row = connection.execute(owner.where(*this)).first()
             return Account(**row._mapping) if row else None
 
     def note(self, action: str, account: str, peer: str, study_uid: str = "", detail: str = "") -> None:
@@ -128,7 +166,20 @@ def _add(connection: Connection, name: str, role: AccountRole, password_hash: st
 def _change(connection: Connection, name: str, changes: Mapping[str, object]) -> bool:
     changed = connection.execute(update(accounts).where(accounts.c.name == name).values(**changes)).rowcount
     connection.execute(web_sessions.delete().where(web_sessions.c.account == name))
+    _end_tokens(connection, name)
     return bool(changed)
+
+
+def _add_token(connection: Connection, token_sha256: str, name: str, expires_at: datetime | None) -> bool:
+    if not _first(connection, name):
+        return False
+    row = {"token_sha256": token_sha256, "account": name, "expires_at": expires_at}
+    connection.execute(insert(account_tokens).values(row | {"created_at": datetime.now(UTC)}))
+    return True
+
+
+def _end_tokens(connection: Connection, name: str) -> int:
+    return connection.execute(account_tokens.delete().where(account_tokens.c.account == name)).rowcount
 
 
 def _rehash(connection: Connection, name: str, password_hash: str) -> None:

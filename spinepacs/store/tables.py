@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0018"
+REVISION = "r0019"
 """The newest migration."""
 
 
@@ -568,4 +568,13 @@ web_sessions = Table(
     Column("peer", SafeText, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
+)
+
+account_tokens = Table(
+    "account_tokens",
+    metadata,
+    Column("token_sha256", SafeText, primary_key=True),
+    Column("account", SafeText, ForeignKey("accounts.name"), nullable=False, index=True),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
 )

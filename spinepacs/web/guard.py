@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from spinepacs.errors import BadSettings, Permanent, Transient, failed
-from spinepacs.store.accounts import Account, AccountRole
+from spinepacs.store.accounts import Account, AccountRole, sha256_of
 from spinepacs.web.headers import came_through_proxy
-from spinepacs.web.site import Site, Visit, csrf_of, sha256_of
+from spinepacs.web.site import Site, Visit, csrf_of
 
 COOKIE, LOGIN_COOKIE = "spinepacs_session", "spinepacs_login"
 """The session's token; and, before there is one, the token of the login's form."""

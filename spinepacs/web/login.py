@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.responses import RedirectResponse, Response
 
-from spinepacs.store.accounts import Account
+from spinepacs.store.accounts import Account, sha256_of
 from spinepacs.web import passwords
 from spinepacs.web.guard import COOKIE, LOGIN_COOKIE
-from spinepacs.web.site import Visit, sha256_of
+from spinepacs.web.site import Visit
 
 _WINDOW_S = 300.0
 _BY_ACCOUNT_AND_PEER = passwords.Guesses(5, _WINDOW_S)
@@ -68,7 +68,7 @@ def log_out(visit: Visit) -> Response:
 def _proven(visit: Visit, name: str, password: str) -> Account | None:
     accounts = visit.site.ledger.accounts
     account = accounts.find(name)
-    able = account if account and account.disabled_at is None else None
+    able = account if account and account.may_log_in else None
     with _AT_A_TIME:
         fits = passwords.fits(able.password_hash if able else None, password)
     if able and fits:

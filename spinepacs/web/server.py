@@ -42,26 +42,42 @@ def run(
     say
         Tells the supervisor ``ready``, or ``waiting`` while another program has the port.
     """
-    web, is_said = settings.web, False
+    web = settings.web
+    door = opened(web.bind, web.port, "no console", stop, lambda: say(waiting))
+    if door is None:
+        return
+    with door:
+        darkroom, reviewing = Darkroom(settings.web, spool, "spinepacs.web.preload"), Reviewing(settings)
+        site = Site(settings, ledger, spool, darkroom, reviewing)
+        _log.info("console on http://%s:%d", *door.getsockname()[:2])
+        _warn_of_nobody(ledger)
+        say(ready)
+        with closing(reviewing):
+            serve_until(stop, make_server(site), door)
+
+
+def opened(
+    bind: str, port: int, lacking: str, stop: threading.Event, on_wait: Callable[[], None]
+) -> socket.socket | None:
+    """Open a port, waiting for one that another program has; None: told to stop meanwhile.
+
+    ``lacking`` says in the log what there is not until then; ``on_wait`` is called once, when it has to wait.
+    """
+    is_said = False
     while not stop.is_set():
         try:
-            door = open_port(web.bind, web.port)
+            return open_port(bind, port)
         except Permanent as error:
             if not is_said:
-                _log.error("no console: %s; it is tried again, and images are received all the same", error)
-                say(waiting)
+                _log.error(
+                    "%s: %s; it is tried again, and images are received by other ways all the same",
+                    lacking,
+                    error,
+                )
+                on_wait()
                 is_said = True
             stop.wait(_TRY_AGAIN_S)
-            continue
-        with door:
-            darkroom, reviewing = Darkroom(settings.web, spool, "spinepacs.web.preload"), Reviewing(settings)
-            site = Site(settings, ledger, spool, darkroom, reviewing)
-            _log.info("console on http://%s:%d", *door.getsockname()[:2])
-            _warn_of_nobody(ledger)
-            say(ready)
-            with closing(reviewing):
-                serve_until(stop, make_server(site), door)
-        return
+    return None
 
 
 def make_server(site: Site) -> uvicorn.Server:

@@ -140,11 +140,6 @@ def csrf_of(secret: bytes | str) -> str:
     return hmac.new(key, b"form", hashlib.sha256).hexdigest()
 
 
-def sha256_of(token: str) -> str:
-    """How the database knows a session."""
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-
-
 @cache
 def templates() -> Environment:
     """The templates; all that is filled in is escaped, and a name that is missing is an error."""

@@ -238,3 +238,23 @@ def test_the_console_is_looked_at(config: Path):
     assert (code, f"console port: 0.0.0.0 port {port} is taken" in said) == (1, True)
     config.write_text(config.read_text() + "enabled = false\n")
     assert "console port" not in run("check", config)[1]
+
+
+def test_dicomweb_is_looked_at(config: Path, tmp_path: Path):
+    assert "DICOMweb" not in run("check", config)[1]
+    port = peers.free_port()
+    before = config.read_text()
+    config.write_text(f"{before}\n[dicomweb]\nenabled = true\nport = {port}\n")
+    with Ledger.open(load(config).storage.database_url) as ledger:
+        code, said = run("check", config)
+        assert "nobody may store yet: `spinepacs account add NAME --role sender`" in said
+        ledger.accounts.add("ct1", AccountRole.SENDER, "hash")
+        ledger.accounts.add("anna", AccountRole.VIEWER, "hash")
+    assert "DICOMweb: 127.0.0.1, no TLS, 1 accounts that may store\n" in run("check", config)[1]
+    with socket.create_server(("127.0.0.1", port)):
+        code, said = run("check", config)
+    assert (code, f"DICOMweb port: 127.0.0.1 port {port} is taken" in said) == (1, True)
+    missing = tmp_path / "none.pem"
+    config.write_text(config.read_text() + f'tls = true\ntls_certificate = "{missing}"\n')
+    code, said = run("check", config)
+    assert (code, str(missing) in said) == (1, True)

@@ -54,9 +54,12 @@ def ohif_files() -> Path:
 
 
 @contextmanager
-def ohif(orthanc_url: str) -> Iterator[str]:
-    """Serve OHIF with Orthanc behind it on a free port of 127.0.0.1; yields the address."""
-    handler = partial(_Handler, files=ohif_files(), orthanc_url=orthanc_url)
+def ohif(orthanc_url: str, **headers: str) -> Iterator[str]:
+    """Serve OHIF with Orthanc (or another archive) behind it on a free port of 127.0.0.1; yields the address.
+
+    ``headers`` go with each request to the archive.
+    """
+    handler = partial(_Handler, files=ohif_files(), orthanc_url=orthanc_url, own_headers=headers)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -71,8 +74,8 @@ def ohif(orthanc_url: str) -> Iterator[str]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, *args: Any, files: Path, orthanc_url: str) -> None:
-        self._files, self._orthanc_url = files, orthanc_url
+    def __init__(self, *args: Any, files: Path, orthanc_url: str, own_headers: dict[str, str]) -> None:
+        self._files, self._orthanc_url, self._own_headers = files, orthanc_url, own_headers
         super().__init__(*args)
 
     def do_GET(self) -> None:
@@ -88,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, kind, file.read_bytes())
 
     def _pass_on(self) -> None:
-        headers = {"Accept": self.headers.get("Accept", "*/*")}
+        headers = {"Accept": self.headers.get("Accept", "*/*"), **self._own_headers}
         request = urllib.request.Request(self._orthanc_url + self.path, headers=headers)  # noqa: S310 - our own URL
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own URL

@@ -15,8 +15,11 @@ SOON = timedelta(hours=1)
 
 
 def test_roles_include_those_below_them() -> None:
-    viewer, reader, administrator = AccountRole
+    sender, viewer, reader, administrator = AccountRole
     assert administrator.includes(reader)
+    assert administrator.includes(sender)
+    assert not reader.includes(sender), "who looks does not store"
+    assert not sender.includes(viewer), "and who stores does not look"
     assert reader.includes(viewer)
     assert reader.includes(reader)
     assert not viewer.includes(reader)
@@ -80,3 +83,28 @@ def test_the_audit_trail_names_account_and_address(ledger: Ledger, ask: Callable
     assert ask("audit_events", "action", account="anna") == ["login", "logout", "viewed"]
     assert ask("audit_events", "study_uid", action="viewed") == ["1.2.3"]
     assert set(ask("audit_events", "peer", account="anna")) == {"192.0.2.7"}
+
+
+@pytest.mark.parametrize("end", ["end_tokens", "disable", "set_password", "time"])
+def test_a_token_ends(ledger: Ledger, end: str) -> None:
+    accounts = ledger.accounts
+    accounts.add("ct1", AccountRole.SENDER, "hash")
+    accounts.add("otto", AccountRole.VIEWER, "hash")
+    assert not accounts.add_token("x", "nobody", None)
+    now = datetime.now(UTC)
+    assert accounts.add_token("a", "ct1", now - SOON if end == "time" else now + SOON)
+    assert accounts.add_token("o", "otto", None)
+    if end != "time":
+        found = accounts.of_token("a")
+        assert found
+        assert (found.name, found.role) == ("ct1", AccountRole.SENDER)
+    ends: dict[str, Callable[[], Any]] = {
+        "end_tokens": lambda: accounts.end_tokens("ct1"),
+        "disable": lambda: accounts.disable("ct1"),
+        "set_password": lambda: accounts.set_password("ct1", "new"),
+        "time": lambda: None,
+    }
+    ends[end]()
+    assert accounts.of_token("a") is None
+    assert accounts.of_token("o"), "nobody else's"
+    assert accounts.of_session("o") is None, "a token is no session"

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from spinepacs.intake.port import open_port
 from spinepacs.settings.settings import Settings
-from spinepacs.store.accounts import AccountRole
+from spinepacs.store.accounts import AccountRole, sha256_of
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.web import app, login, server
@@ -26,7 +26,7 @@ from spinepacs.web.darkroom import Darkroom
 from spinepacs.web.guard import COOKIE
 from spinepacs.web.passwords import hashed
 from spinepacs.web.reviewing import Reviewing
-from spinepacs.web.site import Site, sha256_of
+from spinepacs.web.site import Site
 
 PASSWORD = "a long password of tests"  # noqa: S105 - of nobody
 _FORM = "application/x-www-form-urlencoded"

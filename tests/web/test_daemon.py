@@ -11,9 +11,8 @@ from pathlib import Path
 
 from pynetdicom import AE
 
-from spinepacs.store.accounts import AccountRole
+from spinepacs.store.accounts import AccountRole, sha256_of
 from spinepacs.web.guard import COOKIE
-from spinepacs.web.site import sha256_of
 from tests import peers
 from tests.daemons import Daemon, daemon, film
 from tests.web.consoles import Visitor, password_hash

@@ -7,6 +7,7 @@ import re
 import pytest
 from sqlalchemy import select
 
+from spinepacs.store.accounts import AccountRole
 from spinepacs.store.tables import audit_events
 from spinepacs.web.guard import COOKIE, LOGIN_COOKIE
 from spinepacs.web.login import local
@@ -101,3 +102,10 @@ def test_guesses_are_forgotten_after_their_time_and_never_fill_the_memory() -> N
     for number in range(Guesses._MOST_KEYS + 5):
         guesses.add(number)
     assert len(guesses._times) == Guesses._MOST_KEYS
+
+
+def test_an_account_that_only_sends_cannot_log_in(site: Console) -> None:
+    site.account("ct1", AccountRole.SENDER)
+    visitor = site.stranger()
+    assert attempt(visitor, "ct1", PASSWORD).status == 403
+    assert COOKIE not in visitor.cookies
