@@ -133,7 +133,7 @@ def test_whatever_is_asked_has_an_answer(site: Running, caplog: pytest.LogCaptur
 def test_who_takes_nothing_is_cut_off(ledger: Ledger, spool: Spool) -> None:
     large = film(1)
     large.PixelData = bytes(24_000_000)  # more than the kernel holds for a client
-    sections = {"listener": {"network_timeout_s": 0.5}, "dicomweb": {"maximum_requests": 1}}
+    sections = {"listener": {"network_timeout_s": 3}, "dicomweb": {"maximum_requests": 1}}
     with serving(ledger, spool, **sections) as site:
         path = taken_in(site, large)
         with socket.socket() as line:

@@ -19,9 +19,8 @@ from pynetdicom import AE
 from spinepacs.dicom.codes import VERTEBRAE
 from spinepacs.domain.anatomy import Level
 from spinepacs.settings.shipped import shipped
-from spinepacs.store.accounts import AccountRole
+from spinepacs.store.accounts import AccountRole, sha256_of
 from spinepacs.web.guard import COOKIE
-from spinepacs.web.site import sha256_of
 from tests import peers
 from tests.daemons import Daemon, daemon, destination
 from tests.web import axe
