@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 from pydicom.uid import (
     ComprehensiveSRStorage,
@@ -23,7 +22,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # d
 from spinepacs.audit.syslog import probe
 from spinepacs.check.result import CheckResult
 from spinepacs.cluster.roles import machine_name
-from spinepacs.delivery import fhir, mllp, stow
+from spinepacs.delivery import kinds
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
@@ -32,9 +31,6 @@ from spinepacs.intake.gate import why_open
 from spinepacs.settings.destinations import (
     Destination,
     DicomDestination,
-    DicomwebDestination,
-    FhirDestination,
-    Hl7Destination,
     WebDestination,
 )
 from spinepacs.settings.sections import AuditSettings, ListenerSettings, StorageSettings
@@ -195,27 +191,15 @@ def destination(destination: Destination, settings: Settings) -> CheckResult:
     patient = destination.model_copy(update={"timeout_s": _TIMEOUT_S})
     if "PDF" in destination.send:
         load_weasyprint()
-    match patient:
-        case DicomDestination():
-            return _pacs(patient, settings)
-        case DicomwebDestination():
-            return _web(patient, stow.probe)
-        case FhirDestination():
-            return _web(patient, fhir.probe)
-        case Hl7Destination():
-            why = mllp.probe(patient)
-            where = f"{patient.host}:{patient.port}"
-            return CheckResult(f"destination {patient.name}", not why, why or f"{where} takes connections")
-    raise TypeError(f"no kind of destination: {type(destination).__name__}")
-
-
-_Web = TypeVar("_Web", bound=WebDestination)
-
-
-def _web(destination: _Web, probe: Callable[[_Web], str]) -> CheckResult:
-    """Whether it answers who may come."""
-    why = probe(destination)
-    return CheckResult(f"destination {destination.name}", not why, why or f"{destination.url} answers")
+    if isinstance(patient, DicomDestination):
+        return _pacs(patient, settings)
+    why, (host, port) = kinds.probe(patient), patient.address
+    well = (
+        f"{patient.url} answers"
+        if isinstance(patient, WebDestination)
+        else f"{host}:{port} takes connections"
+    )
+    return CheckResult(f"destination {patient.name}", not why, why or well)
 
 
 def _pacs(destination: DicomDestination, settings: Settings) -> CheckResult:

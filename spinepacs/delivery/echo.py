@@ -5,37 +5,25 @@ from __future__ import annotations
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # defined at run time by pynetdicom
 
-from spinepacs.delivery import fhir, mllp, stow
+from spinepacs.delivery import kinds
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.errors import SpinepacsError
-from spinepacs.settings.destinations import (
-    Destination,
-    DicomDestination,
-    DicomwebDestination,
-    FhirDestination,
-    Hl7Destination,
-)
+from spinepacs.settings.destinations import Destination, DicomDestination
 
 PATIENCE_S = 10.0
 """No destination gets longer than this (s): a person waits for the answer."""
+
+_WELL = {"dicomweb": "it answers a search", "fhir": "it says what it can do", "hl7": "it takes connections"}
 
 
 def echo(destination: Destination, calling_ae: str) -> tuple[bool, str]:
     """Ask a destination in the way of its kind, storing nothing; whether it answers well, and what it says."""
     patient = destination.model_copy(update={"timeout_s": min(destination.timeout_s, PATIENCE_S)})
-    match patient:
-        case DicomDestination():
-            return _echo(patient, calling_ae)
-        case DicomwebDestination():
-            why, well = stow.probe(patient), "it answers a search"
-        case FhirDestination():
-            why, well = fhir.probe(patient), "it says what it can do"
-        case Hl7Destination():
-            why, well = mllp.probe(patient), "it takes connections"
-        case _:
-            raise TypeError(f"no kind of destination: {type(destination).__name__}")
-    return not why, why or well
+    if isinstance(patient, DicomDestination):
+        return _echo(patient, calling_ae)
+    why = kinds.probe(patient)
+    return not why, why or _WELL[patient.kind]
 
 
 def _echo(destination: DicomDestination, calling_ae: str) -> tuple[bool, str]:

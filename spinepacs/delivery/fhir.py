@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spinepacs.delivery.spooled import checked
+from spinepacs.delivery.spooled import content_of
 from spinepacs.delivery.verdicts import Link, Outcome, Verdict
 from spinepacs.delivery.web import Answer, Http, connected
-from spinepacs.errors import BadInput
 from spinepacs.settings.destinations import FhirDestination
 from spinepacs.store.records import OutboxItem
 
@@ -39,13 +38,9 @@ class _Transactions:
 
     def send(self, item: OutboxItem, path: Path) -> Verdict:
         """POST one Bundle as it lies in the spool."""
-        try:
-            checked(path, item)
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return Verdict(Outcome.PERMANENT, None, "its file is missing in the spool")
-        except BadInput as error:
-            return Verdict(Outcome.PERMANENT, None, str(error))
+        content = content_of(path, item)
+        if isinstance(content, Verdict):
+            return content
         headers = {"Content-Type": _JSON, "Accept": _JSON, "Prefer": "return=minimal"}
         answer = self._line.ask("POST", "", headers, (content,), len(content))
         return answer if isinstance(answer, Verdict) else judge_answer(answer, content)

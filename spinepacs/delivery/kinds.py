@@ -46,3 +46,15 @@ def opened(
         case Hl7Destination():
             return mllp.opened(destination)
     raise TypeError(f"no kind of destination: {type(destination).__name__}")
+
+
+def probe(destination: Destination) -> str:
+    """Ask a destination that is no PACS whether it answers; why it cannot be spoken with, empty: it can."""
+    match destination:
+        case DicomwebDestination():
+            return stow.probe(destination)
+        case FhirDestination():
+            return fhir.probe(destination)
+        case Hl7Destination():
+            return mllp.probe(destination)
+    raise TypeError(f"no kind of destination to be asked so: {type(destination).__name__}")

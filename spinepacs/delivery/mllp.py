@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from spinepacs.delivery.spooled import checked
+from spinepacs.delivery.spooled import content_of
 from spinepacs.delivery.verdicts import Link, Outcome, Unreachable, Verdict
-from spinepacs.errors import BadInput, BadSettings
+from spinepacs.errors import BadSettings
 from spinepacs.exchange.hl7 import escaped
 from spinepacs.settings.destinations import Hl7Destination
 from spinepacs.store.records import OutboxItem
@@ -85,13 +85,10 @@ class _Messages:
 
     def send(self, item: OutboxItem, path: Path) -> Verdict:
         """Send one message as it lies in the spool, addressed to this receiver."""
-        try:
-            checked(path, item)
-            text = addressed(path.read_bytes().decode(), self._destination)
-        except FileNotFoundError:
-            return Verdict(Outcome.PERMANENT, None, "its file is missing in the spool")
-        except BadInput as error:
-            return Verdict(Outcome.PERMANENT, None, str(error))
+        content = content_of(path, item)
+        if isinstance(content, Verdict):
+            return content
+        text = addressed(content.decode(), self._destination)
         from hl7.mllp import InvalidBlockError
 
         try:

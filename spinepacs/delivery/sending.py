@@ -19,7 +19,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line, end
 from spinepacs.delivery.reaching import why_unreachable
-from spinepacs.delivery.spooled import checked
+from spinepacs.delivery.spooled import checked, unsendable
 from spinepacs.delivery.verdicts import Link, Outcome, Unreachable, Verdict
 from spinepacs.dicom.commitment import SOP_CLASS
 from spinepacs.dicom.identity import keep_texts
@@ -181,10 +181,8 @@ def send(association: Association, item: OutboxItem, path: Path) -> Verdict:
         )
     try:
         offered = _prepared(path, item, accepted)
-    except FileNotFoundError:
-        return Verdict(Outcome.PERMANENT, None, "its file is missing in the spool")
-    except BadInput as error:
-        return Verdict(Outcome.PERMANENT, None, str(error))
+    except (FileNotFoundError, BadInput) as error:
+        return unsendable(error)
     except Exception as error:
         return _cannot_be_sent(item, error)
     return _offer(association, item, offered, path.stat().st_size)

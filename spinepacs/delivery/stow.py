@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spinepacs.delivery.sending import judge
-from spinepacs.delivery.spooled import checked
+from spinepacs.delivery.spooled import checked, unsendable
 from spinepacs.delivery.verdicts import Link, Outcome, Verdict
 from spinepacs.delivery.web import Answer, Http, connected
 from spinepacs.errors import BadInput
@@ -50,10 +50,8 @@ class _Stow:
         """Offer one file, byte for byte."""
         try:
             checked(path, item)
-        except FileNotFoundError:
-            return Verdict(Outcome.PERMANENT, None, "its file is missing in the spool")
-        except BadInput as error:
-            return Verdict(Outcome.PERMANENT, None, str(error))
+        except (FileNotFoundError, BadInput) as error:
+            return unsendable(error)
         boundary = uuid.uuid4().hex
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
