@@ -20,9 +20,8 @@ from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.tls import ServerTls
 from spinepacs.web.darkroom import Darkroom
-from spinepacs.web.server import opened, serve_until
+from spinepacs.web.server import opened, quiet_server, serve_until
 
-_GRACE_S = 3
 _MOST_CONNECTIONS = 512
 _HEAD_S = 30.0
 """A connection on which no whole request head has come for so long (s) is closed."""
@@ -52,25 +51,11 @@ def run(
 
 
 def make_server(server: Server) -> uvicorn.Server:
-    """Make a server that logs no request, since their addresses name studies; the audit trail has them."""
-    config = uvicorn.Config(
-        make_app(server),
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        proxy_headers=False,  # the application looks at them itself, for the proxies of the settings only
-        server_header=False,
-        lifespan="off",
-        ws="none",
-        http=_Protocol,
-        loop="asyncio",
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=_GRACE_S,
-        limit_concurrency=_MOST_CONNECTIONS,
-        h11_max_incomplete_event_size=32 * 1024,
-        ssl_context_factory=_encrypt(server.settings.dicomweb) if server.settings.dicomweb.tls else None,
-    )
-    return uvicorn.Server(config)
+    """Make the DICOMweb server, which closes connections that do not come to the point."""
+    web = server.settings.dicomweb
+    encrypt = _encrypt(web) if web.tls else None
+    app = make_app(server)
+    return quiet_server(app, http=_Protocol, limit_concurrency=_MOST_CONNECTIONS, ssl_context_factory=encrypt)
 
 
 def _encrypt(settings: DicomwebSettings) -> Callable[..., ssl.SSLContext]:

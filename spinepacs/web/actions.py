@@ -108,6 +108,12 @@ def _waiting(visit: Visit, target: Target) -> dict[str, int]:
     return waiting
 
 
+def _unsent(visit: Visit, target: Target) -> int:
+    """How many results wait for a destination, or failed there."""
+    waiting = _waiting(visit, target)
+    return waiting.get(OutboxState.PENDING, 0) + waiting.get(OutboxState.FAILED, 0)
+
+
 def _foretell_retry(visit: Visit, target: Target) -> list[str]:
     if target.destination:
         waiting = _waiting(visit, target)
@@ -174,8 +180,7 @@ def _seen(visit: Visit, target: Target) -> str:
 
 
 def _foretell_redirect(visit: Visit, target: Target) -> list[str]:
-    waiting = _waiting(visit, target)
-    number = waiting.get(OutboxState.PENDING, 0) + waiting.get(OutboxState.FAILED, 0)
+    number = _unsent(visit, target)
     return [f"{number} results that wait for {target.destination}, or failed there, go to another destination instead. "
             "What that one has been given before is not sent to it twice."]  # fmt: skip
 
@@ -185,8 +190,7 @@ def _redirect(visit: Visit, target: Target) -> str:
 
 
 def _foretell_withdraw(visit: Visit, target: Target) -> list[str]:
-    waiting = _waiting(visit, target)
-    number = waiting.get(OutboxState.PENDING, 0) + waiting.get(OutboxState.FAILED, 0)
+    number = _unsent(visit, target)
     return [f"{number} results will not be sent to {target.destination} any more. They stay in the database and the "
             "spool."]  # fmt: skip
 

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import uvicorn
 
@@ -81,23 +82,29 @@ def opened(
 
 
 def make_server(site: Site) -> uvicorn.Server:
-    """Make a server that logs no request, since their addresses name studies; the audit trail has the views."""
+    """Make the console's server."""
+    return quiet_server(make_app(site), http="h11", limit_concurrency=200)
+
+
+def quiet_server(app: Any, **more: Any) -> uvicorn.Server:
+    """Make a server that logs no request, since their addresses name studies; the audit trail has them.
+
+    ``more`` are further settings of uvicorn's.
+    """
     config = uvicorn.Config(
-        make_app(site),
+        app,
         log_config=None,
-        log_level="critical",  # what breaks is logged by the guard; a request that a stop cuts off is no error
+        log_level="critical",  # what breaks is logged by the application; a request that a stop cuts off is no error
         access_log=False,
         proxy_headers=False,  # the application looks at them itself, for the proxies of the settings only
         server_header=False,
-        date_header=True,
         lifespan="off",
         ws="none",
-        http="h11",
         loop="asyncio",
         timeout_keep_alive=10,
         timeout_graceful_shutdown=_GRACE_S,
-        limit_concurrency=200,
         h11_max_incomplete_event_size=32 * 1024,
+        **more,
     )
     return uvicorn.Server(config)
 
