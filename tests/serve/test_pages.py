@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -92,6 +93,25 @@ def test_a_page_that_cannot_be_printed_costs_nothing_but_itself(
     assert [item.kind for item in made.images[0].objects] == [ObjectKind.SR]
     assert "RuntimeError" in caplog.text
     assert films.PATIENT_ID not in caplog.text
+
+
+def test_damaged_pictures_stay_damaged_when_pages_are_printed() -> None:
+    """In a process of its own: WeasyPrint is imported once only."""
+    pytest.importorskip("weasyprint")
+    code = """
+import io
+from PIL import Image
+from spinepacs.show.page.pdf import load_weasyprint
+load_weasyprint()
+whole = io.BytesIO()
+Image.effect_noise((64, 64), 50).save(whole, "PNG")
+try:
+    Image.open(io.BytesIO(whole.getvalue()[:2000])).load()
+except OSError as error:
+    print(error)
+"""
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "truncated" in seen
 
 
 def test_without_weasyprint_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

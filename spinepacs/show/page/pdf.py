@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from PIL import ImageFile
+
 from spinepacs.domain.findings import ImageResult
 from spinepacs.domain.study import StudyHeader
 from spinepacs.errors import BadSettings
@@ -23,19 +25,24 @@ the page of a whole spine instead of 2."""
 
 
 def load_weasyprint() -> None:
-    """Say what to do if WeasyPrint, or the Pango that it needs, is not there.
+    """Load WeasyPrint, or say what to do if it, or the Pango that it needs, is not there.
+
+    Its import makes Pillow accept damaged pictures without a word, everywhere in the process: that is taken back.
 
     Raises
     ------
     BadSettings
         If it cannot be used.
     """
+    lenient = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         import weasyprint  # noqa: F401 - whether it is there
     except ImportError as error:
         raise BadSettings("send = [\"PDF\"] needs the extra pdf: pip install 'spinepacs[pdf]'") from error
     except OSError as error:
         raise BadSettings("WeasyPrint needs Pango: apt install libpango-1.0-0 libpangoft2-1.0-0") from error
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
 def as_pdf(result: ImageResult, header: StudyHeader) -> bytes:
