@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydicom.uid import (
-    ComprehensiveSRStorage,
     EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
@@ -26,6 +25,7 @@ from spinepacs.delivery import kinds
 from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
+from spinepacs.dicom.report.document import SOP_CLASSES
 from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.intake.gate import why_open
 from spinepacs.settings.destinations import (
@@ -174,7 +174,7 @@ def _proposals(destination: DicomDestination, settings: Settings) -> dict[str, t
     labelmap = settings.output.segmentation == "labelmap"
     all_kinds: dict[str, tuple[str, str]] = {
         "SEG": (_LABELMAP_SEGMENTATION if labelmap else SegmentationStorage, ExplicitVRLittleEndian),
-        "SR": (ComprehensiveSRStorage, ExplicitVRLittleEndian),
+        "SR": (SOP_CLASSES[settings.output.report], ExplicitVRLittleEndian),
         "OVERLAY": (SecondaryCaptureImageStorage, JPEGBaseline8Bit),
         "GSPS": (GrayscaleSoftcopyPresentationStateStorage, ExplicitVRLittleEndian),
         "PDF": (EncapsulatedPDFStorage, ExplicitVRLittleEndian),

@@ -192,7 +192,8 @@ def series_description(reading: Reading, kind: ObjectKind) -> str:
 def object_uid(reading: Reading, kind: ObjectKind, output: OutputSettings, part: str = "sop") -> str:
     """SOP or series UID of an object; the settings that change its content are part of it."""
     setting: str = output.segmentation if kind in (ObjectKind.SEG, ObjectKind.SR) else ""
-    setting = f"{setting}|{output.segmentation_enabled}" if kind is ObjectKind.SR else setting
+    if kind is ObjectKind.SR:
+        setting += f"|{output.segmentation_enabled}" + ("|3D" if output.report == "comprehensive-3d" else "")
     by_person = f"|{reading.correction.uid}" if reading.correction else ""
     return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}{by_person}")
 

@@ -250,6 +250,8 @@ class OutputSettings(Section):
     """``compat``: BINARY with plane geometry made up, since neither OHIF nor 3D Slicer opens it without."""
     segmentation_enabled: bool = True
     report_enabled: bool = True
+    report: Literal["comprehensive", "comprehensive-3d"] = "comprehensive"
+    """SOP class of the SR. ``comprehensive-3d`` is what IHE AI Results asks for; more archives and viewers know the other."""
     overlay_enabled: bool = True
     presentation_state_enabled: bool = False
     """A presentation state (GSPS) with outlines and names, for viewers that show no segmentation. Off: a viewer that

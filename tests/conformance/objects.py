@@ -23,6 +23,7 @@ from spinepacs.dicom.encapsulated import encode_pdf
 from spinepacs.dicom.identity import TYPE_2, WHERE_KNOWN
 from spinepacs.dicom.objects import encode_all
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
+from spinepacs.dicom.report.document import encode_report
 from spinepacs.dicom.segmentation import encode_segmentation
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.corrections import Correction, Draft, Shift
@@ -37,6 +38,7 @@ NAMES = {
     "SEG": "segmentation, `compat`",
     "LABELMAP": "segmentation, `labelmap`",
     "SR": "report",
+    "SR3D": "report, `comprehensive-3d`",
     "OVERLAY": "picture",
     "GSPS": "presentation state",
     "PDF": "page",
@@ -102,6 +104,7 @@ def _sample(film: FileDataset, first: Level, count: int, spacing: Spacing, versi
     labelmap = encode_segmentation(loaded.header, reading, OutputSettings(segmentation="labelmap"))
     assert labelmap is not None
     made["LABELMAP"] = labelmap
+    made["SR3D"] = encode_report(loaded.header, reading, labelmap, OutputSettings(report="comprehensive-3d"))
     strict = encode_segmentation(loaded.header, reading, OutputSettings(segmentation="strict"))
     assert strict is not None
     again = {
@@ -142,6 +145,7 @@ _SENT = {
     "SEG": 'default (`"strict"` too); `"SEG"` in `send`',
     "LABELMAP": '`output.segmentation = "labelmap"`',
     "SR": 'default; `"SR"` in `send`',
+    "SR3D": '`output.report = "comprehensive-3d"`',
     "OVERLAY": 'default; `"OVERLAY"` in `send`',
     "GSPS": '`output.presentation_state_enabled`, `"GSPS"` in `send`',
     "PDF": '`"PDF"` in `send`',

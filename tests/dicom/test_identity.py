@@ -65,11 +65,13 @@ def test_no_two_objects_of_an_image_share_a_uid() -> None:
         for encoding in ("compat", "strict", "labelmap")
         for enabled in (True, False)
     ]
+    three_d = OutputSettings(report="comprehensive-3d")
     used = [
         object_uid(reading, kind, output, part)
         for kind, output, part in product((ObjectKind.SEG, ObjectKind.SR), settings, ("sop", "series"))
         if kind is ObjectKind.SR or output.segmentation_enabled
     ]
+    used += [object_uid(reading, ObjectKind.SR, three_d, part) for part in ("sop", "series")]
     of_one = (ObjectKind.OVERLAY, ObjectKind.GSPS, ObjectKind.PDF)
     used += [object_uid(reading, kind, settings[0], part) for kind in of_one for part in ("sop", "series")]
     assert len(set(used)) == len(used)

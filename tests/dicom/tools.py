@@ -23,7 +23,7 @@ def dciodvfy_complaints(path: Path) -> list[str]:
     """
     done = subprocess.run([require("dciodvfy"), str(path)], capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).splitlines()
-    known = ("SCImage", "Segmentation", "ComprehensiveSR")
+    known = ("SCImage", "Segmentation", "ComprehensiveSR", "Comprehensive3DSR")
     return [line for line in lines if line not in known and "99SPINEPACS" not in line]
 
 

@@ -9,7 +9,7 @@ from datetime import UTC
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
-from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
+from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 import spinepacs
 from spinepacs.dicom import author, codes, identity
@@ -23,6 +23,8 @@ from spinepacs.domain.measures import Reason
 from spinepacs.domain.words import REASONS, SIGNS
 from spinepacs.settings.sections import OutputSettings
 
+SOP_CLASSES = {"comprehensive": ComprehensiveSRStorage, "comprehensive-3d": Comprehensive3DSRStorage}
+"""By ``output.report``. The content is the same: a radiograph has no frame of reference, so no SCOORD3D (PS3.3 A.35.13)."""
 DCM = standard.DCM
 _QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 _ENGLISH = Code("en", "RFC5646", "English")
@@ -53,7 +55,7 @@ def encode_report(
     segmentation
         Its SEG, whose segments are then referenced; without it each vertebra carries its outline.
     output
-        Device serial number and encoding.
+        Device serial number, encoding and SOP class.
     predecessor
         The report that this one replaces, of the same study.
 
@@ -66,7 +68,7 @@ def encode_report(
         raise ValueError("a reading without a spine has no report")
     dataset = root(DCM.ImagingMeasurementReport, "1500")
     identity.stamp(dataset, header, reading, ObjectKind.SR, output)
-    dataset.SOPClassUID, dataset.Modality = ComprehensiveSRStorage, "SR"
+    dataset.SOPClassUID, dataset.Modality = SOP_CLASSES[output.report], "SR"
     dataset.CompletionFlag, dataset.VerificationFlag = "COMPLETE", "UNVERIFIED"
     if reading.correction:
         _verify(dataset, header, reading.correction)

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.sr.codedict import codes as standard
+from pydicom.uid import Comprehensive3DSRStorage
 
 from spinepacs.dicom import codes
 from spinepacs.dicom.report.document import encode_report
@@ -76,6 +77,24 @@ def test_every_vertebra_refers_to_its_segment() -> None:
         assert frame.ReferencedSOPSequence[0].ReferencedSegmentNumber == number
         assert group.finding_sites[0].value == codes.VERTEBRAE[vertebra.level]
         assert group.finding_type == codes.VERTEBRA
+
+
+def test_a_3d_report_holds_the_same_under_another_class_and_uid(tmp_path: Path) -> None:
+    header = readings.header()
+    reading = readings.reading(header)
+    plain, other = (
+        encode_report(header, reading, None, OutputSettings(report=report))
+        for report in ("comprehensive", "comprehensive-3d")
+    )
+    assert plain.sop_uid != other.sop_uid
+    assert plain.series_uid != other.series_uid
+    assert other.sop_class_uid == Comprehensive3DSRStorage
+    assert isinstance(read_back(other), hd.sr.Comprehensive3DSR)
+    path = tmp_path / "report.dcm"
+    path.write_bytes(other.part10)
+    assert dciodvfy_complaints(path) == []
+    contents = [pydicom.dcmread(BytesIO(item.part10)).ContentSequence for item in (plain, other)]
+    assert contents[0] == contents[1]
 
 
 def test_tracking_uids_are_those_of_the_segments() -> None:
