@@ -251,7 +251,7 @@ class OutputSettings(Section):
     segmentation_enabled: bool = True
     report_enabled: bool = True
     report: Literal["comprehensive", "comprehensive-3d"] = "comprehensive"
-    """SOP class of the SR. ``comprehensive-3d`` is what IHE AI Results asks for; more archives and viewers know the other."""
+    """SOP class of the SR. IHE AI Results asks for ``comprehensive-3d``; more archives and viewers know the other."""
     overlay_enabled: bool = True
     presentation_state_enabled: bool = False
     """A presentation state (GSPS) with outlines and names, for viewers that show no segmentation. Off: a viewer that

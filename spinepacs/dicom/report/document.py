@@ -24,7 +24,7 @@ from spinepacs.domain.words import REASONS, SIGNS
 from spinepacs.settings.sections import OutputSettings
 
 SOP_CLASSES = {"comprehensive": ComprehensiveSRStorage, "comprehensive-3d": Comprehensive3DSRStorage}
-"""By ``output.report``. The content is the same: a radiograph has no frame of reference, so no SCOORD3D (PS3.3 A.35.13)."""
+"""By ``output.report``, with the same content: a radiograph has no frame of reference for SCOORD3D (PS3.3 A.35.13)."""
 DCM = standard.DCM
 _QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 _ENGLISH = Code("en", "RFC5646", "English")
