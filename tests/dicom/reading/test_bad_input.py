@@ -293,3 +293,36 @@ def test_every_file_of_pydicom_and_pydicom_data_ends_in_an_outcome(
         "NO_PIXEL_DATA",
     ):
         assert counts[code], code
+
+
+_JPEG_BITS = {uids.JPEGBaseline8Bit: 8, uids.JPEGExtended12Bit: 12, uids.JPEGLosslessSV1: 12}
+
+
+def _jpeg_film(path: Path, syntax: str, lost: int) -> Path:
+    """Write a film whose JPEG has lost its last bytes, in a file that is whole."""
+    import imagecodecs
+
+    film, bits = make_dx(), _JPEG_BITS[uids.UID(syntax)]
+    pixels = (film.pixel_array >> (12 - bits)).astype(f"u{(bits + 7) // 8}")
+    frame = imagecodecs.jpeg8_encode(pixels, lossless=syntax == uids.JPEGLosslessSV1, bitspersample=bits)
+    film.BitsStored, film.BitsAllocated, film.HighBit = bits, 8 * pixels.itemsize, bits - 1
+    write(film, path)
+    film.file_meta.TransferSyntaxUID = syntax
+    film.PixelData = encapsulate([frame[: len(frame) - lost]])
+    film["PixelData"].VR, film["PixelData"].is_undefined_length = "OB", True
+    film.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.parametrize("syntax", _JPEG_BITS)
+def test_a_jpeg_that_is_cut_off_is_no_film(tmp_path: Path, syntax: str) -> None:
+    """libjpeg fills up what is missing, and says so on a channel that nobody hears."""
+    whole = read_film(_jpeg_film(tmp_path / "film", syntax, 0))
+    for lost in (100, 2000):
+        error = fault(_jpeg_film(tmp_path / "film", syntax, lost))
+        assert error.reason_code == "UNDECODABLE_PIXELS"
+        assert "ends before its end" in str(error)
+    without_end = read_film(_jpeg_film(tmp_path / "film", syntax, 2))  # some senders forget the end alone
+    assert isinstance(whole, LoadedFilm)
+    assert isinstance(without_end, LoadedFilm)
+    assert np.array_equal(whole.radiograph.display, without_end.radiograph.display)
