@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from spinepacs import __version__
 from spinepacs.cli.options import config_option, load
 from spinepacs.settings.shipped import shipped
 
@@ -95,8 +94,7 @@ def version() -> None:
     """Show the versions of spinepacs and of what it computes with."""
     from importlib.metadata import version as version_of
 
-    click.echo(
-        f"spinepacs {__version__}  (Python {sys.version.split()[0]}, files in {shipped('models').parent})"
-    )
+    python, files = sys.version.split()[0], shipped("models").parent
+    click.echo(f"spinepacs {version_of('spinepacs')}  (Python {python}, files in {files})")
     for name in ("onnxruntime", "pydicom", "pynetdicom", "highdicom", "sqlalchemy", "numpy"):
         click.echo(f"{name} {version_of(name)}")

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spinepacs.dicomweb.app import ROOT, make_app
@@ -20,7 +19,7 @@ from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
 from spinepacs.tls import ServerTls
 from spinepacs.web.darkroom import Darkroom
-from spinepacs.web.server import opened, quiet_server, serve_until
+from spinepacs.web.server import PatientServer, opened, quiet_server, serve_until
 
 _MOST_CONNECTIONS = 512
 _HEAD_S = 30.0
@@ -50,7 +49,7 @@ def run(
         serve_until(stop, make_server(Server(settings, spool, ledger, darkroom)), door)
 
 
-def make_server(server: Server) -> uvicorn.Server:
+def make_server(server: Server) -> PatientServer:
     """Make the DICOMweb server, which closes connections that do not come to the point."""
     web = server.settings.dicomweb
     encrypt = _encrypt(web) if web.tls else None

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, FiniteFloat, PlainSerializer, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, TypeAdapter
 
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level
 from spinepacs.domain.signs import Side, Sign
@@ -142,7 +142,7 @@ Operation = Annotated[
 ]
 Operations = Annotated[tuple[Operation, ...], Field(min_length=1, max_length=MOST_OPERATIONS)]
 
-OPERATIONS: TypeAdapter[tuple[Operation, ...]] = TypeAdapter(Operations)
+OPERATIONS: TypeAdapter[tuple[Operation, ...]] = TypeAdapter(Operations, config=ConfigDict(defer_build=True))
 """Operations as JSON; raises pydantic's ValidationError, a ValueError, for what is none."""
 
 

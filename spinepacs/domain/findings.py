@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from spinepacs.domain.anatomy import DiscLevel, Level
 from spinepacs.domain.corrections import Correction
@@ -18,6 +16,13 @@ from spinepacs.domain.geometry import Endplate, Move, Outline, Spacing, Turn
 from spinepacs.domain.measures import Measure
 from spinepacs.domain.signs import Conclusion, Finding
 from spinepacs.domain.study import View
+from spinepacs.later import Later
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = Later("numpy")
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from spinepacs.later import Later
 
-Points = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = Later("numpy")
+
+Points: TypeAlias = "NDArray[np.float64]"
 """(N, 2) float64 array of x, y in native pixels, unless a name says otherwise."""
 Move = Callable[[Points], Points]
 """(N, 2) points of one picture to those of another."""
 
-_Pixel = TypeVar("_Pixel", bound=np.generic)
+_Pixel = TypeVar("_Pixel", bound="np.generic")
 
 
 def stretching(x: float, y: float) -> Move:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
-
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from spinepacs.domain.geometry import Spacing, Turn
+from spinepacs.later import Later
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+else:
+    np = Later("numpy")
 
 OWN_RESULT, NO_RADIOGRAPH = "OWN_RESULT", "NO_RADIOGRAPH"
 NO_FILM = frozenset({OWN_RESULT, NO_RADIOGRAPH})
@@ -184,7 +188,7 @@ class PixelValues:
         return replace(self, codes=turn.upright(self.codes)) if turn else self
 
 
-Values = NDArray[np.float32] | PixelValues
+Values: TypeAlias = "NDArray[np.float32] | PixelValues"
 """(rows, columns) float32, there or looked up."""
 
 

@@ -8,7 +8,6 @@ import socket
 import ssl
 import sys
 import time
-from socketserver import TCPServer
 from typing import Any, cast
 
 from pynetdicom import AE, _config
@@ -18,6 +17,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from spinepacs.intake.connection import LimitedSocket
 from spinepacs.intake.gate import Gate, read_request, says_something
 from spinepacs.intake.incoming import StreamingDimse
+from spinepacs.intake.port import PatientServer
 from spinepacs.intake.proxy import sender_behind
 from spinepacs.intake.upper import OrderlyAssociation, OrderlyUpperLayer
 from spinepacs.intake.visitors import Turned
@@ -25,8 +25,8 @@ from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.spool import Spool
 from spinepacs.tls import ServerTls, why_broken
 
-POLL_S = 0.5
-"""How often a listener looks whether it is to stop (s)."""
+POLL_S = 10.0
+"""How often a listener takes stock while nobody comes or goes (s)."""
 
 _FULL_PAUSE_S = 0.1
 _LEFT_BEHIND = 64
@@ -78,7 +78,7 @@ class _RequestHandler(RequestHandler):
         return association
 
 
-class Acceptor(ThreadedAssociationServer):
+class Acceptor(PatientServer, ThreadedAssociationServer):
     """Accepts from a socket that others may accept from too; stops without touching the associations that run.
 
     Connections get a thread at once, which reads their association request; only then they become associations. With
@@ -251,5 +251,5 @@ class Acceptor(ThreadedAssociationServer):
     def shutdown(self) -> None:
         """End ``serve_forever`` and close the listening socket, for the siblings too."""
         self._is_stopping = True
-        TCPServer.shutdown(self)
+        PatientServer.shutdown(self)
         self.server_close()

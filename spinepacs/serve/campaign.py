@@ -34,6 +34,9 @@ _FILES_AHEAD = 4 * AHEAD
 _LISTED_AHEAD = 5000
 """The list need not be longer than this while nothing is done of it: an archive changes meanwhile."""
 
+_CALM = 5
+"""So many times as long as ``work.poll_s`` it is before a campaign is looked for, while none runs."""
+
 _LONGEST_PAUSE_S = 300.0
 _NOT_ASKED_FOR = "it has no film of the date, modality and body part that are asked for"
 _log = logging.getLogger(__name__)
@@ -105,7 +108,7 @@ class Runner:
             except Transient as error:
                 self._outage.lasts(error)
             if not any(is_busy):
-                stop.wait(self._settings.work.poll_s)
+                stop.wait(self._settings.work.poll_s * (1 if is_busy else _CALM))
         self._let_go(set())
 
     def _step_safely(self, campaign: Campaign) -> bool:

@@ -26,6 +26,7 @@ from sqlalchemy import func, select
 
 from spinepacs.delivery.pace import open_for_s
 from spinepacs.errors import Permanent, SpinepacsError
+from spinepacs.intake.port import PatientServer
 from spinepacs.seldom import Seldom
 from spinepacs.serve.processes import Life
 from spinepacs.settings.destinations import Destination
@@ -259,15 +260,12 @@ class HealthServer:
         registry.register(figures)
         handler = _handler(checks, registry)
         try:
-            self._server = ThreadingHTTPServer((settings.bind, settings.port), handler)
+            self._server = _Server((settings.bind, settings.port), handler)
         except OSError as error:
             raise Permanent(
                 f"health: cannot listen on {settings.bind} port {settings.port}: {error.strerror}"
             ) from error
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.5,), name="health", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
 
     @property
     def port(self) -> int:
@@ -283,6 +281,10 @@ class HealthServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class _Server(PatientServer, ThreadingHTTPServer):
+    daemon_threads = True
 
 
 def _handler(checks: Mapping[str, Check], registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:

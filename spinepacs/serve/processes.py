@@ -18,12 +18,12 @@ READY = b"ready"
 WAITING = b"waiting"
 """What a part says when it lives and cannot work for now: something outside is away, as its log says."""
 
-BEAT_S = 2.0
+BEAT_S = 10.0
 """How often a part says that it still lives (s)."""
 
 SILENCE_S = 60.0
-"""A part that has said nothing for so long (s) hangs, and is killed and started again: thirty beats, since a machine
-that swaps is slow and not dead."""
+"""A part that has said nothing for so long (s) hangs, and is killed and started again: six beats, since a machine that
+swaps is slow and not dead."""
 
 _BEAT = b"beat"
 _START_LIMIT_S = 300.0

@@ -64,4 +64,4 @@ def is_loopback(bind: str) -> bool:
 class Section(BaseModel):
     """Common rules: a wrong key is refused, nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, defer_build=True)

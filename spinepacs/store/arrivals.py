@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, not_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Arrival, Source, StudyHeader, StudyState
 from spinepacs.store import events, patients, wanted
+from spinepacs.store.insertion import insert_into
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
 from spinepacs.store.rows import as_arrivals, columns
 from spinepacs.store.states import ANEW, SETTLED, lock, move
@@ -212,9 +212,8 @@ def _study_state(
     connection: Connection, header: StudyHeader, received_at: datetime, campaign_id: int | None
 ) -> StudyState:
     """State of the header's study, which is made if it is new; its row is locked until the commit."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(
-        dialect.insert(studies)
+        insert_into(connection, studies)
         .values(
             study_uid=header.study_uid,
             state=StudyState.ARRIVING,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from spinepacs.store.insertion import insert_into
 from spinepacs.store.tables import audit_exports
 
 
@@ -16,8 +16,7 @@ def exported(connection: Connection, target: str) -> int:
 
 def mark_exported(connection: Connection, target: str, audit_id: int) -> None:
     """See Ledger.mark_audit_exported."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = dialect.insert(audit_exports).values(target=target, audit_id=audit_id)
+    row = insert_into(connection, audit_exports).values(target=target, audit_id=audit_id)
     connection.execute(
         row.on_conflict_do_update(index_elements=["target"], set_={"audit_id": row.excluded.audit_id})
     )

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.domain.campaign import (
     ON_ITS_WAY,
@@ -29,6 +28,7 @@ from spinepacs.domain.campaign import (
 from spinepacs.store import campaign_rows
 from spinepacs.store.conclusion import conclude
 from spinepacs.store.engine import Database
+from spinepacs.store.insertion import insert_into
 from spinepacs.store.tables import campaign_films, campaign_items, campaigns
 from spinepacs.store.wanted import missing
 
@@ -210,11 +210,10 @@ def _add(
     is_last: bool,
 ) -> int:
     now, added = datetime.now(UTC), 0
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     rows: list[dict[str, Any]] = [{"what": what, "state": ItemState.LISTED} for what in found]
     for row in [*rows, *({"what": number, **_NOT_FOUND} for number in not_found)]:
         row |= {"campaign_id": campaign_id, "changed_at": now}
-        insertion = dialect.insert(campaign_items).values(row).on_conflict_do_nothing()
+        insertion = insert_into(connection, campaign_items).values(row).on_conflict_do_nothing()
         is_new = connection.execute(insertion.returning(campaign_items.c.item_id)).first()
         added += is_new is not None
     changes = {"position": position, **({"listed_at": now} if is_last else {})}
@@ -254,11 +253,10 @@ def _set(
 def _want(
     connection: Connection, campaign: Campaign, item: Item, films: Sequence[WantedFilm]
 ) -> list[WantedFilm]:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     for film in films:
         row = {"item_id": item.item_id, "campaign_id": campaign.campaign_id, "state": FilmState.WANTED}
         row |= {"sop_uid": film.sop_uid, "study_uid": film.study_uid}
-        connection.execute(dialect.insert(campaign_films).values(row).on_conflict_do_nothing())
+        connection.execute(insert_into(connection, campaign_films).values(row).on_conflict_do_nothing())
     return missing(connection, campaign, films)
 
 

@@ -5,28 +5,24 @@ a ledger in each of them: connections are never shared (see :class:`spinepacs.st
 
 Every method raises :class:`~spinepacs.errors.Transient` when the database is busy, away or full, and
 changes nothing then.
+
+What only some processes ask for is imported when they do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Select
 
 from spinepacs.domain.findings import Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyHeader
 from spinepacs.settings.destinations import Destination
-from spinepacs.store import arrivals, audit, counts, events, folder, outbox, recording, studies, unseen
-from spinepacs.store.accounts import Accounts
-from spinepacs.store.campaigns import Campaigns
-from spinepacs.store.commitments import Commitments
-from spinepacs.store.corrections import Corrections
+from spinepacs.store import arrivals, audit, counts, events, folder, outbox, studies, unseen
 from spinepacs.store.engine import Access, Announce, Database
-from spinepacs.store.files import Files
 from spinepacs.store.joint import JointWriter
-from spinepacs.store.machines import Machines
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
 from spinepacs.store.records import (
@@ -41,7 +37,15 @@ from spinepacs.store.records import (
     StudyClock,
     Waiting,
 )
-from spinepacs.store.rereading import Rereading
+
+if TYPE_CHECKING:
+    from spinepacs.store.accounts import Accounts
+    from spinepacs.store.campaigns import Campaigns
+    from spinepacs.store.commitments import Commitments
+    from spinepacs.store.corrections import Corrections
+    from spinepacs.store.files import Files
+    from spinepacs.store.machines import Machines
+    from spinepacs.store.rereading import Rereading
 
 
 class Ledger:
@@ -232,6 +236,8 @@ class Ledger:
         Permanent
             If the result is not that of the claim, or an object has no file: nothing is recorded.
         """
+        from spinepacs.store import recording
+
         return self._database.write(recording.record, claim, result, stored, destinations)
 
     def fail(
@@ -282,16 +288,22 @@ class Ledger:
     @property
     def rereading(self) -> Rereading:
         """Films that are read again, or selected anew."""
+        from spinepacs.store.rereading import Rereading
+
         return Rereading(self._database)
 
     @property
     def corrections(self) -> Corrections:
         """What persons change about readings, and which reading of a film is the current one."""
+        from spinepacs.store.corrections import Corrections
+
         return Corrections(self._database)
 
     @property
     def campaigns(self) -> Campaigns:
         """Campaigns over an archive."""
+        from spinepacs.store.campaigns import Campaigns
+
         return Campaigns(self._database)
 
     def see(self, study_uid: str | None = None) -> int:
@@ -351,21 +363,29 @@ class Ledger:
     @property
     def machines(self) -> Machines:
         """The machines that work on this database."""
+        from spinepacs.store.machines import Machines
+
         return Machines(self._database)
 
     @property
     def accounts(self) -> Accounts:
         """Who may see the console, and who is logged in."""
+        from spinepacs.store.accounts import Accounts
+
         return Accounts(self._database)
 
     @property
     def files(self) -> Files:
         """Which files of the spool are wanted, and which may go."""
+        from spinepacs.store.files import Files
+
         return Files(self._database)
 
     @property
     def commitments(self) -> Commitments:
         """What the destinations have promised to keep."""
+        from spinepacs.store.commitments import Commitments
+
         return Commitments(self._database)
 
     def hurry(self, study_uid: str | None = None, destination: str | None = None) -> int:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.store import events
 from spinepacs.store.engine import Database
+from spinepacs.store.insertion import insert_into
 from spinepacs.store.records import EventKind
 from spinepacs.store.studies import return_orphans
 from spinepacs.store.tables import installation, machines
@@ -119,8 +119,9 @@ def _end(connection: Connection, machine_id: str, beats: int | None, how: str) -
 
 
 def _adopt_spool(connection: Connection, identity: str) -> str:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    offered = dialect.insert(installation).values(name=_SPOOL, value=identity).on_conflict_do_nothing()
+    offered = (
+        insert_into(connection, installation).values(name=_SPOOL, value=identity).on_conflict_do_nothing()
+    )
     connection.execute(offered)
     known = select(installation.c.value).where(installation.c.name == _SPOOL)
     return str(connection.execute(known).scalar_one())

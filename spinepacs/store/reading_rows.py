@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Table
 
 from spinepacs.domain.anatomy import Level
@@ -15,7 +13,14 @@ from spinepacs.domain.findings import DiscHeight, Reading, Vertebra
 from spinepacs.domain.geometry import Endplate, Points
 from spinepacs.domain.measures import Measure, Place
 from spinepacs.domain.signs import Conclusion, Finding
+from spinepacs.later import Later
 from spinepacs.store.tables import conclusions, discs, findings, measures, notes, vertebrae
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    np = Later("numpy")
 
 Row = dict[str, Any]
 _WHERES = ("anterior", "middle", "posterior", "left", "right")

@@ -8,9 +8,8 @@ from the spine; values that were NaN; the findings that support a conclusion, of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sqlalchemy import Connection, Row, Table, select
 
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level, Span
@@ -30,7 +29,13 @@ from spinepacs.domain.signs import (
     Statement,
 )
 from spinepacs.domain.study import View
+from spinepacs.later import Later
 from spinepacs.store.tables import conclusions, discs, findings, measures, readings, vertebrae
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
 
 _DISCS = {disc.name: disc for disc in ALL_DISCS}
 

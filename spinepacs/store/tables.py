@@ -18,7 +18,6 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     false,
-    text,
 )
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
@@ -27,9 +26,12 @@ REVISION = "r0019"
 """The newest migration."""
 
 
-def _partial(name: str, *columns: str, where: str) -> Index:
-    """An index of those rows only that are looked for: see :func:`literally`."""
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of those rows only that are looked for: see :func:`literally`.
+
+    What it holds is told to readers only: the migrations make it, and telling SQLAlchemy would import both dialects.
+    """
+    return Index(name, *columns, unique=unique, info={"where": where})
 
 
 def literally(column: Column[str], *values: str) -> ColumnElement[bool]:
@@ -83,8 +85,6 @@ studies = Table(
     _partial("ix_studies_campaign", "campaign_id", "state", where="campaign_id IS NOT NULL"),
 )
 
-_NOT_IN_USE = text("state NOT IN ('conflict', 'unreadable')")
-
 arrivals = Table(
     "arrivals",
     metadata,
@@ -123,12 +123,8 @@ arrivals = Table(
     _partial("ix_arrivals_received", "state", "arrival_id", where="state = 'received'"),
     _partial("ix_arrivals_kept", "study_uid", "size_bytes", where="file_deleted_at IS NULL"),
     # The last line against two files of one SOP UID that are both read.
-    Index(
-        "uq_arrivals_in_use", "sop_uid", unique=True, sqlite_where=_NOT_IN_USE, postgresql_where=_NOT_IN_USE
-    ),
+    _partial("uq_arrivals_in_use", "sop_uid", unique=True, where="state NOT IN ('conflict', 'unreadable')"),
 )
-
-_REFUSED, _PUBLISHED = text("refusal_code <> ''"), text("refusal_code = '' AND author = ''")
 
 readings = Table(
     "readings",
@@ -162,11 +158,11 @@ readings = Table(
     Column("correction_id", Key),
     Column("campaign_id", Key),
     Column("bare", Boolean, nullable=False, server_default=false()),
-    Index("ix_readings_refused", "reading_id", sqlite_where=_REFUSED, postgresql_where=_REFUSED),
+    _partial("ix_readings_refused", "reading_id", where="refusal_code <> ''"),
     Index("ix_readings_arrival_id", "arrival_id"),
     Index("uq_readings_correction_id", "correction_id", unique=True),
     # The last line against two results of one film under one model and policy: their objects would have the same UIDs.
-    Index(
+    _partial(
         "uq_readings_published",
         "arrival_id",
         "model_name",
@@ -174,12 +170,9 @@ readings = Table(
         "policy_name",
         "policy_version",
         unique=True,
-        sqlite_where=_PUBLISHED,
-        postgresql_where=_PUBLISHED,
+        where="refusal_code = '' AND author = ''",
     ),
 )
-
-_ASKED_FOR = text("state = 'pending'")
 
 corrections = Table(
     "corrections",
@@ -200,12 +193,11 @@ corrections = Table(
     Column("refusal_code", SafeText, nullable=False, server_default=""),
     Column("refusal_reason", SafeText, nullable=False, server_default=""),
     # The last line against two persons who correct one film at once.
-    Index(
+    _partial(
         "uq_corrections_pending",
         "arrival_id",
         unique=True,
-        sqlite_where=_ASKED_FOR,
-        postgresql_where=_ASKED_FOR,
+        where="state = 'pending'",
     ),
     _partial("ix_corrections_pending", "study_uid", where="state = 'pending'"),
 )
@@ -346,8 +338,6 @@ objects = Table(
     _partial("ix_objects_kept", "reading_id", "size_bytes", where="file_deleted_at IS NULL"),
 )
 
-_AWAITED = text("commitment_due_at IS NOT NULL")
-
 outbox = Table(
     "outbox",
     metadata,
@@ -372,12 +362,11 @@ outbox = Table(
     Index("ix_outbox_destination_state_next_attempt_at", "destination", "state", "next_attempt_at"),
     _partial("ix_outbox_open", "destination", "state", "created_at", where="state IN ('pending', 'failed')"),
     # Of all that was ever sent only this little is looked for.
-    Index(
+    _partial(
         "ix_outbox_uncommitted",
         "destination",
         "commitment_due_at",
-        sqlite_where=_AWAITED,
-        postgresql_where=_AWAITED,
+        where="commitment_due_at IS NOT NULL",
     ),
 )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, case, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.domain.study import StudyState
 from spinepacs.store.columns import UtcTime
+from spinepacs.store.insertion import insert_into
 from spinepacs.store.tables import arrivals, senders, studies
 
 HEAD_START = timedelta(hours=1)
@@ -47,9 +47,8 @@ def fair(connection: Connection, study_uid: str, at: datetime) -> dict[str, obje
         return due(at)
     calling = select(arrivals.c.calling_ae).where(arrivals.c.study_uid == study_uid)
     sender = connection.execute(calling.order_by(arrivals.c.arrival_id).limit(1)).scalar() or ""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(
-        dialect.insert(senders).values(sender=sender, turn_at=at - SPACING).on_conflict_do_nothing()
+        insert_into(connection, senders).values(sender=sender, turn_at=at - SPACING).on_conflict_do_nothing()
     )
     known = select(senders.c.turn_at).where(senders.c.sender == sender)
     last = connection.execute(known.with_for_update()).scalar_one()

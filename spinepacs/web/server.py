@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from email.utils import formatdate
 from typing import Any
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from spinepacs.errors import Permanent
 from spinepacs.intake.port import open_port
@@ -21,7 +24,6 @@ from spinepacs.web.darkroom import Darkroom
 from spinepacs.web.reviewing import Reviewing
 from spinepacs.web.site import Site
 
-_LOOK_S = 0.2
 _TRY_AGAIN_S = 5.0
 _GRACE_S = 3
 _log = logging.getLogger(__name__)
@@ -81,12 +83,58 @@ def opened(
     return None
 
 
-def make_server(site: Site) -> uvicorn.Server:
+def make_server(site: Site) -> PatientServer:
     """Make the console's server."""
     return quiet_server(make_app(site), http="h11", limit_concurrency=200)
 
 
-def quiet_server(app: Any, **more: Any) -> uvicorn.Server:
+class _Headers(ServerState):
+    """What uvicorn's servers and connections share; the time is looked up for whoever is answered."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._config = config
+        super().__init__()
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """Of every answer (RFC 9110 6.6.1)."""
+        return [(b"date", formatdate(usegmt=True).encode()), *self._config.encoded_headers]
+
+    @default_headers.setter
+    def default_headers(self, value: object) -> None:
+        """uvicorn begins with none."""
+
+
+class PatientServer(uvicorn.Server):
+    """Sleeps until it is told to end; uvicorn's looks up ten times a second whether it is, and for the time."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._is_told = False
+        self._over = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        super().__init__(config)
+        self.server_state = _Headers(config)
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether it is to end; set it from any thread."""
+        return self._is_told
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._is_told = value
+        if value and self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._over.set)
+
+    async def main_loop(self) -> None:
+        """Serve until told to end."""
+        self._loop = asyncio.get_running_loop()
+        if not self.should_exit:
+            await self._over.wait()
+
+
+def quiet_server(app: Any, **more: Any) -> PatientServer:
     """Make a server that logs no request, since their addresses name studies; the audit trail has them.
 
     ``more`` are further settings of uvicorn's.
@@ -106,10 +154,10 @@ def quiet_server(app: Any, **more: Any) -> uvicorn.Server:
         h11_max_incomplete_event_size=32 * 1024,
         **more,
     )
-    return uvicorn.Server(config)
+    return PatientServer(config)
 
 
-def serve_until(stop: threading.Event, server: uvicorn.Server, door: socket.socket) -> None:
+def serve_until(stop: threading.Event, server: PatientServer, door: socket.socket) -> None:
     """Let it serve in a thread, where it leaves SIGINT and SIGTERM alone: our parent decides when we stop.
 
     Raises
@@ -117,11 +165,20 @@ def serve_until(stop: threading.Event, server: uvicorn.Server, door: socket.sock
     Permanent
         If it ends by itself.
     """
-    thread = threading.Thread(target=server.run, args=([door],), name="console", daemon=True)
+    has_ended = threading.Event()
+
+    def serve() -> None:
+        try:
+            server.run([door])
+        finally:
+            has_ended.set()
+            stop.set()
+
+    thread = threading.Thread(target=serve, name="console", daemon=True)
     thread.start()
-    while not stop.wait(_LOOK_S):
-        if not thread.is_alive():
-            raise Permanent("the console's server has ended by itself")
+    stop.wait()
+    if has_ended.is_set():
+        raise Permanent("the console's server has ended by itself")
     server.should_exit = True
     thread.join(_GRACE_S + 2)
 
