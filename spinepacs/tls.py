@@ -1,4 +1,4 @@
-"""TLS by the BCP 195 profile (PS3.15 B.12: RFC 8996, RFC 9325), for the listener and towards destinations.
+"""TLS by the BCP 195 profile (PS3.15 B.12: RFC 8996, RFC 9325), for the listener, towards destinations and archives.
 
 TLS 1.2 or 1.3, authenticated encryption with forward secrecy only, no renegotiation, no compression. A client always
 checks the server's certificate and its name.
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings.destinations import Destination
+from spinepacs.settings.archives import ArchiveSettings
+from spinepacs.settings.destinations import Destination, DicomDestination
 from spinepacs.settings.dicomweb import DicomwebSettings
 from spinepacs.settings.sections import AuditSettings, ListenerSettings
 
@@ -28,11 +29,14 @@ CIPHERS_1_2 = ":".join(
 ServerSettings: TypeAlias = ListenerSettings | DicomwebSettings
 """What listens with a certificate of ours."""
 
+DicomPeer: TypeAlias = DicomDestination | ArchiveSettings
+"""Whom we open associations with."""
+
 _log = logging.getLogger(__name__)
 
 
-def client_context(destination: Destination | AuditSettings) -> ssl.SSLContext:
-    """Build what a connection to a destination is encrypted with, from the files as they are now.
+def client_context(peer: Destination | AuditSettings | ArchiveSettings) -> ssl.SSLContext:
+    """Build what a connection that we open is encrypted with, from the files as they are now.
 
     Raises
     ------
@@ -40,13 +44,21 @@ def client_context(destination: Destination | AuditSettings) -> ssl.SSLContext:
         If one of the files cannot be used; the message says which and why.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
-    if destination.tls_ca is None:
+    if peer.tls_ca is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        _trust(context, destination.tls_ca)
-    if destination.tls_certificate is not None:
-        _identify(context, destination.tls_certificate, destination.tls_key)
+        _trust(context, peer.tls_ca)
+    if peer.tls_certificate is not None:
+        _identify(context, peer.tls_certificate, peer.tls_key)
     return context
+
+
+def association_tls(peer: DicomPeer) -> tuple[ssl.SSLContext, str] | None:
+    """Give what pynetdicom encrypts an association with: the context, and the name that the certificate must hold.
+
+    None: nothing. Raises as :func:`client_context`.
+    """
+    return (client_context(peer), peer.tls_server_name or peer.host) if peer.tls else None
 
 
 def server_context(settings: ServerSettings) -> ssl.SSLContext:

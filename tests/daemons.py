@@ -150,9 +150,11 @@ def daemon(
         assert not [secret for secret in films.SECRETS if secret in text], f"identity in {made.log}"
 
 
-def _toml(settings: Mapping[str, Mapping[str, Any]], destinations: Sequence[Mapping[str, Any]]) -> str:
-    tables = [(f"[{name}]", values) for name, values in settings.items()]
-    tables += [("[[destinations]]", values) for values in destinations]
+def _toml(settings: Mapping[str, Any], destinations: Sequence[Mapping[str, Any]]) -> str:
+    tables = []
+    for name, values in {**settings, "destinations": destinations}.items():
+        is_list = not isinstance(values, Mapping)
+        tables += [(f"[[{name}]]", each) for each in values] if is_list else [(f"[{name}]", values)]
     return "\n".join(
         "\n".join([head, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])
         for head, values in tables

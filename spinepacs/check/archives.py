@@ -43,8 +43,7 @@ def _probed(campaign: Campaign, settings: Settings) -> str:
             return archive.probe()
         finally:
             archive.close()
-    ae_title = settings.listener.ae_title
-    return QueryRetrieve(campaign.place, ae_title, campaign.move_to or ae_title).probe()
+    return QueryRetrieve(campaign.place, settings, campaign.move_to).probe()
 
 
 def check_model(campaign: Campaign, settings: Settings) -> None:

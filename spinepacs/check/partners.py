@@ -22,12 +22,12 @@ from spinepacs.audit.syslog import probe
 from spinepacs.check.result import CheckResult
 from spinepacs.cluster.roles import machine_name
 from spinepacs.delivery import kinds
-from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.dicom.report.document import SOP_CLASSES
 from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.intake.gate import why_open
+from spinepacs.reaching import why_unreachable
 from spinepacs.settings.destinations import (
     Destination,
     DicomDestination,
@@ -215,7 +215,7 @@ def _pacs(destination: DicomDestination, settings: Settings) -> CheckResult:
             why = (
                 "rejected the association (check both AE titles)"
                 if association.is_rejected
-                else f"cannot be reached: {why_unreachable(destination)}"
+                else f"cannot be reached: {why_unreachable(destination, destination.timeout_s)}"
             )
             return CheckResult(name, False, f"{destination.host}:{destination.port} {why}")
         accepted = {context.abstract_syntax for context in association.accepted_contexts}

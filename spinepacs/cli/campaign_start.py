@@ -59,7 +59,7 @@ def _upper(values: Iterable[str]) -> tuple[str, ...]:
 def _source(settings: Settings, options: dict[str, Any]) -> tuple[Kind, str]:
     from spinepacs.domain.campaign import Kind
     from spinepacs.exchange.archive import parse_peer
-    from spinepacs.exchange.web import check_url
+    from spinepacs.exchange.web import check_secret, check_url
 
     given = [name for name in ("folder", "dicomweb", "ae", "again") if options[name]]
     if len(given) != 1:
@@ -69,6 +69,8 @@ def _source(settings: Settings, options: dict[str, Any]) -> tuple[Kind, str]:
     if options["move_to"] and not options["ae"]:
         raise click.UsageError("--move-to is for --ae")
     if options["dicomweb"]:
+        if options["credentials"]:
+            check_secret(options["dicomweb"])
         return Kind.DICOMWEB, check_url(options["dicomweb"])
     if options["ae"]:
         parse_peer(options["ae"])

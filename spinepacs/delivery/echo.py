@@ -6,9 +6,9 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # defined at run time by pynetdicom
 
 from spinepacs.delivery import kinds
-from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.sending import associate
 from spinepacs.errors import SpinepacsError
+from spinepacs.reaching import why_unreachable
 from spinepacs.settings.destinations import Destination, DicomDestination
 
 PATIENCE_S = 10.0
@@ -33,7 +33,7 @@ def _echo(destination: DicomDestination, calling_ae: str) -> tuple[bool, str]:
             if association.is_rejected:
                 return False, "it rejected the association: check both AE titles"
             if not association.is_established:
-                return False, why_unreachable(destination)
+                return False, why_unreachable(destination, destination.timeout_s)
             answer = association.send_c_echo()
     except SpinepacsError as error:
         return False, str(error)

@@ -18,16 +18,16 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from spinepacs.delivery.line import LONGEST_ANSWER_BYTES, Answers, Line, end
-from spinepacs.delivery.reaching import why_unreachable
 from spinepacs.delivery.spooled import checked, unsendable
 from spinepacs.delivery.verdicts import Link, Outcome, Unreachable, Verdict
 from spinepacs.dicom.commitment import SOP_CLASS
 from spinepacs.dicom.identity import keep_texts
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.errors import BadInput, BadSettings
+from spinepacs.reaching import why_unreachable
 from spinepacs.settings.destinations import DicomDestination
 from spinepacs.store.records import OutboxItem
-from spinepacs.tls import client_context
+from spinepacs.tls import association_tls
 
 NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """What every acceptor must take, one of them at least."""
@@ -37,7 +37,7 @@ _MESSAGE_IDS = (1 << 16) - 1
 _log = logging.getLogger(__name__)
 # Files go out as they lie in the spool, in pieces, neither parsed nor encoded anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
-# Why there is no connection is said by us, see `spinepacs.delivery.reaching`; what pynetdicom says of it is withheld.
+# Why there is no connection is said by us, see `spinepacs.reaching`; what pynetdicom says of it is withheld.
 logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)
 
 
@@ -151,11 +151,8 @@ def opened(
 
 
 def _tls(destination: DicomDestination) -> tuple[ssl.SSLContext, str] | None:
-    """What pynetdicom encrypts with: the context, and the name that the destination's certificate must hold."""
-    if not destination.tls:
-        return None
     try:
-        return client_context(destination), destination.tls_server_name or destination.host
+        return association_tls(destination)
     except BadSettings as error:
         raise Unreachable(f"no TLS to {destination.name}: {error}") from error
 
@@ -241,4 +238,5 @@ def why_not(association: Association, destination: DicomDestination, items: Sequ
     if association.rejected_contexts:
         kinds = ", ".join(sorted({item.kind for item in items})) or "storage commitment"
         return Verdict(Outcome.PERMANENT, None, f"{peer} does not take {kinds}")
-    return Verdict(Outcome.TRANSIENT, None, f"no association with {peer}: {why_unreachable(destination)}")
+    why = why_unreachable(destination, destination.timeout_s)
+    return Verdict(Outcome.TRANSIENT, None, f"no association with {peer}: {why}")

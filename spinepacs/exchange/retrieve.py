@@ -6,6 +6,8 @@ object may end all of it. So it is judged by what has come, and its status is to
 
 from __future__ import annotations
 
+import logging
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +22,19 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # defined at r
 
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.domain.campaign import AWAY_TIMEOUT_S, Query, WantedFilm
+from spinepacs.errors import BadSettings
 from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_meant, is_uid, parse_peer
+from spinepacs.reaching import why_unreachable
+from spinepacs.settings.archives import ArchiveSettings
+from spinepacs.settings.settings import Settings
+from spinepacs.tls import association_tls
 
 MOVE_TIMEOUT_S = 600.0
 """Some archives say nothing until the last film of a series has been sent (s)."""
 
 _PENDING = (0xFF00, 0xFF01)
+# Why there is no connection is said by us, see `spinepacs.reaching`.
+logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)
 
 
 class QueryRetrieve:
@@ -35,10 +44,10 @@ class QueryRetrieve:
     ----------
     place
         ``AE@host:port`` of the archive.
-    calling_ae
-        Ours.
+    settings
+        They say who we are, and whether TLS is spoken there.
     move_to
-        AE title under which the archive knows our listener.
+        AE title under which the archive knows our listener; empty: the listener's.
 
     Raises
     ------
@@ -46,10 +55,11 @@ class QueryRetrieve:
         If the place is none.
     """
 
-    def __init__(self, place: str, calling_ae: str, move_to: str) -> None:
-        self._ae_title, self._host, self._port = parse_peer(place)
-        self._calling_ae = calling_ae
-        self._move_to = move_to
+    def __init__(self, place: str, settings: Settings, move_to: str = "") -> None:
+        self._ae_title, host, port = parse_peer(place)
+        self._peer = settings.archive(host, port)
+        self._calling_ae = settings.listener.ae_title
+        self._move_to = move_to or self._calling_ae
 
     def close(self) -> None:
         """Nothing is kept open between two questions."""
@@ -133,11 +143,13 @@ class QueryRetrieve:
         ae.dimse_timeout = ae.network_timeout = limit_s
         ae.add_requested_context(model)
         try:
-            association = ae.associate(self._host, self._port, ae_title=self._ae_title)
+            association = ae.associate(
+                self._peer.host, self._peer.port, ae_title=self._ae_title, tls_args=_tls(self._peer)
+            )
         except (OSError, UnicodeError):
-            raise ArchiveAway(f"host {self._host!r} is not found") from None
+            raise ArchiveAway(f"host {self._peer.host!r} is not found") from None
         if not association.is_established:
-            raise ArchiveAway(_why_not(association))
+            raise ArchiveAway(_why_not(association, self._peer))
         # pynetdicom's sockets wait for ever for a peer that stops reading.
         watch = threading.Timer(2 * limit_s, association.abort)
         watch.daemon = True
@@ -150,12 +162,23 @@ class QueryRetrieve:
                 association.release()
 
 
-def _why_not(association: Association) -> str:
+def _tls(peer: ArchiveSettings) -> tuple[ssl.SSLContext, str] | None:
+    """Certificates that cannot be read can be mended while the campaign waits."""
+    try:
+        return association_tls(peer)
+    except BadSettings as error:
+        raise ArchiveAway(f"no TLS to the archive: {error}") from error
+
+
+def _why_not(association: Association, peer: ArchiveSettings) -> str:
     if association.is_rejected:
         return "the archive rejects the association: does it know our AE title?"
     if association.rejected_contexts:
         return "the archive does not offer query and retrieve"
-    return "the archive cannot be reached"
+    why = why_unreachable(peer)
+    return f"the archive cannot be reached: {why}" + (
+        "; see [[archives]] in the settings" if "tls" in why else ""
+    )
 
 
 def _uids(rows: list[Dataset], keyword: str) -> list[str]:

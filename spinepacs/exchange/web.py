@@ -14,6 +14,7 @@ import requests
 from spinepacs.domain.campaign import AWAY_TIMEOUT_S
 from spinepacs.errors import BadSettings
 from spinepacs.exchange.archive import ArchiveAway
+from spinepacs.settings.types import IN_THE_CLEAR, may_carry_secret
 from spinepacs.toml import read_toml
 
 USER, PASSWORD, TOKEN = "SPINEPACS_DICOMWEB_USER", "SPINEPACS_DICOMWEB_PASSWORD", "SPINEPACS_DICOMWEB_TOKEN"
@@ -38,7 +39,7 @@ class Session(requests.Session):
     Raises
     ------
     BadSettings
-        If the file cannot be used.
+        If the file cannot be used, or what it or the environment holds would go over the network in the clear.
     """
 
     def __init__(self, url: str, credentials: str = "", limit_bytes: int = 1 << 40) -> None:
@@ -46,6 +47,8 @@ class Session(requests.Session):
         self._origin = _origin(url)
         self._limit_bytes = limit_bytes
         user, password, token = _credentials(credentials)
+        if user or token:
+            check_secret(url)
         if token:
             self.headers["Authorization"] = f"Bearer {token}"
         elif user:
@@ -131,6 +134,12 @@ def _credentials(path: str) -> tuple[str, str, str]:
     ):
         raise BadSettings(f'{path}: give user = "…" and password = "…", or token = "…", and nothing else')
     return data.get("user", ""), data.get("password", ""), data.get("token", "")
+
+
+def check_secret(url: str) -> None:
+    """Raise BadSettings where a password or a token would go over the network in the clear."""
+    if not may_carry_secret(url):
+        raise BadSettings(f"{IN_THE_CLEAR}: give an https:// URL to --dicomweb, or no credentials")
 
 
 def check_url(url: str) -> str:

@@ -36,8 +36,7 @@ def supply_of(campaign: Campaign, settings: Settings, spool: Spool, ledger: Ledg
     if campaign.kind is Kind.DICOMWEB:
         limit_bytes = settings.listener.maximum_object_mb * 1_000_000
         return WebSupply(DicomWeb(campaign.place, campaign.credentials, limit_bytes), keep, ledger)
-    ae_title = settings.listener.ae_title
-    return MoveSupply(QueryRetrieve(campaign.place, ae_title, campaign.move_to or ae_title), ledger)
+    return MoveSupply(QueryRetrieve(campaign.place, settings, campaign.move_to), ledger)
 
 
 class _ArchiveSupply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,7 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings.types import AETitle, Hours, Seconds, Section
+from spinepacs.settings.types import (
+    IN_THE_CLEAR,
+    AETitle,
+    Hours,
+    Seconds,
+    Section,
+    may_carry_secret,
+)
 
 _LONGEST_SECRET_BYTES = 1 << 16
 
@@ -138,8 +144,8 @@ class WebDestination(Destination):
         has_secret = bool(self.secret_file or self.secret_variable)
         if self.user and not has_secret:
             raise ValueError("user needs its password: secret_file or secret_variable")
-        if has_secret and not self.is_encrypted and not _is_loopback(self.address[0]):
-            raise ValueError("a secret goes over https:// only: anybody on the way could read it")
+        if has_secret and not may_carry_secret(self.url):
+            raise ValueError(IN_THE_CLEAR)
         return self
 
     @property
@@ -247,10 +253,3 @@ KINDS: dict[str, type[Destination]] = {
     "fhir": FhirDestination,
     "hl7": Hl7Destination,
 }
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spinepacs.errors import BadSettings
+from spinepacs.settings.archives import ArchiveSettings
 from spinepacs.settings.destinations import AnyDestination, Destination, DicomDestination, WebDestination
 from spinepacs.settings.dicomweb import DicomwebSettings
 from spinepacs.settings.mistakes import explain
@@ -55,6 +56,7 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     output: OutputSettings = OutputSettings()
     destinations: tuple[AnyDestination, ...] = ()
+    archives: tuple[ArchiveSettings, ...] = ()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
@@ -68,6 +70,20 @@ class Settings(Section):
         if len(set(names)) != len(names):
             raise ValueError("every destination needs a name of its own")
         return value
+
+    @field_validator("archives")
+    @classmethod
+    def _ports_differ(cls, value: tuple[ArchiveSettings, ...]) -> tuple[ArchiveSettings, ...]:
+        if len({(archive.host.lower(), archive.port) for archive in value}) != len(value):
+            raise ValueError("every port of an archive has one table")
+        return value
+
+    def archive(self, host: str, port: int) -> ArchiveSettings:
+        """Give what is set for a port of an archive; what no table names is spoken with in the clear."""
+        for archive in self.archives:
+            if (archive.host.lower(), archive.port) == (host.lower(), port):
+                return archive
+        return ArchiveSettings(host=host, port=port, tls=False)
 
     @model_validator(mode="after")
     def _reports_can_come(self) -> Settings:
@@ -169,6 +185,7 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
             "listener": _certificates(settings.listener, folder),
             "audit": _certificates(settings.audit, folder),
             "dicomweb": _certificates(settings.dicomweb, folder),
+            "archives": tuple(_certificates(each, folder) for each in settings.archives),
             "destinations": tuple(
                 _secret(_certificates(each, folder), folder) for each in settings.destinations
             ),
@@ -176,7 +193,7 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
     )
 
 
-_Tls = TypeVar("_Tls", ListenerSettings, Destination, AuditSettings, DicomwebSettings)
+_Tls = TypeVar("_Tls", ListenerSettings, Destination, AuditSettings, DicomwebSettings, ArchiveSettings)
 
 
 def _secret(destination: Destination, folder: Path) -> Destination:

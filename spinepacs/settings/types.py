@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -54,11 +55,21 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 def is_loopback(bind: str) -> bool:
-    """Whether an address to listen on is one that only this machine reaches."""
+    """Whether an address, or a host's name, is one that only this machine reaches."""
     try:
         return ipaddress.ip_address(bind.partition("%")[0]).is_loopback
     except ValueError:
         return bind == "localhost"
+
+
+IN_THE_CLEAR = "a secret goes over https:// only: anybody on the way could read it"
+"""Said wherever :func:`may_carry_secret` forbids."""
+
+
+def may_carry_secret(url: str) -> bool:
+    """Whether a password or a token may be sent to a URL: over TLS, or without leaving this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 class Section(BaseModel):

@@ -21,6 +21,7 @@ from spinepacs.domain.campaign import Query
 from spinepacs.exchange.archive import Asked
 from spinepacs.exchange.retrieve import QueryRetrieve
 from spinepacs.settings.destinations import DicomDestination
+from spinepacs.settings.settings import Settings
 from tests.conformance.markdown import table
 
 
@@ -107,7 +108,7 @@ class _Recorder(QueryRetrieve):
     """Notes the keys instead of asking, and answers with one row of everything."""
 
     def __init__(self) -> None:
-        super().__init__("AE@127.0.0.1:1", "US", "US")
+        super().__init__("AE@127.0.0.1:1", Settings())
         self.asked: list[Dataset] = []
 
     def _find(self, keys: Dataset) -> list[Dataset]:

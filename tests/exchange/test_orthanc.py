@@ -15,6 +15,8 @@ from spinepacs.domain.campaign import Query, WantedFilm
 from spinepacs.exchange.archive import Archive, ArchiveAway, Asked, NotGiven
 from spinepacs.exchange.dicomweb import DicomWeb
 from spinepacs.exchange.retrieve import QueryRetrieve
+from spinepacs.settings.sections import ListenerSettings
+from spinepacs.settings.settings import Settings
 from tests import films, peers
 
 pytestmark = [pytest.mark.peer, *peers.UNCLOSED_SOCKETS]
@@ -51,7 +53,7 @@ def archive(request: pytest.FixtureRequest, pacs: peers.Orthanc) -> Iterator[Arc
         yield web
         web.close()
     else:
-        yield QueryRetrieve(f"ORTHANC@127.0.0.1:{pacs.dicom_port}", "SPINEPACS", "SPINEPACS")
+        yield QueryRetrieve(f"ORTHANC@127.0.0.1:{pacs.dicom_port}", Settings())
 
 
 def uid(study: str) -> str:
@@ -98,25 +100,27 @@ def test_a_film_comes_in_the_transfer_syntax_in_which_it_is_stored(pacs: peers.O
 
 
 def test_a_move_that_goes_nowhere_is_told_by_a_status_and_nothing_else(pacs: peers.Orthanc) -> None:
-    peer = QueryRetrieve(f"ORTHANC@127.0.0.1:{pacs.dicom_port}", "SPINEPACS", "NOBODY")
+    peer = QueryRetrieve(f"ORTHANC@127.0.0.1:{pacs.dicom_port}", Settings(), "NOBODY")
     (film,) = peer.films(uid("two"), Query())
     assert peer.move(film.study_uid, film.series_uid) == "C-MOVE status 0xC000"
 
 
 def test_an_archive_that_does_not_know_us_breaks_off(pacs: peers.Orthanc) -> None:
-    peer = QueryRetrieve(f"ORTHANC@127.0.0.1:{pacs.dicom_port}", "STRANGER", "SPINEPACS")
+    peer = QueryRetrieve(
+        f"ORTHANC@127.0.0.1:{pacs.dicom_port}", Settings(listener=ListenerSettings(ae_title="STRANGER"))
+    )
     with pytest.raises(ArchiveAway, match="does it know our AE title"):
         peer.probe()
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    peer = QueryRetrieve(f"ORTHANC@127.0.0.1:{peers.free_port()}", "SPINEPACS", "SPINEPACS")
+    peer = QueryRetrieve(f"ORTHANC@127.0.0.1:{peers.free_port()}", Settings())
     with pytest.raises(ArchiveAway, match="cannot be reached"):
         peer.probe()
 
 
 def test_somebody_who_is_no_archive(tmp_path: Path) -> None:
     with peers.dcmtk_storescp(tmp_path) as scp:
-        peer = QueryRetrieve(f"DCMTK@127.0.0.1:{scp.port}", "SPINEPACS", "SPINEPACS")
+        peer = QueryRetrieve(f"DCMTK@127.0.0.1:{scp.port}", Settings())
         with pytest.raises(ArchiveAway, match="does not offer query and retrieve"):
             peer.probe()

@@ -154,6 +154,29 @@ def test_credentials_come_from_a_file_that_others_may_not_read_or_from_the_envir
         DicomWeb("http://127.0.0.1", str(path))
 
 
+def test_no_secret_goes_over_the_network_in_the_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "credentials.toml"
+    path.write_text('token = "t0ken"')
+    path.chmod(0o600)
+    for url in ("http://pacs.example.org/rs", "http://10.0.0.5:8042/dicom-web"):
+        DicomWeb(url).close()
+        with pytest.raises(BadSettings, match="https:// only"):
+            DicomWeb(url, str(path))
+        monkeypatch.setenv(TOKEN, "t0ken")
+        with pytest.raises(BadSettings, match="https:// only"):
+            DicomWeb(url)
+        monkeypatch.delenv(TOKEN)
+    for url in (
+        "https://pacs.example.org/rs",
+        "http://127.0.0.1:8042/rs",
+        "http://localhost/rs",
+        "http://[::1]/rs",
+    ):
+        DicomWeb(url, str(path)).close()
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://x", "pacs/dicom-web", "https://u:p@pacs/dicom-web", "https://pacs/x?token=y"]
 )

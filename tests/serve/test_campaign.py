@@ -21,6 +21,7 @@ from spinepacs.domain.campaign import CampaignState
 from spinepacs.settings.shipped import shipped
 from spinepacs.store.tables import arrivals, attempts, outbox, readings
 from tests import films, peers
+from tests.certificates import authority
 from tests.daemons import Daemon, daemon, destination, film
 from tests.test_privacy import send
 
@@ -103,6 +104,35 @@ def source(kind: str, pacs: peers.Orthanc, folder: Path) -> tuple[str, ...]:
     if kind == "dicomweb":
         return ("--dicomweb", f"{pacs.url}/dicom-web", *DAYS)
     return ("--ae", f"ORTHANC@127.0.0.1:{pacs.dicom_port}", *DAYS)
+
+
+def test_an_archive_that_speaks_tls_only_in_both_directions(tmp_path: Path) -> None:
+    """C-FIND and C-MOVE go out encrypted, and the film comes to a listener that takes nothing else."""
+    ours, port = authority(tmp_path), peers.free_port()
+    us, them = ours.issue(tmp_path, "spinepacs"), ours.issue(tmp_path, "pacs")
+    pacs_tls = {
+        "DicomTlsEnabled": True,
+        "DicomTlsRemoteCertificateRequired": True,
+        "DicomTlsCertificate": str(them.certificate),
+        "DicomTlsPrivateKey": str(them.key),
+        "DicomTlsTrustedCertificates": str(ours.certificate),
+        "DicomModalities": {
+            "us": {"AET": "SPINEPACS", "Host": "127.0.0.1", "Port": port, "UseDicomTls": True}
+        },
+    }
+    our_tls = {
+        "tls_ca": str(ours.certificate),
+        "tls_certificate": str(us.certificate),
+        "tls_key": str(us.key),
+    }
+    with peers.orthanc(tmp_path, **pacs_tls) as pacs:
+        pacs.post("/instances", films.write(film(1), tmp_path / "1.dcm").read_bytes())
+        archives = [{"host": "127.0.0.1", "port": pacs.dicom_port, **our_tls}]
+        with daemon(tmp_path, listener={"port": port, "tls": True, **our_tls}, archives=archives) as running:
+            running.start()
+            running.wait_ready()
+            command(running, "campaign", "start", "one", *source("ae", pacs, tmp_path))
+            assert done(running, "one")["items"] == {"read": 1}
 
 
 @pytest.mark.parametrize("kind", ["dicomweb", "ae", "folder"])

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from spinepacs.errors import BadSettings
+from spinepacs.settings.archives import ArchiveSettings
 from spinepacs.settings.destinations import KINDS, DicomwebDestination
 from spinepacs.settings.settings import DATABASE_URL_VARIABLE, Settings, load
 from spinepacs.settings.shipped import shipped
@@ -11,6 +12,7 @@ from spinepacs.settings.shipped import shipped
 ROOT = Path(__file__).parents[2]
 DESTINATION = '[[destinations]]\nname = "{name}"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
 
+ARCHIVE = '[[archives]]\nhost = "127.0.0.1"\nport = 2762\n'
 WEB = '[[destinations]]\nname = "w"\nkind = "dicomweb"\nurl = "https://pacs.example.org/rs"\n'
 
 
@@ -28,7 +30,8 @@ def test_the_commented_file_shows_the_defaults():
 def test_the_commented_file_names_every_key():
     text = shipped("config", "spinepacs.toml").read_text()
     for name, section in Settings():
-        kinds = KINDS.values() if name == "destinations" else (type(section),)
+        lists = {"destinations": KINDS.values(), "archives": (ArchiveSettings,)}
+        kinds = lists.get(name, (type(section),))
         for key in {key for kind in kinds for key in kind.model_fields}:
             assert key in text, f"{name}.{key} is not explained"
 
@@ -57,6 +60,8 @@ def test_the_commented_file_names_every_key():
         (DESTINATION.format(name="a", port=1) + 'send = ["GSPS"]\n', 1, "presentation_state_enabled = true"),
         (DESTINATION.format(name="a", port=1) + 'kind = "dicomweb"\n', 3, "no such key"),
         (DESTINATION.format(name="a", port=1) + 'kind = "ftp"\n', 1, 'kind is "dicom"'),
+        (ARCHIVE * 2, 1, "one table"),
+        (ARCHIVE + "tls_name = 1\n", 4, "no such key"),
         (WEB + "commitment = true\n", 1, "goes with kind"),
         (WEB.replace("https://pacs", "https://me:pw@pacs"), 4, "no user or password here"),
         (WEB.replace("https://pacs", "ftp://pacs"), 4, "http:// or https://"),

@@ -1,4 +1,4 @@
-"""Why a destination gives no association: what the network and TLS say, found out on a connection of its own.
+"""Why a destination or an archive gives no association: what the network and TLS say, on a connection of its own.
 
 pynetdicom only tells that there is none.
 """
@@ -9,20 +9,19 @@ import socket
 import ssl
 
 from spinepacs.errors import BadSettings
-from spinepacs.settings.destinations import DicomDestination
-from spinepacs.tls import client_context, why_broken
+from spinepacs.tls import DicomPeer, client_context, why_broken
 
 _LONGEST_S = 5.0
 _LAST_WORD_S = 1.0
 """A TLS 1.3 server says only after the handshake that it does not know us."""
 
 
-def why_unreachable(destination: DicomDestination) -> str:
-    """Say what stands between us and a destination, and what to do; no object is offered."""
-    limit_s = min(destination.timeout_s, _LONGEST_S)
+def why_unreachable(peer: DicomPeer, timeout_s: float = _LONGEST_S) -> str:
+    """Say what stands between us and a peer, and what to do; nothing is asked and no object offered."""
+    limit_s = min(timeout_s, _LONGEST_S)
     try:
-        with socket.create_connection((destination.host, destination.port), limit_s) as plain:
-            how = _with_tls(destination, plain) if destination.tls else _without_tls(plain)
+        with socket.create_connection((peer.host, peer.port), limit_s) as plain:
+            how = _with_tls(peer, plain) if peer.tls else _without_tls(plain)
     except TimeoutError:
         return f"not reachable: no answer within {limit_s:g} s: the machine is off, or a firewall drops what we send"
     except ConnectionRefusedError:
@@ -35,10 +34,10 @@ def why_unreachable(destination: DicomDestination) -> str:
     )
 
 
-def _with_tls(destination: DicomDestination, plain: socket.socket) -> str:
+def _with_tls(peer: DicomPeer, plain: socket.socket) -> str:
     try:
-        name = destination.tls_server_name or destination.host
-        with client_context(destination).wrap_socket(plain, server_hostname=name) as encrypted:
+        name = peer.tls_server_name or peer.host
+        with client_context(peer).wrap_socket(plain, server_hostname=name) as encrypted:
             encrypted.settimeout(_LAST_WORD_S)
             try:
                 encrypted.recv(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spinepacs.delivery.reaching import why_unreachable
+from spinepacs.reaching import why_unreachable
 from spinepacs.settings.destinations import DicomDestination
 from tests import peers
 from tests.certificates import Authority, authority
@@ -21,9 +21,7 @@ def ours(tmp_path_factory) -> Authority:
 
 
 def destination(port: int, **settings: object) -> DicomDestination:
-    return DicomDestination(
-        name="pacs", ae_title="DCMTK", host="127.0.0.1", port=port, **{"timeout_s": 2, **settings}
-    )
+    return DicomDestination(name="pacs", ae_title="DCMTK", host="127.0.0.1", port=port, **settings)
 
 
 def encrypted(ours: Authority, folder: Path, client: str, san: str = "IP:127.0.0.1"):
@@ -45,7 +43,7 @@ def test_nobody_answers_at_all():
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(address)
-        assert "a firewall drops" in why_unreachable(destination(address[1], timeout_s=0.5))
+        assert "a firewall drops" in why_unreachable(destination(address[1]), 0.5)
         for one in waiting:
             one.close()
 
@@ -70,8 +68,8 @@ def test_tls_to_a_plain_port_of_orthanc(ours, tmp_path):
 
 def test_tls_to_one_who_says_nothing(ours):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        to = destination(server.getsockname()[1], tls=True, tls_ca=ours.certificate, timeout_s=0.5)
-        assert "does it speak TLS on this port?" in why_unreachable(to)
+        to = destination(server.getsockname()[1], tls=True, tls_ca=ours.certificate)
+        assert "does it speak TLS on this port?" in why_unreachable(to, 0.5)
 
 
 def test_a_certificate_that_nobody_we_know_vouches_for(ours, tmp_path):
@@ -93,4 +91,4 @@ def test_a_pacs_that_wants_our_certificate(ours, tmp_path):
 
 def test_a_port_that_is_no_dicom():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert "is it a DICOM port" in why_unreachable(destination(server.getsockname()[1], timeout_s=0.5))
+        assert "is it a DICOM port" in why_unreachable(destination(server.getsockname()[1]), 0.5)
