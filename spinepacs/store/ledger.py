@@ -10,7 +10,7 @@ changes nothing then.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sqlalchemy import Select
@@ -29,6 +29,7 @@ from spinepacs.store.joint import JointWriter
 from spinepacs.store.machines import Machines
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
+from spinepacs.store.priors import Priors
 from spinepacs.store.records import (
     ArrivalOutcome,
     Claim,
@@ -134,6 +135,7 @@ class Ledger:
         refusal: Refusal | None,
         urgent: bool = False,
         drop: bool = False,
+        ask_again_after: timedelta | None = None,
     ) -> None:
         """Attach an arrival to its study, which is made if it is new (state ``arriving``).
 
@@ -151,10 +153,14 @@ class Ledger:
         One ``urgent`` image makes its study urgent: it is claimed before others, see :meth:`claim`. The file of one to
         ``drop`` is no longer wanted, its row stays.
 
+        ``ask_again_after`` (None: never): the patient of a film of the day's work is to be asked for in an archive, see
+        :mod:`spinepacs.store.prior_asks`. What was fetched so asks for nobody. A film of another patient than was asked
+        for is refused (``OTHER_PATIENT``).
+
         Each film keeps its own patient; the study keeps that of its first selected one. A film of another patient makes
         an event (``patients-differ``).
         """
-        self._database.write(arrivals.register, arrival_id, header, refusal, urgent, drop)
+        self._database.write(arrivals.register, arrival_id, header, refusal, urgent, drop, ask_again_after)
 
     def mark_unreadable(self, arrival_id: int, refusal: Refusal) -> None:
         """Keep an arrival without usable header, with its reason; it is listed by ``spinepacs queue``.
@@ -293,6 +299,11 @@ class Ledger:
     def campaigns(self) -> Campaigns:
         """Campaigns over an archive."""
         return Campaigns(self._database)
+
+    @property
+    def priors(self) -> Priors:
+        """Whose earlier studies an archive is to be asked for."""
+        return Priors(self._database)
 
     def see(self, study_uid: str | None = None) -> int:
         """Write down that a person has seen to what a study (None: any) is in :attr:`QueueCounts.unseen` for.
