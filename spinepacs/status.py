@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
 from spinepacs.delivery.pace import open_for_s
+from spinepacs.domain.priors import AskState
 from spinepacs.errors import SpinepacsError
 from spinepacs.settings.sections import HealthSettings
 from spinepacs.settings.settings import Settings
@@ -68,6 +69,9 @@ class Status:
         How long the oldest image waits to be read.
     processes, destinations
         One row for each.
+    priors
+        How many patients wait to be asked for in an archive (``waiting``), or cannot be (``failed``), and what it waits
+        for (``trouble``); empty: priors are off.
     problems
         What needs a person, in sentences; empty: nothing.
     """
@@ -81,6 +85,7 @@ class Status:
     studies: dict[str, int] = field(default_factory=dict)
     processes: list[Row] = field(default_factory=list)
     destinations: list[Row] = field(default_factory=list)
+    priors: Row = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -216,6 +221,17 @@ def _ledger(settings: Settings, ledger: Ledger, found: Status) -> None:
     if number := counts.studies.get("failed", 0):
         found.problems.append(f"{number} studies have failed: spinepacs queue, then retry or discard")
     _destinations(settings, ledger, counts, waiting, found)
+    if settings.priors.enabled:
+        _priors(ledger, found)
+
+
+def _priors(ledger: Ledger, found: Status) -> None:
+    counts, trouble = ledger.priors.counts(), ledger.priors.trouble()
+    failed = counts.pop(AskState.FAILED, 0)
+    found.priors = {"waiting": sum(counts.values()), "failed": failed, "trouble": trouble}
+    late_s = age_s(ledger.priors.oldest_at(), datetime.now(UTC))
+    if trouble and late_s > LATE_S:
+        found.problems.append(f"priors: a patient has waited for {_span(late_s)} to be asked for: {trouble}")
 
 
 def _destinations(
@@ -279,6 +295,10 @@ def as_text(found: Status, settings: Settings) -> str:
         f"disk           {found.disk_free_mb} MB free, {settings.storage.reserve_mb} MB kept in reserve",
         f"studies        {', '.join(f'{number} {state}' for state, number in found.studies.items()) or 'none'}",
     ]
+    if found.priors:
+        failed = f", {found.priors['failed']} have failed" if found.priors["failed"] else ""
+        waits = f" ({found.priors['trouble']})" if found.priors["trouble"] else ""
+        lines.append(f"priors         {found.priors['waiting']} patients wait to be asked for{failed}{waits}")
     processes = [{**row, "since": row["since"] and _time(row["since"])} for row in found.processes]
     destinations = [
         {

@@ -12,6 +12,7 @@ made, file-deleted            DICOM Instances Accessed, C or D 110103 we; study,
 sent, not-sent                DICOM Instances Transferred, R   110104 we → destination; study, patient
 login, login-failed, logout   User Authentication              110114 account → we
 viewed                        DICOM Instances Accessed, R      110103 account → we; study, patient
+queried                       Query, E                         110112 we → archive; query, patient
 ============================= ================================ ====== =======================================
 
 Other rows have no message: ``received`` is followed by one of the second line as soon as the study is known, and the
@@ -22,10 +23,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from pydicom import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ImplicitVRLittleEndian
+
+_STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -48,10 +56,12 @@ _ACTIVITY = _Code("110100", "Application Activity")
 _ACCESSED = _Code("110103", "DICOM Instances Accessed")
 _TRANSFERRED = _Code("110104", "DICOM Instances Transferred")
 _START, _STOP = _Code("110120", "Application Start"), _Code("110121", "Application Stop")
+_QUERY = _Code("110112", "Query")
 _AUTHENTICATION = _Code("110114", "User Authentication")
 _LOGIN, _LOGOUT = _Code("110122", "Login"), _Code("110123", "Logout")
 _APPLICATION = _Code("110150", "Application")
 _DESTINATION, _SOURCE = _Code("110152", "Destination Role ID"), _Code("110153", "Source Role ID")
+_SOP_CLASS_UID = _Code("110181", "SOP Class UID")
 _STUDY_UID = _Code("110180", "Study Instance UID")
 _PATIENT_NUMBER = _Code("2", "Patient Number", "RFC-3881")
 
@@ -73,6 +83,7 @@ _EVENTS = {
     "login-failed": (_AUTHENTICATION, "E"),
     "logout": (_AUTHENTICATION, "E"),
     "viewed": (_ACCESSED, "R"),
+    "queried": (_QUERY, "E"),
 }
 _TYPES = {
     "started": _START, "stopped": _STOP, "login": _LOGIN, "login-failed": _LOGIN, "logout": _LOGOUT,
@@ -111,14 +122,17 @@ class Messages:
             _add_participant(message, node, role, requests)
         source = SubElement(message, "AuditSourceIdentification", AuditSourceID=_clean(self._source_id))
         SubElement(source, "AuditSourceTypeCode", {"csd-code": "4"})  # application server process
-        if row["study_uid"]:
+        if action == "queried":
+            _add_query(message, row)
+        elif row["study_uid"]:
             _add_study(message, row)
+        if row["study_uid"]:
             _add_patient(message, row)
         return bytes(tostring(message, encoding="utf-8", xml_declaration=True))
 
     def _participants(self, action: str, row: Mapping[str, Any]) -> Iterable[tuple[Node, _Code, bool]]:
         """Who takes part, as what, and whether it asked for it; the source first."""
-        if _EVENTS[action][0] is not _TRANSFERRED:
+        if _EVENTS[action][0] not in (_TRANSFERRED, _QUERY):
             yield self._ours, _APPLICATION, not row["account"]
         elif row["destination"]:
             name = str(row["destination"])
@@ -178,11 +192,33 @@ def _add_study(message: Element, row: Mapping[str, Any]) -> None:
         SubElement(sop_class, "Instance", UID=_clean(row["sop_uid"]))
 
 
+def _add_query(message: Element, row: Mapping[str, Any]) -> None:
+    """What was asked for, by either way: studies of the patient, in the words of C-FIND (PS3.15 A.5.3.10)."""
+    query = _add_object(message, _STUDY_ROOT_FIND, ("2", "3"), _SOP_CLASS_UID, is_named=False)
+    keys = Dataset()
+    keys.SpecificCharacterSet = "ISO_IR 192"
+    keys.QueryRetrieveLevel = "STUDY"
+    keys.PatientID = row["patient_id"]
+    buffer = DicomBytesIO()
+    buffer.is_little_endian = buffer.is_implicit_VR = True
+    write_dataset(buffer, keys)
+    SubElement(query, "ParticipantObjectQuery").text = b64encode(buffer.getvalue()).decode()
+    syntax = b64encode(ImplicitVRLittleEndian.encode()).decode()
+    SubElement(query, "ParticipantObjectDetail", type="TransferSyntax", value=syntax)
+
+
 def _add_patient(message: Element, row: Mapping[str, Any]) -> None:
     _add_object(message, row["patient_id"], ("1", "1"), _PATIENT_NUMBER)
 
 
-def _add_object(message: Element, identifier: str, kind_and_role: tuple[str, str], code: _Code) -> Element:
+def _add_object(
+    message: Element,
+    identifier: str,
+    kind_and_role: tuple[str, str],
+    code: _Code,
+    *,
+    is_named: bool = True,
+) -> Element:
     kind, role = kind_and_role
     added = SubElement(
         message,
@@ -192,7 +228,8 @@ def _add_object(message: Element, identifier: str, kind_and_role: tuple[str, str
         ParticipantObjectTypeCodeRole=role,
     )
     _add_code(added, "ParticipantObjectIDTypeCode", code)
-    SubElement(added, "ParticipantObjectName")  # asked for by the schema; we keep no names
+    if is_named:
+        SubElement(added, "ParticipantObjectName")  # asked for by the schema; we keep no names
     return added
 
 

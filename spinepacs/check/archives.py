@@ -1,4 +1,4 @@
-"""Archives of campaigns that run: whether they answer."""
+"""Archives of campaigns that run, and of priors: whether they answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spinepacs.check.result import CheckResult
 from spinepacs.domain.campaign import Campaign, Kind
+from spinepacs.domain.priors import PRIORS
 from spinepacs.errors import Permanent, SpinepacsError
 from spinepacs.exchange.dicomweb import DicomWeb
 from spinepacs.exchange.retrieve import QueryRetrieve
@@ -23,10 +24,27 @@ def campaigns(settings: Settings) -> Iterator[CheckResult]:
     except SpinepacsError:
         return  # said elsewhere: no database, or no tables yet
     for campaign in running:
+        if campaign.name == PRIORS:
+            continue  # what the settings say counts, see below
         try:
             yield CheckResult(f"campaign {campaign.name}", True, f"{_probed(campaign, settings)}")
         except SpinepacsError as error:
             yield CheckResult(f"campaign {campaign.name}", False, str(error))
+
+
+def priors(settings: Settings) -> Iterator[CheckResult]:
+    """Whether the archive answers that is asked for earlier studies, where one is."""
+    wanted = settings.priors
+    if not wanted.enabled:
+        return
+    try:
+        if wanted.dicomweb:
+            said = _probed_web(wanted.dicomweb, str(wanted.credentials or ""))
+        else:
+            said = _probed_dicom(wanted.place, wanted.move_to or "", settings)
+        yield CheckResult("priors", True, said)
+    except SpinepacsError as error:
+        yield CheckResult("priors", False, str(error))
 
 
 def _probed(campaign: Campaign, settings: Settings) -> str:
@@ -38,12 +56,20 @@ def _probed(campaign: Campaign, settings: Settings) -> str:
             raise Permanent(f"{campaign.place} is not there: mount its share")
         return f"{campaign.place} is there"
     if campaign.kind is Kind.DICOMWEB:
-        archive = DicomWeb(campaign.place, campaign.credentials)
-        try:
-            return archive.probe()
-        finally:
-            archive.close()
-    return QueryRetrieve(campaign.place, settings, campaign.move_to).probe()
+        return _probed_web(campaign.place, campaign.credentials)
+    return _probed_dicom(campaign.place, campaign.move_to, settings)
+
+
+def _probed_web(url: str, credentials: str) -> str:
+    archive = DicomWeb(url, credentials)
+    try:
+        return archive.probe()
+    finally:
+        archive.close()
+
+
+def _probed_dicom(place: str, move_to: str, settings: Settings) -> str:
+    return QueryRetrieve(place, settings, move_to).probe()
 
 
 def check_model(campaign: Campaign, settings: Settings) -> None:

@@ -38,6 +38,7 @@ def run_checks(settings: Settings, role: Role = Role.ALL) -> Iterator[CheckResul
         yield places.port("listener port", settings.listener.bind, settings.listener.port, is_running)
     if role.reads:
         yield from archives.campaigns(settings)
+        yield from archives.priors(settings)
     if settings.health.enabled:
         yield places.port("health port", settings.health.bind, settings.health.port, is_running)
     if role.receives:

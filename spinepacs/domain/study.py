@@ -110,6 +110,8 @@ class StudyHeader:
         ``YYYYMMDD`` or empty.
     priority
         RequestedProcedurePriority (0040,1003), upper case: STAT, HIGH, ROUTINE, MEDIUM, LOW, or empty.
+    issuer_of_patient_id
+        IssuerOfPatientID, as ``patient_id``.
     is_ours
         True for SEG, SR and Secondary Capture objects that spinepacs itself wrote.
     """
@@ -131,6 +133,7 @@ class StudyHeader:
     manufacturer: str
     is_ours: bool
     priority: str = ""
+    issuer_of_patient_id: str = ""
 
 
 @dataclass(frozen=True)

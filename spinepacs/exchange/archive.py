@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 from spinepacs.domain.campaign import Query, WantedFilm
+from spinepacs.domain.priors import Ask, PatientStudy
 from spinepacs.errors import BadSettings, Permanent, Transient
+from spinepacs.settings import types
 
 NO_STUDY = "the archive has nothing of this study"
 
@@ -36,6 +38,12 @@ class Archive(Protocol):
     def studies(self, asked: Asked, query: Query) -> Iterator[list[str]]:
         """Study Instance UIDs, page by page; some of them may hold nothing of what ``query`` means."""
 
+    def of_patient(self, ask: Ask, days: tuple[date, date]) -> list[PatientStudy]:
+        """Studies of a patient between two days, both included, and what else the archive answers.
+
+        Raises NotGiven if it does not take the question.
+        """
+
     def films(self, study_uid: str, query: Query) -> list[WantedFilm]:
         """Films of a study that ``query`` means, empty where it has none; raises NotGiven if there is no such study."""
 
@@ -46,6 +54,14 @@ class Archive(Protocol):
 def is_meant(asked: Asked, accession: str) -> bool:
     """Whether an answer is about what was asked for: some archives look for accession numbers regardless of case."""
     return not asked.accession or accession.strip() in ("", asked.accession)
+
+
+def day_of(value: str) -> date | None:
+    """A date (VR DA) of an answer; None where it is none."""
+    try:
+        return datetime.strptime(value.strip(), "%Y%m%d").date()
+    except ValueError:
+        return None
 
 
 def is_uid(value: str) -> bool:
@@ -61,11 +77,7 @@ def parse_peer(place: str) -> tuple[str, str, int]:
     BadSettings
         If it is written in another way.
     """
-    found = re.fullmatch(
-        r"((?! )[\x20-\x3f\x41-\x5b\x5d-\x7e]{1,16})@([^@:\s]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", place
-    )
-    if not found or not 0 < int(found[3]) < 1 << 16:
-        raise BadSettings(
-            f"{place!r} is no DICOM peer: give AE@host:port, for instance ORTHANC@10.0.0.5:4242"
-        )
-    return found[1], found[2].strip("[]"), int(found[3])
+    try:
+        return types.parse_peer(place)
+    except ValueError as error:
+        raise BadSettings(str(error)) from None

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import requests
 from dicomweb_client import DICOMwebClient
 
 from spinepacs.domain.campaign import Query, WantedFilm
+from spinepacs.domain.priors import Ask, PatientStudy
 from spinepacs.errors import BadInput
-from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_meant, is_uid
+from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, day_of, is_meant, is_uid
 from spinepacs.exchange.web import Session, TooLong, WholeBody
 
 PAGE = 500
@@ -26,7 +28,8 @@ PAGE = 500
 
 _MOST_PAGES = 1000
 _STUDY, _SERIES, _SOP = "0020000D", "0020000E", "00080018"
-_ACCESSION = "00080050"
+_ACCESSION, _STUDY_DATE, _MODALITIES = "00080050", "00080020", "00080061"
+_PATIENT_ID, _ISSUER = "00100020", "00100021"
 _MODALITY, _BODY_PART = "00080060", "00180015"
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _GONE = frozenset({404, 410})
@@ -74,18 +77,45 @@ class DicomWeb:
             filters["StudyDate"] = f"{asked.day:%Y%m%d}"
         if asked.accession:
             filters["AccessionNumber"] = asked.accession
+        for rows in self._studies(filters):
+            yield [
+                uid for uid, row in rows.items() if is_uid(uid) and is_meant(asked, _text(row, _ACCESSION))
+            ]
+
+    def of_patient(self, ask: Ask, days: tuple[date, date]) -> list[PatientStudy]:
+        """See Archive."""
+        filters = {"PatientID": ask.patient_id, "StudyDate": f"{days[0]:%Y%m%d}-{days[1]:%Y%m%d}"}
+        return [
+            PatientStudy(
+                uid,
+                day_of(_text(row, _STUDY_DATE)),
+                _text(row, _PATIENT_ID),
+                _text(row, _ISSUER),
+                _texts(row, _MODALITIES),
+            )
+            for rows in self._studies(filters, ["PatientID", "IssuerOfPatientID", "ModalitiesInStudy"])
+            for uid, row in rows.items()
+            if is_uid(uid)
+        ]
+
+    def _studies(
+        self, filters: dict[str, str], fields: Sequence[str] | None = None
+    ) -> Iterator[dict[str, dict[str, Any]]]:
+        """Studies by UID, page by page."""
         known: set[str] = set()
 
         def page() -> Rows:
-            return self._client.search_for_studies(limit=PAGE, offset=len(known), search_filters=filters)
+            return self._client.search_for_studies(
+                fields=fields, limit=PAGE, offset=len(known), search_filters=filters
+            )
 
         for _ in range(_MOST_PAGES):
             rows = {_text(row, _STUDY): row for row in self._ask(page)}
-            fresh = [uid for uid in rows if uid not in known]
+            fresh = {uid: row for uid, row in rows.items() if uid not in known}
             if not fresh:
                 return
             known.update(fresh)
-            yield [uid for uid in fresh if is_uid(uid) and is_meant(asked, _text(rows[uid], _ACCESSION))]
+            yield fresh
 
     def films(self, study_uid: str, query: Query) -> list[WantedFilm]:
         """See Archive; body part and modality belong to a series, and are compared here: archives ignore filters."""
@@ -183,5 +213,10 @@ def _in_words() -> Iterator[None]:
 
 def _text(row: dict[str, Any], tag: str) -> str:
     """First value of an element in the DICOM JSON model (PS3.18 F.2), as text."""
-    values = (row.get(tag) or {}).get("Value") or [""]
-    return str(values[0]).strip()
+    return next(iter(_texts(row, tag)), "")
+
+
+def _texts(row: dict[str, Any], tag: str) -> tuple[str, ...]:
+    """Values of an element, as texts; empty ones are null."""
+    values = (row.get(tag) or {}).get("Value") or ()
+    return tuple("" if value is None else str(value).strip() for value in values)

@@ -11,8 +11,10 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # defined at run time by pynetdicom
@@ -22,8 +24,18 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # defined at r
 
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.domain.campaign import AWAY_TIMEOUT_S, Query, WantedFilm
+from spinepacs.domain.priors import Ask, PatientStudy
 from spinepacs.errors import BadSettings
-from spinepacs.exchange.archive import NO_STUDY, ArchiveAway, Asked, NotGiven, is_meant, is_uid, parse_peer
+from spinepacs.exchange.archive import (
+    NO_STUDY,
+    ArchiveAway,
+    Asked,
+    NotGiven,
+    day_of,
+    is_meant,
+    is_uid,
+    parse_peer,
+)
 from spinepacs.reaching import why_unreachable
 from spinepacs.settings.archives import ArchiveSettings
 from spinepacs.settings.settings import Settings
@@ -73,6 +85,27 @@ class QueryRetrieve:
         keys.AccessionNumber = asked.accession
         rows = [row for row in self._find(keys) if is_meant(asked, str(row.get("AccessionNumber", "") or ""))]
         yield list(dict.fromkeys(_uids(rows, "StudyInstanceUID")))
+
+    def of_patient(self, ask: Ask, days: tuple[date, date]) -> list[PatientStudy]:
+        """See Archive; ModalitiesInStudy and IssuerOfPatientID are optional keys: many leave them out."""
+        keys = Dataset()
+        if not ask.patient_id.isascii():
+            keys.SpecificCharacterSet = "ISO_IR 192"
+        keys.QueryRetrieveLevel = "STUDY"
+        keys.PatientID = ask.patient_id
+        keys.StudyDate = f"{days[0]:%Y%m%d}-{days[1]:%Y%m%d}"
+        keys.StudyInstanceUID = keys.IssuerOfPatientID = keys.ModalitiesInStudy = ""
+        return [
+            PatientStudy(
+                uid,
+                day_of(_value(row, "StudyDate")),
+                _value(row, "PatientID"),
+                _value(row, "IssuerOfPatientID"),
+                tuple(_value(row, "ModalitiesInStudy").split("\\")) if row.get("ModalitiesInStudy") else (),
+            )
+            for row in self._find(keys)
+            if is_uid(uid := _value(row, "StudyInstanceUID"))
+        ]
 
     def films(self, study_uid: str, query: Query) -> list[WantedFilm]:
         """See Archive; body part and modality are compared here: they are optional keys, or of another level."""
@@ -179,6 +212,12 @@ def _why_not(association: Association, peer: ArchiveSettings) -> str:
     return f"the archive cannot be reached: {why}" + (
         "; see [[archives]] in the settings" if "tls" in why else ""
     )
+
+
+def _value(row: Dataset, keyword: str) -> str:
+    """Value of an element of an answer as text, several with backslashes between them."""
+    value = row.get(keyword)
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value or "").strip()
 
 
 def _uids(rows: list[Dataset], keyword: str) -> list[str]:

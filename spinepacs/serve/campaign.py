@@ -16,10 +16,12 @@ from datetime import UTC, datetime, timedelta
 
 from spinepacs.delivery.pace import open_for_s
 from spinepacs.domain.campaign import Campaign, Item, ItemState, Kind
-from spinepacs.errors import BadInput, BadSettings, DatabaseAway, Transient
+from spinepacs.domain.priors import PRIORS
+from spinepacs.errors import BadInput, BadModel, BadSettings, DatabaseAway, Transient
 from spinepacs.exchange.archive import NotGiven
 from spinepacs.outages import Outage
 from spinepacs.serve.pacing import may_ask
+from spinepacs.serve.priors import Asking
 from spinepacs.serve.supplies import supply_of
 from spinepacs.serve.supply import Supply
 from spinepacs.settings.settings import Settings
@@ -94,6 +96,7 @@ class Runner:
         self._wall = wall
         self._clock = clock
         self._hands: dict[int, _Hand] = {}
+        self._priors = Asking(settings, ledger)
         self._outage = Outage(_log, "the work on campaigns")
 
     def run(self, stop: threading.Event) -> None:
@@ -101,11 +104,12 @@ class Runner:
         while not stop.is_set():
             is_busy: list[bool] = []
             try:
+                self._priors.stand()
                 running = self._campaigns.running()
                 self._let_go({campaign.campaign_id for campaign in running})
                 is_busy = [self._step_safely(campaign) for campaign in running]
                 self._outage.over()
-            except Transient as error:
+            except (Transient, BadModel, BadSettings) as error:  # of model or policy: the workers say so, too
                 self._outage.lasts(error)
             if not any(is_busy):
                 stop.wait(self._settings.work.poll_s * (1 if is_busy else _CALM))
@@ -138,6 +142,8 @@ class Runner:
             return False
         if not is_quiet and not hand.is_taken_up:  # whoever had it before may have died over it
             self._campaigns.take_back(campaign, self._settings.work.maximum_attempts)
+            if campaign.name == PRIORS:
+                self._priors.take_back()
         done = bool(self._campaigns.conclude(campaign))
         if not is_quiet:
             hand.is_taken_up = False  # unless this ends well: what it was about may be left as it is
@@ -151,6 +157,8 @@ class Runner:
         """List and fetch; an archive that is away is left alone for a while, by this machine."""
         if not open_for_s(campaign.hours, self._wall()):
             return False
+        if campaign.name == PRIORS and not self._settings.priors.enabled:
+            return False  # what has come is read; the rest waits until it is switched on again
         try:
             if hand.supply is None:
                 hand.supply = supply_of(campaign, self._settings, self._spool, self._ledger)
@@ -173,7 +181,9 @@ class Runner:
         return done
 
     def _list(self, campaign: Campaign, supply: Supply) -> bool:
-        """Write down the next page; whether there was one."""
+        """Write down the next page, or what there is of the next patient; whether there was one."""
+        if campaign.name == PRIORS:
+            return self._priors.ask_next(campaign, supply)
         if campaign.listed_at is not None or self._campaigns.listed(campaign) > _LISTED_AHEAD:
             return False
         page = supply.page(campaign)

@@ -11,6 +11,7 @@ from pydicom.filereader import read_partial
 
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.domain.campaign import Campaign, FilmState, Item, Kind, WantedFilm
+from spinepacs.domain.priors import Ask, PatientStudy
 from spinepacs.errors import BadInput
 from spinepacs.exchange.archive import Archive, ArchiveAway, Asked, NotGiven
 from spinepacs.exchange.dicomweb import DicomWeb
@@ -39,7 +40,7 @@ def supply_of(campaign: Campaign, settings: Settings, spool: Spool, ledger: Ledg
     return MoveSupply(QueryRetrieve(campaign.place, settings, campaign.move_to), ledger)
 
 
-class _ArchiveSupply:
+class ArchiveSupply:
     """What the two kinds of archives have in common: the list, day by day or by what was named."""
 
     def __init__(self, archive: Archive, ledger: Ledger) -> None:
@@ -60,6 +61,10 @@ class _ArchiveSupply:
         found = self._all(campaign, Asked(day=day))
         return Page(found, (day + timedelta(days=1)).isoformat(), day >= query.date_to)
 
+    def of_patient(self, ask: Ask, days: tuple[date, date]) -> list[PatientStudy]:
+        """What the archive answers about a patient; raises NotGiven and ArchiveAway."""
+        return self._archive.of_patient(ask, days)
+
     def films(self, campaign: Campaign, item: Item) -> list[WantedFilm]:
         """See Supply."""
         return self._archive.films(item.what, campaign.query)
@@ -68,7 +73,7 @@ class _ArchiveSupply:
         return [uid for page in self._archive.studies(asked, campaign.query) for uid in page]
 
 
-class WebSupply(_ArchiveSupply):
+class WebSupply(ArchiveSupply):
     """By DICOMweb."""
 
     def __init__(self, archive: DicomWeb, keep: Keeper, ledger: Ledger) -> None:
@@ -110,7 +115,7 @@ def _meta(data: BytesIO) -> tuple[str, str]:
         raise BadInput("NOT_DICOM", "what the archive gave is no DICOM file") from None
 
 
-class MoveSupply(_ArchiveSupply):
+class MoveSupply(ArchiveSupply):
     """By C-FIND and C-MOVE to our listener."""
 
     def __init__(self, archive: QueryRetrieve, ledger: Ledger) -> None:

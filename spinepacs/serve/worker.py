@@ -141,7 +141,8 @@ class Worker:
             or arrival.calling_ae in self._settings.work.urgent_calling_ae_titles
         )
         drop = refusal is not None and refusal.code in NO_FILM and self._settings.selection.others == "drop"
-        self._ledger.register(arrival.arrival_id, header, refusal, urgent, drop)
+        again = self._settings.priors.ask_again_after if arrival.source is not Source.SPOOL else None
+        self._ledger.register(arrival.arrival_id, header, refusal, urgent, drop, again)
 
     def read(self, claim: Claim) -> None:
         """Read one study, keep the objects, then record everything in one transaction.

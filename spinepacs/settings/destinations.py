@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from spinepacs.errors import BadSettings
 from spinepacs.settings.types import (
@@ -16,6 +16,7 @@ from spinepacs.settings.types import (
     Hours,
     Seconds,
     Section,
+    ServiceUrl,
     may_carry_secret,
 )
 
@@ -107,7 +108,7 @@ class DicomDestination(Destination):
 class WebDestination(Destination):
     """What is spoken with over HTTP: where, and how we prove who we are."""
 
-    url: str
+    url: ServiceUrl
     """``https://host/path``; ``http://`` too, but no secret goes there unless it is this machine."""
     user: str = ""
     """Name for HTTP Basic authentication (RFC 7617), with the password below; empty: the secret is a bearer token."""
@@ -115,20 +116,6 @@ class WebDestination(Destination):
     """File that holds the password or the token (RFC 6750) and nothing else; read anew for each connection."""
     secret_variable: str = ""
     """Environment variable that holds it, instead."""
-
-    @field_validator("url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:
-            has_host = False
-        if not has_host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-            raise ValueError("give http:// or https://, host and path, without ? and #")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("no user or password here: use user and secret_file or secret_variable")
-        return value.rstrip("/")
 
     @model_validator(mode="before")
     @classmethod

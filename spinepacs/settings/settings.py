@@ -17,6 +17,7 @@ from spinepacs.settings.archives import ArchiveSettings
 from spinepacs.settings.destinations import AnyDestination, Destination, DicomDestination, WebDestination
 from spinepacs.settings.dicomweb import DicomwebSettings
 from spinepacs.settings.mistakes import explain
+from spinepacs.settings.priors import PriorsSettings
 from spinepacs.settings.sections import (
     AssemblySettings,
     AuditSettings,
@@ -62,6 +63,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     web: WebSettings = WebSettings()
     dicomweb: DicomwebSettings = DicomwebSettings()
+    priors: PriorsSettings = PriorsSettings()
 
     @field_validator("destinations")
     @classmethod
@@ -121,6 +123,12 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _priors_can_come(self) -> Settings:
+        if self.priors.enabled and self.priors.ae and not self.listener.enabled:
+            raise ValueError("priors.ae needs the listener, to which films come: set listener.enabled = true")
+        return self
+
+    @model_validator(mode="after")
     def _machines_share(self) -> Settings:
         if self.cluster.enabled and self.storage.database_url.startswith("sqlite"):
             raise ValueError(
@@ -174,6 +182,9 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
     watch = settings.watch
     if watch.folder is not None:
         watch = watch.model_copy(update={"folder": folder / watch.folder})
+    priors = settings.priors
+    if priors.credentials is not None:
+        priors = priors.model_copy(update={"credentials": folder / priors.credentials})
     model = settings.model.model_copy(
         update={"folder": folder / settings.model.folder, "policy": folder / settings.model.policy}
     )
@@ -182,6 +193,7 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
             "storage": storage,
             "watch": watch,
             "model": model,
+            "priors": priors,
             "listener": _certificates(settings.listener, folder),
             "audit": _certificates(settings.audit, folder),
             "dicomweb": _certificates(settings.dicomweb, folder),

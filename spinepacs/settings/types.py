@@ -45,11 +45,43 @@ def _hours(value: str) -> str:
     return value
 
 
+def _service_url(value: str) -> str:
+    """Check the URL of a service, and give it without a slash at its end."""
+    try:
+        parts = urlsplit(value)
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        has_host = False
+    if not has_host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+        raise ValueError("give http:// or https://, host and path, without ? and #")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("no user or password here: there are keys of their own for them")
+    return value.rstrip("/")
+
+
+def parse_peer(place: str) -> tuple[str, str, int]:
+    """AE title, host and port of ``AE@host:port``; raises ValueError if it is written in another way."""
+    found = re.fullmatch(
+        r"((?! )[\x20-\x3f\x41-\x5b\x5d-\x7e]{1,16})@([^@:\s]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", place
+    )
+    if not found or not 0 < int(found[3]) < 1 << 16:
+        raise ValueError(f"{place!r} is no DICOM peer: give AE@host:port, for instance ORTHANC@10.0.0.5:4242")
+    return found[1], found[2].strip("[]"), int(found[3])
+
+
+def _peer(value: str) -> str:
+    """Check a DICOM peer."""
+    parse_peer(value)
+    return value
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Network = Annotated[str, AfterValidator(_network)]
 BucketUrl = Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]*(/[^/]+)*/?$")]
 Hours = Annotated[str, AfterValidator(_hours)]
+ServiceUrl = Annotated[str, AfterValidator(_service_url)]
+PeerAddress = Annotated[str, AfterValidator(_peer)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 

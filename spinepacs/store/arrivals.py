@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, not_, select, update
 
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Arrival, Source, StudyHeader, StudyState
-from spinepacs.store import events, patients, wanted
+from spinepacs.store import events, patients, prior_asks, wanted
 from spinepacs.store.insertion import insert_into
 from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
 from spinepacs.store.rows import as_arrivals, columns
@@ -167,6 +167,7 @@ def register(
     refusal: Refusal | None,
     urgent: bool,
     drop: bool,
+    ask_again_after: timedelta | None,
 ) -> None:
     """See Ledger.register."""
     found = as_arrivals(connection.execute(columns().where(arrivals.c.arrival_id == arrival_id)))
@@ -178,6 +179,8 @@ def register(
         mark_unreadable(connection, arrival_id, Refusal("SOP_UID_MISMATCH", reason))
         return
     campaign_id = wanted.campaign_of(connection, arrival) if arrival.study_uid is None else None
+    if campaign_id is not None and (other := prior_asks.stranger(connection, campaign_id, header)):
+        refusal, drop = other, True
     state = _study_state(connection, header, arrival.received_at, campaign_id)
     attached = connection.execute(
         update(arrivals)
@@ -200,6 +203,9 @@ def register(
         _follow(connection, header, arrival, state, campaign_id, selected=refusal is None, is_work=is_work)
         if urgent and is_work:
             make_urgent(connection, header.study_uid)
+        if ask_again_after is not None and is_work and refusal is None and arrival.study_uid is None:
+            is_new, day = patients.is_first_film(connection, header.study_uid), patients.day_of(header)
+            prior_asks.ask_for(connection, header, day, ask_again_after, is_new_study=is_new)
     elif attached.rowcount and refusal:  # its study may have been refused while it waited to be selected anew
         silent = (studies.c.state == StudyState.REFUSED, studies.c.reason_code == "")
         why = {"reason_code": refusal.code, "reason": refusal.reason}

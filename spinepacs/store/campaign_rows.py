@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from spinepacs.domain.campaign import Campaign, CampaignState, Kind, NewCampaign, Query
+from spinepacs.domain.priors import PRIORS
 from spinepacs.domain.study import StudyState
 from spinepacs.errors import Permanent
 from spinepacs.store.tables import campaigns, studies
@@ -25,6 +26,20 @@ def start(connection: Connection, new: NewCampaign) -> int:
     if connection.execute(select(campaigns.c.name).where(campaigns.c.name == new.name)).first():
         raise Permanent(f"there is a campaign {new.name!r}: choose another name")
     now = datetime.now(UTC)
+    row = {
+        **values_of(new),
+        "name": new.name,
+        "state": CampaignState.RUNNING,
+        "created_at": now,
+        "changed_at": now,
+    }
+    return int(
+        connection.execute(insert(campaigns).values(row).returning(campaigns.c.campaign_id)).scalar_one()
+    )
+
+
+def values_of(new: NewCampaign) -> dict[str, Any]:
+    """What a row says of what is asked for, and nothing of how far it is."""
     query = {
         "date_from": new.query.date_from and new.query.date_from.isoformat(),
         "date_to": new.query.date_to and new.query.date_to.isoformat(),
@@ -32,14 +47,10 @@ def start(connection: Connection, new: NewCampaign) -> int:
         "body_parts": list(new.query.body_parts),
     }
     wanted = {"studies": list(new.studies), "accessions": list(new.accessions)}
-    row = {
-        **{name: getattr(new, name) for name in _PLAIN}, **vars(new.versions), "kind": new.kind.value,
-        "state": CampaignState.RUNNING, "query": query, "wanted": wanted if any(wanted.values()) else None,
-        "hours": list(new.hours), "created_at": now, "changed_at": now,
+    return {
+        **{name: getattr(new, name) for name in _PLAIN}, **vars(new.versions), "kind": new.kind.value, "query": query,
+        "wanted": wanted if any(wanted.values()) else None, "hours": list(new.hours),
     }  # fmt: skip
-    return int(
-        connection.execute(insert(campaigns).values(row).returning(campaigns.c.campaign_id)).scalar_one()
-    )
 
 
 _PLAIN = ("name", "place", "move_to", "credentials", "model_folder", "policy_file", "delivers", "per_hour")
@@ -84,6 +95,8 @@ def named(connection: Connection, name: str) -> Campaign:
 def change(connection: Connection, name: str, state: CampaignState) -> Campaign:
     """See Campaigns.change."""
     campaign = named(connection, name)
+    if name == PRIORS and state is CampaignState.CANCELLED:
+        raise Permanent("set priors.enabled = false instead, or pause it: this one belongs to the settings")
     changed = connection.execute(
         update(campaigns)
         .where(campaigns.c.name == name, campaigns.c.state.in_(_MOVES[state]))

@@ -24,6 +24,12 @@ def add_access(
     connection.execute(insert(audit_events).values(happened_at=datetime.now(UTC), **row))
 
 
+def add_query(connection: Connection, study_uid: str, archive: str, detail: str) -> None:
+    """Write that an archive was asked for studies of a patient, that of ``study_uid``, and what it answered."""
+    row = {"action": "queried", "study_uid": study_uid, "destination": archive, "detail": detail}
+    connection.execute(insert(audit_events).values(happened_at=datetime.now(UTC), **row))
+
+
 def add_duplicate(connection: Connection, new: NewArrival, study_uid: str) -> None:
     """Write that a file came once more, from whom."""
     row = {

@@ -12,7 +12,7 @@ What only some processes ask for is imported when they do.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Select
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from spinepacs.store.corrections import Corrections
     from spinepacs.store.files import Files
     from spinepacs.store.machines import Machines
+    from spinepacs.store.priors import Priors
     from spinepacs.store.rereading import Rereading
 
 
@@ -138,6 +139,7 @@ class Ledger:
         refusal: Refusal | None,
         urgent: bool = False,
         drop: bool = False,
+        ask_again_after: timedelta | None = None,
     ) -> None:
         """Attach an arrival to its study, which is made if it is new (state ``arriving``).
 
@@ -155,10 +157,14 @@ class Ledger:
         One ``urgent`` image makes its study urgent: it is claimed before others, see :meth:`claim`. The file of one to
         ``drop`` is no longer wanted, its row stays.
 
+        ``ask_again_after`` (None: never): the patient of a film of the day's work is to be asked for in an archive, see
+        :mod:`spinepacs.store.prior_asks`. What was fetched so asks for nobody. A film of another patient than was asked
+        for is refused (``OTHER_PATIENT``).
+
         Each film keeps its own patient; the study keeps that of its first selected one. A film of another patient makes
         an event (``patients-differ``).
         """
-        self._database.write(arrivals.register, arrival_id, header, refusal, urgent, drop)
+        self._database.write(arrivals.register, arrival_id, header, refusal, urgent, drop, ask_again_after)
 
     def mark_unreadable(self, arrival_id: int, refusal: Refusal) -> None:
         """Keep an arrival without usable header, with its reason; it is listed by ``spinepacs queue``.
@@ -305,6 +311,13 @@ class Ledger:
         from spinepacs.store.campaigns import Campaigns
 
         return Campaigns(self._database)
+
+    @property
+    def priors(self) -> Priors:
+        """Whose earlier studies an archive is to be asked for."""
+        from spinepacs.store.priors import Priors
+
+        return Priors(self._database)
 
     def see(self, study_uid: str | None = None) -> int:
         """Write down that a person has seen to what a study (None: any) is in :attr:`QueueCounts.unseen` for.

@@ -29,7 +29,7 @@ def of_study(header: StudyHeader) -> dict[str, Any]:
         "patient_id": safe(header.patient_id),
         "patient_sex": header.patient_sex,
         "patient_age_years": header.patient_age_years,
-        "study_date": _date(header.study_date),
+        "study_date": day_of(header),
         "accession_number": header.accession_number,
         "study_description": header.study_description,
         "modality": header.modality,
@@ -47,7 +47,7 @@ def attach(connection: Connection, header: StudyHeader) -> None:
     known = dict(connection.execute(select(studies).where(this)).one()._mapping)
     stated = {name: value for name, value in of_study(header).items() if value}
     # Before the first selected film its row says what an image says that is not read.
-    is_first = _selected(connection, header.study_uid) == 1
+    is_first = is_first_film(connection, header.study_uid)
     news = {name: value for name, value in stated.items() if is_first or not known[name]}
     if stated.get("patient_id", "") not in ("", {**known, **news}["patient_id"]):
         news["patients_differ_at"] = datetime.now(UTC)
@@ -60,9 +60,10 @@ def attach(connection: Connection, header: StudyHeader) -> None:
         _share(connection, known, [name for name in _OF_FILM if name in news or name not in stated])
 
 
-def _selected(connection: Connection, study_uid: str) -> int:
+def is_first_film(connection: Connection, study_uid: str) -> bool:
+    """Whether a study has one selected film and no more."""
     films = (arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
-    return int(connection.execute(select(func.count()).where(*films)).scalar_one())
+    return connection.execute(select(func.count()).where(*films)).scalar_one() == 1
 
 
 def _share(connection: Connection, study: dict[str, Any], names: Iterable[str]) -> None:
@@ -75,9 +76,9 @@ def _share(connection: Connection, study: dict[str, Any], names: Iterable[str]) 
             connection.execute(update(arrivals).where(of_study, silent).values({name: value}))
 
 
-def _date(text: str) -> date | None:
-    """YYYYMMDD as a date; None where it is none."""
+def day_of(header: StudyHeader) -> date | None:
+    """Study date; None where it is none."""
     try:
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
+        return datetime.strptime(header.study_date, "%Y%m%d").replace(tzinfo=UTC).date()
     except ValueError:
         return None

@@ -23,6 +23,7 @@ _SINCE = (
     "read_at",
     "newest_at",
     "failed_at",
+    "wanted_at",
 )
 
 
@@ -35,10 +36,10 @@ _MIXED = {
 def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
     """All that is not done or was refused, in one list, at most ``limit`` of each kind.
 
-    Every row has ``what`` (study, object, file, film, images or folder), ``uid``, ``accession_number``, ``state``,
-    ``where`` (destinations, or the sender of a file), ``images`` and ``objects`` (of a study: how many, and how many of
-    them are not there yet), ``attempts``, ``since`` and ``reason``, and no patient. With ``destinations``, those of the
-    settings, the reason names objects that wait for another.
+    Every row has ``what`` (study, object, file, priors, film, images or folder), ``uid``, ``accession_number``,
+    ``state``, ``where`` (destinations, or the sender of a file), ``images`` and ``objects`` (of a study: how many, and
+    how many of them are not there yet), ``attempts``, ``since`` and ``reason``, and no patient. With ``destinations``,
+    those of the settings, the reason names objects that wait for another.
     """
     found = queued_studies(ledger, limit)
     towards = _destinations_of(ledger, [row["study_uid"] for row in found])
@@ -51,7 +52,14 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
             row["reason"] = "there is no destination of this name in the settings any more"
         elif row["state"] == OutboxState.SENT.value:
             row["reason"] = row["reason"] or "its commitment is awaited"
-    return open_studies + objects + files + refused(ledger, limit)
+    return open_studies + objects + files + asks(ledger, limit) + refused(ledger, limit)
+
+
+def asks(ledger: Ledger, limit: int = 1000) -> list[Row]:
+    """Studies whose patients an archive is yet to be asked for, or does not answer for."""
+    rows = plain(ledger.priors.waiting(limit))
+    trouble = ledger.priors.trouble() if rows else ""
+    return [_queued("priors", row["study_uid"], row | {"reason": row["reason"] or trouble}) for row in rows]
 
 
 def refused(ledger: Ledger, limit: int = 1000) -> list[Row]:

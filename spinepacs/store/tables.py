@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0019"
+REVISION = "r0020"
 """The newest migration."""
 
 
@@ -471,6 +471,7 @@ campaign_items = Table(
     Column("asked_at", UtcTime),
     Column("due_at", UtcTime),
     Column("changed_at", UtcTime, nullable=False),
+    Column("ask_id", Key),
     UniqueConstraint("campaign_id", "what"),
     Index("ix_campaign_items_campaign_id_state", "campaign_id", "state", "item_id"),
     Index("ix_campaign_items_campaign_id_asked_at", "campaign_id", "asked_at"),
@@ -489,6 +490,27 @@ campaign_films = Table(
     Column("reason", SafeText, nullable=False, server_default=""),
     UniqueConstraint("campaign_id", "sop_uid"),
     Index("ix_campaign_films_campaign_id_state", "campaign_id", "state", "reason_code"),
+)
+
+prior_asks = Table(
+    "prior_asks",
+    metadata,
+    Column("ask_id", Key, primary_key=True),
+    Column("patient_id", SafeText, nullable=False),
+    Column("issuer", SafeText, nullable=False),
+    Column("study_uid", SafeText, nullable=False),
+    Column("study_date", Date),
+    Column("state", SafeText, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("reason_code", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+    Column("due_at", UtcTime, nullable=False),
+    Column("wanted_at", UtcTime, nullable=False),
+    Column("asked_at", UtcTime),
+    Column("found", Integer, nullable=False, server_default="0"),
+    Column("strangers", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("patient_id", "issuer"),
+    _partial("ix_prior_asks_open", "due_at", where="state <> 'asked'"),
 )
 
 failed_files = Table(

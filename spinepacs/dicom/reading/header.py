@@ -108,6 +108,7 @@ def header_of(dataset: Dataset) -> StudyHeader:
         manufacturer=text(dataset, "Manufacturer"),
         is_ours=text(dataset, "Manufacturer") == text(dataset, "ManufacturerModelName") == MANUFACTURER,
         priority=_priority(dataset),
+        issuer_of_patient_id=identifier(dataset, "IssuerOfPatientID"),
     )
 
 
