@@ -28,11 +28,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from pydicom import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
-from pydicom.uid import ImplicitVRLittleEndian
-
 _STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -194,6 +189,12 @@ def _add_study(message: Element, row: Mapping[str, Any]) -> None:
 
 def _add_query(message: Element, row: Mapping[str, Any]) -> None:
     """What was asked for, by either way: studies of the patient, in the words of C-FIND (PS3.15 A.5.3.10)."""
+    # Who only looks at the trail needs none of it.
+    from pydicom import Dataset
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset
+    from pydicom.uid import ImplicitVRLittleEndian
+
     query = _add_object(message, _STUDY_ROOT_FIND, ("2", "3"), _SOP_CLASS_UID, is_named=False)
     keys = Dataset()
     keys.SpecificCharacterSet = "ISO_IR 192"
