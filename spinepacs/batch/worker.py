@@ -40,6 +40,7 @@ from spinepacs.domain.study import FilmOwner, StudyHeader
 from spinepacs.errors import BadInput, SpinepacsError, failed
 from spinepacs.exchange.documents import document
 from spinepacs.intake.selection import no_film, select
+from spinepacs.language import speaking
 from spinepacs.pipeline import Pipeline
 from spinepacs.show.page.pages import Pages
 
@@ -163,7 +164,8 @@ class Reader:
             found = document(ObjectKind.FHIR, owner, [image.reading], version)
             self._put(f"{job.stem}{FHIR_SUFFIX}", found.part10, part)
         if self._pages:
-            self._pages.add(job.stem, image, header)
+            with speaking(self._task.settings.output.language):
+                self._pages.add(job.stem, image, header)
 
     def _put(self, name: str, data: bytes | memoryview, part: Path) -> None:
         write_durably(self._task.out / name, (data,), part)

@@ -26,12 +26,13 @@ import spinepacs
 from spinepacs.dicom import author
 from spinepacs.dicom.raster import PackedFrames
 from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, Reading, Versions
+from spinepacs.language import N_
 from spinepacs.settings.sections import OutputSettings
 
 MANUFACTURER = "spinepacs"
 """Manufacturer and ManufacturerModelName of all that we write: what our own results are known by."""
 
-DISCLAIMER = "Not for diagnostic use"
+DISCLAIMER = N_("Not for diagnostic use")
 
 _NAMESPACE = UUID("6f0d4a52-9d0b-5c8e-8a57-3b1f0d5c7e21")
 IMPLEMENTATION_CLASS_UID = f"2.25.{_NAMESPACE.int}"
@@ -195,7 +196,8 @@ def object_uid(reading: Reading, kind: ObjectKind, output: OutputSettings, part:
     if kind is ObjectKind.SR:
         setting += f"|{output.segmentation_enabled}" + ("|3D" if output.report == "comprehensive-3d" else "")
     by_person = f"|{reading.correction.uid}" if reading.correction else ""
-    return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}{by_person}")
+    language = f"|{output.language}" if output.language != "en" and kind is not ObjectKind.SEG else ""
+    return derived_uid(reading.sop_uid, kind, reading.versions, f"{part}|{setting}{by_person}{language}")
 
 
 def tracking_uid(reading: Reading, name: str) -> str:

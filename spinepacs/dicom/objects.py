@@ -19,6 +19,7 @@ from spinepacs.dicom.report.rejection import encode_rejection
 from spinepacs.dicom.segmentation import encode_segmentation
 from spinepacs.domain.corrections import Draft
 from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, Reading, Refusal
+from spinepacs.language import speaking
 from spinepacs.settings.sections import OutputSettings
 
 Step = Callable[[str], AbstractContextManager[None]]
@@ -87,7 +88,9 @@ def _results(
         yield report
     if output.overlay_enabled:
         with step("overlay"):
-            overlay = encode_overlay(header, reading, draw_overlay(display, reading), output)
+            with speaking(output.language):
+                picture = draw_overlay(display, reading)
+            overlay = encode_overlay(header, reading, picture, output)
         yield overlay
     if output.presentation_state_enabled and reading.spine:
         with step("presentation"):

@@ -13,6 +13,7 @@ from enum import StrEnum
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
 from spinepacs.domain.geometry import Move, Points, SpacingBasis
 from spinepacs.domain.measures import Place, Reason, Unit
+from spinepacs.language import NP_
 
 
 class Sign(StrEnum):
@@ -200,7 +201,7 @@ class Conclusion:
     computed_degree, published_degree
         The highest degree among the discs, 0 (none) to 3 (severe); None where there is none or it is withheld.
     statement, sentence
-        Its code, and one sentence in English.
+        Its code, and one sentence in English; in the language that is spoken: ``sentences.statement``.
     support
         The findings that the statement rests on, worst first; then the other published signs of the region.
     reason
@@ -222,11 +223,39 @@ class Conclusion:
 
 
 GRADE_NAMES: dict[Sign, tuple[str, ...]] = {
-    Sign.DISC_HEIGHT_LOSS: ("none", "initial", "middle", "advanced", "critical"),
-    Sign.SPONDYLOLISTHESIS: ("none", "I", "II", "III", "IV", "V (ptosis)"),
-    Sign.OSTEOPHYTES: ("none", "slight", "moderate", "severe"),
-    Sign.SUBCHONDRAL_SCLEROSIS: ("none", "slight", "moderate", "severe"),
-    Sign.VERTEBRAL_DEFORMITY: ("none", "mild", "moderate", "severe"),
-    Sign.DISC_DEGENERATION: ("none", "slight", "moderate", "severe"),
-}
-"""Words for the grades of a sign, from 0."""
+    Sign.DISC_HEIGHT_LOSS: (
+        NP_("disc_height_loss", "none"),
+        NP_("disc_height_loss", "initial"),
+        NP_("disc_height_loss", "middle"),
+        NP_("disc_height_loss", "advanced"),
+        NP_("disc_height_loss", "critical"),
+    ),
+    Sign.SPONDYLOLISTHESIS: (
+        NP_("spondylolisthesis", "none"), "I", "II", "III", "IV", NP_("spondylolisthesis", "V (ptosis)"),
+    ),
+    Sign.OSTEOPHYTES: (
+        NP_("osteophytes", "none"),
+        NP_("osteophytes", "slight"),
+        NP_("osteophytes", "moderate"),
+        NP_("osteophytes", "severe"),
+    ),
+    Sign.SUBCHONDRAL_SCLEROSIS: (
+        NP_("subchondral_sclerosis", "none"),
+        NP_("subchondral_sclerosis", "slight"),
+        NP_("subchondral_sclerosis", "moderate"),
+        NP_("subchondral_sclerosis", "severe"),
+    ),
+    Sign.VERTEBRAL_DEFORMITY: (
+        NP_("vertebral_deformity", "none"),
+        NP_("vertebral_deformity", "mild"),
+        NP_("vertebral_deformity", "moderate"),
+        NP_("vertebral_deformity", "severe"),
+    ),
+    Sign.DISC_DEGENERATION: (
+        NP_("disc_degeneration", "none"),
+        NP_("disc_degeneration", "slight"),
+        NP_("disc_degeneration", "moderate"),
+        NP_("disc_degeneration", "severe"),
+    ),
+}  # fmt: skip
+"""Words for the grades of a sign, from 0, in English; in the language that is spoken: ``words.grade_name``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spinepacs.dicom.identity import DISCLAIMER
 from spinepacs.domain.corrections import Correction
+from spinepacs.language import _
 
 
 def parts_of(author: str) -> list[str]:
@@ -19,10 +20,13 @@ def spoken(author: str) -> str:
 
 def closing(correction: Correction | None, made_by: str = "") -> str:
     """What stands below results of a film: what they are not for, what has made them, and who has looked at them."""
-    told = f"{DISCLAIMER}. {made_by}" if made_by else DISCLAIMER
+    told = f"{_(DISCLAIMER)}. {made_by}" if made_by else _(DISCLAIMER)
     if correction is None:
-        return f"{told}, not verified by a physician."
+        return _("{told}, not verified by a physician.", told=told)
     draft = correction.draft
-    done = "Accepted" if draft.is_acceptance else "Rejected" if draft.is_rejection else "Corrected"
     whose = f"{spoken(draft.author)}, {draft.organisation}" if draft.organisation else spoken(draft.author)
-    return f"{told}. {done} by {whose}."
+    if draft.is_acceptance:
+        return _("{told}. Accepted by {whose}.", told=told, whose=whose)
+    if draft.is_rejection:
+        return _("{told}. Rejected by {whose}.", told=told, whose=whose)
+    return _("{told}. Corrected by {whose}.", told=told, whose=whose)

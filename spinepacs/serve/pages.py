@@ -13,6 +13,7 @@ from spinepacs.dicom.reading.parse import parse
 from spinepacs.dicom.reading.source import source_header
 from spinepacs.domain.findings import ImageResult, ObjectKind, StudyResult
 from spinepacs.errors import SpinepacsError
+from spinepacs.language import speaking
 from spinepacs.settings.sections import OutputSettings
 from spinepacs.show.page.pdf import as_pdf
 
@@ -42,7 +43,8 @@ def with_page(image: ImageResult, film: Path, character_set: str, output: Output
     if image.reading.spine is None:
         return image
     try:
-        pdf = as_pdf(image, read_header(film, character_set))
+        with speaking(output.language):
+            pdf = as_pdf(image, read_header(film, character_set))
         header = source_header(parse(film, with_pixels=False, character_set=character_set))
         page = encode_pdf(header, image.reading, pdf, output)
     except SpinepacsError:

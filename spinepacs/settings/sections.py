@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from spinepacs.language import Language
 from spinepacs.settings.shipped import shipped
 from spinepacs.settings.types import AETitle, BucketUrl, Network, Port, Regex, Seconds, Section
 
@@ -256,6 +257,8 @@ class OutputSettings(Section):
     presentation_state_enabled: bool = False
     """A presentation state (GSPS) with outlines and names, for viewers that show no segmentation. Off: a viewer that
     applies each state that it finds would show the film with marks before anybody has asked for them."""
+    language: Language = "en"
+    """Of what people read in the results: picture, report, presentation state and page (docs/languages.md)."""
     fhir_version: Literal["R5", "R4B"] = "R5"
     """Of the Bundles for destinations of kind fhir and for ``process --fhir``."""
     device_serial_number: str = "0"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from spinepacs.language import spoken
 from spinepacs.show.listing import SHOWN, as_text, write_csv
 from spinepacs.show.parquet import write_parquet
 from spinepacs.show.sheet import draw as sheet
@@ -63,6 +64,8 @@ def export(
     """
     if what is None and style in ("table", "json"):
         found = [row for page in cut.of([queries.find_films(ledger, cut.asked, **filters)]) for row in page]
+        if style == "table" and filters.get("level") and spoken() != "en":
+            found = queries.with_all_findings(ledger, found)
         print(sheet.draw(found) if style == "table" else as_text(found, style), file=file)
         return
     what = what or "discs"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -172,6 +172,20 @@ def _with_parts(ledger: Ledger, films: list[Row], places: Collection[str]) -> It
                 name for name in film["missing_levels"].split() if name in places
             )
         yield film | {name: rows[film["reading_id"]] for name, rows in parts.items()}
+
+
+ALL_FINDINGS = "all_findings"
+"""Where :func:`with_all_findings` puts what it adds."""
+
+
+def with_all_findings(ledger: Ledger, films: Iterable[Row]) -> list[Row]:
+    """Films as :func:`find_films` gives them, with the findings that were left out: conclusions rest on them."""
+    films = list(films)
+    rows: dict[int, list[Row]] = {}
+    for start in range(0, len(films), _FILMS_A_PAGE):
+        keys = [film["reading_id"] for film in films[start : start + _FILMS_A_PAGE]]
+        rows |= _by_reading(ledger, findings, _PARTS[findings], keys, ())
+    return [film | {ALL_FINDINGS: rows.get(film["reading_id"], [])} for film in films]
 
 
 _FILMS_A_PAGE = 500

@@ -7,7 +7,8 @@ from the spine; values that were NaN; the findings that support a conclusion, of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Table, select
@@ -38,6 +39,7 @@ else:
     np = Later("numpy")
 
 _DISCS = {disc.name: disc for disc in ALL_DISCS}
+_SIGNS = frozenset(sign.value for sign in Sign)
 
 
 def reading_of(connection: Connection, reading_id: int) -> Reading:
@@ -72,6 +74,18 @@ def reading_of(connection: Connection, reading_id: int) -> Reading:
 def _parts(connection: Connection, table: Table, order: str, reading_id: int) -> list[Row[Any]]:
     rows = select(table).where(table.c.reading_id == reading_id).order_by(table.c[order])
     return list(connection.execute(rows))
+
+
+def conclusion_of(row: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> Conclusion:
+    """Rebuild a conclusion of plain rows, as :func:`spinepacs.store.queries.find_films` gives them.
+
+    Parameters
+    ----------
+    found
+        Findings of its film; those that support it must be among them.
+    """
+    signs = tuple(_finding(SimpleNamespace(**one, marks_px=None)) for one in found if one["kind"] in _SIGNS)
+    return _conclusion(SimpleNamespace(**row), signs)
 
 
 def _spacing(row: Row[Any]) -> Spacing | None:
@@ -127,7 +141,7 @@ def _disc(row: Row[Any]) -> DiscHeight:
     )
 
 
-def _finding(row: Row[Any]) -> Finding:
+def _finding(row: Row[Any] | SimpleNamespace) -> Finding:
     reach = None if row.lowest_grade is None else (row.lowest_grade, row.highest_grade)
     return Finding(
         sign=Sign(row.kind),
@@ -167,7 +181,7 @@ def _measure(row: Row[Any]) -> Measure:
     )
 
 
-def _conclusion(row: Row[Any], found: tuple[Finding, ...]) -> Conclusion:
+def _conclusion(row: Row[Any] | SimpleNamespace, found: tuple[Finding, ...]) -> Conclusion:
     by_key = {(one.sign.value, one.place.name, one.side or ""): one for one in found}
     span = _place(row.span) if row.span else None
     supports = ((one["finding"], one["place"], one["side"]) for one in row.support)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from spinepacs.analysis.judging.policy import Policy
-from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level, Span
 from spinepacs.domain.findings import Spine
 from spinepacs.domain.measures import Reason
-from spinepacs.domain.signs import GRADE_NAMES, Area, Conclusion, Finding, ForAge, Scheme, Sign, Statement
+from spinepacs.domain.sentences import PARTS, english
+from spinepacs.domain.signs import Area, Conclusion, Finding, ForAge, Scheme, Sign, Statement
 from spinepacs.domain.study import View
 
 _DISCS = {
@@ -28,22 +29,6 @@ _BY_DEGREE = (
 _LUMBAR = tuple(disc for disc in ALL_DISCS if Level.L1 <= disc.upper <= Level.L5)
 _SEVERE_STAGE = 3
 """Stage of height loss from which a disc alone shows osteochondrosis: half of it is gone."""
-_PARTS = (Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
-_WORDS = {
-    Sign.DISC_HEIGHT_LOSS: "loss of disc height, stage",
-    Sign.OSTEOPHYTES: "anterior osteophytes, grade",
-    Sign.SUBCHONDRAL_SCLEROSIS: "subchondral sclerosis, degree",
-}
-_WHY = {
-    Reason.NOT_LATERAL: "the film is not a lateral one",
-    Reason.LEVEL_AMBIGUOUS: "the levels may be shifted by one",
-    Reason.TOO_FEW_DISCS: "too few of its discs could be graded",
-}
-_AGE = {
-    ForAge.LESS: " L1-S1 together: fewer changes than are usual at this age.",
-    ForAge.USUAL: " L1-S1 together: usual at this age.",
-    ForAge.MORE: " L1-S1 together: more changes than are usual at this age.",
-}
 
 
 class _Region(NamedTuple):
@@ -58,8 +43,8 @@ class _Region(NamedTuple):
         return tuple(f for f in self.findings if f.published_grade and not self._counts(f))
 
     def _counts(self, finding: Finding) -> bool:
-        if finding.sign not in _PARTS or finding.disc is not None:
-            return finding.sign in _PARTS or finding.sign is Sign.DISC_DEGENERATION
+        if finding.sign not in PARTS or finding.disc is not None:
+            return finding.sign in PARTS or finding.sign is Sign.DISC_DEGENERATION
         same = [f.disc for f in self.findings if f.sign is finding.sign and f.disc and f.published_grade]
         return any(finding.level in disc for disc in same)
 
@@ -120,11 +105,11 @@ def _concluded(region: _Region, policy: Policy, for_age: ForAge | None) -> Concl
     statement = (
         _BY_DEGREE[degree] if _is_combined(support) or not (degree or also) else Statement.ISOLATED_SIGNS
     )
-    sentence = _sentence(region.area, span, statement, degree, support) + _besides(also)
-    sentence += (_AGE[for_age] if for_age else "") + words.TO_PHYSICIAN
     support += also
-    return Conclusion(
-        region.area, span, Scheme.WALRAEVENS, computed, degree, statement, sentence, support, None, for_age
+    return _said(
+        Conclusion(
+            region.area, span, Scheme.WALRAEVENS, computed, degree, statement, "", support, None, for_age
+        )
     )
 
 
@@ -135,32 +120,18 @@ def _withheld(
     computed: int | None = None,
     also: tuple[Finding, ...] = (),
 ) -> Conclusion:
-    sentence = f"{_name(area, span)}: no statement, since {_WHY[reason]}.{_besides(also)}"
-    return Conclusion(
-        area, span, Scheme.WALRAEVENS, computed, None, Statement.WITHHELD, sentence, also, reason=reason
+    return _said(
+        Conclusion(area, span, Scheme.WALRAEVENS, computed, None, Statement.WITHHELD, "", also, reason=reason)
     )
 
 
-def _besides(also: Sequence[Finding]) -> str:
-    """A sentence on the published signs that no degree counts."""
-    return f" Besides: {'; '.join(map(_said, also))}." if also else ""
-
-
-def _said(finding: Finding) -> str:
-    """A sign with its place: ``retro slip I at C5/C6``, ``deformity 2 (moderate, wedge) at T8``."""
-    grade = finding.published_grade or 0
-    name = GRADE_NAMES[finding.sign][grade]
-    if finding.sign is Sign.SPONDYLOLISTHESIS:
-        way = f"{words.SLIPS[finding.side]} " if finding.side else ""
-        return f"{way}slip {name} at {finding.place.name}"
-    form = f", {words.FORMS[finding.form]}" if finding.form else ""
-    side = f", {finding.side.value.replace('_', ' ')}" if finding.side else ""
-    return f"{words.SIGNS[finding.sign]} {grade} ({name}{form}) at {finding.place.name}{side}"
+def _said(conclusion: Conclusion) -> Conclusion:
+    return replace(conclusion, sentence=english(conclusion))
 
 
 def _support(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Published signs of discs, worst first."""
-    found = [f for f in findings if f.sign in _PARTS and f.disc is not None and f.published_grade]
+    found = [f for f in findings if f.sign in PARTS and f.disc is not None and f.published_grade]
     return tuple(
         sorted(
             found,
@@ -193,29 +164,6 @@ def _for_age(findings: Sequence[Finding], policy: Policy, age_years: float | Non
     if degree == 0:
         return ForAge.LESS if common else ForAge.USUAL
     return ForAge.USUAL if degree == 1 and common else ForAge.MORE
-
-
-def _sentence(
-    area: Area, span: Span | None, statement: Statement, degree: int, support: Sequence[Finding]
-) -> str:
-    name = _name(area, span)
-    if not degree:
-        return f"{name}: no radiographic signs of osteochondrosis at the discs that could be graded."
-    worst = support[0] if support else None
-    at = [f for f in support if worst and f.disc == worst.disc]
-    what = "; ".join(
-        f"{_WORDS[f.sign]} {f.published_grade} ({GRADE_NAMES[f.sign][f.published_grade or 0]})" for f in at
-    )
-    where = f", most marked at {worst.disc.name}: {what}" if worst and worst.disc else ""
-    if statement is Statement.ISOLATED_SIGNS:
-        return f"{name}: single radiographic signs of wear{where}."
-    word = GRADE_NAMES[Sign.DISC_DEGENERATION][degree]
-    return f"{name}: {word} radiographic signs of osteochondrosis (overall degree {degree} of 3){where}."
-
-
-def _name(area: Area, span: Span | None) -> str:
-    name = "Whole film" if area is Area.COMBINED else f"{area.value.capitalize()} spine"
-    return f"{name} ({span.name})" if span else name
 
 
 def _span(discs: Sequence[DiscLevel]) -> Span | None:

@@ -8,17 +8,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from spinepacs.language import Language, spoken
+
 Colour = tuple[int, int, int]
 """RGB, 0-255."""
 
 Picture = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB."""
+
+FONT = Path(__file__).parent / "fonts" / "DejaVuSansCondensed.ttf"
+"""Latin, Greek and Cyrillic letters of DejaVu Sans Condensed 2.37; its licence lies beside it."""
 
 _MOST = 600
 """Texts that are kept: of 20 kB at most, mostly 2."""
@@ -53,10 +59,9 @@ def token_px(token: str | Chip, size_px: int) -> float:
     return length_px(token.text, size_px) + size_px * 0.8 + word
 
 
-@lru_cache(maxsize=4 * _MOST)
 def length_px(text: str, size_px: int) -> float:
     """Width of a text."""
-    return _font(size_px).getlength(text)
+    return _length_px(text, size_px, spoken())
 
 
 def write(
@@ -73,19 +78,24 @@ def write(
     """
     x, y = round(x), round(y)
     if isinstance(token, Chip):
-        _put(picture, x, y, _chip(token.text, token.colour, size_px))
+        _put(picture, x, y, _chip(token.text, token.colour, size_px, spoken()))
         wide = length_px(token.text, size_px) + size_px * 0.5
         if token.word:
             write(picture, x + wide + size_px * 0.3, y, token.word, size_px, colour)
         return
     if halo_px:
-        _put(picture, x, y, _text(token, size_px, halo_px)._replace(colour=(0, 0, 0)))
-    _put(picture, x, y, _text(token, size_px, 0)._replace(colour=colour))
+        _put(picture, x, y, _text(token, size_px, halo_px, spoken())._replace(colour=(0, 0, 0)))
+    _put(picture, x, y, _text(token, size_px, 0, spoken())._replace(colour=colour))
+
+
+@lru_cache(maxsize=4 * _MOST)
+def _length_px(text: str, size_px: int, language: Language) -> float:
+    return _font(size_px, language).getlength(text)
 
 
 @lru_cache(maxsize=_MOST)
-def _text(text: str, size_px: int, halo_px: int) -> _Stamp:
-    mask, (left, top) = _font(size_px).getmask2(
+def _text(text: str, size_px: int, halo_px: int, language: Language) -> _Stamp:
+    mask, (left, top) = _font(size_px, language).getmask2(
         text, "L", stroke_width=halo_px, anchor="lm", stroke_filled=True
     )
     cover = np.array(mask, np.uint16).reshape(mask.size[1], mask.size[0], 1)
@@ -93,9 +103,9 @@ def _text(text: str, size_px: int, halo_px: int) -> _Stamp:
 
 
 @lru_cache(maxsize=_MOST)
-def _chip(text: str, colour: Colour, size_px: int) -> _Stamp:
+def _chip(text: str, colour: Colour, size_px: int, language: Language) -> _Stamp:
     """A field with a dark rim, and the text in its middle."""
-    face, half = _font(size_px), size_px * 0.55
+    face, half = _font(size_px, language), size_px * 0.55
     wide, middle = face.getlength(text) + size_px * 0.5, math.ceil(half)
     size, corners = (math.ceil(wide) + 1, 2 * middle + 1), (0, middle - half, wide, middle + half)
     field, shape = Image.new("RGB", size), Image.new("L", size)
@@ -120,8 +130,10 @@ def _put(picture: Picture, x: int, y: int, stamp: _Stamp) -> None:
 
 
 @lru_cache(maxsize=16)
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own scalable font: no font has to be installed."""
+def _font(size_px: int, language: Language) -> ImageFont.FreeTypeFont:
+    """Pillow's own scalable font, which has the letters of English alone, or ours: none has to be installed."""
+    if language != "en":
+        return ImageFont.truetype(FONT, size_px)
     face = ImageFont.load_default(size_px)
     if not isinstance(face, ImageFont.FreeTypeFont):
         raise RuntimeError("this Pillow was built without FreeType; install the one from PyPI")

@@ -17,7 +17,8 @@ from spinepacs.domain.findings import Reading, Spine
 from spinepacs.domain.geometry import Outline, Points
 from spinepacs.domain.measures import Measure, Quantity, Unit
 from spinepacs.domain.signs import Finding, Sign
-from spinepacs.domain.words import MEYERDING, SLIPS, number
+from spinepacs.domain.words import FORM_LETTERS, MEYERDING, SLIPS, number
+from spinepacs.language import _
 
 STAGES: tuple[Colour, ...] = (
     (200, 225, 235),
@@ -115,7 +116,7 @@ class Marks:
         chips: dict[Level, list[Chip]] = {}
         for f in self._findings:
             if f.sign is Sign.VERTEBRAL_DEFORMITY and f.published_grade and f.level is not None:
-                form = f.form.value[0] if f.form else ""
+                form = FORM_LETTERS[f.form] if f.form else ""
                 chips[f.level] = [Chip(f"G{f.published_grade}{form}", STAGES[f.published_grade])]
         return [
             Label(
@@ -192,7 +193,7 @@ class Marks:
             grade = finding.published_grade
             if finding.place == disc and grade:
                 if finding.sign is Sign.SPONDYLOLISTHESIS:
-                    way = SLIPS[finding.side] if finding.side else "slip"
+                    way = SLIPS[finding.side] if finding.side else _("slip")
                     yield Chip(f"{way} {MEYERDING[grade]}", ALIGNMENT)
                 elif letter := LETTERS.get(finding.sign):
                     yield Chip(f"{letter}{grade}", STAGES[grade])

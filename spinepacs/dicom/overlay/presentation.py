@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 import spinepacs
-from spinepacs.dicom import identity
+from spinepacs.dicom import identity, tongue
 from spinepacs.dicom.overlay.draw import Area, Label, PlacedLabel, Stroke, beads, placed
 from spinepacs.dicom.overlay.letters import Colour
 from spinepacs.dicom.overlay.marks import ALIGNMENT, STAGES, UNGRADED, Marks, outline_colour
@@ -24,6 +24,7 @@ from spinepacs.dicom.reading.shown import Shown
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Spine
 from spinepacs.domain.geometry import Move, Points, Turn
+from spinepacs.language import N_, _, speaking
 from spinepacs.settings.sections import OutputSettings
 
 _READ = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
@@ -42,14 +43,14 @@ class _Layer:
     colour: Colour
 
 
-_OUTLINES = _Layer("OUTLINES", "Outlines of the vertebrae", outline_colour(Level.L3))
+_OUTLINES = _Layer("OUTLINES", N_("Outlines of the vertebrae"), outline_colour(Level.L3))
 _NAMES = _Layer(
-    "NAMES", "Names of the vertebrae, [G] grade and form of a deformity", outline_colour(Level.L3)
+    "NAMES", N_("Names of the vertebrae, [G] grade and form of a deformity"), outline_colour(Level.L3)
 )
-_DISCS = _Layer("DISCS", "Disc heights, [stage of loss], [Os] and [Sc] degrees", STAGES[1])
-_ANGLES = _Layer("ANGLES", "Angles and their legs, slips", ALIGNMENT)
-_DOUBTFUL = _Layer("DOUBTFUL", "What is withheld or not certain", UNGRADED)
-_NOTE = _Layer("NOTE", "What made these marks, and what they are not for", (255, 255, 255))
+_DISCS = _Layer("DISCS", N_("Disc heights, [stage of loss], [Os] and [Sc] degrees"), STAGES[1])
+_ANGLES = _Layer("ANGLES", N_("Angles and their legs, slips"), ALIGNMENT)
+_DOUBTFUL = _Layer("DOUBTFUL", N_("What is withheld or not certain"), UNGRADED)
+_NOTE = _Layer("NOTE", N_("What made these marks, and what they are not for"), (255, 255, 255))
 _Mark = tuple[_Layer, hd.pr.GraphicObject | hd.pr.TextObject]
 
 
@@ -77,13 +78,25 @@ def encode_presentation(
     """
     if reading.spine is None:
         raise ValueError("a reading without a spine has no marks")
+    made = Dataset()
+    identity.copy_patient_and_study(header, made)
+    with speaking(tongue.settle(made, output.language)):
+        state = _state(header, reading, shown, output)
+    _finish(state, header, reading, output)
+    if "SpecificCharacterSet" in made:
+        state.SpecificCharacterSet = made.SpecificCharacterSet
+    return identity.encoded(ObjectKind.GSPS, reading.sop_uid, state, ExplicitVRLittleEndian)
+
+
+def _state(header: Dataset, reading: Reading, shown: Shown, output: OutputSettings) -> Dataset:
+    """Everything about the picture; highdicom's identity is replaced by the film's."""
     source = _source(header)
     marks = sorted(_marks(reading), key=lambda mark: mark[0].name)
     layers = [
         (_highdicom_layer(layer, n), [mark for _, mark in of_layer])
         for n, (layer, of_layer) in enumerate(groupby(marks, key=lambda mark: mark[0]), start=1)
     ]
-    state = hd.pr.GrayscaleSoftcopyPresentationState(
+    return hd.pr.GrayscaleSoftcopyPresentationState(
         referenced_images=[source],
         series_instance_uid=identity.object_uid(reading, ObjectKind.GSPS, output, "series"),
         series_number=1,
@@ -100,8 +113,6 @@ def encode_presentation(
         graphic_annotations=[_annotation(source, layer, on_it) for layer, on_it in layers],
         **_transformations(shown),
     )
-    _finish(state, header, reading, output)
-    return identity.encoded(ObjectKind.GSPS, reading.sop_uid, state, ExplicitVRLittleEndian)
 
 
 def _source(header: Dataset) -> Dataset:
@@ -149,7 +160,7 @@ def _transformations(shown: Shown) -> dict[str, Any]:
 
 def _highdicom_layer(layer: _Layer, order: int) -> hd.pr.GraphicLayer:
     colour = hd.color.CIELabColor.from_rgb(*layer.colour)
-    return hd.pr.GraphicLayer(layer.name, order, layer.description, colour)
+    return hd.pr.GraphicLayer(layer.name, order, _(layer.description), colour)
 
 
 def _annotation(

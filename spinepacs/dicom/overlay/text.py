@@ -16,8 +16,10 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import Span
 from spinepacs.domain.findings import Reading
 from spinepacs.domain.measures import Measure, Place, Reason, Unit
-from spinepacs.domain.signs import GRADE_NAMES, Sign
+from spinepacs.domain.sentences import statement
+from spinepacs.domain.signs import GRADE_NAMES, Deformity, Side, Sign
 from spinepacs.domain.study import View
+from spinepacs.language import _, n_
 
 _WHITE: Colour = (255, 255, 255)
 _FEW = 6
@@ -27,9 +29,14 @@ _FEW = 6
 def rows_of(reading: Reading) -> list[Row]:
     """Everything that is written beside the film of a reading, in order."""
     if reading.refusal:
-        return [_title(), Row(f"Not read: {reading.refusal.reason}"), _versions(reading)]
+        return [
+            _title(),
+            Row(_("Not read: {reason}", reason=words.refusal(reading.refusal.code, reading.refusal.reason))),
+            _versions(reading),
+        ]
     if reading.correction:
-        rows = [_title(), Row(f"Corrected and verified by a person, {reading.correction.made_at:%Y-%m-%d}.")]
+        day = f"{reading.correction.made_at:%Y-%m-%d}"
+        rows = [_title(), Row(_("Corrected and verified by a person, {day}.", day=day))]
     else:
         rows = [_title()]
     parts = [_angles(reading), _legend(reading), _conclusions(reading), _withheld(reading), _notes(reading)]
@@ -39,14 +46,18 @@ def rows_of(reading: Reading) -> list[Row]:
 
 
 def _title() -> Row:
-    return Row(f"{identity.DISCLAIMER}.", colour=_WHITE)
+    return Row(f"{_(identity.DISCLAIMER)}.", colour=_WHITE)
 
 
 def _versions(reading: Reading) -> Row:
     versions = reading.versions
     return Row(
-        f"spinepacs {spinepacs.__version__}, model {versions.model_name} {versions.model_version}, "
-        f"policy {versions.policy_name} {versions.policy_version}",
+        _(
+            "spinepacs {version}, model {model}, policy {policy}",
+            version=spinepacs.__version__,
+            model=f"{versions.model_name} {versions.model_version}",
+            policy=f"{versions.policy_name} {versions.policy_version}",
+        ),
         colour=(150, 150, 150),
     )
 
@@ -56,7 +67,9 @@ def _angles(reading: Reading) -> Iterator[Row]:
         if isinstance(m.place, Span):
             side = ""
             if m.quantity in COBB and m.convex_left is not None:
-                side = f", convex to the image's {'left' if m.convex_left else 'right'}"
+                side = (
+                    _(", convex to the image's left") if m.convex_left else _(", convex to the image's right")
+                )
             yield Row(f"{words.ANGLES[m.quantity]} {m.place.name}: {_value(m)}{side}", colour=ALIGNMENT)
 
 
@@ -70,28 +83,38 @@ def _legend(reading: Reading) -> Iterator[Row]:
     """What the figures at the discs are, and what the colours and letters that occur mean."""
     heights = [m for m in reading.published_measures if m.quantity in HEIGHTS]
     if heights and reading.spacing:
-        sides = "anterior / middle / posterior" if len({m.quantity for m in heights}) == 3 else "middle"
-        yield Row(f"Disc heights {sides}, {words.BASES[reading.spacing.basis]}{_typical(heights)}")
+        basis = words.BASES[reading.spacing.basis] + _typical(heights)
+        if len({m.quantity for m in heights}) == 3:
+            yield Row(_("Disc heights anterior / middle / posterior, {basis}", basis=basis))
+        else:
+            yield Row(_("Disc heights middle, {basis}", basis=basis))
     elif heights:
-        yield Row(f"Disc height index (height / depth): {words.why_no_mm(reading.notes)}")
+        yield Row(_("Disc height index (height / depth): {why}", why=words.why_no_mm(reading.notes)))
     if any(f.sign is Sign.DISC_HEIGHT_LOSS for f in reading.findings):
-        names = GRADE_NAMES[Sign.DISC_HEIGHT_LOSS]
-        stages = [Chip(str(n), STAGES[n], name) for n, name in enumerate(names) if n]
-        yield Row("Loss of height:", chips=(*stages, Chip("?", UNGRADED, "withheld")))
+        loss = Sign.DISC_HEIGHT_LOSS
+        stages = [
+            Chip(str(n), STAGES[n], words.grade_name(loss, n)) for n in range(1, len(GRADE_NAMES[loss]))
+        ]
+        yield Row(_("Loss of height:"), chips=(*stages, Chip("?", UNGRADED, _("withheld"))))
     graded = {f.sign for f in reading.findings if f.published_grade}
     wear = (Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
     if chips := [Chip(f"{LETTERS[sign]}1", STAGES[1], words.SIGNS[sign]) for sign in wear if sign in graded]:
-        yield Row("Degrees 1 to 3, slight to severe:", chips=tuple(chips))
+        yield Row(_("Degrees 1 to 3, slight to severe:"), chips=tuple(chips))
     if Sign.VERTEBRAL_DEFORMITY in graded:
-        form = Chip(f"{LETTERS[Sign.VERTEBRAL_DEFORMITY]}1w", STAGES[1])
-        yield Row("Deformity, Genant's grade 1 to 3 and form (wedge, biconcave, crush):", chips=(form,))
+        form = Chip(f"{LETTERS[Sign.VERTEBRAL_DEFORMITY]}1{words.FORM_LETTERS[Deformity.WEDGE]}", STAGES[1])
+        yield Row(_("Deformity, Genant's grade 1 to 3 and form (wedge, biconcave, crush):"), chips=(form,))
     if Sign.SPONDYLOLISTHESIS in graded:
-        yield Row("Slip with Meyerding's grade I to V:", chips=(Chip("antero I", ALIGNMENT),))
+        yield Row(
+            _("Slip with Meyerding's grade I to V:"),
+            chips=(Chip(f"{words.SLIPS[Side.ANTERIOR]} I", ALIGNMENT),),
+        )
 
 
 def _typical(heights: list[Measure]) -> str:
     margins = [m.margin for m in heights if m.margin is not None]
-    return f"; ± {np.median(margins):.1f} (median of 95 % intervals)" if margins else ""
+    if not margins:
+        return ""
+    return _("; ± {margin} (median of 95 % intervals)", margin=f"{np.median(margins):.1f}")
 
 
 def _conclusions(reading: Reading) -> Iterator[Row]:
@@ -99,9 +122,9 @@ def _conclusions(reading: Reading) -> Iterator[Row]:
     for conclusion in reading.conclusions:
         degree = conclusion.published_degree
         colour = UNGRADED if degree is None else STAGES[min(degree, len(STAGES) - 1)]
-        yield Row(conclusion.sentence.removesuffix(words.TO_PHYSICIAN), colour=colour)
+        yield Row(statement(conclusion), colour=colour)
     if any(conclusion.published_degree is not None for conclusion in reading.conclusions):
-        yield Row(words.TO_PHYSICIAN.strip(), colour=_WHITE)
+        yield Row(_(words.PHYSICIAN), colour=_WHITE)
 
 
 def _withheld(reading: Reading) -> Iterator[Row]:
@@ -109,26 +132,28 @@ def _withheld(reading: Reading) -> Iterator[Row]:
     held: dict[Reason, list[tuple[Place, str]]] = defaultdict(list)
     for measure in reading.withheld_measures:
         if measure.reason:
-            held[measure.reason].append((measure.place, "measures"))
+            held[measure.reason].append((measure.place, _("measures")))
     for finding in reading.findings:
         if finding.published_grade is None and finding.computed_grade is not None and finding.reason:
             held[finding.reason].append((finding.place, words.SIGNS[finding.sign]))
     for reason, withheld in held.items():
-        what = ", ".join(dict.fromkeys(what for _, what in withheld))
-        places = _places([place for place, _ in withheld])
-        yield Row(f"Withheld ({words.REASONS[reason]}): {places}: {what}", colour=UNGRADED)
+        what = ", ".join(dict.fromkeys(each[1] for each in withheld))
+        places = _places([each[0] for each in withheld])
+        why = words.REASONS[reason]
+        yield Row(_("Withheld ({why}): {places}: {what}", why=why, places=places, what=what), colour=UNGRADED)
 
 
 def _places(places: Sequence[Place]) -> str:
     names = list(dict.fromkeys(place.name for place in places))
-    return ", ".join(names) if len(names) < _FEW else f"{len(names)} places"
+    return ", ".join(names) if len(names) < _FEW else n_("{count} place", "{count} places", len(names))
 
 
 def _notes(reading: Reading) -> Iterator[Row]:
     missing = reading.spine.missing if reading.spine else ()
     if missing:
-        yield Row(f"Not found: {', '.join(level.name for level in missing)}", colour=_WHITE)
+        levels = ", ".join(level.name for level in missing)
+        yield Row(_("Not found: {levels}", levels=levels), colour=_WHITE)
     if reading.spine and reading.spine.view is View.LATERAL and reading.spine.anterior_left is None:
-        yield Row("Which side is the front is not known: no slips, no angles", colour=_WHITE)
+        yield Row(_("Which side is the front is not known: no slips, no angles"), colour=_WHITE)
     if notes := words.notes_of(reading.notes):
-        yield Row(f"Note: {'; '.join(notes)}", colour=UNGRADED)
+        yield Row(_("Note: {notes}", notes="; ".join(notes)), colour=UNGRADED)

@@ -2,13 +2,16 @@
 
 A report of a whole spine has about 800 items in 7500 elements. highdicom's classes take 15 ms a measurement group
 for them and pydicom's writer as long again; an item here is simply the bytes that it is on disk, and the tests
-read the result back with highdicom. All text is ASCII, which every DICOM character set contains.
+read the result back with highdicom. In English all text is ASCII, which every DICOM character set contains; other
+languages are written within :func:`written_in`, and only our own codes have their meanings in them.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 import numpy as np
@@ -19,8 +22,10 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.tag import Tag
 
+from spinepacs.dicom.codes import PRIVATE_SCHEME
 from spinepacs.dicom.explicit import element, item, padded
 from spinepacs.dicom.form import keep_encoded
+from spinepacs.language import _
 
 Item = bytes
 """One encoded content item."""
@@ -32,6 +37,20 @@ ACQUISITION = "HAS ACQ CONTEXT"
 INFERRED = "INFERRED FROM"
 PROPERTY = "HAS PROPERTIES"
 SELECTED = "SELECTED FROM"
+
+
+_ASCII = ("ascii",)
+_letters: ContextVar[tuple[str, ...]] = ContextVar("letters", default=_ASCII)
+
+
+@contextmanager
+def written_in(encodings: Sequence[str]) -> Iterator[None]:
+    """Write texts in Python's ``encodings`` of a character set until the end of the block."""
+    token = _letters.set(tuple(encodings))
+    try:
+        yield
+    finally:
+        _letters.reset(token)
 
 
 def set_content(dataset: Dataset, items: Iterable[Item]) -> None:
@@ -69,12 +88,12 @@ def container(relation: str, concept: Code, children: Iterable[Item], template: 
 
 def text(relation: str, concept: Code, value: str) -> Item:
     """TEXT."""
-    return _content(relation, "TEXT", concept, _text(0x0040A160, "UT", value))
+    return _content(relation, "TEXT", concept, _words(0x0040A160, "UT", value))
 
 
 def code(relation: str, concept: Code, value: Code, children: Iterable[Item] = ()) -> Item:
     """CODE."""
-    return _content(relation, "CODE", concept, _coded(0x0040A168, *value[:3]), children)
+    return _content(relation, "CODE", concept, _coded(0x0040A168, *_said(value)), children)
 
 
 def uid(relation: str, concept: Code, value: str) -> Item:
@@ -84,7 +103,7 @@ def uid(relation: str, concept: Code, value: str) -> Item:
 
 def number(relation: str, concept: Code, value: str, unit: Code, children: Iterable[Item] = ()) -> Item:
     """NUM; ``value`` is a decimal string (VR DS, at most 16 characters)."""
-    measured = _coded(0x004008EA, *unit[:3]) + _text(0x0040A30A, "DS", value)
+    measured = _coded(0x004008EA, *_said(unit)) + _text(0x0040A30A, "DS", value)
     return _content(relation, "NUM", concept, _sequence(0x0040A300, item(measured)), children)
 
 
@@ -123,7 +142,7 @@ def _content(
 
     ``value`` holds tags of group 0040 after the concept name, or of group 0008; ``last`` what follows the children.
     """
-    head = _head(relation, value_type, *(concept[:3] if concept else ("", "", "")))
+    head = _head(relation, value_type, *(_said(concept) if concept else ("", "", b"")))
     nested = b"".join(children)
     tail = (_sequence(0x0040A730, nested) if nested else b"") + last
     if value_type in ("IMAGE", "COMPOSITE"):  # its value is Referenced SOP Sequence (0008,1199)
@@ -132,17 +151,35 @@ def _content(
 
 
 @lru_cache(maxsize=1024)
-def _head(relation: str, value_type: str, value: str, scheme: str, meaning: str) -> bytes:
+def _head(relation: str, value_type: str, value: str, scheme: str, meaning: bytes) -> bytes:
     """What an item begins with: its relation to its parent, its type, and its concept (which may lack)."""
     head = _text(0x0040A010, "CS", relation) + _text(0x0040A040, "CS", value_type)
     return head + (_coded(0x0040A043, value, scheme, meaning) if value else b"")
 
 
 @lru_cache(maxsize=1024)
-def _coded(tag: int, value: str, scheme: str, meaning: str) -> bytes:
+def _coded(tag: int, value: str, scheme: str, meaning: bytes) -> bytes:
     """One code as a sequence (PS3.3 8.8). Its parts are the key of the cache: pydicom's Code hashes slowly."""
-    code = _text(0x00080100, "SH", value) + _text(0x00080102, "SH", scheme) + _text(0x00080104, "LO", meaning)
+    code = _text(0x00080100, "SH", value) + _text(0x00080102, "SH", scheme)
+    code += element(0x00080104, "LO", padded(meaning, "LO"))
     return _sequence(tag, item(code))
+
+
+def _said(code: Code) -> tuple[str, str, bytes]:
+    """Value, scheme and encoded meaning: of our own codes in the language spoken (PS3.3 8.3 lets it be any)."""
+    value, scheme, meaning = code[:3]
+    return value, scheme, _encoded(_(meaning) if scheme == PRIVATE_SCHEME else meaning)
+
+
+def _encoded(text: str) -> bytes:
+    encodings = _letters.get()
+    if text.isascii() or encodings == _ASCII:
+        return text.encode("ascii", errors="replace")
+    return encode_string(text, encodings)
+
+
+def _words(tag: int, vr: str, value: str) -> bytes:
+    return element(tag, vr, padded(_encoded(value), vr))
 
 
 def _sequence(tag: int, items: bytes) -> bytes:

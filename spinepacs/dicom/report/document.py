@@ -12,7 +12,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 import spinepacs
-from spinepacs.dicom import author, codes, identity
+from spinepacs.dicom import author, codes, identity, tongue
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.report import content as sr
 from spinepacs.dicom.report import sign_codes as by_sign
@@ -21,13 +21,13 @@ from spinepacs.domain.corrections import Correction
 from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, Reading
 from spinepacs.domain.measures import Reason
 from spinepacs.domain.words import REASONS, SIGNS
+from spinepacs.language import N_, _, n_, speaking, spoken
 from spinepacs.settings.sections import OutputSettings
 
 SOP_CLASSES = {"comprehensive": ComprehensiveSRStorage, "comprehensive-3d": Comprehensive3DSRStorage}
 """By ``output.report``, with the same content: a radiograph has no frame of reference for SCOORD3D (PS3.3 A.35.13)."""
 DCM = standard.DCM
 _QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
-_ENGLISH = Code("en", "RFC5646", "English")
 _MODALITIES = {
     "CR": "Computed Radiography",
     "DX": "Digital Radiography",
@@ -55,7 +55,7 @@ def encode_report(
     segmentation
         Its SEG, whose segments are then referenced; without it each vertebra carries its outline.
     output
-        Device serial number, encoding and SOP class.
+        Device serial number, encoding, SOP class, and language, if the film's character set has its letters.
     predecessor
         The report that this one replaces, of the same study.
 
@@ -78,7 +78,9 @@ def encode_report(
     dataset.PerformedProcedureCodeSequence = []
     dataset.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, segmentation)]
     dataset.CodingSchemeIdentificationSequence = [_private_scheme()]
-    sr.set_content(dataset, _tree(header, reading, segmentation))
+    language = tongue.settle(dataset, output.language)
+    with speaking(language), sr.written_in(author.encodings_of(dataset)):
+        sr.set_content(dataset, _tree(header, reading, segmentation, dataset))
     return identity.encoded(ObjectKind.SR, reading.sop_uid, dataset, ExplicitVRLittleEndian)
 
 
@@ -106,11 +108,13 @@ def root(title: Code, template_id: str) -> Dataset:
     return dataset
 
 
-def _tree(header: Dataset, reading: Reading, segmentation: SegmentationObject | None) -> Iterator[sr.Item]:
+def _tree(
+    header: Dataset, reading: Reading, segmentation: SegmentationObject | None, letters: Dataset
+) -> Iterator[sr.Item]:
     """Rows of TID 1500."""
     groups = Groups(header, reading, segmentation)
-    yield sr.code(sr.MODIFIER, DCM.LanguageOfContentItemAndDescendants, _ENGLISH)
-    yield from _observer(header, reading)
+    yield sr.code(sr.MODIFIER, DCM.LanguageOfContentItemAndDescendants, tongue.CODES[spoken()])
+    yield from _observer(letters, reading)
     yield sr.code(sr.MODIFIER, DCM.ProcedureReported, codes.PLAIN_RADIOGRAPHY)
     entry = sr.container(sr.CONTAINS, DCM.ImageLibraryGroup, [_library_entry(header, reading)])
     yield sr.container(sr.CONTAINS, DCM.ImageLibrary, [entry], "1600")
@@ -124,7 +128,7 @@ def _tree(header: Dataset, reading: Reading, segmentation: SegmentationObject | 
     yield sr.container(sr.CONTAINS, _QUALITATIVE_EVALUATIONS, evaluated)
 
 
-def _observer(header: Dataset, reading: Reading) -> Iterator[sr.Item]:
+def _observer(letters: Dataset, reading: Reading) -> Iterator[sr.Item]:
     """TID 1002 and 1004: a device made these observations."""
     device = identity.derived_uid(identity.MANUFACTURER, "DEVICE", reading.versions)
     yield sr.code(sr.CONTEXT, DCM.ObserverType, DCM.Device)
@@ -133,13 +137,13 @@ def _observer(header: Dataset, reading: Reading) -> Iterator[sr.Item]:
     yield sr.text(sr.CONTEXT, DCM.DeviceObserverManufacturer, identity.MANUFACTURER)
     yield sr.text(sr.CONTEXT, DCM.DeviceObserverModelName, identity.MANUFACTURER)
     if reading.correction:
-        yield from observer_of(header, reading.correction)
+        yield from observer_of(letters, reading.correction)
 
 
-def observer_of(header: Dataset, correction: Correction) -> Iterator[sr.Item]:
-    """TID 1002 and 1003: a person looked at them."""
+def observer_of(letters: Dataset, correction: Correction) -> Iterator[sr.Item]:
+    """TID 1002 and 1003: a person looked at them; the name is written in the character set of ``letters``."""
     yield sr.code(sr.CONTEXT, DCM.ObserverType, DCM.Person)
-    encodings = author.encodings_of(header)
+    encodings = author.encodings_of(letters)
     yield sr.person(sr.CONTEXT, DCM.PersonObserverName, correction.draft.author, encodings)
 
 
@@ -159,21 +163,31 @@ def _library_entry(header: Dataset, reading: Reading) -> sr.Item:
 def _remarks(reading: Reading) -> Iterator[str]:
     """What a reader must know before using a number."""
     versions = reading.versions
-    made = "corrected and verified by a person" if reading.correction else "not verified by a physician"
-    yield f"{identity.DISCLAIMER}. Made by software, {made}."
-    yield f"Lengths: {codes.SPACING[reading.spacing.basis if reading.spacing else None].meaning}."
-    yield (
-        f"Software {identity.MANUFACTURER} {spinepacs.__version__}, model {versions.model_name} "
-        f"{versions.model_version}, grading policy {versions.policy_name} {versions.policy_version}."
+    made = N_("{disclaimer}. Made by software, not verified by a physician.")
+    if reading.correction:
+        made = N_("{disclaimer}. Made by software, corrected and verified by a person.")
+    yield _(made, disclaimer=_(identity.DISCLAIMER))
+    spacing = codes.SPACING[reading.spacing.basis if reading.spacing else None]
+    yield _("Lengths: {basis}.", basis=_(spacing.meaning))
+    yield _(
+        "Software {name} {version}, model {model}, grading policy {policy}.",
+        name=identity.MANUFACTURER,
+        version=spinepacs.__version__,
+        model=f"{versions.model_name} {versions.model_version}",
+        policy=f"{versions.policy_name} {versions.policy_version}",
     )
     missing = reading.spine.missing if reading.spine else ()
     if missing:
-        yield f"Not found between the levels reported: {', '.join(level.name for level in missing)}."
+        levels = ", ".join(level.name for level in missing)
+        yield _("Not found between the levels reported: {levels}.", levels=levels)
     yield from _not_stated(reading)
     left_out = Counter(f.sign for f in reading.findings if f.reason is Reason.NOT_VALIDATED)
     if left_out:
-        signs = ", ".join(f"{SIGNS[sign]} at {count} discs" for sign, count in left_out.items())
-        yield f"Not graded where this policy has no tested rule: {signs}."
+        signs = ", ".join(
+            n_("{sign} at {count} disc", "{sign} at {count} discs", count, sign=SIGNS[sign])
+            for sign, count in left_out.items()
+        )
+        yield _("Not graded where this policy has no tested rule: {signs}.", signs=signs)
 
 
 def _not_stated(reading: Reading) -> Iterator[str]:
@@ -183,7 +197,8 @@ def _not_stated(reading: Reading) -> Iterator[str]:
         if measure.reason:
             places[measure.reason].append(measure.place.name)
     for reason, names in places.items():
-        yield f"Measures withheld ({REASONS[reason]}): {', '.join(dict.fromkeys(names))}."
+        where = ", ".join(dict.fromkeys(names))
+        yield _("Measures withheld ({why}): {places}.", why=REASONS[reason], places=where)
 
 
 def _evidence(header: Dataset, segmentation: SegmentationObject | None) -> Dataset:

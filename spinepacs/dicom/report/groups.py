@@ -19,6 +19,7 @@ from spinepacs.dicom.report import sign_codes as by_sign
 from spinepacs.domain.anatomy import DiscLevel, Level, Span
 from spinepacs.domain.findings import EarlierObject, EncodedObject, Reading, Vertebra
 from spinepacs.domain.measures import Measure, Place, Quantity, Reason, Unit
+from spinepacs.domain.sentences import sentence
 from spinepacs.domain.signs import Conclusion, Finding, Sign
 
 DCM, SCT = standard.DCM, standard.SCT
@@ -200,7 +201,7 @@ def conclusion_item(conclusion: Conclusion) -> sr.Item:
         about.append(sr.code(sr.MODIFIER, by_sign.SIGNS[Sign.DISC_DEGENERATION], degree))
     if conclusion.for_age:
         about.append(sr.code(sr.MODIFIER, by_sign.FOR_AGE, by_sign.FOR_AGES[conclusion.for_age]))
-    about.append(sr.text(sr.PROPERTY, DCM.Comment, conclusion.sentence))
+    about.append(sr.text(sr.PROPERTY, DCM.Comment, sentence(conclusion)))
     for finding in conclusion.support:
         about.append(
             sr.code(

@@ -11,11 +11,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
 from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
-from spinepacs.dicom import identity
+from spinepacs.dicom import author, identity, tongue
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.report import content as sr
 from spinepacs.dicom.report.document import observer_of, root
 from spinepacs.domain.findings import EarlierObject, EncodedObject, ObjectKind, Reading
+from spinepacs.language import _, speaking
 from spinepacs.settings.sections import OutputSettings
 
 DCM = standard.DCM
@@ -52,18 +53,20 @@ def encode_rejection(
     dataset.SOPClassUID, dataset.Modality = KeyObjectSelectionDocumentStorage, "KO"
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.CurrentRequestedProcedureEvidenceSequence = [identity.by_series(header, earlier)]
-    sr.set_content(dataset, _content(header, reading, earlier))
+    language = tongue.settle(dataset, output.language)
+    with speaking(language), sr.written_in(author.encodings_of(dataset)):
+        sr.set_content(dataset, _content(dataset, reading, earlier))
     return identity.encoded(ObjectKind.REJECTION, reading.sop_uid, dataset, ExplicitVRLittleEndian)
 
 
-def _content(header: Dataset, reading: Reading, earlier: Sequence[EarlierObject]) -> Iterator[sr.Item]:
+def _content(letters: Dataset, reading: Reading, earlier: Sequence[EarlierObject]) -> Iterator[sr.Item]:
     """Rows of TID 2010: who, in words why, and what."""
     correction = reading.correction
     if correction:
-        yield from observer_of(header, correction)
-        why = "A person has rejected these results of spinepacs."
+        yield from observer_of(letters, correction)
+        why = _("A person has rejected these results of spinepacs.")
         if not correction.draft.is_rejection:
-            why = "These results of spinepacs are replaced by those that a person has corrected."
+            why = _("These results of spinepacs are replaced by those that a person has corrected.")
         yield sr.text(sr.CONTAINS, DCM.KeyObjectDescription, why)
     for item in earlier:
         is_image = item.kind in _IMAGES

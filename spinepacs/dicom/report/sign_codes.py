@@ -18,7 +18,8 @@ from spinepacs.domain.signs import (
     Sign,
     Statement,
 )
-from spinepacs.domain.words import REASONS, note_words
+from spinepacs.domain.words import REASONS, capital, grade_name, note_words
+from spinepacs.language import _
 
 SIGNS: dict[Sign, Code] = {
     Sign.DISC_HEIGHT_LOSS: private("DISC_NARROWING", "Disc space narrowing"),
@@ -81,11 +82,16 @@ STATEMENTS: dict[Statement, Code] = {
     Statement.SEVERE_SIGNS: private("SEVERE_SIGNS", "Severe signs of osteochondrosis"),
 }
 
-_AGE = {ForAge.LESS: "Less than usual", ForAge.USUAL: "Usual", ForAge.MORE: "More than usual"}
 FOR_AGES: dict[ForAge, Code] = {
-    age: private(f"AGE_{age.name}", f"{words} at this age") for age, words in _AGE.items()
+    ForAge.LESS: private("AGE_LESS", "Less than usual at this age"),
+    ForAge.USUAL: private("AGE_USUAL", "Usual at this age"),
+    ForAge.MORE: private("AGE_MORE", "More than usual at this age"),
 }
-FORMS: dict[Deformity, Code] = {form: private(f"FORM_{form.name}", form.capitalize()) for form in Deformity}
+FORMS: dict[Deformity, Code] = {
+    Deformity.WEDGE: private("FORM_WEDGE", "Wedge"),
+    Deformity.BICONCAVE: private("FORM_BICONCAVE", "Biconcave"),
+    Deformity.CRUSH: private("FORM_CRUSH", "Crush"),
+}
 EXPECTED_FROMS: dict[ExpectedFrom, Code] = {
     ExpectedFrom.NEIGHBOURS: private("EXP_NEIGHBOURS", "Neighbouring discs of this film"),
     ExpectedFrom.NORMS: private("EXP_NORMS", "Published norms by level"),
@@ -123,23 +129,21 @@ _NOTE_VALUES = {
 
 def note_code(note: str) -> Code:
     """Return the code of a note on the film's quality."""
-    words = note_words(note)
-    return private(_NOTE_VALUES.get(note, note[:16]), f"{words[0].upper()}{words[1:]}"[:64])
+    return private(_NOTE_VALUES.get(note, note[:16]), capital(note_words(note))[:64])
 
 
 def reason_code(reason: Reason) -> Code:
     """Return the code of a reason."""
     value = _REASON_VALUES.get(reason, reason.value)
-    return private(value, REASONS[reason].capitalize())
+    return private(value, capital(REASONS[reason]))
 
 
 def grade_code(sign: Sign, grade: int) -> Code:
     """Return the code of a sign's grade; its thresholds are the policy's, whose version is in the report."""
-    words = GRADE_NAMES[sign]
-    word = words[grade] if 0 <= grade < len(words) else "?"
-    return private(f"{SIGNS[sign].value}_{grade}", f"Grade {grade}: {word}")
+    word = grade_name(sign, grade) if 0 <= grade < len(GRADE_NAMES[sign]) else "?"
+    return private(f"{SIGNS[sign].value}_{grade}", _("Grade {grade}: {word}", grade=grade, word=word))
 
 
 def reference_code(grade: int) -> Code:
     """Return the code of a published scheme's grade, which has no word of ours."""
-    return private(f"GRADE_{grade}", f"Grade {grade}")
+    return private(f"GRADE_{grade}", _("Grade {grade}", grade=grade))

@@ -18,8 +18,10 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import Span
 from spinepacs.domain.findings import ImageResult, ObjectKind, Reading, Spine
 from spinepacs.domain.measures import Measure
+from spinepacs.domain.sentences import statement
 from spinepacs.domain.study import StudyHeader, View
 from spinepacs.exchange.author import closing
+from spinepacs.language import _
 from spinepacs.show.page.html import NONE, Html, image, joined, table, tag
 from spinepacs.show.page.tables import discs, figures, grade_mark, single_signs, vertebrae
 
@@ -27,7 +29,6 @@ _TAIL = 12
 """Last characters of a UID, enough to tell the films of a house apart."""
 _MANY = 14
 """Rows from which a page is set closely."""
-_VIEWS = {View.AP: "AP", View.LATERAL: "lateral", View.OBLIQUE: "oblique", View.UNKNOWN: "view not known"}
 
 
 def article(result: ImageResult, header: StudyHeader, *, with_identity: bool = False) -> Html:
@@ -44,7 +45,7 @@ def article(result: ImageResult, header: StudyHeader, *, with_identity: bool = F
     if reading.refusal or reading.spine is None:
         return tag("article", said, _refused(reading), _foot(reading))
     columns = discs(reading)
-    rows = len(columns.table.get("Disc", ()))
+    rows = columns.rows
     height_over_width = reading.rows / max(reading.columns, 1)
     wide = min(max(150 / height_over_width, 62), 104)
     return tag(
@@ -62,19 +63,23 @@ def article(result: ImageResult, header: StudyHeader, *, with_identity: bool = F
 def study_name(header: StudyHeader) -> str:
     """Date and end of the UID, which name nobody."""
     date = header.study_date
-    day = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else "without date"
-    return f"study {day}, …{header.study_uid[-_TAIL:]}"
+    day = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else _("without date")
+    return _("study {day}, …{uid}", day=day, uid=header.study_uid[-_TAIL:])
+
+
+def page_title(header: StudyHeader) -> str:
+    """What the file of a study is called for people."""
+    return _("Spine findings, {study}", study=study_name(header))
 
 
 def _head(reading: Reading, header: StudyHeader, with_identity: bool) -> Html:
-    title = "Spine radiograph"
-    about = [study_name(header).capitalize(), f"film …{reading.sop_uid[-_TAIL:]}"]
+    title = _("Spine radiograph")
+    about = [words.capital(study_name(header)), _("film …{uid}", uid=reading.sop_uid[-_TAIL:])]
     if spine := reading.spine:
-        title += f", {_VIEWS[spine.view]}"
+        title += f", {words.VIEWS[spine.view]}"
         title += f", {_span(spine)}" if spine.vertebrae else ""
         if spine.anterior_left is not None:
-            side = "left" if spine.anterior_left else "right"
-            about.append(f"front at the image's {side} (by {spine.anterior_basis})")
+            about.append(words.front(spine.anterior_left, spine.anterior_basis))
     whose = tag("p", " · ".join(_identity(header)), class_="patient") if with_identity else Html("")
     return tag(
         "header",
@@ -89,7 +94,7 @@ def _warning(reading: Reading) -> str:
     """What the page is not for, and whose word it is."""
     if reading.correction:
         return f"{closing(reading.correction)} {reading.correction.made_at:%Y-%m-%d}."
-    return f"{DISCLAIMER}. Found by software, to be judged by a physician."
+    return _("{disclaimer}. Found by software, to be judged by a physician.", disclaimer=_(DISCLAIMER))
 
 
 def _span(spine: Spine) -> str:
@@ -98,45 +103,47 @@ def _span(spine: Spine) -> str:
 
 
 def _identity(header: StudyHeader) -> Iterator[str]:
-    yield f"Patient ID {header.patient_id or 'not given'}"
+    yield _("Patient ID {value}", value=header.patient_id or _("not given"))
     if header.patient_sex:
-        yield f"sex {header.patient_sex}"
+        yield _("sex {value}", value=header.patient_sex)
     if header.patient_age_years is not None:
-        yield f"{header.patient_age_years:.0f} years"
+        yield words.years(header.patient_age_years)
     if header.accession_number:
-        yield f"accession number {header.accession_number}"
+        yield _("accession number {value}", value=header.accession_number)
     if header.study_description:
         yield header.study_description
 
 
 def _refused(reading: Reading) -> Html:
     if reading.refusal is None:
-        return tag("p", "No spine was found.")
-    return tag(
-        "section", tag("h2", "Not read"), tag("p", f"{reading.refusal.reason} ({reading.refusal.code})")
-    )
+        return tag("p", _("No spine was found."))
+    why = words.refusal(reading.refusal.code, reading.refusal.reason)
+    return tag("section", tag("h2", _("Not read")), tag("p", f"{why} ({reading.refusal.code})"))
 
 
 def _picture(result: ImageResult) -> Html:
     """The film with what is drawn on it; the words of the picture stand on the page."""
     encoded = [item.part10 for item in result.objects if item.kind is ObjectKind.OVERLAY]
     if not encoded:
-        return tag("p", "The picture is switched off in the settings.")
+        return tag("p", _("The picture is switched off in the settings."))
     jpeg = next(generate_frames(dcmread(BytesIO(encoded[0])).PixelData, number_of_frames=1))
     reading = result.reading
     drawn = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
     scale = scale_of(reading.rows, reading.columns)
     film = drawn[: round(reading.rows * scale), : round(reading.columns * scale)]
-    _, small = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    small = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
     source = f"data:image/jpeg;base64,{base64.b64encode(small.tobytes()).decode('ascii')}"
     found = ", ".join(v.level.name for v in reading.spine.vertebrae) if reading.spine else ""
-    alt = f"The film with the outlines of {found}; all that is written on it stands in the tables."
-    shown = "mm" if reading.spacing else "ratio to the depth (no mm)"
-    caption = (
-        f"At the discs: height anterior / middle / posterior, {shown}; tint: stage. Pink: angles, slips."
+    alt = _(
+        "The film with the outlines of {levels}; all that is written on it stands in the tables.",
+        levels=found,
+    )
+    caption = _(
+        "At the discs: height anterior / middle / posterior, {unit}; tint: stage. Pink: angles, slips.",
+        unit="mm" if reading.spacing else _("ratio to the depth (no mm)"),
     )
     if reading.spine and reading.spine.view is View.AP:
-        caption = "Pink: the ends of the angles."
+        caption = _("Pink: the ends of the angles.")
     return tag("figure", tag("figcaption", caption), tag("div", image(source, alt)))
 
 
@@ -144,12 +151,12 @@ def _words(reading: Reading, spine: Spine) -> Html:
     """What stands beside the picture."""
     bodies = vertebrae(reading)
     parts = [
-        _section("Conclusions", _conclusions(reading)),
+        _section(_("Conclusions"), _conclusions(reading)),
         _angles([m for m in reading.published_measures if isinstance(m.place, Span)]),
-        _halves("Vertebrae", bodies.table),
+        _halves(_("Vertebrae"), bodies.table),
         _note(bodies.notes),
         _note(single_signs(reading)),
-        tag("section", tag("h2", "Quality of the film"), tag("p", " ".join(_quality(reading, spine)))),
+        tag("section", tag("h2", _("Quality of the film")), tag("p", " ".join(_quality(reading, spine)))),
     ]
     return tag("div", *parts, class_="words")
 
@@ -161,7 +168,12 @@ def _halves(caption: str, columns: dict[str, list[str]]) -> Html:
         return table(caption, columns) if rows else Html("")
     cuts = (slice(0, (rows + 1) // 2), slice((rows + 1) // 2, rows))
     parts = [{head: cells[cut] for head, cells in columns.items()} for cut in cuts]
-    return tag("div", table(caption, parts[0]), table(f"{caption}, continued", parts[1]), class_="halves")
+    return tag(
+        "div",
+        table(caption, parts[0]),
+        table(_("{caption}, continued", caption=caption), parts[1]),
+        class_="halves",
+    )
 
 
 def _note(text: str) -> Html:
@@ -176,40 +188,41 @@ def _section(title: str, items: Iterator[Html]) -> Html:
 def _conclusions(reading: Reading) -> Iterator[Html]:
     for conclusion in reading.conclusions:
         degree = conclusion.published_degree
-        sentence = conclusion.sentence.removesuffix(words.TO_PHYSICIAN)
-        yield tag("li", *([grade_mark(degree, str(degree)), " "] if degree else []), sentence)
+        yield tag("li", *([grade_mark(degree, str(degree)), " "] if degree else []), statement(conclusion))
 
 
 def _angles(measures: Sequence[Measure]) -> Html:
-    columns: dict[str, list[str]] = {"Angle": [], "From – to": [], "Value": [], "Apex": [], "Convex": []}
+    heads = (_("Angle"), _("From – to"), _("Value"), _("Apex"), _("Convex"))
+    columns: dict[str, list[str]] = {head: [] for head in heads}
     for m in measures:
-        side = {None: "–", True: "image left", False: "image right"}[m.convex_left]
+        side = {None: "–", True: _("image left"), False: _("image right")}[m.convex_left]
         apex = m.apex.name if m.apex is not None else "–"
         value = figures(m.value, m.margin, 0, "°")
         for head, cell in zip(
             columns, (words.ANGLES[m.quantity], m.place.name, value, apex, side), strict=True
         ):
             columns[head].append(cell)
-    return table("Angles", columns)
+    return table(_("Angles"), columns)
 
 
 def _quality(reading: Reading, spine: Spine) -> Iterator[str]:
     if whole := words.whole_regions(reading.notes):
-        yield f"Shown from end to end: {', '.join(whole)} spine."
+        yield _("Shown from end to end: {regions} spine.", regions=", ".join(whole))
     if spine.missing:
-        yield f"Not found between the levels named: {', '.join(level.name for level in spine.missing)}."
+        missing = ", ".join(level.name for level in spine.missing)
+        yield _("Not found between the levels named: {levels}.", levels=missing)
     if spine.view is View.LATERAL and spine.anterior_left is None:
-        yield "Which side is the front is not known: nothing that needs it was measured."
+        yield _("Which side is the front is not known: nothing that needs it was measured.")
     notes = words.notes_of(reading.notes)
-    yield from (f"{note[0].upper()}{note[1:]}." for note in notes)
+    yield from (f"{words.capital(note)}." for note in notes)
     if not notes and not spine.missing:
-        yield "No fault noted."
+        yield _("No fault noted.")
 
 
 def _disc_caption(reading: Reading) -> str:
     if reading.spine and reading.spine.view is View.AP:
-        return "Discs (AP film: the rays cross them at an angle, so their heights are not graded)"
-    return "Discs"
+        return _("Discs (AP film: the rays cross them at an angle, so their heights are not graded)")
+    return _("Discs")
 
 
 def _foot(reading: Reading) -> Html:
@@ -217,11 +230,18 @@ def _foot(reading: Reading) -> Html:
     basis = words.why_no_mm(reading.notes)
     if spacing:
         basis = words.BASES[spacing.basis]
-        basis += f", divided by {spacing.magnification:.3g}" if spacing.magnification != 1 else ""
-    about = (
-        f"Lengths: {basis}. ±: half-width of the 95 % interval; small ranges beside grades: the grades within it; "
-        f"{NONE}: not measured or not graded. "
-        f"spinepacs {spinepacs.__version__}, model {versions.model_name} {versions.model_version}, grading policy "
-        f"{versions.policy_name} {versions.policy_version}."
+        if spacing.magnification != 1:
+            basis += _(", divided by {factor}", factor=f"{spacing.magnification:.3g}")
+    about = _(
+        "Lengths: {basis}. ±: half-width of the 95 % interval; small ranges beside grades: the grades within it; "
+        "{none}: not measured or not graded.",
+        basis=basis,
+        none=NONE,
     )
-    return tag("footer", about)
+    made_by = _(
+        "spinepacs {version}, model {model}, grading policy {policy}.",
+        version=spinepacs.__version__,
+        model=f"{versions.model_name} {versions.model_version}",
+        policy=f"{versions.policy_name} {versions.policy_version}",
+    )
+    return tag("footer", f"{about} {made_by}")

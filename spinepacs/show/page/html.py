@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from spinepacs.language import spoken
+
 
 class Html(str):
     """Text that is markup already; every other text is escaped where it is put in."""
@@ -60,7 +62,7 @@ def document(title: str) -> Html:
     appended one by one and the file is a whole one after each.
     """
     head = tag("title", title) + tag("style", Html(STYLE))
-    return Html(f'<!DOCTYPE html>\n<html lang="en">\n<head>{_META}{head}</head>\n<body>\n')
+    return Html(f'<!DOCTYPE html>\n<html lang="{spoken()}">\n<head>{_META}{head}</head>\n<body>\n')
 
 
 _META = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'

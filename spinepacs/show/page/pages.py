@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spinepacs.domain.findings import ImageResult
 from spinepacs.domain.study import StudyHeader
-from spinepacs.show.page.article import article, study_name
+from spinepacs.show.page.article import article, page_title
 from spinepacs.show.page.html import document
 
 _ARTICLE, _PAGE = ".html", ".page.html"
@@ -44,7 +44,7 @@ class Pages:
             article(result, header, with_identity=self._with_identity) + "\n",
             stem,
         )
-        title = f"Spine findings, {study_name(header)}"
+        title = page_title(header)
         while True:
             stems = _stems(study)
             page = self._bind(study, stems, title, stem)

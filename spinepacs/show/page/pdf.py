@@ -7,7 +7,7 @@ from PIL import ImageFile
 from spinepacs.domain.findings import ImageResult
 from spinepacs.domain.study import StudyHeader
 from spinepacs.errors import BadSettings
-from spinepacs.show.page.article import article, study_name
+from spinepacs.show.page.article import article, page_title
 from spinepacs.show.page.html import document
 
 _STYLE = """
@@ -54,7 +54,7 @@ def as_pdf(result: ImageResult, header: StudyHeader) -> bytes:
     from weasyprint import CSS, HTML
     from weasyprint.urls import URLFetcher
 
-    title = f"Spine findings, {study_name(header)}"
+    title = page_title(header)
     page = document(title) + article(result, header, with_identity=True)
     only_inside = URLFetcher(allowed_protocols=("data",))
     pdf: bytes = HTML(string=page, url_fetcher=only_inside).write_pdf(stylesheets=[CSS(string=_STYLE)])

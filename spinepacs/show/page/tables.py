@@ -11,22 +11,23 @@ from spinepacs.domain.findings import Reading
 from spinepacs.domain.measures import HALF_95, Measure, Place, Quantity, Reason, Unit
 from spinepacs.domain.signs import Finding, Sign
 from spinepacs.domain.study import View
+from spinepacs.language import N_, _, p_
 from spinepacs.show.page.html import NONE, Html, joined, tag
 
 _LENGTHS = {
-    "Anterior": Quantity.DISC_HEIGHT_ANTERIOR,
-    "Middle": Quantity.DISC_HEIGHT_MIDDLE,
-    "Posterior": Quantity.DISC_HEIGHT_POSTERIOR,
+    N_("Anterior"): Quantity.DISC_HEIGHT_ANTERIOR,
+    N_("Middle"): Quantity.DISC_HEIGHT_MIDDLE,
+    N_("Posterior"): Quantity.DISC_HEIGHT_POSTERIOR,
 }
 _AP_LENGTHS = {
-    "Image left": Quantity.AP_DISC_HEIGHT_LEFT,
-    "Middle": Quantity.AP_DISC_HEIGHT_MIDDLE,
-    "Image right": Quantity.AP_DISC_HEIGHT_RIGHT,
+    N_("Image left"): Quantity.AP_DISC_HEIGHT_LEFT,
+    N_("Middle"): Quantity.AP_DISC_HEIGHT_MIDDLE,
+    N_("Image right"): Quantity.AP_DISC_HEIGHT_RIGHT,
 }
 _BODIES = {
-    "Ant.": Quantity.VERTEBRA_HEIGHT_ANTERIOR,
-    "Mid.": Quantity.VERTEBRA_HEIGHT_MIDDLE,
-    "Post.": Quantity.VERTEBRA_HEIGHT_POSTERIOR,
+    N_("Ant."): Quantity.VERTEBRA_HEIGHT_ANTERIOR,
+    N_("Mid."): Quantity.VERTEBRA_HEIGHT_MIDDLE,
+    N_("Post."): Quantity.VERTEBRA_HEIGHT_POSTERIOR,
 }
 # Heads of columns may be broken at soft hyphens (U+00AD): fifteen columns stand beside each other on A4.
 _DIGITS = {Unit.MM: 1, Unit.PX: 0, Unit.DEGREE: 1, Unit.RATIO: 2}
@@ -39,6 +40,11 @@ class Columns:
     table: dict[str, list[str]]
     notes: str
 
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.table.values()), []))
+
 
 def discs(reading: Reading) -> Columns:
     """Every disc with its heights and signs; of AP films their AP measures."""
@@ -46,7 +52,7 @@ def discs(reading: Reading) -> Columns:
     places = sorted({place for place, _ in [*film.measures, *film.findings] if isinstance(place, DiscLevel)})
     lateral = reading.spine is not None and reading.spine.view is not View.AP
     cells = _lateral_disc if lateral else _ap_disc
-    return film.columns("Disc", places, [cells(film, place) for place in places])
+    return film.columns(_("Disc"), places, [cells(film, place) for place in places])
 
 
 def vertebrae(reading: Reading) -> Columns:
@@ -56,13 +62,13 @@ def vertebrae(reading: Reading) -> Columns:
     for vertebra in reading.spine.vertebrae if reading.spine else ():
         level, raw = vertebra.level, vertebra.raw_level
         row = film.lengths(level, _BODIES)
-        row["Wedge"] = film.value(Quantity.AP_VERTEBRA_WEDGE, level)
-        row["Loss"] = film.share(level, Sign.VERTEBRAL_DEFORMITY)
-        row["Genant"] = film.grade(level, Sign.VERTEBRAL_DEFORMITY)
-        row["Network says"] = NONE if raw is level else raw.name
+        row[p_("column", "Wedge")] = film.value(Quantity.AP_VERTEBRA_WEDGE, level)
+        row[_("Loss")] = film.share(level, Sign.VERTEBRAL_DEFORMITY)
+        row[_("Genant")] = film.grade(level, Sign.VERTEBRAL_DEFORMITY)
+        row[_("Network says")] = NONE if raw is level else raw.name
         if set(row.values()) != {NONE}:
             rows[level] = row
-    return film.columns("Level", list(rows), list(rows.values()))
+    return film.columns(_("Level"), list(rows), list(rows.values()))
 
 
 def single_signs(reading: Reading) -> str:
@@ -70,10 +76,15 @@ def single_signs(reading: Reading) -> str:
     said: dict[str, list[str]] = {}
     for finding in reading.findings:
         if finding.level is not None and finding.side and finding.published_grade:
-            what = f"{finding.side.replace('_', ' ')} {words.SIGNS[finding.sign]} {finding.published_grade}"
+            what = _(
+                "{side} {sign} {grade}",
+                side=words.SIDES[finding.side],
+                sign=words.SIGNS[finding.sign],
+                grade=finding.published_grade,
+            )
             said.setdefault(finding.place.name, []).append(what)
     listed = "; ".join(f"{place} {', '.join(signs)}" for place, signs in said.items())
-    return f"Single rims and endplates: {listed}" if said else ""
+    return _("Single rims and endplates: {signs}", signs=listed) if said else ""
 
 
 def figures(value: float, margin: float | None, digits: int, unit: str = "") -> Html:
@@ -91,26 +102,26 @@ def grade_mark(grade: int, text: str) -> Html:
 def _lateral_disc(film: _Film, disc: DiscLevel) -> dict[str, str]:
     lost = film.findings.get((disc, Sign.DISC_HEIGHT_LOSS))
     row = film.lengths(disc, _LENGTHS)
-    row["Height index"] = film.value(Quantity.DISC_HEIGHT_INDEX, disc)
-    row["Expec\u00adted"] = NONE if lost is None or lost.expected is None else f"{lost.expected:.2f}"
-    row["Loss"] = film.share(disc, Sign.DISC_HEIGHT_LOSS)
-    row["Stage"] = film.grade(disc, Sign.DISC_HEIGHT_LOSS)
-    row["Refer\u00adence"] = _reference(lost)
-    row[f"Slip ({film.length})"] = film.value(Quantity.SLIP, disc)
-    row["% of depth"] = film.percent(Quantity.SLIP_SHARE, disc)
-    row["Meyer\u00adding"] = film.grade(disc, Sign.SPONDYLOLISTHESIS)
-    row["Osteo\u00adphytes"] = film.grade(disc, Sign.OSTEOPHYTES)
-    row["Scle\u00adrosis"] = film.grade(disc, Sign.SUBCHONDRAL_SCLEROSIS)
-    row["Overall"] = film.grade(disc, Sign.DISC_DEGENERATION)
+    row[_("Height index")] = film.value(Quantity.DISC_HEIGHT_INDEX, disc)
+    row[_("Expec\u00adted")] = NONE if lost is None or lost.expected is None else f"{lost.expected:.2f}"
+    row[_("Loss")] = film.share(disc, Sign.DISC_HEIGHT_LOSS)
+    row[_("Stage")] = film.grade(disc, Sign.DISC_HEIGHT_LOSS)
+    row[_("Refer\u00adence")] = _reference(lost)
+    row[_("Slip ({unit})", unit=film.length)] = film.value(Quantity.SLIP, disc)
+    row[_("% of depth")] = film.percent(Quantity.SLIP_SHARE, disc)
+    row[_("Meyer\u00adding")] = film.grade(disc, Sign.SPONDYLOLISTHESIS)
+    row[_("Osteo\u00adphytes")] = film.grade(disc, Sign.OSTEOPHYTES)
+    row[_("Scle\u00adrosis")] = film.grade(disc, Sign.SUBCHONDRAL_SCLEROSIS)
+    row[_("Overall")] = film.grade(disc, Sign.DISC_DEGENERATION)
     return row
 
 
 def _ap_disc(film: _Film, disc: DiscLevel) -> dict[str, str]:
     row = film.lengths(disc, _AP_LENGTHS)
-    row["Height index"] = film.value(Quantity.AP_DISC_HEIGHT_INDEX, disc)
-    row["Wedge"] = film.value(Quantity.AP_DISC_WEDGE, disc)
-    row[f"Side slip ({film.length})"] = film.value(Quantity.LATERAL_LISTHESIS, disc)
-    row["% of width"] = film.percent(Quantity.LATERAL_LISTHESIS_SHARE, disc)
+    row[_("Height index")] = film.value(Quantity.AP_DISC_HEIGHT_INDEX, disc)
+    row[p_("column", "Wedge")] = film.value(Quantity.AP_DISC_WEDGE, disc)
+    row[_("Side slip ({unit})", unit=film.length)] = film.value(Quantity.LATERAL_LISTHESIS, disc)
+    row[_("% of width")] = film.percent(Quantity.LATERAL_LISTHESIS_SHARE, disc)
     return row
 
 
@@ -150,7 +161,7 @@ class _Film:
         """Three lengths, and once the greatest of their intervals."""
         found = [self.measures.get((place, quantity)) for quantity in quantities.values()]
         row: dict[str, str] = {
-            f"{head} ({self.length})": self._figures(m, None)
+            f"{_(head)} ({self.length})": self._figures(m, None)
             for head, m in zip(quantities, found, strict=True)
         }
         widest = max(
@@ -190,13 +201,8 @@ class _Film:
         if finding is None or (finding.computed_grade is None and finding.published_grade is None):
             return NONE
         if finding.published_grade is None:
-            return joined(["withheld", self._letter(finding.reason)])
-        way = (
-            f"{words.SLIPS[finding.side]} " if finding.side in words.SLIPS and finding.published_grade else ""
-        )
-        text = f"{way}{words.grade_words(sign, finding.published_grade)}" if finding.published_grade else "0"
-        if finding.form and finding.published_grade:
-            text = f"{finding.published_grade} {words.FORMS[finding.form]}"
+            return joined([_("withheld"), self._letter(finding.reason)])
+        text = _named(finding, finding.published_grade)
         return joined(
             [grade_mark(finding.published_grade, text), self._letter(finding.reason), _range(finding)]
         )

@@ -10,7 +10,11 @@ from typing import Any
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS
 from spinepacs.domain.measures import HALF_95, Quantity, Reason
+from spinepacs.domain.sentences import statement
 from spinepacs.domain.signs import Sign
+from spinepacs.language import N_, _, spoken
+from spinepacs.store.queries import ALL_FINDINGS
+from spinepacs.store.rebuilding import conclusion_of
 
 Row = dict[str, Any]
 
@@ -22,9 +26,11 @@ AP_HEIGHTS = {
     "left": Quantity.AP_DISC_HEIGHT_LEFT, "middle": Quantity.AP_DISC_HEIGHT_MIDDLE,
     "right": Quantity.AP_DISC_HEIGHT_RIGHT,
 }  # fmt: skip
-WITHHELD = "withheld"
+WITHHELD = N_("withheld")
+"""To be said in the language spoken."""
 NONE = "–"
 """Stands where there is nothing to say."""
+_NOT_GRADED, _AS_NONE = N_("not graded"), N_("published as 0")
 _DIGITS = {"mm": 1, "px": 0, "deg": 1, "1": 2}
 _SUFFIX = {"mm": " mm", "px": " px", "deg": "°", "1": ""}
 
@@ -57,7 +63,7 @@ class Film:
         if not known:
             return NONE
         if any(row.get("reason") for row in known):
-            return WITHHELD
+            return _(WITHHELD)
         shown = (value({**row, "uncertainty": None}, unit=False) if row else NONE for row in found)
         margins = [HALF_95 * row["uncertainty"] for row in known if row["uncertainty"] is not None]
         digits = _DIGITS.get(known[0]["unit"], 2)
@@ -82,7 +88,7 @@ def grade(finding: Row | None) -> str:
     if finding is None or (finding["published_grade"] is None and finding["computed_grade"] is None):
         return NONE
     if finding["published_grade"] is None:
-        return WITHHELD
+        return _(WITHHELD)
     low, high = finding["lowest_grade"], finding["highest_grade"]
     return named(finding, finding["published_grade"]) + (f" ({low}–{high})" if low != high else "")
 
@@ -120,7 +126,7 @@ def percent(row: Row) -> str:
     if row["value"] is None:
         return NONE
     if _is_withheld(row):
-        return WITHHELD
+        return _(WITHHELD)
     margin = f" ± {100 * HALF_95 * row['uncertainty']:.0f}" if row["uncertainty"] is not None else ""
     return f"{words.number(100 * row['value'], 0)}{margin} %"
 
@@ -130,7 +136,7 @@ def value(row: Row, *, unit: bool = True) -> str:
     if row["value"] is None:
         return NONE
     if _is_withheld(row):
-        return WITHHELD
+        return _(WITHHELD)
     digits = _DIGITS.get(row["unit"], 2)
     margin = f" ± {HALF_95 * row['uncertainty']:.{digits}f}" if row["uncertainty"] is not None else ""
     return words.number(row["value"], digits) + margin + (_SUFFIX.get(row["unit"], "") if unit else "")
@@ -141,6 +147,13 @@ def _is_withheld(row: Row) -> bool:
     if "quantity" in row:
         return bool(row.get("reason"))
     return row["published_grade"] is None and row["computed_grade"] is not None
+
+
+def concluded(conclusion: Row, film: Row) -> str:
+    """What a conclusion of a film says, in the language that is spoken."""
+    if spoken() == "en":
+        return str(conclusion["sentence"]).removesuffix(words.TO_PHYSICIAN)
+    return statement(conclusion_of(conclusion, film.get(ALL_FINDINGS) or film["findings"]))
 
 
 def words_of(code: str) -> str:
@@ -158,23 +171,21 @@ def footnotes(findings: Sequence[Row], measures: Sequence[Row] = ()) -> Iterator
     lines: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for measure in measures:
         if measure.get("reason"):
-            places = lines["withheld", measure["reason"]]["measures"]
+            places = lines[WITHHELD, measure["reason"]][_("measures")]
             places += [measure["place"]] * (measure["place"] not in places)
     for finding in findings:
         if finding["reason"]:
             computed, published = finding["computed_grade"], finding["published_grade"]
-            outcome = (
-                "not graded" if computed is None else "withheld" if published is None else "published as 0"
-            )
+            outcome = _NOT_GRADED if computed is None else WITHHELD if published is None else _AS_NONE
             grade = "" if computed is None else f" ({named(finding, computed)})"
-            side = f" {words_of(finding['side'])}" if is_part(finding) else ""
+            side = f" {words.SIDES[finding['side']]}" if is_part(finding) else ""
             lines[outcome, finding["reason"]][_sign_words(finding["kind"])].append(
                 f"{finding['place']}{side}{grade}"
             )
     for (outcome, reason), signs in lines.items():
         why = words.REASONS[Reason(reason)] if reason in set(Reason) else words_of(reason)
         where = "; ".join(f"{sign} {', '.join(_run_together(places))}" for sign, places in signs.items())
-        yield f"{outcome}, {why}: {where}"
+        yield f"{_(outcome)}, {why}: {where}"
 
 
 def _run_together(places: Sequence[str]) -> Iterator[str]:
@@ -184,7 +195,11 @@ def _run_together(places: Sequence[str]) -> Iterator[str]:
     for n, place in enumerate(places):
         following = places[n + 1] if n + 1 < len(places) else ""
         if order.get(following, -9) != order.get(place, -5) + 1:
-            yield from places[first : n + 1] if n - first < 2 else (f"{places[first]} to {place}",)
+            yield from (
+                places[first : n + 1]
+                if n - first < 2
+                else (_("{first} to {last}", first=places[first], last=place),)
+            )
             first = n + 1
 
 

@@ -13,6 +13,8 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS, Level
 from spinepacs.domain.measures import Quantity
 from spinepacs.domain.signs import Area, Sign
+from spinepacs.domain.study import View
+from spinepacs.language import N_, NP_, _, p_
 from spinepacs.show.listing import rendered
 from spinepacs.show.sheet.cells import (
     AP_HEIGHTS,
@@ -20,6 +22,7 @@ from spinepacs.show.sheet.cells import (
     NONE,
     Film,
     Row,
+    concluded,
     expected,
     footnotes,
     grade,
@@ -32,35 +35,54 @@ from spinepacs.show.sheet.cells import (
 )
 
 _REGIONS = (
-    ("Cervical", Level.C1, Level.C7, (Area.CERVICAL,)),
-    ("Thoracic", Level.T1, Level.T11, (Area.THORACIC,)),
-    ("Lumbar", Level.T12, Level.S1, (Area.LUMBAR, Area.LUMBOSACRAL)),
+    (N_("Cervical"), Level.C1, Level.C7, (Area.CERVICAL,)),
+    (N_("Thoracic"), Level.T1, Level.T11, (Area.THORACIC,)),
+    (N_("Lumbar"), Level.T12, Level.S1, (Area.LUMBAR, Area.LUMBOSACRAL)),
 )
 """Title, first and last level whose discs (below them) belong to it, and the areas that conclude about it."""
+_VIEWS = words.Words(
+    {
+        View.AP.value: N_("AP view"),
+        View.LATERAL.value: N_("lateral view"),
+        View.OBLIQUE.value: N_("oblique view"),
+        View.UNKNOWN.value: N_("unknown view"),
+    }
+)
+_KINDS = words.Words(
+    {
+        Sign.OSTEOPHYTES.value: NP_("at a vertebra", "osteophytes"),
+        Sign.SUBCHONDRAL_SCLEROSIS.value: NP_("at a vertebra", "subchondral sclerosis"),
+        Sign.VERTEBRAL_DEFORMITY.value: NP_("at a vertebra", "vertebral deformity"),
+    },
+    "at a vertebra",
+)
+"""What a single body shows, after its form, rim or endplate."""
 
 
 def draw(films: Sequence[Row]) -> str:
     """Films as :func:`spinepacs.store.queries.find_films` gives them, as text; ± is the 95 % interval."""
     if not films:
-        return "nothing"
+        return _("nothing")
     return rendered(*(part for film in films for part in _film(Film.of(film))))
 
 
 def _film(film: Film) -> Iterator[RenderableType]:
     yield from _head(film.row)
     if film.row["refusal_code"]:
-        yield Text(f"not read: {film.row['refusal_code']}: {film.row['refusal_reason']}\n")
+        code = film.row["refusal_code"]
+        why = words.refusal(code, film.row["refusal_reason"])
+        yield Text(_("not read: {code}: {reason}", code=code, reason=why) + "\n")
         return
     for title, first, last, areas in _REGIONS:
         yield from _region(film, title, first, last, areas)
     said = film.row["conclusions"]
-    overall = list(_conclusions(said, (Area.COMBINED,)))
+    overall = list(_conclusions(film, (Area.COMBINED,)))
     if any(conclusion["published_degree"] is not None for conclusion in said):
-        overall.append(words.TO_PHYSICIAN.strip())
+        overall.append(_(words.PHYSICIAN))
     for title, lines in (
-        ("Angles", list(_angles(film))),
-        ("Withheld, changed or not graded", list(footnotes(film.row["findings"], film.row["measures"]))),
-        ("Overall", overall),
+        (_("Angles"), list(_angles(film))),
+        (_("Withheld, changed or not graded"), list(footnotes(film.row["findings"], film.row["measures"]))),
+        (_("Overall"), overall),
     ):
         if lines:
             yield Text(title, style="bold")
@@ -70,40 +92,39 @@ def _film(film: Film) -> Iterator[RenderableType]:
 
 def _head(row: Row) -> Iterator[Text]:
     age = row["patient_age_years"]
-    about = [row["patient_id"], row["patient_sex"], f"{age:.0f} years" if age is not None else ""]
+    about = [row["patient_id"], row["patient_sex"], words.years(age) if age is not None else ""]
     study = [
-        f"Study {row['study_date'] or 'without date'}",
+        _("Study {day}", day=row["study_date"] or _("without date")),
         row["accession_number"],
         row["study_description"],
         *about,
     ]
     yield Text(" · ".join(word for word in study if word), style="bold")
-    yield Text(f"Film {row['sop_uid']}")
+    yield Text(_("Film {uid}", uid=row["sop_uid"]))
     if row["refusal_code"]:
         return
-    front = {True: "front at the image's left", False: "front at the image's right", None: ""}[
-        row["anterior_left"]
-    ]
-    view = [
-        f"{row['view_position'] if row['view_position'] == 'AP' else str(row['view_position']).lower()} view",
-        f"{front} (by {row['anterior_basis']})" if front else "",
-        _basis(row),
-    ]
+    is_left = row["anterior_left"]
+    front = "" if is_left is None else words.front(is_left, row["anterior_basis"])
+    view = [_VIEWS.get(str(row["view_position"]), str(row["view_position"])), front, _basis(row)]
     yield Text(" · ".join(word for word in view if word))
     yield Text(
-        f"{row['model_name']} {row['model_version']} · policy {row['policy_name']} {row['policy_version']}"
-        f" · read {row['read_at'][:16]} UTC"
+        _(
+            "{model} · policy {policy} · read {time} UTC",
+            model=f"{row['model_name']} {row['model_version']}",
+            policy=f"{row['policy_name']} {row['policy_version']}",
+            time=row["read_at"][:16],
+        )
     )
     codes = (row["notes"] or "").split()
     if whole := words.whole_regions(codes):
-        yield Text(f"Shown from end to end: {', '.join(whole)} spine")
+        yield Text(_("Shown from end to end: {regions} spine", regions=", ".join(whole)))
     if notes := words.notes_of(codes):
-        yield Text("Notes: " + "; ".join(notes), style="yellow")
+        yield Text(_("Notes: {notes}", notes="; ".join(notes)), style="yellow")
 
 
 def _basis(row: Row) -> str:
     if not row["spacing_basis"]:
-        return "lengths in px: the film has no spacing"
+        return _("lengths in px: the film has no spacing")
     factor = row["magnification"] or 1
     return f"mm: {row['spacing_basis']}" + (f", ÷ {factor:.2f}" if factor != 1 else "")
 
@@ -116,14 +137,14 @@ def _region(
     missing = [name for name in film.row["missing_levels"].split() if name in names]
     if not found and not missing:
         return
-    levels = f"{title}  found {' '.join(found) or 'none'}" + (
-        f" · missing {' '.join(missing)}" if missing else ""
-    )
+    levels = _("{region}  found {levels}", region=_(title), levels=" ".join(found) or p_("found", "none"))
+    if missing:
+        levels += _(" · missing {levels}", levels=" ".join(missing))
     yield Text(levels, style="bold")
     discs = [disc.name for disc in ALL_DISCS if first <= disc.upper <= last and _has(film, disc.name)]
     if discs:
         yield Padding(_discs(film, discs), (0, 2))
-    said = [*_bodies(film.row["findings"], names), *_conclusions(film.row["conclusions"], areas)]
+    said = [*_bodies(film.row["findings"], names), *_conclusions(film, areas)]
     if said:
         yield Padding(Group(*map(Text, said)), (0, 2))
 
@@ -146,29 +167,31 @@ def _lateral(film: Film, discs: Sequence[str]) -> dict[str, list[str]]:
     graded = {sign: [film.findings.get((sign.value, disc)) for disc in discs] for sign in Sign}
     lost = graded[Sign.DISC_HEIGHT_LOSS]
     return {
-        f"ant. / mid. / post. ({film.length_unit})": [film.lengths(HEIGHTS.values(), disc) for disc in discs],
-        "height index": [film.value(Quantity.DISC_HEIGHT_INDEX, disc) for disc in discs],
-        "expected": [expected(row) for row in lost],
-        "loss": [percent(row) if row else NONE for row in lost],
-        "stage": list(map(grade, lost)),
-        "reference": list(map(reference, lost)),
-        "slip": [slip(film, disc, Quantity.SLIP, Quantity.SLIP_SHARE) for disc in discs],
-        "Meyerding": list(map(grade, graded[Sign.SPONDYLOLISTHESIS])),
-        "osteophytes": list(map(grade, graded[Sign.OSTEOPHYTES])),
-        "sclerosis": list(map(grade, graded[Sign.SUBCHONDRAL_SCLEROSIS])),
-        "overall": list(map(grade, graded[Sign.DISC_DEGENERATION])),
+        _("ant. / mid. / post. ({unit})", unit=film.length_unit): [
+            film.lengths(HEIGHTS.values(), disc) for disc in discs
+        ],
+        _("height index"): [film.value(Quantity.DISC_HEIGHT_INDEX, disc) for disc in discs],
+        _("expected"): [expected(row) for row in lost],
+        _("loss"): [percent(row) if row else NONE for row in lost],
+        _("stage"): list(map(grade, lost)),
+        _("reference"): list(map(reference, lost)),
+        _("slip"): [slip(film, disc, Quantity.SLIP, Quantity.SLIP_SHARE) for disc in discs],
+        _("Meyerding"): list(map(grade, graded[Sign.SPONDYLOLISTHESIS])),
+        _("osteophytes"): list(map(grade, graded[Sign.OSTEOPHYTES])),
+        _("sclerosis"): list(map(grade, graded[Sign.SUBCHONDRAL_SCLEROSIS])),
+        _("overall"): list(map(grade, graded[Sign.DISC_DEGENERATION])),
     }
 
 
 def _ap(film: Film, discs: Sequence[str]) -> dict[str, list[str]]:
     lengths = (Quantity.LATERAL_LISTHESIS, Quantity.LATERAL_LISTHESIS_SHARE)
     return {
-        f"left / mid. / right ({film.length_unit})": [
+        _("left / mid. / right ({unit})", unit=film.length_unit): [
             film.lengths(AP_HEIGHTS.values(), disc) for disc in discs
         ],
-        "height index": [film.value(Quantity.AP_DISC_HEIGHT_INDEX, disc) for disc in discs],
-        "wedge": [film.value(Quantity.AP_DISC_WEDGE, disc) for disc in discs],
-        "side slip": [slip(film, disc, *lengths) for disc in discs],
+        _("height index"): [film.value(Quantity.AP_DISC_HEIGHT_INDEX, disc) for disc in discs],
+        p_("angle", "wedge"): [film.value(Quantity.AP_DISC_WEDGE, disc) for disc in discs],
+        _("side slip"): [slip(film, disc, *lengths) for disc in discs],
     }
 
 
@@ -176,20 +199,31 @@ def _bodies(findings: Sequence[Row], names: set[str]) -> Iterator[str]:
     """Deformed vertebrae, and the single rims and endplates that show a sign."""
     for finding in findings:
         if finding["level"] in names and finding["published_grade"]:
-            what = words_of(finding["form"] or finding["side"]) + " " + words_of(finding["kind"])
-            yield f"{finding['level']}: {what.strip()}, {grade(finding)}, {shown(finding)}".rstrip(", ")
+            what = f"{_shape(finding)} {_KINDS.get(finding['kind'], words_of(finding['kind']))}".strip()
+            yield f"{finding['level']}: {what}, {grade(finding)}, {shown(finding)}".rstrip(", ")
+
+
+def _shape(finding: Row) -> str:
+    """The form of a body, or which rim or endplate it is."""
+    if finding["form"]:
+        return words.FORMS[finding["form"]]
+    return words.SIDES.get(finding["side"], "")
 
 
 def _angles(film: Film) -> Iterator[str]:
     for measure in film.row["measures"]:
         if measure["quantity"] in words.ANGLES and not measure.get("reason"):
-            apex = f", apex {measure['apex']}" if measure["apex"] else ""
-            side = {None: "", True: ", convex to the image's left", False: ", convex to the image's right"}
+            apex = _(", apex {level}", level=measure["apex"]) if measure["apex"] else ""
+            side = {
+                None: "",
+                True: _(", convex to the image's left"),
+                False: _(", convex to the image's right"),
+            }
             name = words.ANGLES[measure["quantity"]]
             yield f"{name} {measure['place']}: {value(measure)}{apex}{side[measure['convex_left']]}"
 
 
-def _conclusions(conclusions: Sequence[Row], areas: Sequence[Area]) -> Iterator[str]:
-    for conclusion in conclusions:
+def _conclusions(film: Film, areas: Sequence[Area]) -> Iterator[str]:
+    for conclusion in film.row["conclusions"]:
         if conclusion["area"] in areas:
-            yield f"→ {conclusion['sentence'].removesuffix(words.TO_PHYSICIAN)}"
+            yield f"→ {concluded(conclusion, film.row)}"
