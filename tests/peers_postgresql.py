@@ -52,6 +52,11 @@ class PostgreSQL:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    def put_in_place(self, url: str, of: str) -> None:
+        """Let a database take another one's name, which goes; nobody may be connected to either."""
+        old, new = (each.rpartition("/")[2] for each in (of, url))
+        self.run("postgres", f"DROP DATABASE {old}", f"ALTER DATABASE {new} RENAME TO {old}")
+
     def start(self) -> None:
         """Start the server and wait until it takes queries."""
         settings = {

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,8 +118,15 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, *, on_s3: bool, roles: Mapping[str, str] = ROLES, **sections: Any) -> Iterator[Site]:
-    """Machines with their roles, not started."""
+def site(
+    folder: Path,
+    *,
+    on_s3: bool,
+    roles: Mapping[str, str] = ROLES,
+    destinations: Sequence[Mapping[str, Any]] = (),
+    **sections: Any,
+) -> Iterator[Site]:
+    """Machines with their roles, not started; ``destinations``: beside the Orthanc."""
     with ExitStack() as stack:
         server = stack.enter_context(postgresql())
         orthanc = stack.enter_context(peers.orthanc(folder))
@@ -145,7 +152,7 @@ def site(folder: Path, *, on_s3: bool, roles: Mapping[str, str] = ROLES, **secti
             running = stack.enter_context(
                 daemon(
                     place,
-                    [destination(orthanc.dicom_port, maximum_attempts=1000)],
+                    [destination(orthanc.dicom_port, maximum_attempts=1000), *destinations],
                     arguments=("--role", role),
                     environment=environment,
                     **{
