@@ -31,7 +31,7 @@ from tests.daemons import Daemon, destination
 from tests.store import makers
 from tests.system.account import settle_account
 from tests.system.load import small_film
-from tests.system.machines import Site, site
+from tests.system.site import Site, site
 from tests.test_privacy import send
 
 OLD = "r0016"
