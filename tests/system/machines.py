@@ -81,13 +81,13 @@ class Faults:
         for machine in self._site.machines:
             machine.start_again()
 
-    def kill(self) -> None:
-        """Kill a part, or a whole machine, chosen among those that live."""
+    def kill(self) -> bool:
+        """Kill a part, or a whole machine, chosen among those that live; False: none does at the moment."""
         up = [machine for machine in self._site.machines if machine.is_up]
         choices = [(WHOLE, machine, 0) for machine in up if len(up) > 1]
         choices += [(part, machine, pid) for machine in up for part, pid in machine.processes()]
         if not choices:
-            return
+            return False
         kind = self._random.choice(sorted({part for part, _, _ in choices}))
         part, machine, pid = self._random.choice([each for each in choices if each[0] == kind])
         if part == WHOLE:
@@ -98,32 +98,40 @@ class Faults:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.outcome.count[part] += 1
+        return True
 
-    def restart_database(self) -> None:
+    def restart_database(self) -> bool:
         """PostgreSQL ends, cuts everybody off, and is started again."""
         self._site.server.stop()
         time.sleep(self._random.uniform(0, 2))
         self._site.server.start()
         self.outcome.count["PostgreSQL restarted"] += 1
+        return True
 
-    def cut_storage(self) -> None:
+    def cut_storage(self) -> bool:
         """The object storage answers nobody for a while; its objects stay."""
         if self._site.storage:
             with self._site.storage.away():
                 time.sleep(self._random.uniform(1, 4))
             self.outcome.count["storage away"] += 1
+        return True
 
-    def cut_off(self) -> None:
-        """Pull the cable of a machine, for less or for longer than the others wait before they take it for dead."""
+    def cut_off(self) -> bool:
+        """Pull the cable of a machine, for less or for longer than the others wait before they take it for dead.
+
+        False: only one machine has its cable.
+        """
         choices = [
             (machine, machine.cable)
             for machine in self._site.machines
             if machine.cable and machine.is_up and machine.plugged_at_s == float("inf")
         ]
-        if len(choices) > 1:
-            machine, cable = self._random.choice(choices)
-            machine.cut(cable, self._random.uniform(0.5, _LONGEST_CUT_S))
-            self.outcome.count["cut off"] += 1
+        if len(choices) < 2:
+            return False
+        machine, cable = self._random.choice(choices)
+        machine.cut(cable, self._random.uniform(0.5, _LONGEST_CUT_S))
+        self.outcome.count["cut off"] += 1
+        return True
 
     def measure(self) -> None:
         """Find in the database when each machine that died was taken over from."""
@@ -195,7 +203,7 @@ def run(
 
 def _harm(
     faults: Faults,
-    plan: list[Callable[[], None]],
+    plan: list[Callable[[], bool]],
     mean_s: float,
     look_at_pacs: Callable[[], float],
     seed: int,
@@ -203,11 +211,10 @@ def _harm(
     chance = random.Random(seed + 1)
     for number, harm in enumerate(plan):
         until_s = time.monotonic() + chance.uniform(0.2, 2 * mean_s)
-        while time.monotonic() < until_s:
+        while time.monotonic() < until_s or not harm():
             faults.turn()
             look_at_pacs()
             time.sleep(0.1)
-        harm()
         if number % 25 == 24:
             print(f"{time.strftime('%X')} {dict(faults.outcome.count)}", file=sys.stderr, flush=True)
 
