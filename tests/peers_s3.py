@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
+
 from tests.peers import free_port, listens, stop, wait_until
 
 
@@ -42,6 +44,16 @@ class S3:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{name}", method="PUT")
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - our own server
             return f"s3://{name}"
+
+    def empty_bucket(self, name: str) -> None:
+        """Lose all that a bucket holds."""
+        bucket = boto3.resource(
+            "s3",
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - moto asks for none
+        ).Bucket(name)
+        bucket.objects.all().delete()
 
     @contextmanager
     def away(self) -> Iterator[None]:
