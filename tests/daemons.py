@@ -48,6 +48,8 @@ class Daemon:
     """What is run; another one than the product's may put something into its way."""
     arguments: tuple[str, ...] = ()
     """Of the command line, beyond the settings."""
+    prefix: tuple[str, ...] = ()
+    """What stands before the command."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Beyond this process's own."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -58,6 +60,11 @@ class Daemon:
         return int(self.settings["listener"]["port"])
 
     @property
+    def host(self) -> str:
+        """Where its listener and its health server listen."""
+        return str(self.settings["listener"].get("bind", "127.0.0.1"))
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The last one that was started."""
         return self.processes[-1]
@@ -65,7 +72,15 @@ class Daemon:
     def start(self) -> None:
         """Start it, without waiting."""
         with self.log.open("ab") as log:
-            arguments = [sys.executable, "-m", self.module, "serve", "--config", str(self.config)]
+            arguments = [
+                *self.prefix,
+                sys.executable,
+                "-m",
+                self.module,
+                "serve",
+                "--config",
+                str(self.config),
+            ]
             arguments += self.arguments
             environment = {**os.environ, **self.environment}
             self.processes.append(
@@ -83,7 +98,7 @@ class Daemon:
 
     def http(self, path: str) -> tuple[int, str]:
         """Status and text of a path of the health server; status 0: it does not answer."""
-        url = f"http://127.0.0.1:{self.settings['health']['port']}{path}"
+        url = f"http://{self.host}:{self.settings['health']['port']}{path}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return answer.status, answer.read().decode()

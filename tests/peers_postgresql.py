@@ -34,6 +34,8 @@ class PostgreSQL:
     folder: Path
     binaries: Path
     port: int
+    address: str = "127.0.0.1"
+    """Under which others reach it."""
     process: subprocess.Popen[bytes] | None = None
     template: str = "template1"
     """Name of a database that new ones may be copied from."""
@@ -43,7 +45,7 @@ class PostgreSQL:
         name = f"ledger_{uuid.uuid4().hex}"
         with psycopg.connect(self._connection("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        return f"postgresql://spinepacs@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://spinepacs@{self.address}:{self.port}/{name}"
 
     def run(self, database: str, *statements: str) -> None:
         """Run statements as the superuser in a database, by its name or URL."""
@@ -52,10 +54,15 @@ class PostgreSQL:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    def put_in_place(self, url: str, of: str) -> None:
+        """Let a database take another one's name, which goes; nobody may be connected to either."""
+        old, new = (each.rpartition("/")[2] for each in (of, url))
+        self.run("postgres", f"DROP DATABASE {old}", f"ALTER DATABASE {new} RENAME TO {old}")
+
     def start(self) -> None:
         """Start the server and wait until it takes queries."""
         settings = {
-            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
+            "port": self.port, "listen_addresses": f"127.0.0.1,{self.address}", "unix_socket_directories": self.folder,
             "fsync": "off", "max_connections": 200,
         }  # fmt: skip
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
@@ -96,7 +103,7 @@ class PostgreSQL:
 
 
 @contextmanager
-def postgresql() -> Iterator[PostgreSQL]:
+def postgresql(address: str = "127.0.0.1") -> Iterator[PostgreSQL]:
     """Make a cluster and run it. Its folder is not pytest's: user postgres must be able to enter it."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     binaries = versions[-1] if versions else Path(require("initdb")).parent
@@ -111,7 +118,9 @@ def postgresql() -> Iterator[PostgreSQL]:
             cwd=folder,
             **_identity(),
         )
-        server = PostgreSQL(folder, binaries, free_port())
+        with (folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet trust\n")
+        server = PostgreSQL(folder, binaries, free_port(), address)
         try:
             server.start()
             yield server

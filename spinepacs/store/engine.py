@@ -23,6 +23,13 @@ from spinepacs.store.troubles import summary, translated, why_file_is_denied
 BUSY_TIMEOUT_S = 30
 """How long one transaction waits for another one (s) before it gives up as Transient; ``?timeout=`` in SQLite's URL."""
 
+SILENCE_S = 15
+"""So long (s) after its last packet the server gives up a session, with its locks, whose machine does not answer it."""
+
+_PROBES = (
+    f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 "
+    f"-c tcp_user_timeout={SILENCE_S * 1000}"
+)
 _CLASH_TRIES = 5
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -217,7 +224,8 @@ def _engine(url: URL, access: Access) -> Engine:
                 "keepalives_count": 3,
                 "application_name": "spinepacs",
                 # synchronous_commit: an answer of success to a sender rests on the commit.
-                "options": f"-c timezone=UTC -c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s"
+                # The probes: a client that is cut off without a word would hold its locks for two hours.
+                "options": f"-c timezone=UTC -c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s {_PROBES}"
                 + read_only,
             },
         )

@@ -16,6 +16,7 @@ from tests.benchmarks import (
     process,
     questions,
     receive,
+    sizes,
     throughput,
     waiting,
 )
@@ -34,6 +35,7 @@ ON_REQUEST = {
     "growth": growth.main,
     "engine": engine.main,
     "questions": questions.main,
+    "sizes": sizes.main,
     "process-memory": process.memory,
     "process-memory-quick": process.memory_quick,
 }

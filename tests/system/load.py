@@ -40,7 +40,8 @@ class Load:
     folder
         For the films that are not acknowledged yet.
     port
-        Of the listener; several: of those among which a balancer would choose, one association each.
+        Of the listener on this machine; several, with their hosts: those among which a balancer would choose, one
+        association each.
     watched
         The folder that the daemon watches; None: there is none.
     may_send
@@ -50,12 +51,12 @@ class Load:
     def __init__(
         self,
         folder: Path,
-        port: int | Sequence[int],
+        port: int | Sequence[tuple[str, int]],
         watched: Path | None,
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._folder = folder
-        self._ports = cycle([port] if isinstance(port, int) else port)
+        self._listeners = cycle([("127.0.0.1", port)] if isinstance(port, int) else port)
         self._watched = watched
         self._may_send = may_send
         self._numbers = count()
@@ -123,14 +124,15 @@ class Load:
     def store(self, paths: list[Path]) -> list[Path]:
         """One association of DCMTK's storescu; those that were answered with 0x0000."""
         limits = ["-to", "10", "-ta", "30", "-td", "30"]
+        host, port = next(self._listeners)
         arguments = [
             peers.require("storescu"),
             "-v",
             "-aec",
             "SPINEPACS",
             *limits,
-            "127.0.0.1",
-            str(next(self._ports)),
+            host,
+            str(port),
             *map(str, paths),
         ]
         try:

@@ -3,10 +3,12 @@
 ::
 
     python -m tests.system.machines --kills 300 --restarts 10 --outages 10 --s3
+    python -m tests.system.machines --kills 20 --cuts 40 --s3
 
-A machine is a process tree of its own with settings, scratch folder and ports of its own. What that does not prove: a
-network that is cut, clocks that differ, a shared folder over NFS (it is one file system here), and a real S3 (moto's
-server holds its objects in memory).
+A machine is a process tree of its own with settings, scratch folder and ports of its own; with ``--cuts`` also with a
+network namespace of its own, whose cable to PostgreSQL, storage, PACS and senders is pulled for a while. What that does
+not prove: clocks that differ, a shared folder over NFS (it is one file system here, which no cut reaches), and a real
+S3 (moto's server holds its objects in memory).
 """
 
 from __future__ import annotations
@@ -14,66 +16,29 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import re
 import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 
-from spinepacs.store.ledger import Ledger
 from spinepacs.store.machines import TAKEN_FOR_DEAD
 from spinepacs.store.tables import machines
-from tests import peers
-from tests.daemons import Daemon, daemon, destination
-from tests.peers_postgresql import PostgreSQL, postgresql
-from tests.peers_s3 import S3, s3
 from tests.system.account import Account, settle_account
 from tests.system.load import Load
+from tests.system.site import ROLES, Site, site
 
-ROLES = {"one": "listener", "two": "all", "three": "all"}
 WHOLE = "machine"
 _BEHIND_FILMS = 30
 _LONGEST_ABSENCE_S = 12.0
-_READY = re.compile(r"(listener|worker|delivery)-?\d* is ready, pid (\d+)")
-
-
-@dataclass
-class Machine:
-    """One machine, and what its log says of its processes."""
-
-    name: str
-    daemon: Daemon
-    back_at_s: float = float("inf")
-    """When it is started again (s, monotonic), if it is down."""
-
-    def processes(self) -> list[tuple[str, int]]:
-        """Part and pid of those that live."""
-        found = {int(pid): part for part, pid in _READY.findall(self.daemon.log.read_text(errors="replace"))}
-        return [(part, pid) for pid, part in found.items() if peers.runs(pid)]
-
-    @property
-    def is_up(self) -> bool:
-        """Whether its supervisor lives."""
-        return self.daemon.process.poll() is None
-
-    def kill(self) -> None:
-        """The power is cut; it comes back after a while."""
-        self.daemon.kill()
-
-    def start_again(self) -> None:
-        """Start it when its time has come."""
-        if not self.is_up and time.monotonic() > self.back_at_s:
-            self.back_at_s = float("inf")
-            self.daemon.start()
+_LONGEST_CUT_S = 20.0
 
 
 @dataclass
@@ -102,62 +67,6 @@ class Outcome:
         )
 
 
-@dataclass
-class Site:
-    """The machines and what they share."""
-
-    machines: list[Machine]
-    server: PostgreSQL
-    url: str
-    orthanc: peers.Orthanc
-    storage: S3 | None
-
-    def ledger(self) -> Ledger:
-        """Open the ledger; close it again."""
-        return Ledger.open(self.url)
-
-
-@contextmanager
-def site(folder: Path, *, on_s3: bool, roles: Mapping[str, str] = ROLES, **sections: Any) -> Iterator[Site]:
-    """Machines with their roles, not started."""
-    with ExitStack() as stack:
-        server = stack.enter_context(postgresql())
-        orthanc = stack.enter_context(peers.orthanc(folder))
-        storage = stack.enter_context(s3(folder)) if on_s3 else None
-        spool = storage.make_bucket("films") + "/site" if storage else str(folder / "spool")
-        made = Site([], server, server.create_database(), orthanc, storage)
-        for name, role in roles.items():
-            place = folder / name
-            place.mkdir()
-            settings = {
-                "storage": {
-                    "spool": spool,
-                    "scratch": str(place / "scratch"),
-                    "database_url": made.url,
-                    "reserve_mb": 0,
-                },
-                "cluster": {"enabled": True, "heartbeat_s": 1.0, "dead_after_s": 6.0},
-                "listener": {"port": peers.free_port(), "processes": 1},
-                # As many attempts as no film can meet by chance: each kill counts, and rightly, as the film's own.
-                "work": {"workers": 1, "maximum_attempts": 30, "time_limit_s": 300},
-            }
-            environment = {"SPINEPACS_MACHINE": name, **(storage.environment if storage else {})}
-            running = stack.enter_context(
-                daemon(
-                    place,
-                    [destination(orthanc.dicom_port, maximum_attempts=1000)],
-                    arguments=("--role", role),
-                    environment=environment,
-                    **{
-                        name: {**settings.get(name, {}), **sections.get(name, {})}
-                        for name in settings | sections
-                    },
-                )
-            )
-            made.machines.append(Machine(name, running))
-        yield made
-
-
 class Faults:
     """Kills parts and machines, restarts the database, takes the storage away; and measures the taking over."""
 
@@ -172,13 +81,13 @@ class Faults:
         for machine in self._site.machines:
             machine.start_again()
 
-    def kill(self) -> None:
-        """Kill a part, or a whole machine, chosen among those that live."""
+    def kill(self) -> bool:
+        """Kill a part, or a whole machine, chosen among those that live; False: none does at the moment."""
         up = [machine for machine in self._site.machines if machine.is_up]
         choices = [(WHOLE, machine, 0) for machine in up if len(up) > 1]
         choices += [(part, machine, pid) for machine in up for part, pid in machine.processes()]
         if not choices:
-            return
+            return False
         kind = self._random.choice(sorted({part for part, _, _ in choices}))
         part, machine, pid = self._random.choice([each for each in choices if each[0] == kind])
         if part == WHOLE:
@@ -189,20 +98,40 @@ class Faults:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.outcome.count[part] += 1
+        return True
 
-    def restart_database(self) -> None:
+    def restart_database(self) -> bool:
         """PostgreSQL ends, cuts everybody off, and is started again."""
         self._site.server.stop()
         time.sleep(self._random.uniform(0, 2))
         self._site.server.start()
         self.outcome.count["PostgreSQL restarted"] += 1
+        return True
 
-    def cut_storage(self) -> None:
+    def cut_storage(self) -> bool:
         """The object storage answers nobody for a while; its objects stay."""
         if self._site.storage:
             with self._site.storage.away():
                 time.sleep(self._random.uniform(1, 4))
             self.outcome.count["storage away"] += 1
+        return True
+
+    def cut_off(self) -> bool:
+        """Pull the cable of a machine, for less or for longer than the others wait before they take it for dead.
+
+        False: only one machine has its cable.
+        """
+        choices = [
+            (machine, machine.cable)
+            for machine in self._site.machines
+            if machine.cable and machine.is_up and machine.plugged_at_s == float("inf")
+        ]
+        if len(choices) < 2:
+            return False
+        machine, cable = self._random.choice(choices)
+        machine.cut(cable, self._random.uniform(0.5, _LONGEST_CUT_S))
+        self.outcome.count["cut off"] += 1
+        return True
 
     def measure(self) -> None:
         """Find in the database when each machine that died was taken over from."""
@@ -225,20 +154,24 @@ def run(
     on_s3: bool = False,
     restarts: int = 0,
     outages: int = 0,
+    cuts: int = 0,
     senders: int = 2,
     behind: int = _BEHIND_FILMS,
     seed: int = 0,
 ) -> Outcome:
     """Do all that to the machines under load, let them finish, and count."""
     started_s = time.monotonic()
-    with site(folder, on_s3=on_s3) as there:
+    with site(folder, on_s3=on_s3, is_wired=cuts > 0) as there:
         for machine in there.machines:
             machine.daemon.start()
         for machine in there.machines:
             machine.daemon.wait_ready(300)
-        ports = [machine.daemon.port for machine in there.machines if ROLES[machine.name] != "worker"]
+        taking = [machine.daemon for machine in there.machines if ROLES[machine.name] != "worker"]
+        listeners = [(daemon.host, daemon.port) for daemon in taking]
         held = {"films": 0.0}
-        load = Load(folder / "films", ports, None, lambda: len(load.acknowledged) - held["films"] < behind)
+        load = Load(
+            folder / "films", listeners, None, lambda: len(load.acknowledged) - held["films"] < behind
+        )
 
         def look_at_pacs() -> float:
             held["films"] = there.orthanc.get("/statistics")["CountInstances"] / 3
@@ -246,10 +179,15 @@ def run(
 
         faults = Faults(there, seed)
         load.start(senders)
-        _harm(faults, _plan(kills, restarts, outages, faults, seed), mean_s, look_at_pacs, seed)
+        plan = [faults.kill] * kills + [faults.restart_database] * restarts + [faults.cut_storage] * outages
+        plan += [faults.cut_off] * cuts
+        random.Random(seed).shuffle(plan)
+        _harm(faults, plan, mean_s, look_at_pacs, seed)
         last_s = time.monotonic()
         outcome = faults.outcome
         _let_finish(faults, load, look_at_pacs)
+        for machine in there.machines:
+            machine.mend()
         outcome.rest_s = time.monotonic() - last_s
         faults.measure()
         outcome.acknowledged = len(load.acknowledged)
@@ -263,15 +201,9 @@ def run(
     return outcome
 
 
-def _plan(kills: int, restarts: int, outages: int, faults: Faults, seed: int) -> list[Callable[[], None]]:
-    plan = [faults.kill] * kills + [faults.restart_database] * restarts + [faults.cut_storage] * outages
-    random.Random(seed).shuffle(plan)
-    return plan
-
-
 def _harm(
     faults: Faults,
-    plan: list[Callable[[], None]],
+    plan: list[Callable[[], bool]],
     mean_s: float,
     look_at_pacs: Callable[[], float],
     seed: int,
@@ -279,11 +211,10 @@ def _harm(
     chance = random.Random(seed + 1)
     for number, harm in enumerate(plan):
         until_s = time.monotonic() + chance.uniform(0.2, 2 * mean_s)
-        while time.monotonic() < until_s:
+        while time.monotonic() < until_s or not harm():
             faults.turn()
             look_at_pacs()
             time.sleep(0.1)
-        harm()
         if number % 25 == 24:
             print(f"{time.strftime('%X')} {dict(faults.outcome.count)}", file=sys.stderr, flush=True)
 
@@ -307,6 +238,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--restarts", type=int, default=0, help="of PostgreSQL")
     parser.add_argument("--outages", type=int, default=0, help="of the object storage")
+    parser.add_argument("--cuts", type=int, default=0, help="of a machine from the network; needs root")
     parser.add_argument("--every", type=float, default=3.0, help="mean time between faults (s)")
     parser.add_argument("--senders", type=int, default=8)
     parser.add_argument("--behind", type=int, default=30)
@@ -321,6 +253,7 @@ def main() -> int:
             on_s3=options.s3,
             restarts=options.restarts,
             outages=options.outages,
+            cuts=options.cuts,
             senders=options.senders,
             behind=options.behind,
             seed=options.seed,

@@ -13,15 +13,19 @@ from spinepacs.store.tables import arrivals
 from tests import films, peers
 from tests.balancers import haproxy
 from tests.daemons import daemon, film
-from tests.system.machines import run, site
+from tests.system.machines import run
+from tests.system.site import site
 from tests.test_privacy import send
+from tests.wires import may_wire
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.parametrize("on_s3", [False, True], ids=["shared folder", "object storage"])
 def test_nothing_acknowledged_is_lost_or_doubled_whatever_dies(tmp_path, on_s3):
-    faults = {"kills": 6, "restarts": 1, "outages": 1 if on_s3 else 0}
+    faults = {"kills": 6, "restarts": 1}
+    if on_s3:
+        faults |= {"outages": 1, "cuts": 2 if may_wire() else 0}
     outcome = run(tmp_path, mean_s=2.0, on_s3=on_s3, senders=2, behind=10, seed=4, **faults)
     print(outcome)
     assert outcome.account.is_settled, f"{outcome}\n{outcome.account}"
