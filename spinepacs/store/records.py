@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from spinepacs.domain.corrections import Correction
-from spinepacs.domain.findings import EarlierObject, ObjectKind, Versions
-from spinepacs.domain.study import Arrival, Source
+from spinepacs.domain.findings import EarlierObject, ObjectKind, Refusal, Versions
+from spinepacs.domain.study import Arrival, Source, StudyHeader
 
 
 class ArrivalState(StrEnum):
@@ -129,6 +129,17 @@ class NewArrival:
     peer: str = ""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     file_name: str = ""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the header of an arrival says, and what follows from it: see Ledger.register."""
+
+    arrival_id: int
+    header: StudyHeader
+    refusal: Refusal | None = None
+    urgent: bool = False
+    drop: bool = False
 
 
 @dataclass(frozen=True)
