@@ -26,9 +26,12 @@ from spinepacs.settings.settings import Settings
 from spinepacs.show.page.pdf import load_weasyprint
 from spinepacs.store.corrections import FILM_GONE
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.records import Claim, CorrectionJob
+from spinepacs.store.records import Claim, CorrectionJob, Registration
 from spinepacs.store.results import owners_of, so_far
 from spinepacs.store.spools import open_spool
+
+TOGETHER = 10
+"""Headers that are registered in one transaction: listeners wait for it while they take in more."""
 
 
 def work(channel: Connection, settings: Settings) -> None:
@@ -100,49 +103,73 @@ class Worker:
         Transient
             At the end, if any has to wait.
         """
-        waiting = None
-        for arrival in arrivals:
+        waiting: list[Transient] = []
+        for start in range(0, len(arrivals), TOGETHER):
             try:
-                self.register(arrival)
+                self._register_together(arrivals[start : start + TOGETHER], waiting)
             except Transient as error:
-                waiting = error
+                waiting.append(error)
         if waiting:
-            raise waiting
+            raise waiting[-1]
 
-    def register(self, arrival: Arrival) -> None:
-        """Read one header and attach the image to its study, or say why it is not read.
+    def _register_together(self, arrivals: Sequence[Arrival], waiting: list[Transient]) -> None:
+        """Register these in one transaction, but those by themselves whose header has been begun before."""
+        there = [arrival for arrival in arrivals if self._is_there(arrival, waiting)]
+        may_share = self._settings.work.maximum_attempts > 1
+        ids = [arrival.arrival_id for arrival in there]
+        fresh = self._ledger.begin_first_registrations(ids) if may_share and len(ids) > 1 else set()
+        read = [self._read_header(arrival, waiting) for arrival in there if arrival.arrival_id in fresh]
+        if found := [each for each in read if each is not None]:
+            self._ledger.register_together(found)
+        for arrival in there:
+            if arrival.arrival_id not in fresh:
+                try:
+                    self._register_alone(arrival, waiting)
+                except Transient as error:
+                    waiting.append(error)
 
-        The attempt is counted first: a header that has killed its reader too often is given up.
-        """
-        path = self._spool.path_of(arrival.sha256)
-        if not _is_there(path):
+    def _is_there(self, arrival: Arrival, waiting: list[Transient]) -> bool:
+        """Whether its file is there; a disk that is away is no attempt, and a file that is gone is said."""
+        try:
+            if is_there(self._spool.path_of(arrival.sha256)):
+                return True
             gone = Refusal("FILE_MISSING", "its file is no longer in the spool: send the image again")
             self._ledger.mark_unreadable(arrival.arrival_id, gone)
-            return
+        except Transient as error:
+            waiting.append(error)
+        return False
+
+    def _register_alone(self, arrival: Arrival, waiting: list[Transient]) -> None:
+        """Count the attempt, then read: a header that has killed its reader too often is given up."""
         attempt = self._ledger.begin_registration(arrival.arrival_id)
         if attempt > self._settings.work.maximum_attempts:
             why = Refusal("HEADER_KILLS_READER", "reading its header ended the worker process each time")
             self._ledger.mark_unreadable(arrival.arrival_id, why)
-            return
+        elif found := self._read_header(arrival, waiting):
+            self._ledger.register_together([found])
+
+    def _read_header(self, arrival: Arrival, waiting: list[Transient]) -> Registration | None:
+        """Read one header, whose attempt has been counted; None: it has to wait, or is unreadable, which is said."""
         try:
-            header = read_header(path, self.pipeline.character_set)
+            header = read_header(self._spool.path_of(arrival.sha256), self.pipeline.character_set)
             rules = self._settings.selection
             if arrival.source is Source.CAMPAIGN:  # a person has named the archive: no sender is asked for
                 rules = rules.model_copy(update={"calling_ae_titles": ()})
             refusal = select(header, rules, arrival.calling_ae)
-        except Transient:
-            raise
+        except Transient as error:
+            waiting.append(error)
+            return None
         except Exception as error:
             answer = failed(error)
             self._ledger.mark_unreadable(arrival.arrival_id, Refusal(answer.reason_code, answer.reason))
-            return
+            return None
         urgent = (
             header.priority in self._settings.work.urgent_priorities
             or arrival.calling_ae in self._settings.work.urgent_calling_ae_titles
         )
         drop = refusal is not None and refusal.code in NO_FILM and self._settings.selection.others == "drop"
         again = self._settings.priors.ask_again_after if arrival.source is not Source.SPOOL else None
-        self._ledger.register(arrival.arrival_id, header, refusal, urgent, drop, again)
+        return Registration(arrival.arrival_id, header, refusal, urgent, drop, again)
 
     def read(self, claim: Claim) -> None:
         """Read one study, keep the objects, then record everything in one transaction.
@@ -153,7 +180,7 @@ class Worker:
             If a film is no longer in the spool: waiting would not bring it back.
         """
         films = [self._spool.path_of(arrival.sha256) for arrival in claim.arrivals]
-        if gone := sum(not _is_there(film) for film in films):
+        if gone := sum(not is_there(film) for film in films):
             raise Permanent(
                 f"{gone} of its films are not in the spool: send the study again, then `spinepacs retry` it"
             )
@@ -184,7 +211,7 @@ class Worker:
     def _correct(self, job: CorrectionJob) -> ImageResult | Refusal:
         """Make of a film's reading what a person says; what is wrong with the film, or with us, refuses that alone."""
         path = self._spool.path_of(job.arrival.sha256)
-        if not _is_there(path):
+        if not is_there(path):
             return FILM_GONE
         base = self._ledger.corrections.base_of(job.correction_id)
         try:
@@ -232,7 +259,7 @@ class Worker:
         return found if campaign.delivers else found.without_objects()
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Whether the spool gives the file; raises Transient if the disk itself does not answer, or is not mounted."""
     try:
         with path.open("rb") as file:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, not_, select, update
@@ -12,7 +12,7 @@ from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Arrival, Source, StudyHeader, StudyState
 from spinepacs.store import events, patients, prior_asks, wanted
 from spinepacs.store.insertion import insert_into
-from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival
+from spinepacs.store.records import ArrivalOutcome, ArrivalState, EventKind, NewArrival, Registration
 from spinepacs.store.rows import as_arrivals, columns
 from spinepacs.store.states import ANEW, SETTLED, lock, move
 from spinepacs.store.tables import arrivals, literally, studies
@@ -28,6 +28,11 @@ _KNOWN = (
     .with_for_update()
 )  # fmt: skip
 _INSERT = insert(arrivals)
+_ATTACH = update(arrivals).where(
+    arrivals.c.arrival_id == bindparam("of_arrival"), arrivals.c.state == ArrivalState.RECEIVED
+)
+_STUDY = select(studies).where(studies.c.study_uid == bindparam("of_study")).with_for_update()
+_CHANGE_STUDY = update(studies).where(studies.c.study_uid == bindparam("of_study"))
 
 FILE_MISSING = "FILE_MISSING"
 """Reason of files that are no longer in the spool: the same image is welcome again."""
@@ -160,52 +165,63 @@ def mark_unreadable(connection: Connection, arrival_id: int, refusal: Refusal) -
         events.add(connection, EventKind.CONFLICT_RELEASED, "", marked)
 
 
-def register(
-    connection: Connection,
-    arrival_id: int,
-    header: StudyHeader,
-    refusal: Refusal | None,
-    urgent: bool,
-    drop: bool,
-    ask_again_after: timedelta | None,
-) -> None:
+def begin_first_registrations(connection: Connection, arrival_ids: Collection[int]) -> set[int]:
+    """See Ledger.begin_first_registrations."""
+    counted = (
+        update(arrivals)
+        .where(arrivals.c.arrival_id.in_(arrival_ids), arrivals.c.registrations == 0)
+        .values(registrations=1)
+        .returning(arrivals.c.arrival_id)
+    )
+    return set(connection.execute(counted).scalars())
+
+
+def register(connection: Connection, found: Sequence[Registration]) -> None:
     """See Ledger.register."""
-    found = as_arrivals(connection.execute(columns().where(arrivals.c.arrival_id == arrival_id)))
-    arrival = found[0] if found else None
-    if arrival is None:
-        raise LookupError(f"no arrival {arrival_id}")
+    ids = [each.arrival_id for each in found]
+    known = as_arrivals(connection.execute(columns().where(arrivals.c.arrival_id.in_(ids))))
+    by_id = {arrival.arrival_id: arrival for arrival in known}
+    for each in found:
+        arrival = by_id.get(each.arrival_id)
+        if arrival is None:
+            raise LookupError(f"no arrival {each.arrival_id}")
+        _register(connection, arrival, each)
+
+
+def _register(connection: Connection, arrival: Arrival, found: Registration) -> None:
+    header, refusal, drop = found.header, found.refusal, found.drop
     if header.sop_uid != arrival.sop_uid:
         reason = "the header holds another SOP Instance UID than the sender stated; send the image again"
-        mark_unreadable(connection, arrival_id, Refusal("SOP_UID_MISMATCH", reason))
+        mark_unreadable(connection, arrival.arrival_id, Refusal("SOP_UID_MISMATCH", reason))
         return
     campaign_id = wanted.campaign_of(connection, arrival) if arrival.study_uid is None else None
     if campaign_id is not None and (other := prior_asks.stranger(connection, campaign_id, header)):
         refusal, drop = other, True
-    state = _study_state(connection, header, arrival.received_at, campaign_id)
+    study = _study(connection, header, arrival.received_at, campaign_id)
     attached = connection.execute(
-        update(arrivals)
-        .where(arrivals.c.arrival_id == arrival_id, arrivals.c.state == ArrivalState.RECEIVED)
-        .values(
-            state=ArrivalState.REFUSED if refusal else ArrivalState.SELECTED,
-            reason_code=refusal.code if refusal else "",
-            reason=refusal.reason if refusal else "",
-            study_uid=header.study_uid,
-            series_uid=header.series_uid,
-            modality=header.modality,
-            body_part=header.body_part,
+        _ATTACH,
+        {
+            "of_arrival": arrival.arrival_id,
+            "state": ArrivalState.REFUSED if refusal else ArrivalState.SELECTED,
+            "reason_code": refusal.code if refusal else "",
+            "reason": refusal.reason if refusal else "",
+            "study_uid": header.study_uid,
+            "series_uid": header.series_uid,
+            "modality": header.modality,
+            "body_part": header.body_part,
             **patients.of_film(header),
             **({"source": Source.CAMPAIGN.value} if campaign_id is not None else {}),
             **({"file_deleted_at": datetime.now(UTC)} if drop else {}),
-        )
+        },
     )
-    if attached.rowcount and (refusal is None or state is StudyState.ARRIVING):
+    if attached.rowcount and (refusal is None or study["state"] == StudyState.ARRIVING):
         is_work = campaign_id is None and arrival.source is not Source.CAMPAIGN
-        _follow(connection, header, arrival, state, campaign_id, selected=refusal is None, is_work=is_work)
-        if urgent and is_work:
+        _follow(connection, header, arrival, study, campaign_id, selected=refusal is None, is_work=is_work)
+        if found.urgent and is_work:
             make_urgent(connection, header.study_uid)
-        if ask_again_after is not None and is_work and refusal is None and arrival.study_uid is None:
+        if found.ask_again_after is not None and is_work and refusal is None and arrival.study_uid is None:
             is_new, day = patients.is_first_film(connection, header.study_uid), patients.day_of(header)
-            prior_asks.ask_for(connection, header, day, ask_again_after, is_new_study=is_new)
+            prior_asks.ask_for(connection, header, day, found.ask_again_after, is_new_study=is_new)
     elif attached.rowcount and refusal:  # its study may have been refused while it waited to be selected anew
         silent = (studies.c.state == StudyState.REFUSED, studies.c.reason_code == "")
         why = {"reason_code": refusal.code, "reason": refusal.reason}
@@ -214,52 +230,49 @@ def register(
         )
 
 
-def _study_state(
+def _study(
     connection: Connection, header: StudyHeader, received_at: datetime, campaign_id: int | None
-) -> StudyState:
-    """State of the header's study, which is made if it is new; its row is locked until the commit."""
-    connection.execute(
-        insert_into(connection, studies)
-        .values(
-            study_uid=header.study_uid,
-            state=StudyState.ARRIVING,
-            due_at=received_at,
-            turn_at=received_at,
-            first_arrival_at=received_at,
-            last_arrival_at=received_at,
-            changed_at=datetime.now(UTC),
-            campaign_id=campaign_id,
-            rereading=campaign_id is not None,
+) -> dict[str, Any]:
+    """Row of the header's study, which is made if it is new; it is locked until the commit (on SQLite all are)."""
+    this = {"of_study": header.study_uid}
+    known = connection.execute(_STUDY, this).mappings().first()
+    if known is None:
+        row = {
+            "study_uid": header.study_uid,
+            "state": StudyState.ARRIVING,
+            "due_at": received_at,
+            "turn_at": received_at,
+            "first_arrival_at": received_at,
+            "last_arrival_at": received_at,
+            "changed_at": datetime.now(UTC),
+            "campaign_id": campaign_id,
+            "rereading": campaign_id is not None,
             **patients.of_study(header),
-        )
-        .on_conflict_do_nothing()
-    )
-    return lock(connection, header.study_uid)
+        }
+        connection.execute(insert_into(connection, studies).on_conflict_do_nothing(), row)
+        known = connection.execute(_STUDY, this).mappings().one()
+    return dict(known)
 
 
 def _follow(
     connection: Connection,
     header: StudyHeader,
     arrival: Arrival,
-    state: StudyState,
+    study: dict[str, Any],
     campaign_id: int | None,
     *,
     selected: bool,
     is_work: bool,
 ) -> None:
-    """Let the study follow an image that has been attached."""
-    row = connection.execute(
-        select(studies.c.last_arrival_at, studies.c.campaign_id).where(
-            studies.c.study_uid == header.study_uid
-        )
-    ).one()
-    changes: dict[str, Any] = {"last_arrival_at": max(row.last_arrival_at, arrival.received_at)}
+    """Let the study, whose locked row this is, follow an image that has been attached."""
+    state = StudyState(study["state"])
+    changes: dict[str, Any] = {"last_arrival_at": max(study["last_arrival_at"], arrival.received_at)}
     if selected:
-        patients.attach(connection, header)
+        changes |= patients.attach(connection, header, study)
         # Only what has just come gives a study a turn of its own; see turns.REREAD_WAIT.
         if arrival.study_uid is None and is_work:
             changes |= {"rereading": False, "campaign_id": None}
-            if state is StudyState.READY and row.campaign_id is not None:
+            if state is StudyState.READY and study["campaign_id"] is not None:
                 changes["turn_at"] = arrival.received_at
         elif state in SETTLED:
             changes |= {"rereading": True, "campaign_id": campaign_id}
@@ -267,4 +280,4 @@ def _follow(
         changes |= {"state": StudyState.ARRIVING, "attempts": 0, "reason_code": "", "reason": ""}
         changes["changed_at"] = datetime.now(UTC)
         events.add(connection, EventKind.REOPENED, header.study_uid, header.sop_uid, f"was {state.value}")
-    connection.execute(update(studies).where(studies.c.study_uid == header.study_uid).values(**changes))
+    connection.execute(_CHANGE_STUDY, {"of_study": header.study_uid, **changes})

@@ -34,6 +34,7 @@ from spinepacs.store.records import (
     OutboxItem,
     OutboxState,
     QueueCounts,
+    Registration,
     StudyClock,
     Waiting,
 )
@@ -132,6 +133,14 @@ class Ledger:
         """
         return self._database.write(arrivals.begin_registration, arrival_id)
 
+    def begin_first_registrations(self, arrival_ids: Collection[int]) -> set[int]:
+        """Count the first attempt of those that have had none, in one transaction, and name them.
+
+        For headers that are read together. Where that kills the process, each of them is tried again by itself: so one
+        costs the others this one attempt and no more.
+        """
+        return self._database.write(arrivals.begin_first_registrations, arrival_ids)
+
     def register(
         self,
         arrival_id: int,
@@ -164,7 +173,11 @@ class Ledger:
         Each film keeps its own patient; the study keeps that of its first selected one. A film of another patient makes
         an event (``patients-differ``).
         """
-        self._database.write(arrivals.register, arrival_id, header, refusal, urgent, drop, ask_again_after)
+        self.register_together([Registration(arrival_id, header, refusal, urgent, drop, ask_again_after)])
+
+    def register_together(self, found: Sequence[Registration]) -> None:
+        """:meth:`register` for several, in their order and in one transaction: it waits for the disk once."""
+        self._database.write(arrivals.register, found)
 
     def mark_unreadable(self, arrival_id: int, refusal: Refusal) -> None:
         """Keep an arrival without usable header, with its reason; it is listed by ``spinepacs queue``.

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from spinepacs.domain.study import StudyHeader
 from spinepacs.store import events
 from spinepacs.store.columns import safe
 from spinepacs.store.records import ArrivalState, EventKind
-from spinepacs.store.tables import arrivals, studies
+from spinepacs.store.tables import arrivals
 
 _OF_FILM = ("patient_id", "patient_sex", "patient_age_years", "study_date", "accession_number")
 """What a film says for itself, and takes from its study where it says nothing."""
+
+_SELECTED = select(func.count()).where(
+    arrivals.c.study_uid == bindparam("of_study"), arrivals.c.state == ArrivalState.SELECTED
+)
 
 
 def of_film(header: StudyHeader) -> dict[str, Any]:
@@ -37,14 +41,13 @@ def of_study(header: StudyHeader) -> dict[str, Any]:
     }
 
 
-def attach(connection: Connection, header: StudyHeader) -> None:
+def attach(connection: Connection, header: StudyHeader, study: Mapping[str, Any]) -> dict[str, Any]:
     """Let study and films tell each other what one of them does not say, once the header's film has been selected.
 
-    The study, which the caller has locked, keeps what its first selected film says. Where another one names another
-    patient the study says so, and from then on nobody tells anybody anything.
+    The study, whose row the caller has locked, keeps what its first selected film says. Where another one names another
+    patient the study says so, and from then on nobody tells anybody anything. Returns what the study's row is to say.
     """
-    this = studies.c.study_uid == header.study_uid
-    known = dict(connection.execute(select(studies).where(this)).one()._mapping)
+    known = dict(study)
     stated = {name: value for name, value in of_study(header).items() if value}
     # Before the first selected film its row says what an image says that is not read.
     is_first = is_first_film(connection, header.study_uid)
@@ -53,17 +56,15 @@ def attach(connection: Connection, header: StudyHeader) -> None:
         news["patients_differ_at"] = datetime.now(UTC)
         detail = "a film names another patient than the first of its study"
         events.add(connection, EventKind.PATIENTS_DIFFER, header.study_uid, header.sop_uid, detail)
-    if news:
-        connection.execute(update(studies).where(this).values(news))
     known |= news
     if not known["patients_differ_at"]:
         _share(connection, known, [name for name in _OF_FILM if name in news or name not in stated])
+    return news
 
 
 def is_first_film(connection: Connection, study_uid: str) -> bool:
     """Whether a study has one selected film and no more."""
-    films = (arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
-    return connection.execute(select(func.count()).where(*films)).scalar_one() == 1
+    return bool(connection.execute(_SELECTED, {"of_study": study_uid}).scalar_one() == 1)
 
 
 def _share(connection: Connection, study: dict[str, Any], names: Iterable[str]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from spinepacs.domain.corrections import Correction
-from spinepacs.domain.findings import EarlierObject, ObjectKind, Versions
-from spinepacs.domain.study import Arrival, Source
+from spinepacs.domain.findings import EarlierObject, ObjectKind, Refusal, Versions
+from spinepacs.domain.study import Arrival, Source, StudyHeader
 
 
 class ArrivalState(StrEnum):
@@ -129,6 +129,18 @@ class NewArrival:
     peer: str = ""
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     file_name: str = ""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the header of an arrival says, and what follows from it: see Ledger.register."""
+
+    arrival_id: int
+    header: StudyHeader
+    refusal: Refusal | None = None
+    urgent: bool = False
+    drop: bool = False
+    ask_again_after: timedelta | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select, update
 
 from spinepacs.domain.campaign import (
     ON_ITS_WAY,
@@ -22,6 +22,20 @@ from spinepacs.store.records import ArrivalState, NewArrival
 from spinepacs.store.rows import answered, under
 from spinepacs.store.tables import arrivals, campaign_films, campaign_items, campaigns, readings, studies
 
+_WANTING = (
+    select(campaigns.c.campaign_id, campaigns.c.kind, campaigns.c.place, campaign_items.c.asked_at)
+    .join(campaign_items, campaign_items.c.campaign_id == campaigns.c.campaign_id)
+    .join(campaign_films, campaign_films.c.item_id == campaign_items.c.item_id)
+    .where(
+        campaign_films.c.sop_uid == bindparam("of_sop_uid"),
+        campaign_films.c.state == FilmState.WANTED,
+        campaign_items.c.state.in_(bindparam("in_states", expanding=True)),
+        campaigns.c.state != CampaignState.CANCELLED,
+    )
+    .order_by(campaigns.c.campaign_id)
+)
+"""Asked for every image: made once."""
+
 
 def campaign_of(connection: Connection, arrival: Arrival | NewArrival) -> int | None:
     """Key of the campaign that has brought an arrival; None: it belongs to the day's work.
@@ -32,20 +46,8 @@ def campaign_of(connection: Connection, arrival: Arrival | NewArrival) -> int | 
     """
     if arrival.source not in (Source.CAMPAIGN, Source.NETWORK, Source.SPOOL):
         return None
-    states = (*ON_ITS_WAY, *([ItemState.LISTED] if arrival.source is Source.SPOOL else []))
-    wanting = (
-        select(campaigns.c.campaign_id, campaigns.c.kind, campaigns.c.place, campaign_items.c.asked_at)
-        .join(campaign_items, campaign_items.c.campaign_id == campaigns.c.campaign_id)
-        .join(campaign_films, campaign_films.c.item_id == campaign_items.c.item_id)
-        .where(
-            campaign_films.c.sop_uid == arrival.sop_uid,
-            campaign_films.c.state == FilmState.WANTED,
-            campaign_items.c.state.in_(states),
-            campaigns.c.state != CampaignState.CANCELLED,
-        )
-        .order_by(campaigns.c.campaign_id)
-    )
-    rows = connection.execute(wanting).all()
+    states = [*ON_ITS_WAY, *([ItemState.LISTED] if arrival.source is Source.SPOOL else [])]
+    rows = connection.execute(_WANTING, {"of_sop_uid": arrival.sop_uid, "in_states": states}).all()
     return next((int(row.campaign_id) for row in rows if _is_asked_for(row, arrival)), None)
 
 

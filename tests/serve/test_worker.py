@@ -9,7 +9,9 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
+from spinepacs.dicom.reading.header import read_header
 from spinepacs.errors import BadInput, BadModel, Failed, Transient, failed
+from spinepacs.serve import worker as worker_module
 from spinepacs.serve.jobs import Done, RegistrationJob, StudyJob
 from spinepacs.serve.worker import Worker
 from spinepacs.settings.destinations import DicomDestination, FhirDestination, Hl7Destination
@@ -165,6 +167,30 @@ def test_a_header_that_has_killed_its_reader_is_given_up(worker, ledger, spool, 
         ledger.begin_registration(arrival.arrival_id)
     register_all(worker, ledger)
     assert ledger.counts().refused == {"HEADER_KILLS_READER": 1}
+
+
+def test_a_header_that_kills_its_reader_costs_those_that_were_begun_with_it_nothing(
+    settings, ledger, spool, tmp_path, monkeypatch
+):
+    studies = [arrive_film(ledger, spool, tmp_path, film(number)) for number in range(1, 5)]
+    waiting = ledger.unregistered(10)
+    killer = spool.path_of(waiting[1].sha256)
+
+    class Killed(BaseException):
+        """What no worker survives."""
+
+    def read(path, *more):
+        if path == killer:
+            raise Killed
+        return read_header(path, *more)
+
+    monkeypatch.setattr(worker_module, "read_header", read)
+    for _ in range(2):  # each time another worker
+        with pytest.raises(Killed):
+            register_all(Worker(settings), ledger)
+    assert register_all(Worker(settings), ledger) == Done()
+    assert ledger.counts().refused == {"HEADER_KILLS_READER": 1}
+    assert states(ledger) == {study: ("arriving", "") for study in studies if study != studies[1]}
 
 
 def test_a_disk_that_is_away_is_no_fault_of_the_image(worker, ledger, spool, tmp_path):

@@ -12,7 +12,7 @@ from spinepacs.dicom.reading.header import header_of
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Source
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.records import ArrivalOutcome, EventKind, StudyClock
+from spinepacs.store.records import ArrivalOutcome, EventKind, Registration, StudyClock
 from spinepacs.store.tables import studies
 from tests.films import make_cr
 from tests.store.conftest import Ask
@@ -90,6 +90,44 @@ def test_attempts_to_read_a_header_are_counted_before_they_are_made(ledger: Ledg
     ledger.add_arrival(arrival())
     [waiting] = ledger.unregistered(1)
     assert [ledger.begin_registration(waiting.arrival_id) for _ in range(2)] == [1, 2]
+
+
+def test_only_first_attempts_are_counted_together(ledger: Ledger) -> None:
+    for number in range(3):
+        ledger.add_arrival(arrival(f"1.{number}"))
+    first, second, third = [waiting.arrival_id for waiting in ledger.unregistered(10)]
+    ledger.begin_registration(second)
+    assert ledger.begin_first_registrations([first, second, third]) == {first, third}
+    assert ledger.begin_first_registrations([first, second, third]) == set()
+    assert [ledger.begin_registration(each) for each in (first, second, third)] == [2, 2, 2]
+
+
+def test_images_registered_together_find_their_studies_as_if_one_by_one(ledger: Ledger, ask: Ask) -> None:
+    for number in range(4):
+        ledger.add_arrival(arrival(f"1.{number}", seconds=number))
+    waiting = ledger.unregistered(10)
+    found = [
+        Registration(waiting[0].arrival_id, header("1.0", patient_id="")),
+        Registration(waiting[1].arrival_id, header("1.1")),
+        Registration(waiting[2].arrival_id, header("9.9")),
+        Registration(waiting[3].arrival_id, header("1.3", "4.4"), NOT_A_SPINE, drop=True),
+    ]
+    ledger.register_together(found)
+    assert ledger.arriving() == [StudyClock(STUDY, 2), StudyClock("4.4", 1)]
+    assert ask("arrivals", "patient_id", study_uid=STUDY) == ["PAT-0001"] * 2, "one tells the other"
+    assert ask("arrivals", "reason_code", sop_uid="1.2") == ["SOP_UID_MISMATCH"]
+    assert ask("arrivals", "state", sop_uid="1.3") == ["refused"]
+
+
+def test_of_images_registered_together_all_are_or_none(ledger: Ledger) -> None:
+    ledger.add_arrival(arrival())
+    [waiting] = ledger.unregistered(1)
+    with pytest.raises(LookupError):
+        ledger.register_together(
+            [Registration(waiting.arrival_id, header()), Registration(999, header("1.9"))]
+        )
+    assert ledger.unregistered(1) == [waiting]
+    assert ledger.arriving() == []
 
 
 def test_the_first_image_makes_the_study(ledger: Ledger, ask: Ask) -> None:
