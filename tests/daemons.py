@@ -118,6 +118,7 @@ def daemon(
     destinations: Sequence[Mapping[str, Any]] = (),
     arguments: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
+    notifications: Sequence[Mapping[str, Any]] = (),
     **sections: Any,
 ) -> Iterator[Daemon]:
     """A configured daemon, not started; stopped at the end; its log is searched for patients' identities."""
@@ -136,7 +137,7 @@ def daemon(
         **sections,
     }
     config = tmp_path / "spinepacs.toml"
-    config.write_text(_toml(settings, destinations))
+    config.write_text(_toml(settings, destinations, notifications))
     made = Daemon(
         config, settings, tmp_path / "daemon.log", arguments=arguments, environment=environment or {}
     )
@@ -150,9 +151,14 @@ def daemon(
         assert not [secret for secret in films.SECRETS if secret in text], f"identity in {made.log}"
 
 
-def _toml(settings: Mapping[str, Mapping[str, Any]], destinations: Sequence[Mapping[str, Any]]) -> str:
+def _toml(
+    settings: Mapping[str, Mapping[str, Any]],
+    destinations: Sequence[Mapping[str, Any]],
+    notifications: Sequence[Mapping[str, Any]],
+) -> str:
     tables = [(f"[{name}]", values) for name, values in settings.items()]
     tables += [("[[destinations]]", values) for values in destinations]
+    tables += [("[[notifications]]", values) for values in notifications]
     return "\n".join(
         "\n".join([head, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])
         for head, values in tables

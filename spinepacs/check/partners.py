@@ -28,6 +28,8 @@ from spinepacs.delivery.sending import associate
 from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.intake.gate import why_open
+from spinepacs.notify.herald import probe as probe_channel
+from spinepacs.notify.herald import send_test
 from spinepacs.settings.destinations import (
     Destination,
     DicomDestination,
@@ -123,6 +125,18 @@ def syslog(settings: AuditSettings) -> CheckResult:
     except (OSError, SpinepacsError) as error:
         why = error if isinstance(error, SpinepacsError) else why_broken(error)
         return CheckResult("audit", False, f"{settings.syslog}: {why}")
+
+
+def notifications(settings: Settings, sends: bool) -> Iterator[CheckResult]:
+    """Whether mail servers and webhooks can be reached; with ``sends`` each gets a message that says it is a test."""
+    for channel in settings.notifications:
+        name = f"notification {channel.name}"
+        if sends:
+            told = send_test(channel)
+            yield CheckResult(name, told.is_told, told.message or "a test was sent")
+        else:
+            why = probe_channel(channel)
+            yield CheckResult(name, not why, why or "it answers; nothing was sent: see --send")
 
 
 def listener(settings: ListenerSettings) -> CheckResult:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from spinepacs.settings.destinations import KINDS
+from spinepacs.settings import destinations, notifications
+
+_KINDS = {*destinations.KINDS, *notifications.KINDS}
 
 _BRACKETS = {
     "tuple_type": "a list of tables, in double brackets: one [[{0}]] for each",
@@ -16,14 +18,14 @@ _BRACKETS = {
 """What is wrong with a section as a whole, by pydantic's types of errors."""
 
 _KIND_AT = 2
-"""Where pydantic puts the kind of a destination between its number and the key."""
+"""Where pydantic puts the kind of a destination or a notification between its number and the key."""
 
 
 def explain(path: Path, error: ValidationError) -> str:
     """Put a validation error into one line for each mistake: file, line, key, what is wrong, what to do."""
     text, lines = path.read_text(encoding="utf-8"), []
     for item in error.errors():
-        location = tuple(part for n, part in enumerate(item["loc"]) if n != _KIND_AT or part not in KINDS)
+        location = tuple(part for n, part in enumerate(item["loc"]) if n != _KIND_AT or part not in _KINDS)
         keys = [str(part) for part in location]
         remedy = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":

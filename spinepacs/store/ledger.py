@@ -29,6 +29,8 @@ from spinepacs.store.joint import JointWriter
 from spinepacs.store.machines import Machines
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
+from spinepacs.store.notices import Notices
+from spinepacs.store.occasions import Occasions
 from spinepacs.store.records import (
     ArrivalOutcome,
     Claim,
@@ -357,6 +359,16 @@ class Ledger:
     def accounts(self) -> Accounts:
         """Who may see the console, and who is logged in."""
         return Accounts(self._database)
+
+    @property
+    def notices(self) -> Notices:
+        """What is to be told to whom."""
+        return Notices(self._database)
+
+    @property
+    def occasions(self) -> Occasions:
+        """What there is to tell."""
+        return Occasions(self._database)
 
     @property
     def files(self) -> Files:
