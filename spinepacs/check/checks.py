@@ -61,6 +61,8 @@ def _web(settings: Settings, is_running: bool) -> Iterator[CheckResult]:
     """Console and DICOMweb, where they are on."""
     if settings.web.enabled:
         yield partners.console(settings)
+        if settings.web.oidc:
+            yield partners.single_sign_on(settings.web.oidc)
         yield places.port("console port", settings.web.bind, settings.web.port, is_running)
     if settings.dicomweb.enabled:
         yield partners.dicomweb(settings)

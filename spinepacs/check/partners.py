@@ -30,11 +30,13 @@ from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.intake.gate import why_open
 from spinepacs.notify.herald import probe as probe_channel
 from spinepacs.notify.herald import send_test
+from spinepacs.openid import Provider
 from spinepacs.settings.destinations import (
     Destination,
     DicomDestination,
     WebDestination,
 )
+from spinepacs.settings.oidc import OidcSettings
 from spinepacs.settings.sections import AuditSettings, ListenerSettings, StorageSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.settings.types import is_loopback
@@ -163,6 +165,15 @@ def console(settings: Settings) -> CheckResult:
             'way: set web.bind = "127.0.0.1" and a proxy with TLS before it (docs/console.md)'
         )
     return CheckResult("console", True, who)
+
+
+def single_sign_on(settings: OidcSettings) -> CheckResult:
+    """Whether the OpenID provider answers, under the name that the settings give it."""
+    try:
+        settings.secret()
+        return CheckResult("single sign-on", True, Provider(settings).probe())
+    except SpinepacsError as error:
+        return CheckResult("single sign-on", False, str(error))
 
 
 def dicomweb(settings: Settings) -> CheckResult:

@@ -101,7 +101,12 @@ class Watch:
         """
         self._ledger.check_writable()
         for channel in self._settings.notifications:
-            wanted = Wanted(channel.on, channel.grades, channel.senders, channel.body_parts)
+            wanted = Wanted(
+                channel.on,
+                {str(sign): grade for sign, grade in channel.grades.items()},
+                channel.senders,
+                channel.body_parts,
+            )
             self._ledger.occasions.look(channel.name, wanted)
             if "destination-down" in channel.on:
                 self._ledger.notices.lasts(channel.name, "destination-down", self._stuck(channel))

@@ -41,6 +41,8 @@ def _line_of(text: str, location: tuple[int | str, ...]) -> int:
     """Find the line of a key, since tomllib keeps no positions: walk the tables in the order of the file."""
     tables = [part for part in location if isinstance(part, str)]
     index = next((part for part in location if isinstance(part, int)), 0)
+    if len(tables) > 1 and re.search(rf"^\s*\[{re.escape('.'.join(tables[:2]))}\]", text, re.MULTILINE):
+        tables = [".".join(tables[:2]), *tables[2:]]  # a table within a table, with a head of its own
     section, key = (tables[0] if tables else ""), (tables[1] if len(tables) > 1 else "")
     best, seen, inside = 1, -1, False
     for number, line in enumerate(text.splitlines(), start=1):

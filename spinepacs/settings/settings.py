@@ -172,6 +172,7 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
             "listener": _certificates(settings.listener, folder),
             "audit": _certificates(settings.audit, folder),
             "dicomweb": _certificates(settings.dicomweb, folder),
+            "web": _provider(settings.web, folder),
             "destinations": tuple(
                 _secret(_certificates(each, folder), folder) for each in settings.destinations
             ),
@@ -184,6 +185,15 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
 
 _Tls = TypeVar("_Tls", ListenerSettings, Destination, Notification, AuditSettings, DicomwebSettings)
 _Partner = TypeVar("_Partner", bound=Partner)
+
+
+def _provider(web: WebSettings, folder: Path) -> WebSettings:
+    """Make the paths of the OpenID provider absolute."""
+    if web.oidc is None:
+        return web
+    paths = {key: getattr(web.oidc, key) for key in ("secret_file", "tls_ca")}
+    found = {key: folder / path for key, path in paths.items() if path}
+    return web.model_copy(update={"oidc": web.oidc.model_copy(update=found)})
 
 
 def _secret(partner: _Partner, folder: Path) -> _Partner:

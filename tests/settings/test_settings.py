@@ -4,8 +4,8 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from spinepacs.errors import BadSettings
 from spinepacs.domain.signs import Sign
+from spinepacs.errors import BadSettings
 from spinepacs.settings import notifications
 from spinepacs.settings.destinations import KINDS, DicomwebDestination
 from spinepacs.settings.settings import DATABASE_URL_VARIABLE, Settings, load
@@ -22,6 +22,9 @@ MAIL = (
     '[[notifications]]\nname = "a"\nkind = "mail"\nhost = "mail.example.org"\nfrom_address = "a@example.org"\n'
     'to = ["b@example.org"]\n'
 )
+
+
+OIDC = '[web.oidc]\nissuer = "https://login.example.org"\nclient_id = "x"\nroles = { a = "reader" }\n'
 
 
 def test_signs_of_notifications_are_those_that_there_are():
@@ -92,6 +95,10 @@ def test_the_commented_file_names_every_key():
         (HOOK.replace("/x", "/x\\ny"), 4, "no space"),
         (HOOK + 'on = ["sign"]\n', 1, "grades go together"),
         (HOOK + 'on = ["sign"]\ngrades = { bunions = 1 }\n', 6, "disc_height_loss"),
+        (OIDC.replace("https", "http"), 2, "give https://"),
+        (OIDC.replace('{ a = "reader" }', "{}"), 4, "at least 1"),
+        (OIDC.replace('"reader"', '"sender"'), 4, "'viewer', 'reader' or 'administrator'"),
+        (OIDC + 'scopes = ["profile"]\n', 5, 'name "openid"'),
         (MAIL.replace("b@", "b@x.org, c@"), 6, "no plain address"),
         (MAIL.replace("a@", "a\\r\\nBcc: c@"), 5, "no plain address"),
         (MAIL + 'user = "a"\n', 1, "go together"),
