@@ -10,14 +10,20 @@ import logging
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
 from spinepacs.errors import BadSettings
 from spinepacs.settings.archives import ArchiveSettings
-from spinepacs.settings.destinations import Destination, DicomDestination
+from spinepacs.settings.destinations import DicomDestination
 from spinepacs.settings.dicomweb import DicomwebSettings
+from spinepacs.settings.partners import Partner
 from spinepacs.settings.sections import AuditSettings, ListenerSettings
+from spinepacs.settings.settings import Settings
+from spinepacs.settings.types import Section
 
 CIPHERS_1_2 = ":".join(
     f"ECDHE-{certificate}-{cipher}"
@@ -35,8 +41,8 @@ DicomPeer: TypeAlias = DicomDestination | ArchiveSettings
 _log = logging.getLogger(__name__)
 
 
-def client_context(peer: Destination | AuditSettings | ArchiveSettings) -> ssl.SSLContext:
-    """Build what a connection that we open is encrypted with, from the files as they are now.
+def client_context(partner: Partner | ArchiveSettings | AuditSettings) -> ssl.SSLContext:
+    """Build what a connection to somebody is encrypted with, from the files as they are now.
 
     Raises
     ------
@@ -44,12 +50,12 @@ def client_context(peer: Destination | AuditSettings | ArchiveSettings) -> ssl.S
         If one of the files cannot be used; the message says which and why.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
-    if peer.tls_ca is None:
+    if partner.tls_ca is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        _trust(context, peer.tls_ca)
-    if peer.tls_certificate is not None:
-        _identify(context, peer.tls_certificate, peer.tls_key)
+        _trust(context, partner.tls_ca)
+    if partner.tls_certificate is not None:
+        _identify(context, partner.tls_certificate, partner.tls_key)
     return context
 
 
@@ -131,6 +137,44 @@ class ServerTls:
         """What changes when a file is written or replaced."""
         files = (self._settings.tls_certificate, self._settings.tls_key, self._settings.tls_ca)
         return [_stamp(file) for file in files if file is not None]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A PEM file of the settings: whose section, which key of it, and the file."""
+
+    of: str
+    key: str
+    file: Path
+
+    def ends_at(self) -> datetime:
+        """Until when the first certificate in it holds.
+
+        Raises
+        ------
+        BadSettings
+            If it cannot be read; the message does not say where it lies.
+        """
+        try:
+            decode = ssl._ssl._test_decode_cert  # type: ignore[attr-defined]  # no public function of Python's reads a file
+            seconds = ssl.cert_time_to_seconds(decode(str(self.file))["notAfter"])
+        except (OSError, ValueError, KeyError) as error:
+            raise BadSettings(f"cannot be read: {type(error).__name__}") from error
+        return datetime.fromtimestamp(seconds, UTC)
+
+
+def certificates(settings: Settings) -> Iterator[Certificate]:
+    """Our certificates and those of authorities, as the settings name them."""
+    sections: dict[str, Section] = {
+        "listener": settings.listener, "audit": settings.audit, "dicomweb": settings.dicomweb,
+    }  # fmt: skip
+    partners: dict[str, Partner] = {f"destination {each.name}": each for each in settings.destinations}
+    partners |= {f"notification {each.name}": each for each in settings.notifications}
+    for of, section in {**sections, **partners}.items():
+        for key in ("tls_certificate", "tls_ca"):
+            file = getattr(section, key)
+            if file is not None:
+                yield Certificate(of, key, file)
 
 
 def why_broken(error: OSError) -> str:

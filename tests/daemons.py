@@ -151,7 +151,7 @@ def daemon(
         **sections,
     }
     config = tmp_path / "spinepacs.toml"
-    config.write_text(_toml(settings, destinations))
+    config.write_text(_toml({**settings, "destinations": destinations}))
     made = Daemon(
         config, settings, tmp_path / "daemon.log", arguments=arguments, environment=environment or {}
     )
@@ -165,9 +165,9 @@ def daemon(
         assert not [secret for secret in films.SECRETS if secret in text], f"identity in {made.log}"
 
 
-def _toml(settings: Mapping[str, Any], destinations: Sequence[Mapping[str, Any]]) -> str:
+def _toml(settings: Mapping[str, Any]) -> str:
     tables = []
-    for name, values in {**settings, "destinations": destinations}.items():
+    for name, values in settings.items():
         is_list = not isinstance(values, Mapping)
         tables += [(f"[[{name}]]", each) for each in values] if is_list else [(f"[{name}]", values)]
     return "\n".join(

@@ -14,10 +14,10 @@ from spinepacs.errors import SpinepacsError
 from spinepacs.settings.settings import Settings
 
 
-def run_checks(settings: Settings, role: Role = Role.ALL) -> Iterator[CheckResult]:
+def run_checks(settings: Settings, role: Role = Role.ALL, sends: bool = False) -> Iterator[CheckResult]:
     """Check user, model, policy, spool, disk, database, ports and every destination, one result each.
 
-    Of a machine that does a part of the work only what that part needs.
+    Of a machine that does a part of the work only what that part needs. ``sends``: each notification sends a test.
 
     No check raises: what goes wrong is its result. Rights are those of this process's user: see
     :func:`spinepacs.check.places.become`.
@@ -47,6 +47,7 @@ def run_checks(settings: Settings, role: Role = Role.ALL) -> Iterator[CheckResul
         return
     if settings.audit.syslog:
         yield partners.syslog(settings.audit)
+    yield from partners.notifications(settings, sends)
     if not settings.destinations:
         yield CheckResult("destinations", True, "none: results stay in the database and the spool")
     yield from partners.strays(settings)
@@ -61,6 +62,8 @@ def _web(settings: Settings, is_running: bool) -> Iterator[CheckResult]:
     """Console and DICOMweb, where they are on."""
     if settings.web.enabled:
         yield partners.console(settings)
+        if settings.web.oidc:
+            yield partners.single_sign_on(settings.web.oidc)
         yield places.port("console port", settings.web.bind, settings.web.port, is_running)
     if settings.dicomweb.enabled:
         yield partners.dicomweb(settings)

@@ -27,12 +27,16 @@ from spinepacs.dicom.commitment import SOP_CLASS as COMMITMENT
 from spinepacs.dicom.report.document import SOP_CLASSES
 from spinepacs.errors import BadSettings, SpinepacsError
 from spinepacs.intake.gate import why_open
+from spinepacs.notify.herald import probe as probe_channel
+from spinepacs.notify.herald import send_test
+from spinepacs.openid import Provider
 from spinepacs.reaching import why_unreachable
 from spinepacs.settings.destinations import (
     Destination,
     DicomDestination,
     WebDestination,
 )
+from spinepacs.settings.oidc import OidcSettings
 from spinepacs.settings.sections import AuditSettings, ListenerSettings, StorageSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.settings.types import is_loopback
@@ -125,6 +129,18 @@ def syslog(settings: AuditSettings) -> CheckResult:
         return CheckResult("audit", False, f"{settings.syslog}: {why}")
 
 
+def notifications(settings: Settings, sends: bool) -> Iterator[CheckResult]:
+    """Whether mail servers and webhooks can be reached; with ``sends`` each gets a message that says it is a test."""
+    for channel in settings.notifications:
+        name = f"notification {channel.name}"
+        if sends:
+            told = send_test(channel)
+            yield CheckResult(name, told.is_told, told.message or "a test was sent")
+        else:
+            why = probe_channel(channel)
+            yield CheckResult(name, not why, why or "it answers; nothing was sent: see --send")
+
+
 def listener(settings: ListenerSettings) -> CheckResult:
     """Whether its certificate can be used, and who may come in."""
     try:
@@ -149,6 +165,15 @@ def console(settings: Settings) -> CheckResult:
             'way: set web.bind = "127.0.0.1" and a proxy with TLS before it (docs/console.md)'
         )
     return CheckResult("console", True, who)
+
+
+def single_sign_on(settings: OidcSettings) -> CheckResult:
+    """Whether the OpenID provider answers, under the name that the settings give it."""
+    try:
+        settings.secret()
+        return CheckResult("single sign-on", True, Provider(settings).probe())
+    except SpinepacsError as error:
+        return CheckResult("single sign-on", False, str(error))
 
 
 def dicomweb(settings: Settings) -> CheckResult:

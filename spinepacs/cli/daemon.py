@@ -46,8 +46,11 @@ def serve(config: Path, role: str, new_spool: bool) -> None:
     "--user", help="As whom the daemon runs; root checks as the owner of the spool where it is not given."
 )
 @_role_option
-def check(config: Path, user: str | None, role: str) -> None:
+@click.option("--send", "sends", is_flag=True, help="Send a test message by each of [[notifications]].")
+def check(config: Path, user: str | None, role: str, sends: bool) -> None:
     """Check settings, model, policy, rights, disk, database, ports, and every destination by C-ECHO and contexts.
+
+    Mail servers and webhooks are only connected to, unless --send is given.
 
     Nothing is made or changed: what the daemon's start will make is said.
     """
@@ -59,7 +62,7 @@ def check(config: Path, user: str | None, role: str) -> None:
     settings = load(config)  # as the daemon's user reads it
     click.echo(f"ok    settings: {config}")
     failed = False
-    for result in run_checks(settings, Role(role)):
+    for result in run_checks(settings, Role(role), sends):
         click.echo(f"{'ok   ' if result.ok else 'FAIL '} {result.name}: {result.detail}")
         failed |= not result.ok
     sys.exit(1 if failed else 0)

@@ -42,11 +42,6 @@ LONGEST_OUTAGE_PAUSE_S = 300.0
 _log = logging.getLogger(__name__)
 
 
-def wait_s(destination: Destination, attempts: int) -> float:
-    """Seconds until the next attempt after ``attempts`` failed ones: doubled each time, up to the longest."""
-    return float(min(destination.retry_first_s * 2.0 ** min(attempts - 1, 60), destination.retry_longest_s))
-
-
 class Courier:
     """Brings the results of one destination's outbox rows there, and writes each attempt down.
 
@@ -252,7 +247,7 @@ class Courier:
         _log.log(level, "delivery of %s: %s", item.kind, message, extra={**self._context(), **about})
 
     def _wait_s(self, attempts: int) -> float:
-        return wait_s(self._destination, attempts)
+        return self._destination.wait_s(attempts)
 
     def _in(self, seconds: float) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=seconds)

@@ -6,17 +6,18 @@ try again, to follow a redirect with our secret, to take a proxy from the enviro
 
 from __future__ import annotations
 
-import base64
 import http.client
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from spinepacs.delivery.verdicts import Outcome, Unreachable, Verdict
 from spinepacs.errors import BadSettings
 from spinepacs.settings.destinations import WebDestination
+from spinepacs.settings.notifications import WebhookNotification
 from spinepacs.tls import client_context, why_broken
 
 LONGEST_ANSWER_BYTES = 1 << 20
@@ -34,6 +35,9 @@ _TURNED_AWAY = {
     503: "is not available now",
     504: "is down behind its proxy",
 }
+
+WebPartner: TypeAlias = WebDestination | WebhookNotification
+"""Whom this speaks with."""
 _BREAKS = (OSError, http.client.HTTPException)
 
 
@@ -61,13 +65,13 @@ class Http:
         If our certificate or our secret cannot be read.
     """
 
-    def __init__(self, destination: WebDestination) -> None:
+    def __init__(self, destination: WebPartner) -> None:
         self._destination = destination
         self._base = {"User-Agent": "spinepacs"}
         host, port = destination.address
         try:
-            if secret := destination.secret():
-                self._base["Authorization"] = _authorization(destination.user, secret)
+            if authorization := destination.authorization():
+                self._base["Authorization"] = authorization
             if destination.is_encrypted:
                 context = client_context(destination)
                 self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -197,7 +201,7 @@ class Http:
 
 
 @contextmanager
-def connected(destination: WebDestination) -> Iterator[Http | Verdict]:
+def connected(destination: WebPartner) -> Iterator[Http | Verdict]:
     """Connect to a destination; a verdict where nobody is there.
 
     Raises
@@ -216,12 +220,6 @@ def connected(destination: WebDestination) -> Iterator[Http | Verdict]:
         yield line
     finally:
         line.close()
-
-
-def _authorization(user: str, secret: str) -> str:
-    if user:
-        return "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode("ascii")
-    return f"Bearer {secret}"
 
 
 def _why(error: Exception) -> str:

@@ -5,6 +5,7 @@
     supervisor ┬─ listener-1…n (processes) C-STORE → spool, ledger; they share the listening socket
                ├─ watcher      (process)   folder  → spool, ledger, where a folder is set
                ├─ delivery     (process)   outbox  → PACS, a thread for each destination
+               ├─ notifications (process)  ledger → mail, webhooks, where there are `[[notifications]]`
                ├─ web          (process)   pages for people, where `[web]` is on
                ├─ dicomweb     (process)   STOW-RS → spool, ledger → QIDO-RS and WADO-RS, where it is on
                ├─ worker-1…n   (processes) headers and studies, handed out by the dispatcher's threads
@@ -252,6 +253,7 @@ class Daemon:
             self._processes,
             self._traffic,
             self._settings.destinations,
+            [channel.name for channel in self._settings.notifications],
         )
         return HealthServer(settings, self._checks(reserve_bytes), figures)
 

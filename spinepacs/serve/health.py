@@ -68,6 +68,8 @@ class Figures(Collector):
         Gives what the listeners have counted; None: there are none.
     destinations
         Whose hours tell when a result is late.
+    channels
+        Names of those who are told when something breaks.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class Figures(Collector):
         processes: Callable[[], Mapping[str, Life]],
         traffic: Callable[[], Traffic] | None = None,
         destinations: Sequence[Destination] = (),
+        channels: Sequence[str] = (),
     ) -> None:
+        self._channels = channels
         self._hours = {each.name: each.hours for each in destinations}
         self._traffic = traffic
         self._ledger = ledger
@@ -128,9 +132,21 @@ class Figures(Collector):
         yield _gauge("refused_films", "Films refused by the reading, not seen to", {(): unseen["films"]})
         yield _gauge("mixed_studies", "Studies of several patients, not seen to", {(): unseen["studies"]})
         yield from self._machines()
+        yield from self._notifications()
         yield from _waiting(
             self._ledger.waiting(), {destination for destination, _ in counts.outbox}, self._open_s
         )
+
+    def _notifications(self) -> Iterable[Metric]:
+        """What is still to be told, and what was given up."""
+        standing = self._ledger.notices.standing(self._channels)
+        values: _Values = {
+            (name, state): float(number)
+            for name, stands in standing.items()
+            for state, number in (("pending", stands.waiting), ("failed", stands.failed))
+        }
+        text = "What is to be told by a notification, and what was given up"
+        yield _gauge("notifications", text, values, "notification", "state")
 
     def _machines(self) -> Iterable[Metric]:
         """Silence of each machine that has not ended, seen by the clock here; none where there is one only."""

@@ -47,6 +47,8 @@ def parts(settings: Settings, role: Role, door: socket.socket | None, book: Visi
         found.append(Part("watcher", watch, settings))
     if settings.destinations and role.sends:
         found.append(Part("delivery", send, settings))
+    if settings.notifications and role.sends:
+        found.append(Part("notifications", tell, settings, is_needed=False))
     if settings.audit.syslog and role.sends:
         found.append(Part("audit", report, settings))
     if role.reads:  # a machine whose campaigns stand still is as good for the day's work as any
@@ -106,6 +108,15 @@ def send(channel: Connection, settings: Settings) -> None:
         stop, poll_s, turns = stop_event(channel), settings.work.poll_s, turns_of(settings)
         ae_title = settings.listener.ae_title
         deliver(settings.destinations, ae_title, spool, ledger, stop=stop, poll_s=poll_s, turns=turns)
+
+
+def tell(channel: Connection, settings: Settings) -> None:
+    """Be the process that tells people what has broken."""
+    from spinepacs.notify.watch import notify
+
+    with _stores(settings) as (spool, ledger):
+        channel.send_bytes(READY)
+        notify(settings, spool, ledger, stop_event(channel), settings.work.poll_s, turns_of(settings))
 
 
 def report(channel: Connection, settings: Settings) -> None:

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import base64
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from spinepacs.errors import BadSettings
-from spinepacs.settings.types import (
-    IN_THE_CLEAR,
-    AETitle,
-    Hours,
-    Seconds,
-    Section,
-    ServiceUrl,
-    may_carry_secret,
-)
-
-_LONGEST_SECRET_BYTES = 1 << 16
+from spinepacs.settings.partners import Partner, address_of, read_secret
+from spinepacs.settings.types import IN_THE_CLEAR, AETitle, Hours, Seconds, ServiceUrl, may_carry_secret
 
 
-class Destination(Section):
+class Destination(Partner):
     """What all kinds have: when, how fast and how often, and how it proves who it is."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
-    """Short name for the database and the logs: lower case, digits, ``_`` and ``-``."""
-    kind: str
-    """How it is spoken with."""
     send: tuple[str, ...]
     """Kinds of objects that go there."""
-    timeout_s: Seconds = 60.0
-    retry_first_s: Seconds = 10.0
-    """Wait after the first failure (s); doubled after each one up to ``retry_longest_s``."""
-    retry_longest_s: Seconds = 3600.0
-    tls_ca: Path | None = None
-    """Certificates of the authorities that vouch for it, PEM; not set: those of this machine."""
-    tls_certificate: Path | None = None
-    """Our certificate, PEM, where it asks for one; read anew for each connection."""
-    tls_key: Path | None = None
-    """Its key, PEM without passphrase; not set: in the same file."""
     maximum_attempts: int = Field(default=50, ge=1)
     """After so many failed attempts an object is ``failed`` and waits for ``spinepacs retry``. A destination that is
     down or rejects the connection uses up none: it is looked for every 5 minutes at least, as long as it takes."""
@@ -143,8 +119,7 @@ class WebDestination(Destination):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of the URL."""
-        parts = urlsplit(self.url)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        return address_of(self.url)
 
     @property
     def path(self) -> str:
@@ -152,28 +127,15 @@ class WebDestination(Destination):
         return urlsplit(self.url).path
 
     def secret(self) -> str:
-        """Password or token as it is now; empty: none.
+        """Password or token as it is now; empty: none; raises as :func:`read_secret`."""
+        return read_secret(self.secret_file, self.secret_variable)
 
-        Raises
-        ------
-        BadSettings
-            If the file cannot be read, or the variable is not set; the message names it and never what it holds.
-        """
-        if self.secret_variable:
-            found = os.environ.get(self.secret_variable, "")
-            where = f"the environment variable {self.secret_variable}"
-        elif self.secret_file:
-            where = str(self.secret_file)
-            try:
-                with self.secret_file.open("rb") as file:
-                    found = file.read(_LONGEST_SECRET_BYTES).decode().strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise BadSettings(f"{where}: cannot be read ({type(error).__name__})") from None
-        else:
-            return ""
-        if not found or not found.isprintable():
-            raise BadSettings(f"{where} holds no password or token")
-        return found
+    def authorization(self) -> str:
+        """The header of that name, with the secret as it is now; empty: none; raises as :func:`read_secret`."""
+        secret = self.secret()
+        if not secret or not self.user:
+            return f"Bearer {secret}" if secret else ""
+        return "Basic " + base64.b64encode(f"{self.user}:{secret}".encode()).decode("ascii")
 
 
 class DicomwebDestination(WebDestination):

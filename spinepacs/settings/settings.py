@@ -10,13 +10,15 @@ import os
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from spinepacs.errors import BadSettings
 from spinepacs.settings.archives import ArchiveSettings
-from spinepacs.settings.destinations import AnyDestination, Destination, DicomDestination, WebDestination
+from spinepacs.settings.destinations import AnyDestination, Destination, DicomDestination
 from spinepacs.settings.dicomweb import DicomwebSettings
 from spinepacs.settings.mistakes import explain
+from spinepacs.settings.notifications import AnyNotification, Notification
+from spinepacs.settings.partners import Partner
 from spinepacs.settings.priors import PriorsSettings
 from spinepacs.settings.sections import (
     AssemblySettings,
@@ -58,6 +60,7 @@ class Settings(Section):
     output: OutputSettings = OutputSettings()
     destinations: tuple[AnyDestination, ...] = ()
     archives: tuple[ArchiveSettings, ...] = ()
+    notifications: tuple[AnyNotification, ...] = ()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
@@ -65,12 +68,12 @@ class Settings(Section):
     dicomweb: DicomwebSettings = DicomwebSettings()
     priors: PriorsSettings = PriorsSettings()
 
-    @field_validator("destinations")
+    @field_validator("destinations", "notifications")
     @classmethod
-    def _names_differ(cls, value: tuple[AnyDestination, ...]) -> tuple[AnyDestination, ...]:
-        names = [destination.name for destination in value]
+    def _names_differ(cls, value: tuple[Partner, ...], info: ValidationInfo) -> tuple[Partner, ...]:
+        names = [partner.name for partner in value]
         if len(set(names)) != len(names):
-            raise ValueError("every destination needs a name of its own")
+            raise ValueError(f"every {str(info.field_name).removesuffix('s')} needs a name of its own")
         return value
 
     @field_validator("archives")
@@ -198,21 +201,36 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
             "audit": _certificates(settings.audit, folder),
             "dicomweb": _certificates(settings.dicomweb, folder),
             "archives": tuple(_certificates(each, folder) for each in settings.archives),
+            "web": _provider(settings.web, folder),
             "destinations": tuple(
                 _secret(_certificates(each, folder), folder) for each in settings.destinations
+            ),
+            "notifications": tuple(
+                _secret(_certificates(each, folder), folder) for each in settings.notifications
             ),
         }
     )
 
 
-_Tls = TypeVar("_Tls", ListenerSettings, Destination, AuditSettings, DicomwebSettings, ArchiveSettings)
+_Tls = TypeVar(
+    "_Tls", ListenerSettings, Destination, Notification, AuditSettings, DicomwebSettings, ArchiveSettings
+)
+_Partner = TypeVar("_Partner", bound=Partner)
 
 
-def _secret(destination: Destination, folder: Path) -> Destination:
-    """Make the path of a secret absolute."""
-    if not isinstance(destination, WebDestination) or destination.secret_file is None:
-        return destination
-    return destination.model_copy(update={"secret_file": folder / destination.secret_file})
+def _provider(web: WebSettings, folder: Path) -> WebSettings:
+    """Make the paths of the OpenID provider absolute."""
+    if web.oidc is None:
+        return web
+    paths = {key: getattr(web.oidc, key) for key in ("secret_file", "tls_ca")}
+    found = {key: folder / path for key, path in paths.items() if path}
+    return web.model_copy(update={"oidc": web.oidc.model_copy(update=found)})
+
+
+def _secret(partner: _Partner, folder: Path) -> _Partner:
+    """Make the path of a secret absolute, where there is one."""
+    file = getattr(partner, "secret_file", None)
+    return partner if file is None else partner.model_copy(update={"secret_file": folder / file})
 
 
 def _certificates(section: _Tls, folder: Path) -> _Tls:

@@ -45,18 +45,32 @@ def _hours(value: str) -> str:
     return value
 
 
-def _service_url(value: str) -> str:
-    """Check the URL of a service, and give it without a slash at its end."""
+def check_url(value: str, may_ask: bool = False) -> str:
+    """Check a URL that we call, and give it without a slash at its end; ``may_ask``: it may have a part behind ``?``.
+
+    Raises
+    ------
+    ValueError
+        With the remedy.
+    """
     try:
         parts = urlsplit(value)
         has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         has_host = False
-    if not has_host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-        raise ValueError("give http:// or https://, host and path, without ? and #")
+    is_more = bool(parts.fragment or (parts.query and not may_ask)) if has_host else False
+    if not has_host or parts.scheme not in ("http", "https") or is_more:
+        raise ValueError(f"give http:// or https://, host and path, without {'#' if may_ask else '? and #'}")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("a URL has printable ASCII characters only, and no space")
     if parts.username is not None or parts.password is not None:
         raise ValueError("no user or password here: there are keys of their own for them")
-    return value.rstrip("/")
+    return value if parts.query else value.rstrip("/")
+
+
+def _service_url(value: str) -> str:
+    """Check the URL of a service."""
+    return check_url(value)
 
 
 def parse_peer(place: str) -> tuple[str, str, int]:

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from spinepacs.settings.oidc import OidcSettings
 from spinepacs.settings.types import Network, Port, Section
 
 PLACEHOLDERS = ("study_uid", "accession_number", "patient_id")
@@ -38,6 +39,8 @@ class WebSettings(Section):
     """Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     account_header: str = Field(default="", pattern=r"^([A-Za-z0-9-]+)?$")
     """Header in which these proxies name the account of a person whom they have let in; empty: accounts log in here."""
+    oidc: OidcSettings | None = None
+    """Logging in by OpenID Connect; not set: by accounts of this installation, or by a proxy's word."""
     viewers: dict[str, str] = Field(default_factory=dict)
     """Links that open a study elsewhere: name and URL, in which ``{study_uid}``, ``{accession_number}`` and
     ``{patient_id}`` are replaced."""

@@ -80,6 +80,13 @@ class Accounts:
         """Make an account; False if there is one of this name."""
         return self.database.write(_add, name, role, password_hash)
 
+    def from_provider(self, name: str, role: AccountRole, identity: str, peer: str) -> Account | None:
+        """Make or find the account of somebody whom a provider has named, with today's role.
+
+        None: it is disabled, or somebody else's: ``identity`` is who it was made for, and no password fits it.
+        """
+        return self.database.write(_from_provider, name, role, identity, peer)
+
     def find(self, name: str) -> Account | None:
         """One account, disabled or not."""
         with self.database.read() as connection:
@@ -161,6 +168,22 @@ def _add(connection: Connection, name: str, role: AccountRole, password_hash: st
     row = {"name": name, "role": role.value, "password_hash": password_hash}
     connection.execute(insert(accounts).values(row | {"created_at": now, "password_at": now}))
     return True
+
+
+def _from_provider(
+    connection: Connection, name: str, role: AccountRole, identity: str, peer: str
+) -> Account | None:
+    found = _first(connection, name)
+    if found and (found.password_hash != identity or found.disabled_at is not None):
+        return None
+    if found is None:
+        _add(connection, name, role, identity)
+    elif found.role is not role:
+        connection.execute(update(accounts).where(accounts.c.name == name).values(role=role.value))
+    if found is None or found.role is not role:
+        detail = f"account {'add' if found is None else 'role'} {name} as {role.value}, by single sign-on"
+        events.add_access(connection, "command", name, peer, detail=detail)
+    return _first(connection, name)
 
 
 def _change(connection: Connection, name: str, changes: Mapping[str, object]) -> bool:

@@ -25,6 +25,8 @@ from spinepacs.store.engine import Access, Announce, Database
 from spinepacs.store.joint import JointWriter
 from spinepacs.store.migration import check as check_tables
 from spinepacs.store.migration import migrate as migrate_tables
+from spinepacs.store.notices import Notices
+from spinepacs.store.occasions import Occasions
 from spinepacs.store.records import (
     ArrivalOutcome,
     Claim,
@@ -399,6 +401,16 @@ class Ledger:
         from spinepacs.store.accounts import Accounts
 
         return Accounts(self._database)
+
+    @property
+    def notices(self) -> Notices:
+        """What is to be told to whom."""
+        return Notices(self._database)
+
+    @property
+    def occasions(self) -> Occasions:
+        """What there is to tell."""
+        return Occasions(self._database)
 
     @property
     def files(self) -> Files:

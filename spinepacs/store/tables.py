@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0020"
+REVISION = "r0022"
 """The newest migration."""
 
 
@@ -588,4 +588,45 @@ account_tokens = Table(
     Column("account", SafeText, ForeignKey("accounts.name"), nullable=False, index=True),
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("notice_id", Key, primary_key=True),
+    Column("channel", SafeText, nullable=False),
+    Column("kind", SafeText, nullable=False),
+    Column("subject", SafeText, nullable=False),
+    Column("study_uid", SafeText, nullable=False, server_default=""),
+    Column("detail", PlainJson, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("state", SafeText, nullable=False),
+    Column("batch", SafeText, nullable=False, server_default=""),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", UtcTime, nullable=False),
+    Column("sent_at", UtcTime),
+    Column("message", SafeText, nullable=False, server_default=""),
+    # The last line against telling of one thing twice; what has ended may begin again.
+    _partial("uq_notices_subject", "channel", "kind", "subject", unique=True, where="ended_at IS NULL"),
+    _partial("ix_notices_pending", "channel", "batch", "made_at", where="state = 'pending'"),
+    Index("ix_notices_channel_state_sent_at", "channel", "state", "sent_at"),
+)
+
+notice_marks = Table(
+    "notice_marks",
+    metadata,
+    Column("channel", SafeText, primary_key=True),
+    Column("source", SafeText, primary_key=True),
+    Column("reached", Key, nullable=False),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("taken_at", UtcTime, primary_key=True),
+    Column("seconds", Measure, nullable=False),
+    Column("counted", PlainJson, nullable=False),
+    Column("waiting", PlainJson, nullable=False),
+    Column("reached", PlainJson, nullable=False),
 )

@@ -16,7 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from spinepacs.settings.web import WebSettings
 from spinepacs.store.accounts import AccountRole
-from spinepacs.web import actions, destinations, login, queue, review, rules, studies, study
+from spinepacs.web import actions, destinations, login, queue, review, rules, single_sign_on, studies, study
 from spinepacs.web.guard import Page, guarded
 from spinepacs.web.headers import ProxyMark, SecureHeaders
 from spinepacs.web.site import Site, Visit
@@ -36,6 +36,8 @@ def _nothing(visit: Visit) -> Response:
 PAGES: Sequence[Page] = (
     Page("/login", login.show, role=None),
     Page("/login", login.log_in, role=None, changes=True),
+    Page(single_sign_on.BEGIN, single_sign_on.begin, role=None),
+    Page(single_sign_on.BACK, single_sign_on.back, role=None),
     Page("/logout", login.log_out, changes=True),
     Page("/", _beginning),
     Page("/queue", queue.show),

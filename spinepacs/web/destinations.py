@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -16,10 +14,12 @@ from starlette.responses import Response
 
 from spinepacs.delivery.echo import echo as send_echo
 from spinepacs.delivery.pace import open_for_s
+from spinepacs.errors import BadSettings
 from spinepacs.settings.destinations import Destination, DicomDestination, WebDestination
 from spinepacs.settings.settings import Settings
 from spinepacs.store.queries import step_seconds
 from spinepacs.store.records import age_s
+from spinepacs.tls import certificates
 from spinepacs.web.queue import span, towards
 from spinepacs.web.site import Visit
 
@@ -70,6 +70,7 @@ def _now(visit: Visit) -> Row:
         "destinations": known,
         "strays": list(waiting.values()),
         "machines": list(_machines(visit)),
+        "notifications": list(_notifications(visit)),
         "at": f"{datetime.now(UTC):%H:%M:%S} UTC",
     }
 
@@ -117,6 +118,18 @@ def _machines(visit: Visit) -> Iterator[Row]:
     yield {"name": "this machine", "role": "all", "beat": "", "processes": processes}
 
 
+def _notifications(visit: Visit) -> Iterator[Row]:
+    """Who is told when something breaks, and whether that works; not to whom: addresses are for the settings."""
+    channels = visit.site.settings.notifications
+    standing = visit.site.ledger.notices.standing([channel.name for channel in channels])
+    for channel in channels:
+        stands = standing[channel.name]
+        yield {
+            "name": channel.name, "kind": channel.kind, "on": ", ".join(channel.on), "waiting": stands.waiting,
+            "failed": stands.failed, "sent_at": stands.sent_at or "", "message": stands.message,
+        }  # fmt: skip
+
+
 def _ready(settings: Settings) -> dict[str, str]:
     """What the health page says; empty: it says nothing."""
     if not settings.health.enabled or not settings.health.port:
@@ -137,20 +150,18 @@ def _ready(settings: Settings) -> dict[str, str]:
 
 def _certificates(settings: Settings) -> Iterator[Row]:
     """Our certificates and those of authorities, with the days that they still hold."""
-    sections = {"listener": settings.listener, "audit": settings.audit}
-    sections |= {f"destination {each.name}": each for each in settings.destinations}
-    for name, section in sections.items():
-        for key in ("tls_certificate", "tls_ca"):
-            path = getattr(section, key)
-            if path is not None:
-                yield {"of": name, "key": key, "file": path.name, **_validity(path)}
-
-
-def _validity(path: Path) -> Row:
-    """Until when the first certificate of a PEM file holds."""
-    try:
-        decode = ssl._ssl._test_decode_cert  # type: ignore[attr-defined]  # no public function of Python's reads a file
-        until = datetime.fromtimestamp(ssl.cert_time_to_seconds(decode(str(path))["notAfter"]), UTC)
-    except (OSError, ValueError, KeyError) as error:
-        return {"until": "", "days": None, "why": f"cannot be read: {type(error).__name__}"}
-    return {"until": f"{until:%Y-%m-%d}", "days": (until - datetime.now(UTC)).days, "why": ""}
+    for found in certificates(settings):
+        row: Row = {
+            "of": found.of,
+            "key": found.key,
+            "file": found.file.name,
+            "until": "",
+            "days": None,
+            "why": "",
+        }
+        try:
+            until = found.ends_at()
+        except BadSettings as error:
+            yield row | {"why": str(error)}
+        else:
+            yield row | {"until": f"{until:%Y-%m-%d}", "days": (until - datetime.now(UTC)).days}

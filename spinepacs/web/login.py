@@ -8,6 +8,7 @@ import secrets
 import threading
 from datetime import UTC, datetime, timedelta
 
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from spinepacs.store.accounts import Account, sha256_of
@@ -30,30 +31,33 @@ def local(path: str) -> str:
 
 def show(visit: Visit) -> Response:
     """The form."""
-    return _form(visit, local(visit.request.query_params.get("next", "/")))
+    return form(visit, local(visit.request.query_params.get("next", "/")))
 
 
 def log_in(visit: Visit) -> Response:
     """Begin a session, or say why not; the answer does not tell whether there is such an account."""
     name, onward = visit.form.get("name", "").strip(), local(visit.form.get("next", "/"))
+    oidc = visit.site.settings.web.oidc
+    if oidc is not None and not oidc.local_accounts:
+        raise HTTPException(403, "accounts of this installation do not log in here: web.oidc.local_accounts")
     token = visit.request.cookies.get(LOGIN_COOKIE, "")
     if not token or not hmac.compare_digest(token.encode(), visit.form.get("csrf", "").encode()):
-        return _form(visit, onward, 403, "This form was too old. Please try again.")
+        return form(visit, onward, 403, "This form was too old. Please try again.")
     keys = ((_BY_ACCOUNT_AND_PEER, (name.lower(), visit.peer)), (_BY_PEER, visit.peer))
     wait_s = max(guesses.wait_s(key) for guesses, key in keys)
     if wait_s > 0:
         said = f"Too many attempts. Wait {int(wait_s / 60) + 1} minutes."
-        answer = _form(visit, onward, 429, said)
+        answer = form(visit, onward, 429, said)
         answer.headers["Retry-After"] = str(int(wait_s) + 1)
         return answer
     for guesses, key in keys:
         guesses.add(key)
     account = _proven(visit, name, visit.form.get("password", ""))
     if account is None:
-        return _form(visit, onward, 403, "Name or password is wrong.")
+        return form(visit, onward, 403, "Name or password is wrong.")
     for guesses, key in keys:
         guesses.forget(key)
-    return _begun(visit, account, onward)
+    return begun(visit, account, onward)
 
 
 def log_out(visit: Visit) -> Response:
@@ -80,7 +84,8 @@ def _proven(visit: Visit, name: str, password: str) -> Account | None:
     return None
 
 
-def _begun(visit: Visit, account: Account, onward: str) -> Response:
+def begun(visit: Visit, account: Account, onward: str) -> Response:
+    """Begin a session of somebody who has proven to be this account."""
     token = secrets.token_urlsafe(32)
     lasts = timedelta(hours=visit.site.settings.web.session_hours)
     visit.site.ledger.accounts.log_in(sha256_of(token), account.name, visit.peer, datetime.now(UTC) + lasts)
@@ -90,8 +95,10 @@ def _begun(visit: Visit, account: Account, onward: str) -> Response:
     return answer
 
 
-def _form(visit: Visit, onward: str, status: int = 200, said: str = "") -> Response:
+def form(visit: Visit, onward: str, status: int = 200, said: str = "") -> Response:
+    """The page of the login, with what is said of the last attempt."""
+    oidc = visit.site.settings.web.oidc
     token = visit.request.cookies.get(LOGIN_COOKIE) or secrets.token_urlsafe(32)
-    answer = visit.page("login.html", status, onward=onward, said=said, login_csrf=token)
+    answer = visit.page("login.html", status, onward=onward, said=said, login_csrf=token, sign_on=oidc)
     visit.set_cookie(answer, LOGIN_COOKIE, token, 3600)
     return answer

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 
 from spinepacs import __version__
 from spinepacs.domain import words
+from spinepacs.openid import Provider
 from spinepacs.seldom import Seldom
 from spinepacs.settings.settings import Settings
 from spinepacs.store.accounts import Account, AccountRole
@@ -57,6 +58,12 @@ class Site:
     darkroom: Darkroom
     reviewing: Reviewing
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+
+    @cached_property
+    def provider(self) -> Provider | None:
+        """Who else says who somebody is; None: nobody does."""
+        oidc = self.settings.web.oidc
+        return Provider(oidc) if oidc else None
 
     @cached_property
     def queue(self) -> Seldom[Snapshot]:

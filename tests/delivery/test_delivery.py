@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 from pynetdicom import evt
 
-from spinepacs.delivery.courier import deliver, wait_s
+from spinepacs.delivery.courier import deliver
 from spinepacs.delivery.line import end
 from spinepacs.delivery.sending import Outcome, judge
 from spinepacs.domain.findings import ObjectKind
@@ -72,7 +72,7 @@ def test_no_status_but_success_and_warnings_is_ever_sent():
 
 def test_waits_double_up_to_the_longest():
     target = destination("pacs", 104, retry_first_s=10, retry_longest_s=3600)
-    assert [wait_s(target, attempts) for attempts in (1, 2, 3, 9, 10, 5000)] == [10, 20, 40, 2560, 3600, 3600]
+    assert [target.wait_s(attempts) for attempts in (1, 2, 3, 9, 10, 5000)] == [10, 20, 40, 2560, 3600, 3600]
 
 
 # ---- real peers --------------------------------------------------------------------------------------------

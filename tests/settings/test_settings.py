@@ -1,9 +1,12 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
+from spinepacs.domain.signs import Sign
 from spinepacs.errors import BadSettings
+from spinepacs.settings import notifications
 from spinepacs.settings.archives import ArchiveSettings
 from spinepacs.settings.destinations import KINDS, DicomwebDestination
 from spinepacs.settings.settings import DATABASE_URL_VARIABLE, Settings, load
@@ -14,6 +17,20 @@ DESTINATION = '[[destinations]]\nname = "{name}"\nae_title = "PACS"\nhost = "127
 
 ARCHIVE = '[[archives]]\nhost = "127.0.0.1"\nport = 2762\n'
 WEB = '[[destinations]]\nname = "w"\nkind = "dicomweb"\nurl = "https://pacs.example.org/rs"\n'
+
+
+HOOK = '[[notifications]]\nname = "ops"\nkind = "webhook"\nurl = "https://hook.example.org/x"\n'
+MAIL = (
+    '[[notifications]]\nname = "a"\nkind = "mail"\nhost = "mail.example.org"\nfrom_address = "a@example.org"\n'
+    'to = ["b@example.org"]\n'
+)
+
+
+OIDC = '[web.oidc]\nissuer = "https://login.example.org"\nclient_id = "x"\nroles = { a = "reader" }\n'
+
+
+def test_signs_of_notifications_are_those_that_there_are():
+    assert set(get_args(notifications.GradedSign)) == {sign.value for sign in Sign}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -30,7 +47,11 @@ def test_the_commented_file_shows_the_defaults():
 def test_the_commented_file_names_every_key():
     text = shipped("config", "spinepacs.toml").read_text()
     for name, section in Settings():
-        lists = {"destinations": KINDS.values(), "archives": (ArchiveSettings,)}
+        lists = {
+            "destinations": KINDS.values(),
+            "notifications": notifications.KINDS.values(),
+            "archives": (ArchiveSettings,),
+        }
         kinds = lists.get(name, (type(section),))
         for key in {key for kind in kinds for key in kind.model_fields}:
             assert key in text, f"{name}.{key} is not explained"
@@ -69,6 +90,27 @@ def test_the_commented_file_names_every_key():
         (WEB + 'user = "me"\n', 1, "needs its password"),
         (WEB + 'secret_file = "a"\nsecret_variable = "B"\n', 1, "not both"),
         (WEB.replace("https", "http") + 'secret_file = "a"\n', 1, "https:// only"),
+        (HOOK + "prot = 1\n", 5, "no such key"),
+        (HOOK * 2, 1, "every notification needs a name of its own"),
+        (HOOK.replace("webhook", "pigeon"), 1, 'kind is "mail" or "webhook"'),
+        (HOOK.replace("https", "http"), 1, "allow_plain_http = true"),
+        (
+            HOOK.replace("https", "http") + "allow_plain_http = true\nwith_identity = true\n",
+            1,
+            "needs https://",
+        ),
+        (HOOK.replace("/x", "/x\\ny"), 4, "no space"),
+        (HOOK + 'on = ["sign"]\n', 1, "grades go together"),
+        (HOOK + 'on = ["sign"]\ngrades = { bunions = 1 }\n', 6, "disc_height_loss"),
+        (OIDC.replace("https", "http"), 2, "give https://"),
+        (OIDC.replace('{ a = "reader" }', "{}"), 4, "at least 1"),
+        (OIDC.replace('"reader"', '"sender"'), 4, "'viewer', 'reader' or 'administrator'"),
+        (OIDC + 'scopes = ["profile"]\n', 5, 'name "openid"'),
+        (MAIL.replace("b@", "b@x.org, c@"), 6, "no plain address"),
+        (MAIL.replace("a@", "a\\r\\nBcc: c@"), 5, "no plain address"),
+        (MAIL + 'user = "a"\n', 1, "go together"),
+        (MAIL + 'user = "a"\nsecret_file = "b"\nsecurity = "none"\n', 1, "anybody could read it"),
+        (MAIL + 'with_identity = true\nsecurity = "none"\n', 1, "anybody could read it"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line_and_the_remedy(tmp_path: Path, text: str, line: int, said: str):
