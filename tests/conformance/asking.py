@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from itertools import groupby
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.datadict import tag_for_keyword
 from pynetdicom import AE
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a module __getattr__ table
@@ -18,6 +18,7 @@ from spinepacs.delivery.verdicts import Outcome
 from spinepacs.delivery.web import _TURNED_AWAY, Answer
 from spinepacs.dicom import commitment
 from spinepacs.domain.campaign import Query
+from spinepacs.domain.priors import Ask
 from spinepacs.exchange.archive import Asked
 from spinepacs.exchange.retrieve import QueryRetrieve
 from spinepacs.settings.destinations import DicomDestination
@@ -122,18 +123,26 @@ class _Recorder(QueryRetrieve):
         return [row]
 
 
+def _matching(element: DataElement) -> str:
+    if not element.value:
+        return "universal"
+    return "range" if element.VR == "DA" and "-" in str(element.value) else "single value"
+
+
 def query_keys() -> str:
-    """Keys of each C-FIND, as a campaign asks it."""
+    """Keys of each C-FIND, as a campaign asks it, and whoever looks for priors."""
     recorder, query = _Recorder(), Query()
     list(recorder.studies(Asked(day=date(2026, 1, 31)), query))
     list(recorder.studies(Asked(accession="A1"), query))
     recorder.films("1.2", query)
+    day = date(2026, 1, 31)
+    recorder.of_patient(Ask(1, "P1", "", "1.2", day, 0), (day, day))
     found: dict[str, dict[str, set[str]]] = {}
     for keys in recorder.asked:
         level = found.setdefault(keys.QueryRetrieveLevel, {})
         for element in keys:
             if element.keyword != "QueryRetrieveLevel":
-                level.setdefault(element.keyword, set()).add("single value" if element.value else "universal")
+                level.setdefault(element.keyword, set()).add(_matching(element))
     rows = [
         (level, f"({tag >> 16:04X},{tag & 0xFFFF:04X})", keyword, ", ".join(sorted(kinds)))
         for level, keys in found.items()

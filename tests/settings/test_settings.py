@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from spinepacs.errors import BadSettings
 from spinepacs.settings.destinations import KINDS, DicomwebDestination
+from spinepacs.settings.priors import PriorsSettings
 from spinepacs.settings.settings import DATABASE_URL_VARIABLE, Settings, load
 from spinepacs.settings.shipped import shipped
 
@@ -166,3 +167,35 @@ def test_a_dicomweb_destination_keeps_its_secret_beside_the_settings(tmp_path: P
     assert found.secret() == "abc"
     assert found.address == ("pacs.example.org", 443)
     assert "abc" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"enabled": True}, "one of dicomweb and ae"),
+        ({"enabled": True, "dicomweb": "https://a", "ae": "A@h:104"}, "one of dicomweb and ae"),
+        ({"dicomweb": "ftp://a"}, "http:// or https://"),
+        ({"dicomweb": "https://a:b@c"}, "no user or password here"),
+        ({"ae": "A@h"}, "no DICOM peer"),
+        ({"ae": "A@h:104", "credentials": "c.toml"}, "credentials are for dicomweb"),
+        ({"dicomweb": "https://a", "move_to": "US"}, "move_to is for ae"),
+    ],
+)
+def test_priors_that_cannot_be_fetched(values, message):
+    with pytest.raises(ValidationError, match=message):
+        PriorsSettings(**values)
+
+
+def test_priors_by_c_move_need_the_listener(tmp_path):
+    path = write(tmp_path, '[listener]\nenabled = false\n[priors]\nenabled = true\nae = "A@h:104"\n')
+    with pytest.raises(BadSettings, match="needs the listener"):
+        load(path)
+
+
+def test_credentials_of_priors_are_beside_the_settings(tmp_path):
+    path = write(
+        tmp_path, '[priors]\nenabled = true\ndicomweb = "https://a/dicom-web/"\ncredentials = "c.toml"\n'
+    )
+    found = load(path).priors
+    assert found.credentials == tmp_path / "c.toml"
+    assert found.place == "https://a/dicom-web"
