@@ -43,6 +43,7 @@ from spinepacs.store.records import (
     Waiting,
 )
 from spinepacs.store.rereading import Rereading
+from spinepacs.store.workitems import Workitems
 
 
 class Ledger:
@@ -304,6 +305,11 @@ class Ledger:
     def priors(self) -> Priors:
         """Whose earlier studies an archive is to be asked for."""
         return Priors(self._database)
+
+    @property
+    def workitems(self) -> Workitems:
+        """Workitems of a worklist."""
+        return Workitems(self._database)
 
     def see(self, study_uid: str | None = None) -> int:
         """Write down that a person has seen to what a study (None: any) is in :attr:`QueueCounts.unseen` for.

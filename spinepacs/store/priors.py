@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from spinepacs.domain.campaign import Campaign, FilmState, ItemState, NewCampaign
+from spinepacs.domain.campaign import Campaign, FilmState, ItemState
 from spinepacs.domain.priors import PRIORS, Ask, AskState, Chosen
-from spinepacs.store import campaign_rows, events
+from spinepacs.store import events
 from spinepacs.store.engine import Database
 from spinepacs.store.prior_asks import ask_of
 from spinepacs.store.tables import campaign_films, campaign_items, campaigns, prior_asks
@@ -27,10 +27,6 @@ class Priors:
     """The part of the ledger that is about priors; what films ask for is written by ``Ledger.register``."""
 
     database: Database
-
-    def stand(self, new: NewCampaign) -> None:
-        """Make the campaign of priors what the settings say; it is made where there is none."""
-        self.database.write(_stand, new)
 
     def trouble(self) -> str:
         """What the campaign of priors waits for; empty: nothing."""
@@ -102,15 +98,6 @@ class Priors:
         )
         with self.database.read() as connection:
             return {row.state: row.number for row in connection.execute(question)}
-
-
-def _stand(connection: Connection, new: NewCampaign) -> None:
-    known = campaign_rows.found(connection, campaigns.c.name == PRIORS)
-    if not known:
-        campaign_rows.start(connection, new)
-        return
-    values = campaign_rows.values_of(new)
-    connection.execute(update(campaigns).where(campaigns.c.name == PRIORS).values(values))
 
 
 def _begin(connection: Connection, ask: Ask) -> None:

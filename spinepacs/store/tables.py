@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0020"
+REVISION = "r0021"
 """The newest migration."""
 
 
@@ -522,6 +522,28 @@ prior_asks = Table(
     Column("strangers", Integer, nullable=False, server_default="0"),
     UniqueConstraint("patient_id", "issuer"),
     _partial("ix_prior_asks_open", "due_at", where="state <> 'asked'"),
+)
+
+_UNDER_WAY = text("state IN ('claiming', 'claimed')")
+
+workitems = Table(
+    "workitems",
+    metadata,
+    Column("workitem_uid", SafeText, primary_key=True),
+    Column("transaction_uid", SafeText, nullable=False),
+    Column("state", SafeText, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("progress", Integer, nullable=False, server_default="-1"),
+    Column("code", PlainJson),
+    Column("inputs", PlainJson),
+    Column("films", PlainJson),
+    Column("reason_code", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+    Column("found_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("claimed_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Index("ix_workitems_open", "due_at", sqlite_where=_UNDER_WAY, postgresql_where=_UNDER_WAY),
 )
 
 failed_files = Table(

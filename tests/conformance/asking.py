@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import groupby
 
 from pydicom import DataElement, Dataset
@@ -19,7 +19,9 @@ from spinepacs.delivery.web import _TURNED_AWAY, Answer
 from spinepacs.dicom import commitment
 from spinepacs.domain.campaign import Query
 from spinepacs.domain.priors import Ask
+from spinepacs.domain.worklist import CodedTerm, Output
 from spinepacs.exchange.archive import Asked
+from spinepacs.exchange.performed import not_performed, performed
 from spinepacs.exchange.retrieve import QueryRetrieve
 from spinepacs.settings.destinations import DicomDestination
 from tests.conformance.markdown import table
@@ -166,3 +168,24 @@ def commitment_reasons() -> str:
         ("Failure Reason", "shown as"),
         [(f"0x{code:04X}", words) for code, words in sorted(commitment._REASONS.items())],
     )
+
+
+def workitem_attributes() -> str:
+    """What a workitem is told before its final state, attribute by attribute."""
+    station, code, now = CodedTerm("A", "B", "C"), CodedTerm("D", "E", "F"), datetime.now(UTC)
+    output = Output("1.2", "1.3", "1.4", "1.5", "pacs")
+    rows: list[tuple[str, ...]] = []
+    for state, content in (
+        ("COMPLETED", performed(station, code, now, [output], lambda _: Dataset())),
+        ("CANCELED", not_performed("NOT_SENT", "it did not come")),
+    ):
+        rows += _elements(state, content, "")
+    return table(("before", "tag", "attribute"), rows)
+
+
+def _elements(state: str, content: Dataset, depth: str) -> Iterable[tuple[str, ...]]:
+    for element in content:
+        yield state, f"{depth}({element.tag.group:04X},{element.tag.element:04X})", element.keyword
+        is_code = element.keyword.endswith("CodeSequence")
+        if element.VR == "SQ" and not is_code:
+            yield from _elements(state, element.value[0], depth + ">")

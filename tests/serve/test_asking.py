@@ -82,7 +82,7 @@ def bench(ledger: Ledger, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> Call
             work=WorkSettings(retry_wait_s=0.001, maximum_attempts=2),
             priors=PriorsSettings(**{"enabled": True, "dicomweb": URL, **priors}),
         )
-        ledger.priors.stand(NEW)
+        ledger.campaigns.stand(NEW)
         come(ledger, study_date="20261120")
         return Bench(
             Runner(settings, spool, ledger, lambda _: Turn(), clock=lambda: clock[0]), archive, ledger, clock
@@ -153,11 +153,11 @@ def test_the_campaign_is_what_the_settings_say(
     ledger: Ledger, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "spinepacs.serve.priors.open_model", lambda *_: type("P", (), {"versions": VERSIONS})()
+        "spinepacs.serve.standing.open_model", lambda *_: type("P", (), {"versions": VERSIONS})()
     )
     priors = PriorsSettings(enabled=True, ae="A@h:104", modalities=("dx",), deliver=True, per_hour=7)
     runner = Runner(Settings(priors=priors), spool, ledger, lambda _: Turn())
-    runner._priors.stand()
+    runner.stand()
     made = ledger.campaigns.named(PRIORS)
     assert (made.kind, made.place, made.query.modalities) == (Kind.DICOM, "A@h:104", ("DX",))
     assert (made.delivers, made.per_hour, made.versions) == (True, 7, VERSIONS)

@@ -8,6 +8,7 @@ from spinepacs.settings.destinations import KINDS, DicomwebDestination
 from spinepacs.settings.priors import PriorsSettings
 from spinepacs.settings.settings import DATABASE_URL_VARIABLE, Settings, load
 from spinepacs.settings.shipped import shipped
+from spinepacs.settings.worklist import WorklistSettings
 
 ROOT = Path(__file__).parents[2]
 DESTINATION = '[[destinations]]\nname = "{name}"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
@@ -199,3 +200,29 @@ def test_credentials_of_priors_are_beside_the_settings(tmp_path):
     found = load(path).priors
     assert found.credentials == tmp_path / "c.toml"
     assert found.place == "https://a/dicom-web"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"enabled": True, "label": "X"}, "url is missing"),
+        ({"enabled": True, "url": "https://a"}, "which workitems are ours"),
+        (
+            {"enabled": True, "url": "https://a", "label": "X", "dicomweb": "https://b", "ae": "A@h:104"},
+            "one of",
+        ),
+        ({"workitem_codes": ["A1"]}, "value\\^scheme\\^meaning"),
+        ({"station": "A1^99X^" + "x" * 65}, "value\\^scheme\\^meaning"),
+    ],
+)
+def test_a_worklist_that_cannot_be_worked_off(values, message):
+    with pytest.raises(ValidationError, match=message):
+        WorklistSettings(**values)
+
+
+def test_a_worklist_needs_somewhere_to_send_results(tmp_path):
+    text = '[worklist]\nenabled = true\nurl = "https://a/rs"\nlabel = "X"\n'
+    with pytest.raises(BadSettings, match="needs a destination"):
+        load(write(tmp_path, text))
+    found = load(write(tmp_path, text + 'credentials = "c.toml"\n' + WEB)).worklist
+    assert found.archive == ("https://a/rs", str(tmp_path / "c.toml"))
