@@ -15,6 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from spinepacs.domain.worklist import CodedTerm, Output
+from spinepacs.settings.destinations import DicomDestination, DicomwebDestination
 
 DONE_PERCENT = 100
 _LONGEST_TEXT, _LONGEST_MEANING = 1024, 64
@@ -75,6 +76,18 @@ def performed(
 
 _READ = CodedTerm(codes.DCM.ComputerAidedDiagnosis.value, "DCM", codes.DCM.ComputerAidedDiagnosis.meaning)
 """Of CID 9231, where the workitem names no code."""
+
+
+def held_by(place: DicomDestination | DicomwebDestination, output: Output) -> Dataset:
+    """Where an object is to be had (PS3.3 Table 10-3b): where it was sent."""
+    item, access = Dataset(), Dataset()
+    if isinstance(place, DicomDestination):
+        access.RetrieveAETitle = place.ae_title
+        item.DICOMRetrievalSequence = [access]
+    else:
+        access.RetrieveURL = f"{place.url}/studies/{output.study_uid}/series/{output.series_uid}"
+        item.WADORSRetrievalSequence = [access]
+    return item
 
 
 def not_performed(reason_code: str, reason: str) -> Dataset:

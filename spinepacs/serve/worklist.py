@@ -17,7 +17,7 @@ from pydicom.uid import generate_uid
 from spinepacs.domain.campaign import Campaign, Kind, NewCampaign, Query
 from spinepacs.domain.worklist import WORKLIST, CodedTerm, Fate, Outcome, Output, Workitem, WorkitemState
 from spinepacs.errors import Transient
-from spinepacs.exchange.performed import DONE_PERCENT, not_performed, performed, progress
+from spinepacs.exchange.performed import DONE_PERCENT, held_by, not_performed, performed, progress
 from spinepacs.exchange.ups import Said, Worklist
 from spinepacs.serve.standing import standing, upper
 from spinepacs.serve.supply import Supply
@@ -81,15 +81,15 @@ class Working:
             now = datetime.now(UTC)
             is_done = any(
                 self._advance(campaign, self._server, each) for each in self._workitems.due(now)
-            ) or self._find(self._server)
+            ) or self._find(campaign, self._server)
         except Transient:
             self._server.close()
             self._server = None
             raise
         return is_done
 
-    def _find(self, server: Worklist) -> bool:
-        """Look for workitems that are ours, as many as there is room for; whether there was one."""
+    def _find(self, campaign: Campaign, server: Worklist) -> bool:
+        """Look for workitems that are ours, as many as there is room for; whether there was news of any kind."""
         room = self._settings.worklist.maximum - self._workitems.open()
         if room <= 0 or self._clock() < self._poll_at_s:
             return False
@@ -102,7 +102,7 @@ class Working:
             if found == room:
                 self._poll_at_s = 0.0  # there may be more
                 break
-        return bool(found)
+        return bool(found or campaign.trouble)  # that it answers again is news, too
 
     def _scheduled(self, server: Worklist) -> list[tuple[str, CodedTerm | None]]:
         wanted = self._settings.worklist
@@ -197,15 +197,7 @@ class Working:
         return {each.name: each for each in self._settings.destinations if isinstance(each, kinds)}
 
     def _where(self, output: Output) -> Dataset:
-        """Where an object is to be had (PS3.3 Table 10-3b): where it was sent."""
-        place, item, access = self._places()[output.destination], Dataset(), Dataset()
-        if isinstance(place, DicomDestination):
-            access.RetrieveAETitle = place.ae_title
-            item.DICOMRetrievalSequence = [access]
-        else:
-            access.RetrieveURL = f"{place.url}/studies/{output.study_uid}/series/{output.series_uid}"
-            item.WADORSRetrievalSequence = [access]
-        return item
+        return held_by(self._places()[output.destination], output)
 
 
 def open_worklist(settings: Settings) -> Worklist:

@@ -521,7 +521,7 @@ prior_asks = Table(
     Column("found", Integer, nullable=False, server_default="0"),
     Column("strangers", Integer, nullable=False, server_default="0"),
     UniqueConstraint("patient_id", "issuer"),
-    _partial("ix_prior_asks_open", "due_at", where="state <> 'asked'"),
+    _partial("ix_prior_asks_open", "due_at", where="state IN ('waiting', 'asking', 'failed')"),
 )
 
 _UNDER_WAY = text("state IN ('claiming', 'claimed')")

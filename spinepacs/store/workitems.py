@@ -33,6 +33,7 @@ from spinepacs.store.tables import (
     arrivals,
     campaign_films,
     campaign_items,
+    literally,
     objects,
     outbox,
     readings,
@@ -129,7 +130,7 @@ class Workitems:
 
 
 def _is_open() -> ColumnElement[bool]:
-    return workitems.c.state.in_(OPEN)
+    return literally(workitems.c.state, *OPEN)
 
 
 def _workitem(row: Row[Any]) -> Workitem:

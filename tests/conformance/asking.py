@@ -21,9 +21,9 @@ from spinepacs.domain.campaign import Query
 from spinepacs.domain.priors import Ask
 from spinepacs.domain.worklist import CodedTerm, Output
 from spinepacs.exchange.archive import Asked
-from spinepacs.exchange.performed import not_performed, performed
+from spinepacs.exchange.performed import held_by, not_performed, performed
 from spinepacs.exchange.retrieve import QueryRetrieve
-from spinepacs.settings.destinations import DicomDestination
+from spinepacs.settings.destinations import DicomDestination, DicomwebDestination
 from tests.conformance.markdown import table
 
 
@@ -174,13 +174,18 @@ def workitem_attributes() -> str:
     """What a workitem is told before its final state, attribute by attribute."""
     station, code, now = CodedTerm("A", "B", "C"), CodedTerm("D", "E", "F"), datetime.now(UTC)
     output = Output("1.2", "1.3", "1.4", "1.5", "pacs")
-    rows: list[tuple[str, ...]] = []
-    for state, content in (
-        ("COMPLETED", performed(station, code, now, [output], lambda _: Dataset())),
-        ("CANCELED", not_performed("NOT_SENT", "it did not come")),
-    ):
-        rows += _elements(state, content, "")
+    told = {
+        "COMPLETED": performed(station, code, now, [output], _held_by_both),
+        "CANCELED": not_performed("NOT_SENT", "it did not come"),
+    }
+    rows = [row for state, content in told.items() for row in _elements(state, content, "")]
     return table(("before", "tag", "attribute"), rows)
+
+
+def _held_by_both(output: Output) -> Dataset:
+    item = held_by(DicomDestination(name="pacs", ae_title="X", host="x", port=1), output)
+    item.update(held_by(DicomwebDestination(name="pacs", kind="dicomweb", url="https://x"), output))
+    return item
 
 
 def _elements(state: str, content: Dataset, depth: str) -> Iterable[tuple[str, ...]]:

@@ -159,6 +159,12 @@ def test_the_server_is_asked_again_after_a_while_only(bench: Callable[..., Bench
     assert len(made.ups.said) == 2
 
 
+def test_a_server_that_answers_again_is_news(bench: Callable[..., Bench]) -> None:
+    made = bench()
+    made.ledger.campaigns.say(made.ledger.campaigns.named(WORKLIST), "it does not answer")
+    assert made.step(2) == [True, False]
+
+
 def test_a_claim_that_was_answered_to_nobody_is_ours(bench: Callable[..., Bench]) -> None:
     made = bench("1.1")
     made.step()
