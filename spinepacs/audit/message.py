@@ -28,6 +28,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from spinepacs.dicom.reading.parse import quiet
+
 _STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -196,13 +198,14 @@ def _add_query(message: Element, row: Mapping[str, Any]) -> None:
     from pydicom.uid import ImplicitVRLittleEndian
 
     query = _add_object(message, _STUDY_ROOT_FIND, ("2", "3"), _SOP_CLASS_UID, is_named=False)
-    keys = Dataset()
-    keys.SpecificCharacterSet = "ISO_IR 192"
-    keys.QueryRetrieveLevel = "STUDY"
-    keys.PatientID = row["patient_id"]
     buffer = DicomBytesIO()
     buffer.is_little_endian = buffer.is_implicit_VR = True
-    write_dataset(buffer, keys)
+    with quiet():  # IDs are as hospitals make them
+        keys = Dataset()
+        keys.SpecificCharacterSet = "ISO_IR 192"
+        keys.QueryRetrieveLevel = "STUDY"
+        keys.PatientID = _clean(row["patient_id"])
+        write_dataset(buffer, keys)
     SubElement(query, "ParticipantObjectQuery").text = b64encode(buffer.getvalue()).decode()
     syntax = b64encode(ImplicitVRLittleEndian.encode()).decode()
     SubElement(query, "ParticipantObjectDetail", type="TransferSyntax", value=syntax)

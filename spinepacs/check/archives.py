@@ -8,9 +8,11 @@ from pathlib import Path
 from spinepacs.check.result import CheckResult
 from spinepacs.domain.campaign import Campaign, Kind
 from spinepacs.domain.priors import PRIORS
+from spinepacs.domain.worklist import WORKLIST
 from spinepacs.errors import Permanent, SpinepacsError
 from spinepacs.exchange.dicomweb import DicomWeb
 from spinepacs.exchange.retrieve import QueryRetrieve
+from spinepacs.exchange.ups import Worklist
 from spinepacs.pipeline import Pipeline
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
@@ -24,7 +26,7 @@ def campaigns(settings: Settings) -> Iterator[CheckResult]:
     except SpinepacsError:
         return  # said elsewhere: no database, or no tables yet
     for campaign in running:
-        if campaign.name == PRIORS:
+        if campaign.name in (PRIORS, WORKLIST):
             continue  # what the settings say counts, see below
         try:
             yield CheckResult(f"campaign {campaign.name}", True, f"{_probed(campaign, settings)}")
@@ -45,6 +47,28 @@ def priors(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("priors", True, said)
     except SpinepacsError as error:
         yield CheckResult("priors", False, str(error))
+
+
+def worklist(settings: Settings) -> Iterator[CheckResult]:
+    """Whether the worklist answers, and the archive that has its films, where there is one."""
+    wanted = settings.worklist
+    if not wanted.enabled:
+        return
+    try:
+        server = Worklist(wanted.url or "", str(wanted.credentials or ""))
+        try:
+            said = server.probe()
+        finally:
+            server.close()
+        url, credentials = wanted.archive
+        archive = (
+            _probed_web(url, credentials)
+            if url
+            else _probed_dicom(wanted.ae or "", wanted.move_to or "", settings)
+        )
+        yield CheckResult("worklist", True, f"{said}; its archive: {archive}")
+    except SpinepacsError as error:
+        yield CheckResult("worklist", False, str(error))
 
 
 def _probed(campaign: Campaign, settings: Settings) -> str:

@@ -39,6 +39,7 @@ def run_checks(settings: Settings, role: Role = Role.ALL, sends: bool = False) -
     if role.reads:
         yield from archives.campaigns(settings)
         yield from archives.priors(settings)
+        yield from archives.worklist(settings)
     if settings.health.enabled:
         yield places.port("health port", settings.health.bind, settings.health.port, is_running)
     if role.receives:

@@ -28,6 +28,9 @@ class AskState(StrEnum):
     """The archive does not answer this question, or asking has ended its process each time: the reason says why."""
 
 
+UNDONE = (AskState.WAITING, AskState.ASKING, AskState.FAILED)
+
+
 @dataclass(frozen=True)
 class Ask:
     """A patient whose earlier studies are to be asked for. Never for a log or an exception.

@@ -17,13 +17,16 @@ from datetime import UTC, datetime, timedelta
 from spinepacs.delivery.pace import open_for_s
 from spinepacs.domain.campaign import Campaign, Item, ItemState, Kind
 from spinepacs.domain.priors import PRIORS
+from spinepacs.domain.worklist import WORKLIST
 from spinepacs.errors import BadInput, BadModel, BadSettings, DatabaseAway, Transient
 from spinepacs.exchange.archive import NotGiven
 from spinepacs.outages import Outage
 from spinepacs.serve.pacing import may_ask
 from spinepacs.serve.priors import Asking
+from spinepacs.serve.standing import Standing
 from spinepacs.serve.supplies import supply_of
 from spinepacs.serve.supply import Supply
+from spinepacs.serve.worklist import Working
 from spinepacs.settings.settings import Settings
 from spinepacs.store.exclusive import Turn, Turns
 from spinepacs.store.ledger import Ledger
@@ -96,7 +99,11 @@ class Runner:
         self._wall = wall
         self._clock = clock
         self._hands: dict[int, _Hand] = {}
-        self._priors = Asking(settings, ledger)
+        self._standing: dict[str, Standing] = {
+            PRIORS: Asking(settings, ledger),
+            WORKLIST: Working(settings, ledger, clock),
+        }
+        self._stands = False
         self._outage = Outage(_log, "the work on campaigns")
 
     def run(self, stop: threading.Event) -> None:
@@ -104,7 +111,7 @@ class Runner:
         while not stop.is_set():
             is_busy: list[bool] = []
             try:
-                self._priors.stand()
+                self.stand()
                 running = self._campaigns.running()
                 self._let_go({campaign.campaign_id for campaign in running})
                 is_busy = [self._step_safely(campaign) for campaign in running]
@@ -114,6 +121,20 @@ class Runner:
             if not any(is_busy):
                 stop.wait(self._settings.work.poll_s * (1 if is_busy else _CALM))
         self._let_go(set())
+
+    def stand(self) -> None:
+        """Make the campaigns that follow the settings what these, and the daemon's model of now, say; once.
+
+        Raises
+        ------
+        BadModel, BadSettings
+            If model or policy cannot be used.
+        """
+        if not self._stands:
+            for each in self._standing.values():
+                if each.is_on:
+                    self._campaigns.stand(each.new())
+            self._stands = True
 
     def _step_safely(self, campaign: Campaign) -> bool:
         """Do a step; a defect of ours holds up this campaign, for a while, and no other."""
@@ -142,8 +163,8 @@ class Runner:
             return False
         if not is_quiet and not hand.is_taken_up:  # whoever had it before may have died over it
             self._campaigns.take_back(campaign, self._settings.work.maximum_attempts)
-            if campaign.name == PRIORS:
-                self._priors.take_back()
+            if campaign.name in self._standing:
+                self._standing[campaign.name].take_back()
         done = bool(self._campaigns.conclude(campaign))
         if not is_quiet:
             hand.is_taken_up = False  # unless this ends well: what it was about may be left as it is
@@ -157,7 +178,7 @@ class Runner:
         """List and fetch; an archive that is away is left alone for a while, by this machine."""
         if not open_for_s(campaign.hours, self._wall()):
             return False
-        if campaign.name == PRIORS and not self._settings.priors.enabled:
+        if campaign.name in self._standing and not self._standing[campaign.name].is_on:
             return False  # what has come is read; the rest waits until it is switched on again
         try:
             if hand.supply is None:
@@ -181,9 +202,9 @@ class Runner:
         return done
 
     def _list(self, campaign: Campaign, supply: Supply) -> bool:
-        """Write down the next page, or what there is of the next patient; whether there was one."""
-        if campaign.name == PRIORS:
-            return self._priors.ask_next(campaign, supply)
+        """Write down the next page, or what makes a list grow that never ends; whether there was one."""
+        if campaign.name in self._standing:
+            return self._standing[campaign.name].next(campaign, supply)
         if campaign.listed_at is not None or self._campaigns.listed(campaign) > _LISTED_AHEAD:
             return False
         page = supply.page(campaign)

@@ -11,11 +11,11 @@ import logging
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlsplit
 
-from spinepacs.check.archives import open_model
 from spinepacs.domain.campaign import Campaign, Kind, NewCampaign, Query
 from spinepacs.domain.priors import PRIORS, Ask, choose
 from spinepacs.errors import Transient
 from spinepacs.exchange.archive import ArchiveAway, NotGiven
+from spinepacs.serve.standing import standing, upper
 from spinepacs.serve.supplies import ArchiveSupply
 from spinepacs.serve.supply import Supply
 from spinepacs.settings.settings import Settings
@@ -34,32 +34,34 @@ class Asking:
         self._settings = settings
         self._priors = ledger.priors
         self._campaigns = ledger.campaigns
-        self._stands = not settings.priors.enabled
 
-    def stand(self) -> None:
-        """Make the campaign what the settings and the daemon's model of now say, once.
+    @property
+    def is_on(self) -> bool:
+        """See Standing."""
+        return self._settings.priors.enabled
 
-        Raises
-        ------
-        BadModel, BadSettings
-            If model or policy cannot be used.
-        """
-        if not self._stands:
-            self._priors.stand(_campaign(self._settings))
-            self._stands = True
+    def new(self) -> NewCampaign:
+        """See Standing."""
+        wanted = self._settings.priors
+        modalities = wanted.modalities or self._settings.selection.modalities
+        return standing(
+            self._settings,
+            PRIORS,
+            (Kind.DICOMWEB if wanted.dicomweb else Kind.DICOM, wanted.place),
+            Query(modalities=upper(modalities), body_parts=upper(wanted.body_parts)),
+            delivers=wanted.deliver,
+            move_to=wanted.move_to or "",
+            credentials=str(wanted.credentials or ""),
+            per_hour=wanted.per_hour or None,
+            hours=wanted.hours,
+        )
 
     def take_back(self) -> None:
-        """Put back what was being asked when its process ended."""
+        """See Standing."""
         self._priors.take_back(self._settings.work.maximum_attempts)
 
-    def ask_next(self, campaign: Campaign, supply: Supply) -> bool:
-        """Ask for the patient whose turn it is; whether there was one.
-
-        Raises
-        ------
-        ArchiveAway
-            If the archive does not answer: the patient waits, and nothing is held against it.
-        """
+    def next(self, campaign: Campaign, supply: Supply) -> bool:
+        """See Standing: ask for the patient whose turn it is; nothing is held against it if the archive is away."""
         if self._campaigns.listed(campaign) >= FETCHED_FIRST:
             return False
         ask = self._priors.next(datetime.now(UTC))
@@ -94,32 +96,6 @@ class Asking:
                 "the archive answered with %d studies of another patient than it was asked for; none was fetched",
                 chosen.strangers,
             )
-
-
-def _campaign(settings: Settings) -> NewCampaign:
-    priors, model = settings.priors, settings.model
-    query = Query(
-        modalities=_upper(priors.modalities or settings.selection.modalities),
-        body_parts=_upper(priors.body_parts),
-    )
-    return NewCampaign(
-        PRIORS,
-        Kind.DICOMWEB if priors.dicomweb else Kind.DICOM,
-        priors.place,
-        query,
-        str(model.folder),
-        str(model.policy),
-        open_model(model.folder, model.policy, settings).versions,
-        move_to=priors.move_to or "",
-        credentials=str(priors.credentials or ""),
-        delivers=priors.deliver,
-        per_hour=priors.per_hour or None,
-        hours=priors.hours,
-    )
-
-
-def _upper(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(value.strip().upper() for value in values)
 
 
 def _name_of(campaign: Campaign) -> str:

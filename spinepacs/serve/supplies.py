@@ -10,15 +10,18 @@ from urllib.parse import urlsplit
 from pydicom.filereader import read_partial
 
 from spinepacs.dicom.reading.parse import quiet
-from spinepacs.domain.campaign import Campaign, FilmState, Item, Kind, WantedFilm
+from spinepacs.domain.campaign import Campaign, FilmState, Item, Kind, Query, WantedFilm
 from spinepacs.domain.priors import Ask, PatientStudy
+from spinepacs.domain.worklist import WORKLIST, Input
 from spinepacs.errors import BadInput
 from spinepacs.exchange.archive import Archive, ArchiveAway, Asked, NotGiven
 from spinepacs.exchange.dicomweb import DicomWeb
 from spinepacs.exchange.retrieve import QueryRetrieve
+from spinepacs.exchange.ups import Worklist
 from spinepacs.intake.part10 import pieces
 from spinepacs.serve.local import FolderSupply, HereSupply
 from spinepacs.serve.supply import Keeper, Page, Supply, named_page
+from spinepacs.serve.worklist import open_worklist
 from spinepacs.settings.settings import Settings
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
@@ -29,11 +32,20 @@ _BARREN = 3
 
 def supply_of(campaign: Campaign, settings: Settings, spool: Spool, ledger: Ledger) -> Supply:
     """Make the one of a campaign; raises BadSettings where it cannot be used."""
+    if campaign.name == WORKLIST:
+        return WorkitemSupply(_archive_of(campaign, settings, spool, ledger), open_worklist(settings), ledger)
     keep = Keeper(spool, ledger)
     if campaign.kind is Kind.FOLDER:
         return FolderSupply(keep, ledger)
     if campaign.kind is Kind.AGAIN:
         return HereSupply(ledger)
+    return _archive_of(campaign, settings, spool, ledger)
+
+
+def _archive_of(
+    campaign: Campaign, settings: Settings, spool: Spool, ledger: Ledger
+) -> WebSupply | MoveSupply:
+    keep = Keeper(spool, ledger)
     if campaign.kind is Kind.DICOMWEB:
         limit_bytes = settings.listener.maximum_object_mb * 1_000_000
         return WebSupply(DicomWeb(campaign.place, campaign.credentials, limit_bytes), keep, ledger)
@@ -67,7 +79,11 @@ class ArchiveSupply:
 
     def films(self, campaign: Campaign, item: Item) -> list[WantedFilm]:
         """See Supply."""
-        return self._archive.films(item.what, campaign.query)
+        return self.films_of(item.what, campaign.query)
+
+    def films_of(self, study_uid: str, query: Query) -> list[WantedFilm]:
+        """Films of a study that are meant; raises NotGiven and ArchiveAway."""
+        return self._archive.films(study_uid, query)
 
     def _all(self, campaign: Campaign, asked: Asked) -> list[str]:
         return [uid for page in self._archive.studies(asked, campaign.query) for uid in page]
@@ -126,8 +142,8 @@ class MoveSupply(ArchiveSupply):
     def fetch(self, campaign: Campaign, item: Item, missing: Sequence[WantedFilm]) -> None:
         """See Supply; judged by what has come: the answer of a C-MOVE says too little."""
         said = ""
-        for series_uid in dict.fromkeys(film.series_uid for film in missing):
-            said = self._peer.move(item.what, series_uid) or said
+        for study_uid, series_uid in dict.fromkeys((film.study_uid, film.series_uid) for film in missing):
+            said = self._peer.move(study_uid, series_uid) or said
         still = self._ledger.campaigns.want(campaign, item, missing)
         if len(still) < len(missing) or not missing:
             self._barren = 0
@@ -147,3 +163,45 @@ class MoveSupply(ArchiveSupply):
     def close(self) -> None:
         """See Supply."""
         self._peer.close()
+
+
+class WorkitemSupply:
+    """What the workitems of a worklist refer to; an item of the campaign is a workitem, by its UID."""
+
+    def __init__(self, archive: WebSupply | MoveSupply, worklist: Worklist, ledger: Ledger) -> None:
+        self._archive = archive
+        self._worklist = worklist
+        self._workitems = ledger.workitems
+
+    def page(self, campaign: Campaign) -> Page:
+        """See Supply; it is not listed in this way."""
+        raise ArchiveAway("a worklist is no list of an archive")
+
+    def films(self, campaign: Campaign, item: Item) -> list[WantedFilm]:
+        """See Supply; the worklist says which, and where it does not name them one by one the archive."""
+        inputs = self._workitems.inputs(item.what)
+        if inputs is None:
+            inputs = self._worklist.inputs(item.what)
+            self._workitems.refers(item.what, inputs)
+        films = {film.sop_uid: film for each in inputs for film in self._of(campaign, each)}
+        self._workitems.wants(campaign, item.item_id, item.what, list(films.values()))
+        return list(films.values())
+
+    def _of(self, campaign: Campaign, what: Input) -> list[WantedFilm]:
+        if what.sop_uid and what.series_uid:
+            return [WantedFilm(what.sop_uid, what.study_uid, what.series_uid)]
+        query = Query() if what.sop_uid else campaign.query
+        return [
+            film
+            for film in self._archive.films_of(what.study_uid, query)
+            if what.series_uid in ("", film.series_uid) and what.sop_uid in ("", film.sop_uid)
+        ]
+
+    def fetch(self, campaign: Campaign, item: Item, missing: Sequence[WantedFilm]) -> None:
+        """See Supply."""
+        self._archive.fetch(campaign, item, missing)
+
+    def close(self) -> None:
+        """See Supply."""
+        self._archive.close()
+        self._worklist.close()

@@ -38,6 +38,7 @@ from spinepacs.settings.sections import (
 )
 from spinepacs.settings.types import Section
 from spinepacs.settings.web import WebSettings
+from spinepacs.settings.worklist import WorklistSettings
 from spinepacs.toml import read_toml
 
 DATABASE_URL_VARIABLE = "SPINEPACS_DATABASE_URL"
@@ -67,6 +68,7 @@ class Settings(Section):
     web: WebSettings = WebSettings()
     dicomweb: DicomwebSettings = DicomwebSettings()
     priors: PriorsSettings = PriorsSettings()
+    worklist: WorklistSettings = WorklistSettings()
 
     @field_validator("destinations", "notifications")
     @classmethod
@@ -126,9 +128,19 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _priors_can_come(self) -> Settings:
-        if self.priors.enabled and self.priors.ae and not self.listener.enabled:
-            raise ValueError("priors.ae needs the listener, to which films come: set listener.enabled = true")
+    def _films_can_come(self) -> Settings:
+        for name, section in (("priors", self.priors), ("worklist", self.worklist)):
+            if section.enabled and section.ae and not self.listener.enabled:
+                raise ValueError(
+                    f"{name}.ae needs the listener, to which films come: set listener.enabled = true"
+                )
+        if self.worklist.enabled and not any(
+            each.kind in ("dicom", "dicomweb") for each in self.destinations
+        ):
+            raise ValueError(
+                "worklist.enabled needs a destination of kind dicom or dicomweb: who has asked for results is told "
+                "where they are"
+            )
         return self
 
     @model_validator(mode="after")
@@ -185,9 +197,6 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
     watch = settings.watch
     if watch.folder is not None:
         watch = watch.model_copy(update={"folder": folder / watch.folder})
-    priors = settings.priors
-    if priors.credentials is not None:
-        priors = priors.model_copy(update={"credentials": folder / priors.credentials})
     model = settings.model.model_copy(
         update={"folder": folder / settings.model.folder, "policy": folder / settings.model.policy}
     )
@@ -196,7 +205,8 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
             "storage": storage,
             "watch": watch,
             "model": model,
-            "priors": priors,
+            "priors": _credentials(settings.priors, folder, "credentials"),
+            "worklist": _credentials(settings.worklist, folder, "credentials", "archive_credentials"),
             "listener": _certificates(settings.listener, folder),
             "audit": _certificates(settings.audit, folder),
             "dicomweb": _certificates(settings.dicomweb, folder),
@@ -231,6 +241,15 @@ def _secret(partner: _Partner, folder: Path) -> _Partner:
     """Make the path of a secret absolute, where there is one."""
     file = getattr(partner, "secret_file", None)
     return partner if file is None else partner.model_copy(update={"secret_file": folder / file})
+
+
+_Asks = TypeVar("_Asks", PriorsSettings, WorklistSettings)
+
+
+def _credentials(section: _Asks, folder: Path, *keys: str) -> _Asks:
+    """Make the paths of credentials absolute."""
+    paths = {key: folder / path for key in keys if (path := getattr(section, key)) is not None}
+    return section.model_copy(update=paths)
 
 
 def _certificates(section: _Tls, folder: Path) -> _Tls:

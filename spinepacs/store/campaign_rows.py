@@ -10,9 +10,13 @@ from sqlalchemy import Connection, Row, insert, select, update
 from spinepacs.domain.campaign import Campaign, CampaignState, Kind, NewCampaign, Query
 from spinepacs.domain.priors import PRIORS
 from spinepacs.domain.study import StudyState
+from spinepacs.domain.worklist import WORKLIST
 from spinepacs.errors import Permanent
 from spinepacs.store.tables import campaigns, studies
 from spinepacs.store.wanted import versions_of
+
+STANDING = (PRIORS, WORKLIST)
+"""Campaigns that follow the settings."""
 
 _MOVES = {
     CampaignState.PAUSED: (CampaignState.RUNNING,),
@@ -36,6 +40,14 @@ def start(connection: Connection, new: NewCampaign) -> int:
     return int(
         connection.execute(insert(campaigns).values(row).returning(campaigns.c.campaign_id)).scalar_one()
     )
+
+
+def stand(connection: Connection, new: NewCampaign) -> None:
+    """See Campaigns.stand."""
+    if not found(connection, campaigns.c.name == new.name):
+        start(connection, new)
+        return
+    connection.execute(update(campaigns).where(campaigns.c.name == new.name).values(values_of(new)))
 
 
 def values_of(new: NewCampaign) -> dict[str, Any]:
@@ -95,8 +107,10 @@ def named(connection: Connection, name: str) -> Campaign:
 def change(connection: Connection, name: str, state: CampaignState) -> Campaign:
     """See Campaigns.change."""
     campaign = named(connection, name)
-    if name == PRIORS and state is CampaignState.CANCELLED:
-        raise Permanent("set priors.enabled = false instead, or pause it: this one belongs to the settings")
+    if name in STANDING and state is CampaignState.CANCELLED:
+        raise Permanent(
+            f"set enabled = false in [{name.removeprefix('_')}] instead, or pause it: it belongs to the settings"
+        )
     changed = connection.execute(
         update(campaigns)
         .where(campaigns.c.name == name, campaigns.c.state.in_(_MOVES[state]))

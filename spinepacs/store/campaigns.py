@@ -77,6 +77,10 @@ class Campaigns:
         """
         return self.database.write(campaign_rows.change, name, state)
 
+    def stand(self, new: NewCampaign) -> None:
+        """Make one that follows the settings what these say; it is made where there is none."""
+        self.database.write(campaign_rows.stand, new)
+
     # -- for the daemon ------------------------------------------------------------------------------------
 
     def running(self) -> list[Campaign]:

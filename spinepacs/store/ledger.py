@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from spinepacs.store.machines import Machines
     from spinepacs.store.priors import Priors
     from spinepacs.store.rereading import Rereading
+    from spinepacs.store.workitems import Workitems
 
 
 class Ledger:
@@ -333,6 +334,13 @@ class Ledger:
         from spinepacs.store.priors import Priors
 
         return Priors(self._database)
+
+    @property
+    def workitems(self) -> Workitems:
+        """Workitems of a worklist."""
+        from spinepacs.store.workitems import Workitems
+
+        return Workitems(self._database)
 
     def see(self, study_uid: str | None = None) -> int:
         """Write down that a person has seen to what a study (None: any) is in :attr:`QueueCounts.unseen` for.

@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.store.engine import Database
+from spinepacs.store.insertion import insert_into
 from spinepacs.store.tables import literally, notices, studies
 
 LASTING = ("certificate-ends", "destination-down", "storage-down")
@@ -150,7 +150,6 @@ class Notices:
 def add(connection: Connection, channel: str, new: Sequence[NewNotice]) -> None:
     """See Notices.add."""
     now = datetime.now(UTC)
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     same = {"channel": channel, "state": NoticeState.PENDING.value, "made_at": now, "next_attempt_at": now}
     for one in new:
         row: dict[str, Any] = {
@@ -160,7 +159,7 @@ def add(connection: Connection, channel: str, new: Sequence[NewNotice]) -> None:
             "study_uid": one.study_uid,
         }
         row["ended_at"] = now if one.has_ended else None
-        connection.execute(dialect.insert(notices).values(same | row).on_conflict_do_nothing())
+        connection.execute(insert_into(connection, notices).values(same | row).on_conflict_do_nothing())
 
 
 def is_told(channel: str, kind: str, subject: ColumnElement[str]) -> ColumnElement[bool]:

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Text, and_, cast, exists, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from spinepacs.store.engine import Database
+from spinepacs.store.insertion import insert_into
 from spinepacs.store.notices import NewNotice, add, is_told
 from spinepacs.store.records import EventKind, OutboxState
 from spinepacs.store.tables import arrivals, events, findings, literally, notice_marks, outbox, readings
@@ -94,9 +94,8 @@ def _marks(connection: Connection, channel: str) -> dict[str, int]:
 
 def _write(connection: Connection, channel: str, new: Sequence[NewNotice], marks: Mapping[str, int]) -> None:
     add(connection, channel, new)
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     for source, reached in marks.items():
-        row = dialect.insert(notice_marks).values(channel=channel, source=source, reached=reached)
+        row = insert_into(connection, notice_marks).values(channel=channel, source=source, reached=reached)
         newer = row.on_conflict_do_update(
             index_elements=["channel", "source"], set_={"reached": row.excluded.reached}
         )

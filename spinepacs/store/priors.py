@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
-from spinepacs.domain.campaign import Campaign, FilmState, ItemState, NewCampaign
-from spinepacs.domain.priors import PRIORS, Ask, AskState, Chosen
-from spinepacs.store import campaign_rows, events
+from spinepacs.domain.campaign import Campaign, FilmState, ItemState
+from spinepacs.domain.priors import PRIORS, UNDONE, Ask, AskState, Chosen
+from spinepacs.store import events
 from spinepacs.store.engine import Database
 from spinepacs.store.insertion import insert_into
 from spinepacs.store.prior_asks import ask_of
-from spinepacs.store.tables import campaign_films, campaign_items, campaigns, prior_asks
+from spinepacs.store.tables import campaign_films, campaign_items, campaigns, literally, prior_asks
 
 Row = dict[str, Any]
 
@@ -28,10 +28,6 @@ class Priors:
 
     database: Database
 
-    def stand(self, new: NewCampaign) -> None:
-        """Make the campaign of priors what the settings say; it is made where there is none."""
-        self.database.write(_stand, new)
-
     def trouble(self) -> str:
         """What the campaign of priors waits for; empty: nothing."""
         question = select(campaigns.c.trouble).where(campaigns.c.name == PRIORS)
@@ -41,7 +37,7 @@ class Priors:
     def next(self, now: datetime) -> Ask | None:
         """Whose turn it is: who has waited longest of those whose time has come."""
         waiting = select(prior_asks).where(
-            prior_asks.c.state != AskState.ASKED,  # the words of the index
+            _is_undone(),
             prior_asks.c.state == AskState.WAITING,
             prior_asks.c.due_at <= now,
         )
@@ -79,7 +75,7 @@ class Priors:
     def waiting(self, limit: int = 1000) -> list[Row]:
         """Those that wait to be asked or have failed, the oldest first, and no patient."""
         names = ("study_uid", "state", "attempts", "reason_code", "reason", "wanted_at")
-        is_open = select(*(prior_asks.c[name] for name in names)).where(prior_asks.c.state != AskState.ASKED)
+        is_open = select(*(prior_asks.c[name] for name in names)).where(_is_undone())
         with self.database.read() as connection:
             rows = connection.execute(is_open.order_by(prior_asks.c.wanted_at).limit(limit)).mappings()
             return [dict(row) for row in rows]
@@ -87,9 +83,7 @@ class Priors:
     def oldest_at(self) -> datetime | None:
         """Since when somebody has waited longest to be asked for; None: nobody waits."""
         waiting = prior_asks.c.state.in_((AskState.WAITING, AskState.ASKING))
-        question = select(func.min(prior_asks.c.wanted_at)).where(
-            prior_asks.c.state != AskState.ASKED, waiting
-        )
+        question = select(func.min(prior_asks.c.wanted_at)).where(_is_undone(), waiting)
         with self.database.read() as connection:
             return connection.execute(question).scalar()
 
@@ -97,20 +91,15 @@ class Priors:
         """How many wait to be asked, are being asked, have failed."""
         question = (
             select(prior_asks.c.state, func.count().label("number"))
-            .where(prior_asks.c.state != AskState.ASKED)
+            .where(_is_undone())
             .group_by(prior_asks.c.state)
         )
         with self.database.read() as connection:
             return {row.state: row.number for row in connection.execute(question)}
 
 
-def _stand(connection: Connection, new: NewCampaign) -> None:
-    known = campaign_rows.found(connection, campaigns.c.name == PRIORS)
-    if not known:
-        campaign_rows.start(connection, new)
-        return
-    values = campaign_rows.values_of(new)
-    connection.execute(update(campaigns).where(campaigns.c.name == PRIORS).values(values))
+def _is_undone() -> ColumnElement[bool]:
+    return literally(prior_asks.c.state, *UNDONE)
 
 
 def _begin(connection: Connection, ask: Ask) -> None:
@@ -136,7 +125,7 @@ def _put_back(
 
 
 def _take_back(connection: Connection, maximum_attempts: int) -> None:
-    asking = prior_asks.c.state == AskState.ASKING
+    asking = and_(_is_undone(), prior_asks.c.state == AskState.ASKING)
     why = {"reason_code": "ASK_DIED", "reason": "the process that asked for it ended each time"}
     too_often = prior_asks.c.attempts >= maximum_attempts
     connection.execute(update(prior_asks).where(asking, too_often).values(state=AskState.FAILED, **why))

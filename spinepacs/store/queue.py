@@ -24,6 +24,7 @@ _SINCE = (
     "newest_at",
     "failed_at",
     "wanted_at",
+    "found_at",
 )
 
 
@@ -36,7 +37,7 @@ _MIXED = {
 def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: int = 1000) -> list[Row]:
     """All that is not done or was refused, in one list, at most ``limit`` of each kind.
 
-    Every row has ``what`` (study, object, file, priors, film, images or folder), ``uid``, ``accession_number``,
+    Every row has ``what`` (study, object, file, priors, workitem, film, images, folder), ``uid``, ``accession_number``,
     ``state``, ``where`` (destinations, or the sender of a file), ``images`` and ``objects`` (of a study: how many, and
     how many of them are not there yet), ``attempts``, ``since`` and ``reason``, and no patient. With ``destinations``,
     those of the settings, the reason names objects that wait for another.
@@ -52,7 +53,13 @@ def queue(ledger: Ledger, destinations: Collection[str] | None = None, limit: in
             row["reason"] = "there is no destination of this name in the settings any more"
         elif row["state"] == OutboxState.SENT.value:
             row["reason"] = row["reason"] or "its commitment is awaited"
-    return open_studies + objects + files + asks(ledger, limit) + refused(ledger, limit)
+    asked = asks(ledger, limit) + claimed(ledger, limit)
+    return open_studies + objects + files + asked + refused(ledger, limit)
+
+
+def claimed(ledger: Ledger, limit: int = 1000) -> list[Row]:
+    """Workitems of a worklist that are ours and not done."""
+    return [_queued("workitem", row["workitem_uid"], row) for row in plain(ledger.workitems.waiting(limit))]
 
 
 def asks(ledger: Ledger, limit: int = 1000) -> list[Row]:

@@ -510,7 +510,27 @@ prior_asks = Table(
     Column("found", Integer, nullable=False, server_default="0"),
     Column("strangers", Integer, nullable=False, server_default="0"),
     UniqueConstraint("patient_id", "issuer"),
-    _partial("ix_prior_asks_open", "due_at", where="state <> 'asked'"),
+    _partial("ix_prior_asks_open", "due_at", where="state IN ('waiting', 'asking', 'failed')"),
+)
+
+workitems = Table(
+    "workitems",
+    metadata,
+    Column("workitem_uid", SafeText, primary_key=True),
+    Column("transaction_uid", SafeText, nullable=False),
+    Column("state", SafeText, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("progress", Integer, nullable=False, server_default="-1"),
+    Column("code", PlainJson),
+    Column("inputs", PlainJson),
+    Column("films", PlainJson),
+    Column("reason_code", SafeText, nullable=False, server_default=""),
+    Column("reason", SafeText, nullable=False, server_default=""),
+    Column("found_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("claimed_at", UtcTime),
+    Column("ended_at", UtcTime),
+    _partial("ix_workitems_open", "due_at", where="state IN ('claiming', 'claimed')"),
 )
 
 failed_files = Table(

@@ -24,6 +24,7 @@ _SECTIONS: Mapping[str, str] = {
     "refused": "Refused: not seen to yet",
     "files": "Files that belong to no study",
     "objects": "Results that wait for a destination",
+    "workitems": "Workitems of the worklist that are ours",
     "priors": "Studies whose patients an archive is yet to be asked for: priors",
 }
 _STEPS = (StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED)
@@ -74,8 +75,8 @@ def _section(row: Row) -> str:
         return "objects"
     if row["what"] in ("file", "folder"):
         return "files"
-    if row["what"] == "priors":
-        return "priors"
+    if row["what"] in ("priors", "workitem"):
+        return "priors" if row["what"] == "priors" else "workitems"
     # A study whose films name two patients may be in any state: it is looked at with what was refused.
     return "refused" if row["what"] in ("film", "images") else str(row["state"])
 

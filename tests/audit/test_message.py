@@ -6,12 +6,15 @@ The shape is written down here anew, as far as we use it; the schema itself is a
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import pytest
+from pydicom import dcmread
 
 from spinepacs.audit.message import Messages, Node
 
@@ -34,7 +37,9 @@ SHAPE: dict[str, tuple[dict[str, str], str]] = {
     "ParticipantObjectIdentification": (
         {"ParticipantObjectID": r".*", "ParticipantObjectTypeCode": "[1-4]",
          "ParticipantObjectTypeCodeRole": r"\d+"},
-        "ParticipantObjectIDTypeCode ParticipantObjectName (ParticipantObjectDescription )*"),
+        "ParticipantObjectIDTypeCode (ParticipantObjectName |ParticipantObjectQuery )(ParticipantObjectDetail )*"
+        "(ParticipantObjectDescription )*"),
+    "ParticipantObjectQuery": ({}, ""), "ParticipantObjectDetail": ({"type": "TransferSyntax", "value": r".+"}, ""),
     "ParticipantObjectIDTypeCode": (CODE, ""), "ParticipantObjectName": ({}, ""),
     "ParticipantObjectDescription": ({}, "(Accession )*(SOPClass )*"),
     "Accession": ({"Number": r".+"}, ""),
@@ -51,6 +56,7 @@ ROW: dict[str, Any] = {
 }  # fmt: skip
 PERSON = {"calling_ae": "", "sop_uid": "", "sop_class_uid": "", "account": "anna", "peer": "192.0.2.8"}
 SENT = {"calling_ae": "", "peer": "", "destination": "pacs"}
+ASKED = {**SENT, "destination": "ARCHIVE", "sop_uid": "", "sop_class_uid": "", "sha256": ""}
 MESSAGES = Messages(Node("SPINEPACS", "reader.hospital"), "SITE-1", {"pacs": Node("ARCHIVE", "192.0.2.9")})
 
 
@@ -93,6 +99,8 @@ def check(element: Element) -> None:
         ({"action": "login-failed", **PERSON, "study_uid": ""}, "110114", "E", "4"),
         ({"action": "logout", **PERSON, "study_uid": "", "peer": ""}, "110114", "E", "0"),
         ({"action": "viewed", **PERSON}, "110103", "R", "0"),
+        ({"action": "queried", **ASKED}, "110112", "E", "0"),
+        ({"action": "queried", **ASKED, "patient_id": "x" * 99 + "\ud800"}, "110112", "E", "0"),
         ({"patient_id": "a\x01<b>&\"'\ud800", "accession_number": ""}, "110104", "C", "0"),
     ],
 )
@@ -139,6 +147,18 @@ def test_who_sent_it_to_us():
     assert (sender.get("UserID"), sender.get("NetworkAccessPointID")) == ("MODALITY", "192.0.2.7")
     assert (sender.get("UserIsRequestor"), ours.get("UserIsRequestor")) == ("true", "false")
     assert message(calling_ae="", peer="").find("ActiveParticipant").get("UserID") == "watched folder"  # type: ignore[union-attr]
+
+
+def test_whom_an_archive_was_asked_for():
+    root = message(action="queried", **ASKED)
+    ours, theirs = root.findall("ActiveParticipant")
+    assert (ours.get("UserID"), ours.get("UserIsRequestor")) == ("SPINEPACS", "true")
+    assert (theirs.get("UserID"), theirs[0].get("csd-code")) == ("ARCHIVE", "110152")
+    query, patient = root.findall("ParticipantObjectIdentification")
+    assert query[0].get("csd-code") == "110181"
+    keys = dcmread(BytesIO(b64decode(query.findtext("ParticipantObjectQuery") or "")), force=True)
+    assert (keys.QueryRetrieveLevel, keys.PatientID) == ("STUDY", "PAT-0001")
+    assert patient.get("ParticipantObjectID") == "PAT-0001"
 
 
 @pytest.mark.parametrize("action", ["received", "committed", "conflict", "retried", "orphaned"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import groupby
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.datadict import tag_for_keyword
 from pynetdicom import AE
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a module __getattr__ table
@@ -18,9 +18,12 @@ from spinepacs.delivery.verdicts import Outcome
 from spinepacs.delivery.web import _TURNED_AWAY, Answer
 from spinepacs.dicom import commitment
 from spinepacs.domain.campaign import Query
+from spinepacs.domain.priors import Ask
+from spinepacs.domain.worklist import CodedTerm, Output
 from spinepacs.exchange.archive import Asked
+from spinepacs.exchange.performed import held_by, not_performed, performed
 from spinepacs.exchange.retrieve import QueryRetrieve
-from spinepacs.settings.destinations import DicomDestination
+from spinepacs.settings.destinations import DicomDestination, DicomwebDestination
 from spinepacs.settings.settings import Settings
 from tests.conformance.markdown import table
 
@@ -123,18 +126,26 @@ class _Recorder(QueryRetrieve):
         return [row]
 
 
+def _matching(element: DataElement) -> str:
+    if not element.value:
+        return "universal"
+    return "range" if element.VR == "DA" and "-" in str(element.value) else "single value"
+
+
 def query_keys() -> str:
-    """Keys of each C-FIND, as a campaign asks it."""
+    """Keys of each C-FIND, as a campaign asks it, and whoever looks for priors."""
     recorder, query = _Recorder(), Query()
     list(recorder.studies(Asked(day=date(2026, 1, 31)), query))
     list(recorder.studies(Asked(accession="A1"), query))
     recorder.films("1.2", query)
+    day = date(2026, 1, 31)
+    recorder.of_patient(Ask(1, "P1", "", "1.2", day, 0), (day, day))
     found: dict[str, dict[str, set[str]]] = {}
     for keys in recorder.asked:
         level = found.setdefault(keys.QueryRetrieveLevel, {})
         for element in keys:
             if element.keyword != "QueryRetrieveLevel":
-                level.setdefault(element.keyword, set()).add("single value" if element.value else "universal")
+                level.setdefault(element.keyword, set()).add(_matching(element))
     rows = [
         (level, f"({tag >> 16:04X},{tag & 0xFFFF:04X})", keyword, ", ".join(sorted(kinds)))
         for level, keys in found.items()
@@ -158,3 +169,29 @@ def commitment_reasons() -> str:
         ("Failure Reason", "shown as"),
         [(f"0x{code:04X}", words) for code, words in sorted(commitment._REASONS.items())],
     )
+
+
+def workitem_attributes() -> str:
+    """What a workitem is told before its final state, attribute by attribute."""
+    station, code, now = CodedTerm("A", "B", "C"), CodedTerm("D", "E", "F"), datetime.now(UTC)
+    output = Output("1.2", "1.3", "1.4", "1.5", "pacs")
+    told = {
+        "COMPLETED": performed(station, code, now, [output], _held_by_both),
+        "CANCELED": not_performed("NOT_SENT", "it did not come"),
+    }
+    rows = [row for state, content in told.items() for row in _elements(state, content, "")]
+    return table(("before", "tag", "attribute"), rows)
+
+
+def _held_by_both(output: Output) -> Dataset:
+    item = held_by(DicomDestination(name="pacs", ae_title="X", host="x", port=1), output)
+    item.update(held_by(DicomwebDestination(name="pacs", kind="dicomweb", url="https://x"), output))
+    return item
+
+
+def _elements(state: str, content: Dataset, depth: str) -> Iterable[tuple[str, ...]]:
+    for element in content:
+        yield state, f"{depth}({element.tag.group:04X},{element.tag.element:04X})", element.keyword
+        is_code = element.keyword.endswith("CodeSequence")
+        if element.VR == "SQ" and not is_code:
+            yield from _elements(state, element.value[0], depth + ">")

@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "query-syntaxes": asking.query_syntaxes,
     "query-keys": asking.query_keys,
     "stow-statuses": asking.stow_statuses,
+    "workitem-attributes": asking.workitem_attributes,
     "ciphers": security.ciphers,
     "audit-events": security.audit_events,
     "character-sets": security.character_sets,

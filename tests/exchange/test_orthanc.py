@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 
 from spinepacs.domain.campaign import Query, WantedFilm
+from spinepacs.domain.priors import Ask
 from spinepacs.exchange.archive import Archive, ArchiveAway, Asked, NotGiven
 from spinepacs.exchange.dicomweb import DicomWeb
 from spinepacs.exchange.retrieve import QueryRetrieve
@@ -35,9 +36,11 @@ def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[peers.Orthanc]:
             seed="x", study="one", SOPClassUID=CTImageStorage, Modality="CT", BodyPartExamined="LSPINE"
         ),
         films.make_cr(
-            seed="n", study="two", BodyPartExamined=None, StudyDate="20260103", AccessionNumber="B7"
+            seed="n", study="two", BodyPartExamined=None, StudyDate="20260103", AccessionNumber="B7",
+            IssuerOfPatientID="HOSPITAL",
         ),
-    ]
+        films.make_cr(seed="o", study="other", PatientID=f"{films.PATIENT_ID}0"),
+    ]  # fmt: skip
     with peers.orthanc(
         folder, dicomweb=True, DicomModalities={"us": ["SPINEPACS", "127.0.0.1", 1]}
     ) as running:
@@ -69,11 +72,25 @@ def found(archive: Archive, asked: Asked) -> list[str]:
 
 
 def test_studies_by_day_and_by_accession_number(archive: Archive) -> None:
-    assert found(archive, Asked(day=DAY)) == [uid("one")]
+    assert set(found(archive, Asked(day=DAY))) == {uid("one"), uid("other")}
     assert found(archive, Asked(day=date(2020, 1, 1))) == []
     assert found(archive, Asked(accession="B7")) == [uid("two")]
     assert found(archive, Asked(accession="b7")) == [], "Orthanc's QIDO-RS finds it all the same"
     assert "answers" in archive.probe()
+
+
+@pytest.mark.parametrize("patient_id", [films.PATIENT_ID, films.PATIENT_ID.lower()])
+def test_studies_of_a_patient(archive: Archive, patient_id: str) -> None:
+    """And none of one whose ID begins so; Orthanc looks for IDs regardless of case, and so may give another's."""
+    ask = Ask(1, patient_id, "", "1.2.3", None, 0)
+    rows = {row.study_uid: row for row in archive.of_patient(ask, (date(2026, 1, 1), date(2026, 1, 3)))}
+    if rows or patient_id == films.PATIENT_ID:
+        assert set(rows) == {uid("one"), uid("two")}
+        assert rows[uid("one")].day == DAY
+        assert set(rows[uid("one")].modalities) == {"CT", "DX"}
+        assert {row.patient_id for row in rows.values()} == {films.PATIENT_ID}
+        assert rows[uid("two")].issuer in ("HOSPITAL", "")
+    assert archive.of_patient(ask, (date(2026, 1, 4), date(2026, 1, 9))) == []
 
 
 def test_films_by_modality_and_body_part_of_their_series(archive: Archive) -> None:

@@ -9,8 +9,10 @@ from spinepacs.errors import BadSettings
 from spinepacs.settings import notifications
 from spinepacs.settings.archives import ArchiveSettings
 from spinepacs.settings.destinations import KINDS, DicomwebDestination
+from spinepacs.settings.priors import PriorsSettings
 from spinepacs.settings.settings import DATABASE_URL_VARIABLE, Settings, load
 from spinepacs.settings.shipped import shipped
+from spinepacs.settings.worklist import WorklistSettings
 
 ROOT = Path(__file__).parents[2]
 DESTINATION = '[[destinations]]\nname = "{name}"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
@@ -213,3 +215,61 @@ def test_a_dicomweb_destination_keeps_its_secret_beside_the_settings(tmp_path: P
     assert found.secret() == "abc"
     assert found.address == ("pacs.example.org", 443)
     assert "abc" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"enabled": True}, "one of dicomweb and ae"),
+        ({"enabled": True, "dicomweb": "https://a", "ae": "A@h:104"}, "one of dicomweb and ae"),
+        ({"dicomweb": "ftp://a"}, "http:// or https://"),
+        ({"dicomweb": "https://a:b@c"}, "no user or password here"),
+        ({"ae": "A@h"}, "no DICOM peer"),
+        ({"ae": "A@h:104", "credentials": "c.toml"}, "credentials are for dicomweb"),
+        ({"dicomweb": "https://a", "move_to": "US"}, "move_to is for ae"),
+    ],
+)
+def test_priors_that_cannot_be_fetched(values, message):
+    with pytest.raises(ValidationError, match=message):
+        PriorsSettings(**values)
+
+
+def test_priors_by_c_move_need_the_listener(tmp_path):
+    path = write(tmp_path, '[listener]\nenabled = false\n[priors]\nenabled = true\nae = "A@h:104"\n')
+    with pytest.raises(BadSettings, match="needs the listener"):
+        load(path)
+
+
+def test_credentials_of_priors_are_beside_the_settings(tmp_path):
+    path = write(
+        tmp_path, '[priors]\nenabled = true\ndicomweb = "https://a/dicom-web/"\ncredentials = "c.toml"\n'
+    )
+    found = load(path).priors
+    assert found.credentials == tmp_path / "c.toml"
+    assert found.place == "https://a/dicom-web"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"enabled": True, "label": "X"}, "url is missing"),
+        ({"enabled": True, "url": "https://a"}, "which workitems are ours"),
+        (
+            {"enabled": True, "url": "https://a", "label": "X", "dicomweb": "https://b", "ae": "A@h:104"},
+            "one of",
+        ),
+        ({"workitem_codes": ["A1"]}, "value\\^scheme\\^meaning"),
+        ({"station": "A1^99X^" + "x" * 65}, "value\\^scheme\\^meaning"),
+    ],
+)
+def test_a_worklist_that_cannot_be_worked_off(values, message):
+    with pytest.raises(ValidationError, match=message):
+        WorklistSettings(**values)
+
+
+def test_a_worklist_needs_somewhere_to_send_results(tmp_path):
+    text = '[worklist]\nenabled = true\nurl = "https://a/rs"\nlabel = "X"\n'
+    with pytest.raises(BadSettings, match="needs a destination"):
+        load(write(tmp_path, text))
+    found = load(write(tmp_path, text + 'credentials = "c.toml"\n' + WEB)).worklist
+    assert found.archive == ("https://a/rs", str(tmp_path / "c.toml"))

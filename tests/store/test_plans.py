@@ -27,7 +27,8 @@ _COUNTED = {"counts", "queue"}
 _SHORT = {"alembic_version", "audit_exports", "commitments", "failed_files"}
 """Tables that stay short, or are empty here."""
 _OF_WHAT_IS_OPEN = re.compile(
-    r"\bix_(arrivals_received|attempts_open|attempts_machine|outbox_open|outbox_uncommitted|studies_mixed)\b"
+    r"\bix_(arrivals_received|attempts_open|attempts_machine|outbox_open|outbox_uncommitted|studies_mixed|"
+    r"prior_asks_open|workitems_open)\b"
 )
 
 

@@ -47,7 +47,7 @@ def asked(ledger: Ledger) -> Ask:
 
 
 def standing(ledger: Ledger) -> Campaign:
-    ledger.priors.stand(NEW)
+    ledger.campaigns.stand(NEW)
     return ledger.campaigns.named(PRIORS)
 
 
@@ -226,7 +226,7 @@ def test_a_prior_that_did_not_come_is_fetched_again_when_it_is_asked_for_again(
 def test_the_campaign_follows_the_settings_and_is_not_cancelled(ledger: Ledger, ask: Answers) -> None:
     standing(ledger)
     ledger.campaigns.change(PRIORS, CampaignState.PAUSED)
-    ledger.priors.stand(replace(NEW, kind=Kind.DICOM, place="A@h:104", versions=NEWER))
+    ledger.campaigns.stand(replace(NEW, kind=Kind.DICOM, place="A@h:104", versions=NEWER))
     (campaign,) = ledger.campaigns.all()
     assert (campaign.kind, campaign.place, campaign.versions) == (Kind.DICOM, "A@h:104", NEWER)
     assert campaign.state is CampaignState.PAUSED, "as a person has left it"

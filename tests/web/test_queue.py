@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
@@ -54,6 +55,20 @@ def test_what_waits_is_shown_with_numbers_and_the_part_that_is_asked_for_again(
         assert "/queue/action" not in text, "a viewer decides nothing"
     assert "<html" not in visitor.get("/queue/now").text
     assert "/queue/action?action=withdraw&amp;destination=pacs" in site.visitor().get("/queue").text
+
+
+def test_who_is_to_be_asked_for_and_what_a_worklist_wants(site: Console) -> None:
+    ledger, visitor = site.ledger, site.visitor()
+    ledger.add_arrival(makers.arrival())
+    for waiting in ledger.unregistered(1):
+        ledger.register(waiting.arrival_id, makers.header(), None, ask_again_after=timedelta(days=1))
+    ledger.workitems.claiming("2.25.7", "2.25.8", None)
+    text = visitor.get("/queue").text
+    assert "an archive is yet to be asked for" in text
+    assert f'title="{makers.STUDY}">priors' in text
+    assert 'title="2.25.7">workitem' in text
+    assert "2.25.8" not in text
+    assert makers.header().patient_id not in text
 
 
 def test_a_study_is_read_now_though_more_may_come(site: Console) -> None:

@@ -31,7 +31,7 @@ def upgrade() -> None:
         Column("strangers", Integer, nullable=False, server_default="0"),
         UniqueConstraint("patient_id", "issuer", name="uq_prior_asks_patient_id_issuer"),
     )
-    is_open = text("state <> 'asked'")
+    is_open = text("state IN ('waiting', 'asking', 'failed')")
     op.create_index(
         "ix_prior_asks_open", "prior_asks", ["due_at"], sqlite_where=is_open, postgresql_where=is_open
     )

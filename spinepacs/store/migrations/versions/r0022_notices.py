@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, text
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
 revision = "r0022"
-down_revision = "r0020"
+down_revision = "r0021"
 
 
 def upgrade() -> None:
