@@ -44,6 +44,7 @@ from spinepacs.store.records import (
     Waiting,
 )
 from spinepacs.store.rereading import Rereading
+from spinepacs.store.samples import Samples
 
 
 class Ledger:
@@ -369,6 +370,11 @@ class Ledger:
     def occasions(self) -> Occasions:
         """What there is to tell."""
         return Occasions(self._database)
+
+    @property
+    def samples(self) -> Samples:
+        """How much was going on."""
+        return Samples(self._database)
 
     @property
     def files(self) -> Files:
