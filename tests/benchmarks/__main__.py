@@ -12,6 +12,7 @@ from tests.benchmarks import (
     growth,
     model,
     output,
+    pages,
     pipeline,
     process,
     questions,
@@ -34,6 +35,7 @@ ON_REQUEST = {
     "growth": growth.main,
     "engine": engine.main,
     "questions": questions.main,
+    "pages": pages.main,
     "process-memory": process.memory,
     "process-memory-quick": process.memory_quick,
 }
