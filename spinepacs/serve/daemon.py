@@ -37,6 +37,7 @@ from spinepacs.intake.gate import why_open
 from spinepacs.intake.port import open_port
 from spinepacs.intake.visitors import VisitorsBook
 from spinepacs.outages import Outage
+from spinepacs.serve import sampling
 from spinepacs.serve.company import Company
 from spinepacs.serve.dispatch import Dispatcher
 from spinepacs.serve.health import Check, Figures, HealthServer, Traffic
@@ -179,6 +180,7 @@ class Daemon:
             self._company.start(self._dispatcher.wakeup.set)
             self._dispatcher.start()
             threading.Thread(target=self._upkeep().run, args=(stop,), name="upkeep", daemon=True).start()
+            self._begin_sampling(stop)
             self._tend(stop, manager)
         finally:  # whatever happens: no process may be left behind that nobody looks after
             manager.stopping()
@@ -208,6 +210,11 @@ class Daemon:
             if self._dispatcher.is_alive and time.monotonic() - well_s < PATIENCE_S:
                 manager.alive()
             pause_s = _CALM_LOOK_S if all(part.is_up for part in self._parts) else _LOOK_S
+
+    def _begin_sampling(self, stop: threading.Event) -> None:
+        names = [destination.name for destination in self._settings.destinations]
+        arguments = (self._ledger, names, stop, self._turns("the samples for the plots"))
+        threading.Thread(target=sampling.run, args=arguments, name="sampling", daemon=True).start()
 
     def _upkeep(self) -> Upkeep:
         def adopt(sha256: str) -> bool:

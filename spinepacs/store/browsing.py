@@ -18,7 +18,7 @@ from spinepacs.store.queries import Row, as_date, places_of, plain
 from spinepacs.store.tables import arrivals, discs, findings, outbox, readings, studies, vertebrae
 
 _FEW = 5000
-"""Findings that are looked up by themselves; of more than these every study is asked whether it has one."""
+"""Rows that are looked up by themselves; of more than these every study is asked whether it has one."""
 
 
 @dataclass(frozen=True)
@@ -136,47 +136,54 @@ def _conditions(ledger: Ledger, search: Search) -> list[ColumnElement[bool]]:
     if search.state:
         wanted.append(studies.c.state == _one_of(search.state, StudyState, "state"))
     if search.destination:
-        sent = outbox.c.study_uid == studies.c.study_uid
-        wanted.append(exists().where(sent, outbox.c.destination == search.destination))
+        sent = select(outbox.c.study_uid).where(outbox.c.destination == search.destination)
+        wanted.append(_among(ledger, sent, outbox.c.study_uid))
     if search.model:
-        wanted.append(exists().where(*_read_by(search.model)))
+        wanted.append(_among(ledger, _read_by(search.model), readings.c.study_uid))
     return wanted + _found(ledger, search)
 
 
-def _read_by(model: str) -> list[ColumnElement[bool]]:
+def _among(
+    ledger: Ledger, its: Select[Any], study_uid: ColumnElement[str], rows: Select[Any] | None = None
+) -> ColumnElement[bool]:
+    """Whether a study is among those that a question gives.
+
+    What is rare is looked up by its own index, wherever its studies are; else the newest studies are asked one by one,
+    since a page of them is soon found. ``rows``: what is counted to tell (None: the question's own rows).
+    """
+    some = (its if rows is None else rows).limit(_FEW).subquery()
+    (counted,) = ledger.rows(select(func.count().label("number")).select_from(some))
+    if counted["number"] < _FEW:
+        return studies.c.study_uid.in_(its)
+    return its.where(study_uid == studies.c.study_uid).correlate(studies).exists()
+
+
+def _read_by(model: str) -> Select[Any]:
     name, _, version = model.partition(" ")
-    read = [readings.c.study_uid == studies.c.study_uid, readings.c.model_name == name]
-    return [*read, readings.c.model_version == version] if version else read
+    read = select(readings.c.study_uid).where(readings.c.model_name == name)
+    return read.where(readings.c.model_version == version) if version else read
 
 
 def _found(ledger: Ledger, search: Search) -> list[ColumnElement[bool]]:
     """What was found on the newest readings: a sign of a grade, at a level; or the level alone."""
     places = places_of(search.level)[:1] if search.level else []
     if not search.sign and not search.grade:
-        return [_shows(places[0])] if places else []
+        return [_shows(ledger, places[0])] if places else []
     kinds = [_one_of(search.sign, Sign, "sign")] if search.sign else [sign.value for sign in Sign]
     matching = [findings.c.kind.in_(kinds), findings.c.published_grade >= _grade(search.grade)]
     if places:
         matching.append(findings.c.place == places[0])
-    some = select(findings.c.finding_id).where(*matching).limit(_FEW).subquery()
-    (counted,) = ledger.rows(select(func.count().label("number")).select_from(some))
-    joined: Select[Any] = (
-        select(readings.c.study_uid)
-        .join(findings, findings.c.reading_id == readings.c.reading_id)
-        .where(*matching, _is_newest())
-    )
-    if counted["number"] < _FEW:  # rare: found by the index of findings, wherever the studies are
-        return [studies.c.study_uid.in_(joined)]
-    return [joined.where(readings.c.study_uid == studies.c.study_uid).exists()]
+    joined = select(readings.c.study_uid).join(findings, findings.c.reading_id == readings.c.reading_id)
+    its = joined.where(*matching, _is_newest())
+    return [_among(ledger, its, readings.c.study_uid, select(findings.c.finding_id).where(*matching))]
 
 
-def _shows(place: str) -> ColumnElement[bool]:
+def _shows(ledger: Ledger, place: str) -> ColumnElement[bool]:
     """Whether a vertebra was found, or a disc measured."""
     table, name = (vertebrae, "level") if place in Level.__members__ else (discs, "disc")
-    its = select(readings.c.study_uid).join(table, table.c.reading_id == readings.c.reading_id)
-    return its.where(
-        readings.c.study_uid == studies.c.study_uid, table.c[name] == place, _is_newest()
-    ).exists()
+    joined = select(readings.c.study_uid).join(table, table.c.reading_id == readings.c.reading_id)
+    its = joined.where(table.c[name] == place, _is_newest())
+    return _among(ledger, its, readings.c.study_uid, select(table.c.reading_id).where(table.c[name] == place))
 
 
 def _is_newest() -> ColumnElement[bool]:

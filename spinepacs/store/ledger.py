@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from spinepacs.store.machines import Machines
     from spinepacs.store.priors import Priors
     from spinepacs.store.rereading import Rereading
+    from spinepacs.store.samples import Samples
     from spinepacs.store.workitems import Workitems
 
 
@@ -419,6 +420,13 @@ class Ledger:
     def occasions(self) -> Occasions:
         """What there is to tell."""
         return Occasions(self._database)
+
+    @property
+    def samples(self) -> Samples:
+        """How much was going on."""
+        from spinepacs.store.samples import Samples
+
+        return Samples(self._database)
 
     @property
     def files(self) -> Files:

@@ -81,6 +81,7 @@ studies = Table(
     Index("ix_studies_state_turn_at", "state", "turn_at", "study_uid"),
     Index("ix_studies_state_changed_at", "state", "changed_at"),
     Index("ix_studies_last_arrival_at_study_uid", "last_arrival_at", "study_uid"),
+    Index("ix_studies_state_last_arrival_at", "state", "last_arrival_at", "study_uid"),
     _partial("ix_studies_mixed", "study_uid", where="patients_differ_at IS NOT NULL"),
     _partial("ix_studies_campaign", "campaign_id", "state", where="campaign_id IS NOT NULL"),
 )
@@ -160,6 +161,7 @@ readings = Table(
     Column("bare", Boolean, nullable=False, server_default=false()),
     _partial("ix_readings_refused", "reading_id", where="refusal_code <> ''"),
     Index("ix_readings_arrival_id", "arrival_id"),
+    Index("ix_readings_model_name", "model_name", "model_version", "study_uid"),
     Index("uq_readings_correction_id", "correction_id", unique=True),
     # The last line against two results of one film under one model and policy: their objects would have the same UIDs.
     _partial(
@@ -221,6 +223,7 @@ vertebrae = Table(
     Column("lower_px", PlainJson),
     Column("level_margin", Measure),
     UniqueConstraint("reading_id", "level"),
+    Index("ix_vertebrae_level", "level", "reading_id"),
 )
 
 discs = Table(
@@ -241,6 +244,7 @@ discs = Table(
     Column("wedge_deg", Measure),
     Column("lines_px", PlainJson, nullable=False),
     UniqueConstraint("reading_id", "disc"),
+    Index("ix_discs_disc", "disc", "reading_id"),
 )
 
 findings = Table(

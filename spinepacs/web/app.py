@@ -16,7 +16,18 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from spinepacs.settings.web import WebSettings
 from spinepacs.store.accounts import AccountRole
-from spinepacs.web import actions, destinations, login, queue, review, rules, single_sign_on, studies, study
+from spinepacs.web import (
+    actions,
+    destinations,
+    login,
+    machines,
+    queue,
+    review,
+    rules,
+    single_sign_on,
+    studies,
+    study,
+)
 from spinepacs.web.guard import Page, guarded
 from spinepacs.web.headers import ProxyMark, SecureHeaders
 from spinepacs.web.site import Site, Visit
@@ -60,6 +71,7 @@ PAGES: Sequence[Page] = (
     Page("/destinations", destinations.show),
     Page("/destinations/now", destinations.now),
     Page("/destinations/echo", destinations.echo, role=AccountRole.READER, changes=True),
+    Page("/machines", machines.show),
     Page("/{path:path}", _nothing),
 )
 """All of them; what is not for everybody needs a login, and a test asks each of them without one."""

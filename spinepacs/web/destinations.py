@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -20,6 +20,8 @@ from spinepacs.settings.settings import Settings
 from spinepacs.store.queries import step_seconds
 from spinepacs.store.records import age_s
 from spinepacs.tls import certificates
+from spinepacs.web.course import recent_rate
+from spinepacs.web.machines import sent_to
 from spinepacs.web.queue import span, towards
 from spinepacs.web.site import Visit
 
@@ -65,7 +67,13 @@ def _now(visit: Visit) -> Row:
     settings, ledger = visit.site.settings, visit.site.ledger
     names = [each.name for each in settings.destinations]
     waiting = {row["name"]: row for row in towards(ledger.open_counts(), names)}
-    known = [_destination(each, waiting.pop(each.name, {})) for each in settings.destinations]
+    now = datetime.now(UTC)
+    last_hour = ledger.samples.since(now - timedelta(hours=1))
+    known = [
+        _destination(each, waiting.pop(each.name, {}))
+        | {"rate": recent_rate(last_hour, sent_to(each.name), now)}
+        for each in settings.destinations
+    ]
     return {
         "destinations": known,
         "strays": list(waiting.values()),

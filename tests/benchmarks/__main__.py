@@ -12,6 +12,7 @@ from tests.benchmarks import (
     growth,
     model,
     output,
+    pages,
     pipeline,
     process,
     questions,
@@ -36,6 +37,7 @@ ON_REQUEST = {
     "engine": engine.main,
     "questions": questions.main,
     "sizes": sizes.main,
+    "pages": pages.main,
     "process-memory": process.memory,
     "process-memory-quick": process.memory_quick,
 }

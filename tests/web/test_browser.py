@@ -162,7 +162,7 @@ def test_axe_finds_no_serious_fault_and_nothing_is_wider_than_the_screen(
     width, height = screen
     page = visit(chromium, filled, width=width, height=height, scheme=scheme)
     found = {}
-    paths = ("/queue", "/studies", f"/studies/{makers.STUDY}", "/studies/1.5", "/rules", "/destinations",
+    paths = ("/queue", "/studies", f"/studies/{makers.STUDY}", "/studies/1.5", "/rules", "/destinations", "/machines",
              f"/queue/action?action=retry&study={makers.STUDY}")  # fmt: skip
     for path in paths:
         page.goto(f"{filled.url}{path}")

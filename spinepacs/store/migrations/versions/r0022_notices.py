@@ -1,4 +1,7 @@
-"""Notifications: what is to be told to whom, and how far the ledger was looked through; samples for the plots."""
+"""Notifications: what is to be told to whom, and how far the ledger was looked through; samples for the plots.
+
+And indexes for what the console is asked for: studies of a state by age, what is rare by level, disc and model.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ down_revision = "r0021"
 
 
 def upgrade() -> None:
-    """Add three tables."""
+    """Add three tables and four indexes."""
     op.create_table(
         "notices",
         Column("notice_id", Key, primary_key=True),
@@ -54,3 +57,7 @@ def upgrade() -> None:
         Column("waiting", PlainJson, nullable=False),
         Column("reached", PlainJson, nullable=False),
     )
+    op.create_index("ix_studies_state_last_arrival_at", "studies", ["state", "last_arrival_at", "study_uid"])
+    op.create_index("ix_readings_model_name", "readings", ["model_name", "model_version", "study_uid"])
+    op.create_index("ix_vertebrae_level", "vertebrae", ["level", "reading_id"])
+    op.create_index("ix_discs_disc", "discs", ["disc", "reading_id"])
