@@ -63,7 +63,7 @@ class PatientServer(TCPServer):
             self._has_ended.set()
 
     def shutdown(self) -> None:
-        """End :meth:`serve_forever`, and wait until it has ended; a thread that has yet to begin it is waited for too."""
+        """End :meth:`serve_forever`, and wait until it has ended, be it that its thread has yet to begin it."""
         self._is_told.set()
         self._rope.send(b".")
         self._has_ended.wait()
