@@ -29,6 +29,9 @@ POLL_S = 10.0
 """How often a listener takes stock while nobody comes or goes (s)."""
 
 _FULL_PAUSE_S = 0.1
+_COURTESY_S = 0.003
+"""A process that serves more associations than another one lets that one go first (s): those of one process share
+its interpreter."""
 _LEFT_BEHIND = 64
 """So many associations have ended before what they left in memory is collected."""
 
@@ -155,9 +158,13 @@ class Acceptor(PatientServer, ThreadedAssociationServer):
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept one connection; raises OSError, which means none, where a sibling was faster or is to take it."""
-        if self._take_stock() >= self._places:
+        inside = self._take_stock()
+        if inside >= self._places:
             time.sleep(_FULL_PAUSE_S)
             raise BlockingIOError
+        fewest = self.gate.page.fewest_elsewhere()
+        if fewest is not None and inside > fewest:
+            time.sleep(_COURTESY_S)
         try:
             return super().get_request()
         except BlockingIOError:

@@ -44,12 +44,10 @@ class PatientServer(TCPServer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._bell, self._rope = socket.socketpair()
         self._is_told, self._has_ended = threading.Event(), threading.Event()
-        self._has_ended.set()
         super().__init__(*arguments, **options)
 
     def serve_forever(self, poll_interval: float = 60.0) -> None:
         """Serve until :meth:`shutdown`; ``service_actions`` are called so often (s), and after each connection."""
-        self._has_ended.clear()
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(self, selectors.EVENT_READ)
@@ -65,7 +63,7 @@ class PatientServer(TCPServer):
             self._has_ended.set()
 
     def shutdown(self) -> None:
-        """End :meth:`serve_forever`, and wait until it has ended."""
+        """End :meth:`serve_forever`, and wait until it has ended, be it that its thread has yet to begin it."""
         self._is_told.set()
         self._rope.send(b".")
         self._has_ended.wait()

@@ -23,6 +23,9 @@ from spinepacs.intake.incoming import Incoming, StreamingDimse, cancel_dataset
 _LOOK_S = 0.05
 """How often the thread that reads looks whether the other one wants something, such as to abort (s)."""
 
+_PAUSE_S = 0.001
+"""As long as pynetdicom's own, where nothing has been waited for (s)."""
+
 _LONGEST_LOOK_S = 0.25
 """How often the other thread looks at the time (s)."""
 
@@ -51,7 +54,8 @@ class OrderlyAssociation(Association):
 
     def ring(self) -> None:
         """There may be something to do."""
-        self._reactor_checkpoint.set()
+        if not self._reactor_checkpoint.is_set():
+            self._reactor_checkpoint.set()
 
     def run(self) -> None:
         """Negotiate and serve until the association ends, however it ends; half an object does not stay."""
@@ -82,10 +86,17 @@ class OrderlyUpperLayer(DULServiceProvider):
     def quieten(self) -> None:
         """Wait for the peer, or for the other thread, instead of looking."""
         self._stirred = threading.Event()
+        self._has_waited = False
+
+    @property
+    def _run_loop_delay(self) -> float:  # type: ignore[override]  # a plain attribute of pynetdicom's
+        """How long pynetdicom sleeps before it looks again, having found nothing to do (s)."""
+        return 0.0 if self._has_waited else _PAUSE_S
 
     def stir(self) -> None:
         """There may be something to send, or to read again."""
-        self._stirred.set()
+        if not self._stirred.is_set():  # to wake a thread that is awake costs as much
+            self._stirred.set()
 
     def run(self) -> None:
         """Read and write until the association ends, however it ends."""
@@ -109,11 +120,13 @@ class OrderlyUpperLayer(DULServiceProvider):
         if self.to_user_queue.qsize() or dimse.is_busy:
             cast(OrderlyAssociation, self.assoc).ring()
         state = self.state_machine.current_state
-        if state == "Sta6" and not dimse.is_busy:
+        self._has_waited = state == "Sta6" and not dimse.is_busy
+        if self._has_waited:
             cast(LimitedSocket, self.socket).wait(_LOOK_S)
         if not dimse.is_busy and super()._is_transport_event():
             return True
         if dimse.is_busy or state in _OURS_TO_ANSWER:
+            self._has_waited = True
             self._stirred.wait(_LOOK_S)
             self._stirred.clear()
             self._process_recv_primitive()

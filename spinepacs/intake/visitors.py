@@ -128,7 +128,7 @@ class VisitorsBook:
 
     def inside(self) -> int:
         """How many connections there are now."""
-        return sum(len(_seats(page)) - _seats(page).count(bytes(16)) for page in self._pages)
+        return sum(map(_taken, self._pages))
 
 
 class Page:
@@ -150,6 +150,11 @@ class Page:
         """How many connections an address has with all processes, and with other machines."""
         here = sum(_seats(page).count(packed(address)) for page in self._pages)
         return here + self._heard(address)[0]
+
+    def fewest_elsewhere(self) -> int | None:
+        """How many connections the process has that has fewest, of the others; None: there is no other."""
+        others = (page for page in self._pages if ctypes.addressof(page) != ctypes.addressof(self._own))
+        return min((_taken(page) for page in others), default=None)
 
     def visit(self, address: str) -> None:
         """Write down that an address has been let in now."""
@@ -207,6 +212,11 @@ def _start(page: _Page, field: str) -> int:
 def _bytes(page: _Page, field: str) -> bytes:
     """A field as it is: ctypes itself would end it at its first zero."""
     return ctypes.string_at(_start(page, field), getattr(_Page, field).size)
+
+
+def _taken(page: _Page) -> int:
+    seats = _seats(page)
+    return len(seats) - seats.count(bytes(16))
 
 
 def _seats(page: _Page) -> list[bytes]:

@@ -87,7 +87,9 @@ def rounds() -> Iterator[Times]:
             result = reader.read_study(claim.study_uid, [film])
             clock = _Clock.last
             with clock.step("record"):
-                stored = {item.sop_uid: spool.add([item.part10]).sha256 for item in result.images[0].objects}
+                made = result.images[0].objects
+                kept = spool.add_together([item.part10 for item in made])  # as a worker does
+                stored = {item.sop_uid: file.sha256 for item, file in zip(made, kept, strict=True)}
                 ledger.record(claim, result, stored, destinations)
             assert result.images[0].reading.spine, "the film shows a spine"
             film.unlink()

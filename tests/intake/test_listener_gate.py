@@ -211,6 +211,15 @@ def test_pages_of_all_processes_count_together():
     assert first.visits_of("10.0.0.1") == 1
 
 
+def test_a_process_knows_whether_another_one_has_fewer_associations():
+    book = VisitorsBook(3)
+    pages = [book.page(number) for number in range(3)]
+    for page, inside in zip(pages, (3, 1, 2), strict=True):
+        page.seat(["192.0.2.1"] * inside)
+    assert [page.fewest_elsewhere() for page in pages] == [1, 2, 1]
+    assert VisitorsBook(1).page(0).fewest_elsewhere() is None
+
+
 def test_what_other_machines_count_counts_here_and_is_not_told_again():
     book, elsewhere = VisitorsBook(2), VisitorsBook(1)
     page, there = book.page(0), elsewhere.page(0)

@@ -31,8 +31,10 @@ def test_a_server_that_sleeps_hears_who_comes_and_that_it_is_to_end() -> None:
     server.server_close()
 
 
-def test_a_server_that_was_told_to_end_before_it_began_does_not_begin() -> None:
+def test_a_server_that_is_told_to_end_before_it_has_begun_is_waited_for() -> None:
     server = Server(("127.0.0.1", 0), Echo)
-    server.shutdown()
+    closer = threading.Thread(target=lambda: (server.shutdown(), server.server_close()))
+    closer.start()
+    server._is_told.wait()
     server.serve_forever(3600)
-    server.server_close()
+    closer.join()
