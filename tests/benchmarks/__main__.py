@@ -35,6 +35,9 @@ BENCHMARKS = {
 ON_REQUEST = {
     "growth": growth.main,
     "engine": engine.main,
+    "engine-backlog": engine.behind,
+    "engine-urgent": engine.urgent,
+    "engine-scaling": engine.scaling,
     "questions": questions.main,
     "sizes": sizes.main,
     "pages": pages.main,

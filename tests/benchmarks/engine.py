@@ -1,12 +1,14 @@
 """What the engine and the shared stores cost: studies a second of the whole daemon with workers that answer at once.
 
-Each way begins with so many studies that are ready; the rate is that of the middle ones. Then the same behind a
-backlog, how long an urgent study waits there, and how workers add up where the work sleeps, and where it computes.
+Each way begins with so many studies that are ready; the rate is that of the middle ones. In parts, of which each takes
+minutes: ``engine``; ``engine-backlog``, the same behind a backlog; ``engine-urgent``, how long an urgent study waits
+there; ``engine-scaling``, how workers add up where the work sleeps, and where it computes.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,8 +19,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from spinepacs.cluster.engine import announce
 from spinepacs.store.ledger import Ledger
-from spinepacs.store.tables import arrivals, readings
+from spinepacs.store.tables import readings
 from tests.benchmarks.quick import COMPUTE, SLEEP
 from tests.daemons import Daemon, daemon
 from tests.peers import free_port
@@ -29,6 +32,9 @@ from tests.store.growing import multiply
 
 STUDIES = int(os.environ.get("ENGINE_STUDIES", "600"))
 BACKLOG = int(os.environ.get("ENGINE_BACKLOG", "100000"))
+ROUNDS = 3
+_WORK_S, _A_WORKER = 0.2, 100
+_URGENT = 10
 _MEASURED = (0.1, 0.9)
 """Of the studies: the start and the end are left out."""
 
@@ -46,23 +52,58 @@ WAYS = (Way("SQLite, folder"), Way("PostgreSQL, folder", True), Way("PostgreSQL,
 
 
 def main() -> None:
-    """Print the rates and their ratios."""
-    print(f"engine: studies/s of {STUDIES} made-up studies, workers answer at once")
+    """Print the rates of each way with one worker and with four."""
+    print(
+        f"engine: studies/s of {STUDIES} made-up studies, workers answer at once, 1 and 4 workers; {_load()}"
+    )
     for way in WAYS:
         rates = [_rate(way, workers, STUDIES) for workers in (1, 4)]
-        print(
-            f"{way.name:<26}" + "".join(f"{rate:>9.1f}" for rate in rates) + "   1 and 4 workers", flush=True
-        )
+        print(f"{way.name:<26}" + "".join(f"{rate:>9.1f}" for rate in rates) + f"   {_load()}", flush=True)
+
+
+def behind() -> None:
+    """Print what a backlog costs one worker."""
+    print(f"engine-backlog: studies/s of {STUDIES} made-up studies, one worker; {_load()}")
     for way in WAYS[:: len(WAYS) - 1]:
         empty, behind = _rate(way, 1, STUDIES), _rate(way, 1, STUDIES, backlog=BACKLOG)
         print(
-            f"{way.name:<26}{behind:>9.1f}   behind {BACKLOG:,} studies: {behind / empty:.2f} × as of a short queue"
+            f"{way.name:<26}{empty:>9.1f}, {behind:.1f} behind {BACKLOG:,}: {behind / empty:.2f} ×   {_load()}",
+            flush=True,
         )
-    print(f"an urgent study behind {BACKLOG:,} is recorded after {_urgent_s(WAYS[-1]):.2f} s", flush=True)
-    for what, variable, seconds, most in (("sleeps", SLEEP, 0.2, 8), ("computes", COMPUTE, 0.2, 2)):
-        studies = int(20 / seconds)
-        one, many = (_rate(WAYS[1], workers, studies, **{variable: str(seconds)}) for workers in (1, most))
-        print(f"work that {what} for {seconds} s: {most} workers {many / one:.2f} × one", flush=True)
+
+
+def urgent() -> None:
+    """Print how long an urgent study waits behind a backlog."""
+    for way in WAYS[:: len(WAYS) - 1]:
+        times = _urgent_s(way)
+        print(
+            f"engine-urgent: {way.name}, behind {BACKLOG:,} studies recorded after {statistics.median(times):.2f} s "
+            f"(median of {len(times)}; longest {max(times):.2f}); {_load()}",
+            flush=True,
+        )
+
+
+def scaling() -> None:
+    """Print how workers add up where the work sleeps, and where it computes; the parts of each round in turns."""
+    for what, variable, most in (("sleeps", SLEEP, 8), ("computes", COMPUTE, 2)):
+        ratios = []
+        for _ in range(ROUNDS):
+            one, many = (
+                _rate(WAYS[1], workers, _A_WORKER * max(1, workers // 2), **{variable: str(_WORK_S)})
+                for workers in (1, most)
+            )
+            ratios.append(many / one)
+        found = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(
+            f"engine-scaling: work that {what} for {_WORK_S} s: {most} workers {statistics.median(ratios):.2f} × one "
+            f"(rounds: {found}); {_load()}",
+            flush=True,
+        )
+
+
+def _load() -> str:
+    """What else the machine did in the last minute."""
+    return f"load {os.getloadavg()[0]:.1f}"
 
 
 def _rate(way: Way, workers: int, studies: int, backlog: int = 0, **environment: str) -> float:
@@ -74,20 +115,31 @@ def _rate(way: Way, workers: int, studies: int, backlog: int = 0, **environment:
     return rate
 
 
-def _urgent_s(way: Way) -> float:
-    """From the moment that an urgent study is there until it is recorded."""
-    with _filled(way, 1, BACKLOG, {}) as running, running.ledger() as ledger:
+def _urgent_s(way: Way) -> list[float]:
+    """Of urgent studies, one after the other: from the moment that each becomes ready until it is recorded."""
+    has_engine = way.on_s3
+    with (
+        _filled(way, 1, BACKLOG, {}, assembly={"quiet_period_s": 1e6}) as running,
+        Ledger.open(
+            running.settings["storage"]["database_url"], announce=announce if has_engine else None
+        ) as ledger,
+    ):
+        for number in range(_URGENT):
+            ledger.add_arrival(makers.arrival(f"7.7.{number}.1"))
+            (waiting,) = ledger.unregistered(1)
+            ledger.register(
+                waiting.arrival_id, makers.header(waiting.sop_uid, f"7.7.{number}"), None, urgent=True
+            )
         running.start()
         _when(ledger, 50)
-        start = time.perf_counter()
-        ledger.add_arrival(makers.arrival("7.7.7.1"))
-        key = ledger.rows(select(func.max(arrivals.c.arrival_id).label("key")))[0]["key"]
-        ledger.register(key, makers.header("7.7.7.1", "7.7.7"), None, urgent=True)
-        ledger.mark_ready("7.7.7")
-        mine = select(readings.c.reading_id).where(readings.c.study_uid == "7.7.7")
-        while not ledger.rows(mine):
-            time.sleep(0.01)
-        waited = time.perf_counter() - start
+        waited = []
+        for number in range(_URGENT):
+            mine = select(readings.c.reading_id).where(readings.c.study_uid == f"7.7.{number}")
+            start = time.perf_counter()
+            ledger.mark_ready(f"7.7.{number}")
+            while not ledger.rows(mine):
+                time.sleep(0.01)
+            waited.append(time.perf_counter() - start)
         assert running.terminate(60) == 0
     return waited
 
@@ -100,7 +152,9 @@ def _when(ledger: Ledger, count: int) -> float:
 
 
 @contextmanager
-def _filled(way: Way, workers: int, studies: int, environment: Mapping[str, str]) -> Iterator[Daemon]:
+def _filled(
+    way: Way, workers: int, studies: int, environment: Mapping[str, str], **sections: Any
+) -> Iterator[Daemon]:
     """A daemon, not started, with so many studies that are ready."""
     with ExitStack() as stack:
         folder = Path(
@@ -127,6 +181,7 @@ def _filled(way: Way, workers: int, studies: int, environment: Mapping[str, str]
                 work={"workers": workers, "poll_s": 1.0},
                 retention={"grace_s": 1e6},
                 listener={"port": free_port(), "processes": 1},
+                **sections,
             )
         )
         running.module = "tests.benchmarks.quick"
