@@ -28,8 +28,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from spinepacs.dicom.reading.parse import quiet
-
 _STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -196,6 +194,8 @@ def _add_query(message: Element, row: Mapping[str, Any]) -> None:
     from pydicom.filebase import DicomBytesIO
     from pydicom.filewriter import write_dataset
     from pydicom.uid import ImplicitVRLittleEndian
+
+    from spinepacs.dicom.reading.parse import quiet
 
     query = _add_object(message, _STUDY_ROOT_FIND, ("2", "3"), _SOP_CLASS_UID, is_named=False)
     buffer = DicomBytesIO()
