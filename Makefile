@@ -59,8 +59,8 @@ audit: $(TOOLS)/bin/uv  ## compare what locks/ names with the known vulnerabilit
 
 lock: $(TOOLS)/bin/uv  ## write locks/ anew after a change in pyproject.toml (UPGRADE=1: with the newest versions)
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --all-extras --group pyproject.toml:test --output-file locks/train.txt
-	$(COMPILE) -c locks/train.txt --extra postgresql --extra parquet --extra cluster --extra s3 --extra fhir --extra hl7 --extra pdf --group pyproject.toml:test --output-file locks/test.txt
-	$(COMPILE) -c locks/train.txt --extra postgresql --extra cluster --extra s3 --extra fhir --extra hl7 --extra pdf --output-file locks/run.txt
+	$(COMPILE) -c locks/train.txt --extra postgresql --extra parquet --extra cluster --extra s3 --extra fhir --extra hl7 --extra pdf --extra oidc --group pyproject.toml:test --output-file locks/test.txt
+	$(COMPILE) -c locks/train.txt --extra postgresql --extra cluster --extra s3 --extra fhir --extra hl7 --extra pdf --extra oidc --output-file locks/run.txt
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) $(TOOLS) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info demo/out
