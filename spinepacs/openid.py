@@ -146,7 +146,8 @@ class Provider:
         settings = self._settings
         secret = settings.secret()
         takes = self._pages.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        method = "client_secret_basic" if "client_secret_basic" in takes else "client_secret_post"
+        # Authlib's Basic does not encode what RFC 6749 2.3.1 encodes, so the form is safer for secrets of any kind.
+        method = "client_secret_post" if "client_secret_post" in takes else "client_secret_basic"
         session = OAuth2Session(
             settings.client_id,
             secret or None,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from spinepacs.check import partners
 from spinepacs.errors import DatabaseAway
 from spinepacs.notify import herald
 from spinepacs.notify.herald import Herald
@@ -155,6 +156,20 @@ def test_the_daemon_tells_of_a_failed_study_by_mail_and_webhook_though_the_mail_
             assert "a study failed" in post.mails[0].get_content()
             assert daemon.terminate() == 0
     assert len(there.requests) == 1
+
+
+def test_check_connects_and_sends_only_what_it_is_told_to() -> None:
+    with web(takes) as there:
+        ours = settings(hook(there.url))
+        (silent,) = partners.notifications(ours, sends=False)
+        assert silent.ok
+        assert there.requests == []
+        (loud,) = partners.notifications(ours, sends=True)
+        assert loud.ok
+        assert said(there.requests[0]) == ["this is a test: notifications arrive"]
+    (dead,) = partners.notifications(ours, sends=True)
+    assert not dead.ok
+    assert "connection refused" in dead.detail
 
 
 def _marks() -> Any:

@@ -13,6 +13,7 @@ from spinepacs.serve.health import HealthServer
 from spinepacs.settings.sections import HealthSettings
 from spinepacs.store.accounts import AccountRole
 from spinepacs.store.ledger import Ledger
+from spinepacs.store.notices import NewNotice
 from spinepacs.store.spool import Spool
 from tests.certificates import authority
 from tests.peers import UNCLOSED_SOCKETS, free_port
@@ -113,3 +114,21 @@ def test_over_postgresql_every_page_shows_the_same_and_machines_their_processes(
     assert "<b>" not in texts["/destinations"]
     for path in pages[2:]:
         assert "PAT-0001" in texts[path], path
+
+
+def test_who_is_told_is_shown_with_what_waits_and_without_addresses(ledger: Ledger, spool: Spool) -> None:
+    hook = {
+        "name": "ops",
+        "kind": "webhook",
+        "url": "https://hook.example.org/token-of-ours",
+        "on": ["study-failed"],
+    }
+    ledger.notices.add("ops", [NewNotice("study-failed", "1", {"reason_code": "X"})])
+    batch = ledger.notices.begin("ops", 0, 0, lambda attempts: 60.0)
+    assert batch is not None
+    ledger.notices.not_sent(batch, "nobody there")
+    with console(ledger, spool, notifications=[hook]) as running:
+        text = running.visitor().get("/destinations").text
+    row = r'ops</th><td>webhook</td><td>study-failed</td><td class="n">1</td><td class="n">0</td><td></td>'
+    assert re.search(row + "<td>nobody there<", text)
+    assert "token-of-ours" not in text
