@@ -1,7 +1,7 @@
 """Write the catalogues of ``spinepacs/locale`` anew from the source: ``python -m tests.languages`` (docs/languages.md).
 
-Texts that are new stand in each ``.po`` without a translation, those that are gone are gone from it, and the ``.mo`` that
-the program reads are compiled of what is there.
+Texts that are new stand in each ``.po`` without a translation, those that are gone are gone from it, and the ``.mo``
+that the program reads are compiled of what is there.
 """
 
 from __future__ import annotations

@@ -249,6 +249,14 @@ def why_no_mm(codes: Iterable[str]) -> str:
     return _("the film states no pixel spacing, hence no mm")
 
 
+def unit(symbol: str) -> str:
+    """The symbol of a unit as it is written in the language spoken."""
+    return p_("unit", symbol)
+
+
+UNITS = (NP_("unit", "mm"), NP_("unit", "px"))
+
+
 def years(age: float) -> str:
     """A patient's age."""
     return n_("{count} year", "{count} years", round(age))

@@ -32,7 +32,6 @@ NONE = "–"
 """Stands where there is nothing to say."""
 _NOT_GRADED, _AS_NONE = N_("not graded"), N_("published as 0")
 _DIGITS = {"mm": 1, "px": 0, "deg": 1, "1": 2}
-_SUFFIX = {"mm": " mm", "px": " px", "deg": "°", "1": ""}
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Film:
     @property
     def length_unit(self) -> str:
         """Millimetres where the film states a spacing, else pixels."""
-        return "mm" if self.row["spacing_basis"] else "px"
+        return words.unit("mm" if self.row["spacing_basis"] else "px")
 
 
 def slip(film: Film, disc: str, length: Quantity, share: Quantity) -> str:
@@ -139,7 +138,13 @@ def value(row: Row, *, unit: bool = True) -> str:
         return _(WITHHELD)
     digits = _DIGITS.get(row["unit"], 2)
     margin = f" ± {HALF_95 * row['uncertainty']:.{digits}f}" if row["uncertainty"] is not None else ""
-    return words.number(row["value"], digits) + margin + (_SUFFIX.get(row["unit"], "") if unit else "")
+    return words.number(row["value"], digits) + margin + (_suffix(row["unit"]) if unit else "")
+
+
+def _suffix(unit: str) -> str:
+    if unit in words.UNITS:
+        return f" {words.unit(unit)}"
+    return "°" if unit == "deg" else ""
 
 
 def _is_withheld(row: Row) -> bool:
