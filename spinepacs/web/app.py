@@ -16,7 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from spinepacs.settings.web import WebSettings
 from spinepacs.store.accounts import AccountRole
-from spinepacs.web import actions, destinations, login, queue, review, rules, studies, study
+from spinepacs.web import actions, destinations, login, queue, review, rules, speech, studies, study
 from spinepacs.web.guard import Page, guarded
 from spinepacs.web.headers import ProxyMark, SecureHeaders
 from spinepacs.web.site import Site, Visit
@@ -37,6 +37,7 @@ PAGES: Sequence[Page] = (
     Page("/login", login.show, role=None),
     Page("/login", login.log_in, role=None, changes=True),
     Page("/logout", login.log_out, changes=True),
+    Page("/language", speech.choose, role=None, changes=True),
     Page("/", _beginning),
     Page("/queue", queue.show),
     Page("/queue/now", queue.now),
@@ -72,6 +73,7 @@ def make_app(site: Site) -> Starlette:
         Middleware(ProxyMark, proxies=web.proxies),
         Middleware(ProxyHeadersMiddleware, trusted_hosts=list(web.proxies)),
         Middleware(SecureHeaders),
+        Middleware(speech.Spoken),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts(web), www_redirect=False),
     ]
     return Starlette(routes=routes, middleware=before)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.corrections import Accept, Draft, Name, Reject, Shift
 from spinepacs.domain.findings import Refusal
+from spinepacs.language import N_, _
 from spinepacs.review.difference import Change, changes
 from spinepacs.show.tables import reading_to_json
 from spinepacs.store import story
@@ -21,7 +22,7 @@ from spinepacs.store.corrections import Forestalled
 from spinepacs.web import signature
 from spinepacs.web.drafting import Operations, as_text, changed, operations_of
 from spinepacs.web.history import entries, is_said, standing_of
-from spinepacs.web.proposal import gradable, proposal
+from spinepacs.web.proposal import gradable, proposal, script_words
 from spinepacs.web.site import Visit
 
 Row = dict[str, Any]
@@ -216,6 +217,7 @@ def _at_desk(
         "operations": as_text(operations),
         "steps": operations,
         "groups": list(_grouped(shown.changes)),
+        "words": script_words(),
         "proposal": proposal(shown.reading, new),
         "present": [vertebra["level"] for vertebra in shown.reading["vertebrae"]],
         "levels": [level.name for level in Level],
@@ -238,14 +240,14 @@ def _section(visit: Visit, film: Film, **more: Any) -> Response:
     return visit.page("review.html", r=values)
 
 
-def _grouped(found: tuple[Change, ...]) -> Iterator[tuple[str, list[Change]]]:
-    """Changes by their kind, what matters most first, each under the caption of a table."""
+def _grouped(found: tuple[Change, ...]) -> Iterator[tuple[str, str, list[Change]]]:
+    """Changes by their kind, what matters most first, each with the caption of a table."""
     for what, caption in _CAPTIONS.items():
         if each := [one for one in found if one.what == what]:
-            yield caption, each
+            yield what, _(caption), each
 
 
 _CAPTIONS = {
-    "name": "Names", "reading": "Film", "conclusion": "Conclusions", "grade": "Grades", "measure": "Angles",
-    "disc": "Discs",
+    "name": N_("Names"), "reading": N_("Film"), "conclusion": N_("Conclusions"), "grade": N_("Grades"),
+    "measure": N_("Angles"), "disc": N_("Discs"),
 }  # fmt: skip

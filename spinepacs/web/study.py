@@ -9,10 +9,11 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
+from spinepacs.domain import words
 from spinepacs.domain.corrections import REJECTED
 from spinepacs.domain.findings import Refusal
 from spinepacs.errors import BadInput
-from spinepacs.show.sheet.cells import footnotes
+from spinepacs.show.sheet import cells
 from spinepacs.store import queries, story
 from spinepacs.web import review
 from spinepacs.web.drawing import LAYERS, drawn
@@ -69,7 +70,7 @@ def page(visit: Visit) -> Response:
     visit.note("exported", study_uid, "a film as a page")
     made = visit.site.reviewing.page(sop_uid, with_identity=visit.shows_identity)
     if isinstance(made, Refusal):
-        raise HTTPException(422, f"{made.code}: {made.reason}")
+        raise HTTPException(422, f"{made.code}: {words.refusal(made.code, made.reason)}")
     headers = {"Content-Disposition": f'attachment; filename="film-{sop_uid[-12:]}.html"'}
     return HTMLResponse(made, headers=headers)
 
@@ -78,7 +79,9 @@ def _film(visit: Visit, number: int, film: Row) -> Row:
     """All that is shown of one film."""
     is_refused, is_rejected = bool(film["refusal_code"]), film["refusal_code"] == REJECTED
     if is_rejected and not visit.shows_identity:
-        film = film | {"refusal_reason": "by a person"}  # whose free words may name somebody
+        film = film | {
+            "refusal_reason": words.REFUSALS.english[REJECTED]
+        }  # whose free words may name somebody
     has_file = story.film_file(visit.site.ledger, film["sop_uid"]) is not None
     has_size = bool(film["rows_px"] and film["columns_px"])
     return {
@@ -88,7 +91,8 @@ def _film(visit: Visit, number: int, film: Row) -> Row:
         "has_file": has_file,
         "tables": [] if is_refused else tables(film),
         "basis": "" if is_refused else basis(film),
-        "footnotes": list(footnotes(film["findings"], film["measures"])),
+        "conclusions": [cells.concluded(one, film, whole=True) for one in film["conclusions"]],
+        "footnotes": list(cells.footnotes(film["findings"], film["measures"])),
         "review": review.panel(
             visit,
             review.Film(film["study_uid"], film["sop_uid"]),

@@ -10,7 +10,7 @@ from typing import Any
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS
 from spinepacs.domain.measures import HALF_95, Quantity, Reason
-from spinepacs.domain.sentences import statement
+from spinepacs.domain.sentences import sentence, statement
 from spinepacs.domain.signs import Sign
 from spinepacs.language import N_, _, spoken
 from spinepacs.store.queries import ALL_FINDINGS
@@ -154,11 +154,13 @@ def _is_withheld(row: Row) -> bool:
     return row["published_grade"] is None and row["computed_grade"] is not None
 
 
-def concluded(conclusion: Row, film: Row) -> str:
-    """What a conclusion of a film says, in the language that is spoken."""
+def concluded(conclusion: Row, film: Row, *, whole: bool = False) -> str:
+    """What a conclusion of a film says, in the language that is spoken; ``whole``: and who is to judge it."""
     if spoken() == "en":
-        return str(conclusion["sentence"]).removesuffix(words.TO_PHYSICIAN)
-    return statement(conclusion_of(conclusion, film.get(ALL_FINDINGS) or film["findings"]))
+        said = str(conclusion["sentence"])
+        return said if whole else said.removesuffix(words.TO_PHYSICIAN)
+    found = conclusion_of(conclusion, film.get(ALL_FINDINGS) or film["findings"])
+    return sentence(found) if whole else statement(found)
 
 
 def words_of(code: str) -> str:
