@@ -192,6 +192,8 @@ NOTES: Words[str] = Words(
     }
 )
 """What is to be known about a film, by the code of its note."""
+LEVEL_REASONS: Words[str] = Words({"by a person": N_("by a person")})
+"""Why a level is not the network's, where it is no code."""
 _UNSAID = frozenset({"VERTEBRAE_MISSING", "DETECTIONS_DROPPED"})
 """Missing levels are named where they are shown; what fits nowhere in the chain is of no use to a reader."""
 _FIELDS: Words[str] = Words(

@@ -14,6 +14,7 @@ from spinepacs.language import N_, _, n_
 from spinepacs.store import story
 from spinepacs.store.records import OutboxState
 from spinepacs.web.site import Visit
+from spinepacs.web.wording import STATES, known
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def do(visit: Visit) -> Response:
     target = Target.of(visit.form)
     action.foretell(visit, target)  # what was possible when it was asked may not be any more
     if name == "redirect" and target.to not in [each.name for each in visit.site.settings.destinations]:
-        raise HTTPException(400, "choose a destination of the settings")
+        raise HTTPException(400, _("choose a destination of the settings"))
     visit.note(
         "command",
         target.study or story.study_of(visit.site.ledger, target.file) or "",
@@ -88,7 +89,7 @@ def do(visit: Visit) -> Response:
 
 def _action(name: str) -> tuple[str, Action]:
     if name not in ACTIONS:
-        raise HTTPException(404, "there is no such action")
+        raise HTTPException(404, _("there is no such action"))
     return name, ACTIONS[name]
 
 
@@ -96,7 +97,7 @@ def _study(visit: Visit, target: Target) -> dict[str, Any]:
     """The state and the numbers of a study."""
     row = story.summary(visit.site.ledger, target.study)
     if row is None:
-        raise HTTPException(404, "there is no such study")
+        raise HTTPException(404, _("there is no such study"))
     return row
 
 
@@ -105,7 +106,7 @@ def _waiting(visit: Visit, target: Target) -> dict[str, int]:
     counts = visit.site.ledger.open_counts().towards
     waiting = {state: number for (name, state), number in counts.items() if name == target.destination}
     if not waiting:
-        raise HTTPException(404, "nothing waits for such a destination")
+        raise HTTPException(404, _("nothing waits for such a destination"))
     return waiting
 
 
@@ -143,7 +144,7 @@ def _retry(visit: Visit, target: Target) -> str:
     ledger = visit.site.ledger
     study, destination = target.study or None, target.destination or None
     if not study and not destination:
-        raise HTTPException(400, "name a study or a destination")
+        raise HTTPException(400, _("name a study or a destination"))
     count = ledger.retry(study, destination) + ledger.hurry(study, destination)
     return _("{count} back in the queue.", count=count)
 
@@ -151,7 +152,8 @@ def _retry(visit: Visit, target: Target) -> str:
 def _foretell_assemble(visit: Visit, target: Target) -> list[str]:
     row = _study(visit, target)
     if row["state"] != StudyState.ARRIVING.value:
-        raise HTTPException(409, f"it is not arriving any more, but {row['state']}")
+        state = known(STATES, row["state"])
+        raise HTTPException(409, _("it is not arriving any more, but {state}", state=state))
     return [n_(
         "It is taken as complete with the {count} film that is here now, and read as soon as a worker is free. Images "
         "that come later are read then.",
@@ -170,7 +172,10 @@ def _foretell_discard(visit: Visit, target: Target) -> list[str]:
     if target.study:
         row = _study(visit, target)
         if row["state"] not in (StudyState.FAILED.value, StudyState.REFUSED.value):
-            raise HTTPException(409, f"only what failed or was refused can be given up; it is {row['state']}")
+            state = known(STATES, row["state"])
+            raise HTTPException(
+                409, _("only what failed or was refused can be given up; it is {state}", state=state)
+            )
         what = n_(
             "The {count} file of this study will be deleted from the spool.",
             "The {count} files of this study will be deleted from the spool.",
@@ -198,7 +203,7 @@ def _foretell_seen(visit: Visit, target: Target) -> list[str]:
 def _seen(visit: Visit, target: Target) -> str:
     study = target.study or story.study_of(visit.site.ledger, target.file)
     if not study:
-        raise HTTPException(404, "there is no such study")
+        raise HTTPException(404, _("there is no such study"))
     return n_("{count} study seen to.", "{count} studies seen to.", visit.site.ledger.see(study))
 
 

@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from spinepacs.language import _
 from spinepacs.settings.web import WebSettings
 from spinepacs.store.accounts import AccountRole
 from spinepacs.web import actions, destinations, login, queue, review, rules, speech, studies, study
@@ -30,7 +31,7 @@ def _beginning(visit: Visit) -> Response:
 
 
 def _nothing(visit: Visit) -> Response:
-    raise HTTPException(404, "there is no such page")
+    raise HTTPException(404, _("there is no such page"))
 
 
 PAGES: Sequence[Page] = (

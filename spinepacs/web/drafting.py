@@ -52,11 +52,11 @@ def changed(before: Operations, form: Form) -> Operations | Refusal:
     if do == "undo":
         return before[:-1]
     if do not in _MADE_OF:
-        raise HTTPException(400, "there is no such change")
+        raise HTTPException(400, _("there is no such change"))
     try:
         (new,) = _valid(f"[{_MADE_OF[do](form)}]")
     except (KeyError, ValueError):
-        raise HTTPException(400, "the form is not filled in") from None
+        raise HTTPException(400, _("the form is not filled in")) from None
     if not isinstance(new, Grade | MovePoint) and any(isinstance(one, Grade) for one in before):
         return Refusal("GRADES_LAST", "grades are given after all names are right: undo them first")
     return _joined(before, new)
@@ -68,7 +68,8 @@ def _valid(text: str) -> Operations:
     except ValidationError as error:  # its own words would quote what was sent
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise HTTPException(400, f"this is no draft of a correction: {where}: {first['msg']}") from None
+        said = _("this is no draft of a correction: {where}: {why}", where=where, why=first["msg"])
+        raise HTTPException(400, said) from None
 
 
 def _joined(before: Operations, new: Operation) -> Operations:

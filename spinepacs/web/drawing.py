@@ -108,7 +108,13 @@ def _about_vertebra(row: Row, sheet: cells.Film) -> str:
     if row["score"] is not None:
         said.append(_("found with a score of {score}", score=f"{row['score']:.2f}"))
     if row["raw_level"] != row["level"]:
-        said.append(_("the network says {level}: {why}", level=row["raw_level"], why=row["level_reason"]))
+        said.append(
+            _(
+                "the network says {level}: {why}",
+                level=row["raw_level"],
+                why=words.LEVEL_REASONS.get(row["level_reason"], row["level_reason"]),
+            )
+        )
     for sign in Sign:
         finding = sheet.findings.get((sign.value, row["level"]))
         if finding:

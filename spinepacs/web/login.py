@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.responses import RedirectResponse, Response
 
+from spinepacs.language import _, n_
 from spinepacs.store.accounts import Account, sha256_of
 from spinepacs.web import passwords
 from spinepacs.web.guard import COOKIE, LOGIN_COOKIE
@@ -38,11 +39,15 @@ def log_in(visit: Visit) -> Response:
     name, onward = visit.form.get("name", "").strip(), local(visit.form.get("next", "/"))
     token = visit.request.cookies.get(LOGIN_COOKIE, "")
     if not token or not hmac.compare_digest(token.encode(), visit.form.get("csrf", "").encode()):
-        return _form(visit, onward, 403, "This form was too old. Please try again.")
+        return _form(visit, onward, 403, _("This form was too old. Please try again."))
     keys = ((_BY_ACCOUNT_AND_PEER, (name.lower(), visit.peer)), (_BY_PEER, visit.peer))
     wait_s = max(guesses.wait_s(key) for guesses, key in keys)
     if wait_s > 0:
-        said = f"Too many attempts. Wait {int(wait_s / 60) + 1} minutes."
+        said = n_(
+            "Too many attempts. Wait {count} minute.",
+            "Too many attempts. Wait {count} minutes.",
+            int(wait_s / 60) + 1,
+        )
         answer = _form(visit, onward, 429, said)
         answer.headers["Retry-After"] = str(int(wait_s) + 1)
         return answer
@@ -50,7 +55,7 @@ def log_in(visit: Visit) -> Response:
         guesses.add(key)
     account = _proven(visit, name, visit.form.get("password", ""))
     if account is None:
-        return _form(visit, onward, 403, "Name or password is wrong.")
+        return _form(visit, onward, 403, _("Name or password is wrong."))
     for guesses, key in keys:
         guesses.forget(key)
     return _begun(visit, account, onward)

@@ -93,7 +93,7 @@ def state(visit: Visit) -> Response:
     film = _film(visit)
     rows = visit.site.ledger.corrections.history(film.sop_uid, 1)
     if not rows:
-        raise HTTPException(404, "nobody has corrected this film")
+        raise HTTPException(404, _("nobody has corrected this film"))
     return visit.page(
         "review_state.html", film=film, standing=standing_of(visit, film.study_uid, rows[0]), is_whole=False
     )
@@ -105,7 +105,7 @@ def difference(visit: Visit) -> Response:
     number = int(visit.request.path_params["correction_id"])
     row = next((one for one in corrections.history(film.sop_uid) if one["correction_id"] == number), None)
     if row is None or row["reading_id"] is None:
-        raise HTTPException(404, "there is no such reading")
+        raise HTTPException(404, _("there is no such reading"))
     found = changes(corrections.reading(row["base_reading_id"]), corrections.reading(row["reading_id"]))
     if not visit.shows_identity:  # why a film was rejected is told in free words
         found = tuple(one for one in found if one.what != "reading")
@@ -144,7 +144,7 @@ def publish(visit: Visit) -> Response:
     film, operations, base = _film(visit), operations_of(visit.form), _base(visit)
     signed, reason = signature.of_form(visit), visit.form.get("reason", "").strip()
     if len(reason) > _LONGEST_REASON:
-        raise HTTPException(400, f"say it in {_LONGEST_REASON} letters")
+        raise HTTPException(400, _("say it in {number} letters", number=_LONGEST_REASON))
     visit.note("command", film.study_uid, f"correct {film.sop_uid}")
     asked_for = Draft(operations, signed.author, signed.organisation, reason)
     asked = visit.site.ledger.corrections.ask(film.sop_uid, base, asked_for)
@@ -162,14 +162,14 @@ def _film(visit: Visit) -> Film:
     """Whose review is asked for; raises HTTPException 404 where there is no such film in the study."""
     study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
     if story.study_of(visit.site.ledger, sop_uid) != study_uid:
-        raise HTTPException(404, "there is no such film")
+        raise HTTPException(404, _("there is no such film"))
     return Film(study_uid, sop_uid)
 
 
 def _base(visit: Visit) -> int:
     text = visit.form.get("base", "")
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise HTTPException(400, "the form does not say which reading it is about")
+        raise HTTPException(400, _("the form does not say which reading it is about"))
     return int(text)
 
 

@@ -168,6 +168,8 @@ def templates() -> Environment:
         "state": lambda value: wording.known(wording.STATES, value),
         "what": lambda value: wording.known(wording.WHAT, value),
         "happened": lambda value: wording.known(wording.MOMENTS, value),
+        "role": lambda value: wording.known(wording.ROLES, value),
+        "step": lambda value: wording.known(wording.STEPS, value),
         "why": lambda value: wording.reason(str(value)),
         "why_of": lambda reason, code: words.refusal(code, reason),
         "view": view,

@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from spinepacs.language import LANGUAGES, Language, speaking
+from spinepacs.language import LANGUAGES, Language, _, speaking
 from spinepacs.web.login import local
 from spinepacs.web.site import Visit
 
@@ -38,7 +38,7 @@ def choose(visit: Visit) -> Response:
     """Remember a language for a year, and lead back to where it was chosen."""
     language = _known(visit.form.get("language", ""))
     if language is None:
-        raise HTTPException(400, "there is no such language")
+        raise HTTPException(400, _("there is no such language"))
     answer = RedirectResponse(local(visit.form.get("next", "/")), 303)
     visit.set_cookie(answer, COOKIE, language, _YEAR_S)
     return answer
@@ -48,7 +48,7 @@ def preferred(header: str) -> Language:
     """The best of our languages by a browser's Accept-Language (RFC 9110, 12.5.4); English where it has none."""
     found: list[tuple[float, int, Language]] = []
     for order, part in enumerate(header[:_LONGEST].split(",")):
-        tag, _, weight = part.partition(";")
+        tag, _semicolon, weight = part.partition(";")
         known = _known(tag.strip().lower().partition("-")[0])
         if known and (share := _weight(weight)) > 0:
             found.append((-share, order, known))
@@ -61,7 +61,7 @@ def _known(code: str) -> Language | None:
 
 def _weight(text: str) -> float:
     """The weight ``q=0.8``; 1 where there is none, 0 where it is none."""
-    name, _, value = text.strip().partition("=")
+    name, _equals, value = text.strip().partition("=")
     if not name:
         return 1.0
     try:

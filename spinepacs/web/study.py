@@ -13,6 +13,7 @@ from spinepacs.domain import words
 from spinepacs.domain.corrections import REJECTED
 from spinepacs.domain.findings import Refusal
 from spinepacs.errors import BadInput
+from spinepacs.language import _
 from spinepacs.show.sheet import cells
 from spinepacs.store import queries, story
 from spinepacs.web import review
@@ -20,6 +21,7 @@ from spinepacs.web.drawing import LAYERS, drawn
 from spinepacs.web.plots import HEIGHT, WIDTH, plots
 from spinepacs.web.site import IDENTITY, Visit
 from spinepacs.web.tables import basis, tables
+from spinepacs.web.wording import reason
 
 Row = dict[str, Any]
 
@@ -29,7 +31,7 @@ def show(visit: Visit) -> Response:
     study_uid, ledger = str(visit.request.path_params["study_uid"]), visit.site.ledger
     summary = story.summary(ledger, study_uid)
     if summary is None:
-        raise HTTPException(404, "there is no such study")
+        raise HTTPException(404, _("there is no such study"))
     visit.note("viewed", study_uid)
     films = sorted(queries.find_films(ledger, study=study_uid), key=lambda film: int(film["reading_id"]))
     patient = str(summary["patient_id"])
@@ -55,22 +57,22 @@ def picture(visit: Visit) -> Response:
     study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
     sha256 = story.film_file(visit.site.ledger, sop_uid)
     if sha256 is None or story.study_of(visit.site.ledger, sop_uid) != study_uid:
-        raise HTTPException(404, "its file is not in the spool any more")
+        raise HTTPException(404, _("its file is not in the spool any more"))
     try:
         return Response(visit.site.darkroom.picture(sha256), media_type="image/jpeg")
     except BadInput as error:
-        raise HTTPException(422, f"{error.reason_code}: {error}") from None
+        raise HTTPException(422, reason(f"{error.reason_code}: {error}")) from None
 
 
 def page(visit: Visit) -> Response:
     """The film's printable page, as a file: its styles are its own, and so it is none of our pages."""
     study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
     if story.study_of(visit.site.ledger, sop_uid) != study_uid:
-        raise HTTPException(404, "there is no such film")
+        raise HTTPException(404, _("there is no such film"))
     visit.note("exported", study_uid, "a film as a page")
     made = visit.site.reviewing.page(sop_uid, with_identity=visit.shows_identity)
     if isinstance(made, Refusal):
-        raise HTTPException(422, f"{made.code}: {words.refusal(made.code, made.reason)}")
+        raise HTTPException(422, reason(f"{made.code}: {made.reason}"))
     headers = {"Content-Disposition": f'attachment; filename="film-{sop_uid[-12:]}.html"'}
     return HTMLResponse(made, headers=headers)
 

@@ -81,7 +81,7 @@ _AP_DISC: dict[str, _Cell] = {
 _VERTEBRA: dict[str, _Cell] = {
     N_("Found with"): lambda film, level: _number(_vertebra(film, level)["score"]),
     N_("Network says"): lambda film, level: _raw(_vertebra(film, level)),
-    N_("Why it differs"): lambda film, level: str(_vertebra(film, level)["level_reason"]) or cells.NONE,
+    N_("Why it differs"): lambda film, level: _why(_vertebra(film, level)) or cells.NONE,
     WEDGE: _valued(Quantity.AP_VERTEBRA_WEDGE),
     N_("Deformity"): _graded(Sign.VERTEBRAL_DEFORMITY),
 }
@@ -126,6 +126,11 @@ def _vertebra(film: cells.Film, level: str) -> Row:
 def _raw(vertebra: Row) -> str:
     """What the network says, where that is another level."""
     return cells.NONE if vertebra["raw_level"] == vertebra["level"] else str(vertebra["raw_level"])
+
+
+def _why(vertebra: Row) -> str:
+    reason = str(vertebra["level_reason"])
+    return words.LEVEL_REASONS.get(reason, reason)
 
 
 def _number(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from spinepacs.domain import words
-from spinepacs.language import N_, NP_, _
+from spinepacs.language import N_, NP_, _, n_
 
 STATES = words.Words(
     {
@@ -90,6 +90,24 @@ ROLES = words.Words(
     },
     "role",
 )
+STEPS = words.Words(
+    {
+        "read": NP_("step", "read"),
+        "normalise": NP_("step", "normalise"),
+        "infer": NP_("step", "infer"),
+        "segment": NP_("step", "segment"),
+        "levels": NP_("step", "levels"),
+        "label": NP_("step", "label"),
+        "measure": NP_("step", "measure"),
+        "grade": NP_("step", "grade"),
+        "segmentation": NP_("step", "segmentation"),
+        "report": NP_("step", "report"),
+        "overlay": NP_("step", "overlay"),
+        "presentation": NP_("step", "presentation"),
+    },
+    "step",
+)
+"""Of a reading, by which its seconds are told."""
 MOMENTS = words.Words(
     {
         "arrived": NP_("moment", "arrived"),
@@ -124,6 +142,7 @@ _REASONS = (
     N_("there is no destination of this name in the settings any more"),
     N_("its commitment is awaited"),
 )
+_OBJECTS = re.compile(r"(\d+) objects (to be sent|failed|not committed yet)")
 _CODED = re.compile(r"([A-Z][A-Z0-9_]+): (.+)", re.DOTALL)
 
 
@@ -142,4 +161,13 @@ def reason(text: str) -> str:
     """Why something waits or was refused: with a code in front, in words by that code."""
     if coded := _CODED.fullmatch(text):
         return f"{coded[1]}: {words.refusal(coded[1], coded[2])}"
-    return _(text) if text in _REASONS else text
+    return _(text) if text in _REASONS else _OBJECTS.sub(_objects, text)
+
+
+def _objects(found: re.Match[str]) -> str:
+    number, what = int(found[1]), found[2]
+    if what == "failed":
+        return n_("{count} objects failed", "{count} objects failed", number)
+    if what == "to be sent":
+        return n_("{count} objects to be sent", "{count} objects to be sent", number)
+    return n_("{count} objects not committed yet", "{count} objects not committed yet", number)
