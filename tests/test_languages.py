@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gettext
 import html
+import io
 import re
 import string
 from dataclasses import replace
@@ -15,8 +16,10 @@ from typing import Any
 import pydicom
 import pytest
 from babel.messages.catalog import Catalog
+from click.testing import CliRunner
 
 from spinepacs import language
+from spinepacs.cli.main import main
 from spinepacs.dicom import tongue
 from spinepacs.dicom.overlay import draw
 from spinepacs.dicom.overlay.picture import draw_overlay
@@ -28,6 +31,7 @@ from spinepacs.domain.signs import Area, ForAge, Statement
 from spinepacs.domain.study import View
 from spinepacs.language import LANGUAGES, Language, _, n_, speaking
 from spinepacs.settings.sections import OutputSettings
+from spinepacs.show.export import Cut, export
 from spinepacs.show.sheet import draw as sheet
 from spinepacs.store import queries
 from spinepacs.store.ledger import Ledger
@@ -257,6 +261,38 @@ def test_no_word_of_the_sheet_is_untranslated(ledger: Ledger) -> None:
         text = sheet.draw(films)
         assert left_over(text.replace("LWS seitlich", "")) - {"PAT", "ACC", "disc", "height"} == set()
         assert left_over(sheet.draw([])) == set()
+
+
+def test_conclusions_rest_on_all_findings_though_a_level_cuts_the_film(ledger: Ledger) -> None:
+    makers.recorded_with_signs(ledger, makers.SOP)
+    (whole,) = queries.find_films(ledger)
+    (cut,) = queries.find_films(ledger, level="L4")
+    assert len(cut["findings"]) < len(whole["findings"])
+    with speaking("ru"):
+        said = [line for line in sheet.draw([whole]).splitlines() if "→" in line]
+        file = io.StringIO()
+        export(ledger, None, "table", file, Cut(None), {"level": "L4"})
+    assert [line for line in file.getvalue().splitlines() if "→" in line] == said
+    assert "антелистез I степени на уровне L5/S1" in " ".join(said)
+
+
+def test_findings_are_in_english_unless_asked(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "ru_RU.UTF-8")
+    makers.recorded_with_signs(ledger, makers.SOP)
+    config = tmp_path / "spinepacs.toml"
+    config.write_text(
+        f"[storage]\ndatabase_url = {ledger.url!r}\n[output]\nlanguage = 'ru'\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("SPINEPACS_DATABASE_URL", ledger.url)
+    asked = CliRunner().invoke(main, ["findings", "--config", str(config)])
+    assert "Lumbar lordosis" in asked.output, asked.output
+    asked = CliRunner().invoke(main, ["findings", "--config", str(config), "--language", "ru"])
+    assert "Поясничный лордоз" in asked.output
+    rows = [CliRunner().invoke(main, ["findings", "--config", str(config), "--csv", *more]).output
+            for more in ([], ["--language", "ru"])]  # fmt: skip
+    assert rows[0] == rows[1]
 
 
 def texts(encoded: EncodedObject, *, ours: bool = True) -> list[str]:
