@@ -1,13 +1,14 @@
 """Write the catalogues of ``spinepacs/locale`` anew from the source: ``python -m tests.languages`` (docs/languages.md).
 
-Texts that are new stand in each ``.po`` without a translation, those that are gone are gone from it, and the ``.mo`` that
-the program reads are compiled of what is there.
+Texts that are new stand in each ``.po`` without a translation, those that are gone are gone from it, and the ``.mo``
+that the program reads are compiled of what is there.
 """
 
 from __future__ import annotations
 
 import sys
-from io import BytesIO
+from contextlib import redirect_stderr
+from io import BytesIO, StringIO
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -34,9 +35,9 @@ _OPTIONS = {"**.html": {"trimmed": "true", "silent": "false"}}
 def extracted() -> Catalog:
     """Every text of the source that is marked, with its files as comments."""
     found = Catalog(domain=DOMAIN, project="spinepacs", copyright_holder="spinepacs", charset="utf-8")
-    for file, _line, message, comments, context in extract_from_dir(
-        PACKAGE, METHODS, _OPTIONS, KEYWORDS, ("Note:",), strip_comment_tags=True
-    ):
+    with redirect_stderr(StringIO()):  # it warns of every f-string that is a value of a text
+        texts = list(extract_from_dir(PACKAGE, METHODS, _OPTIONS, KEYWORDS))
+    for file, _line, message, comments, context in texts:
         found.add(message, None, [(file, None)], auto_comments=comments, context=context)
     return found
 

@@ -16,6 +16,7 @@ import click
 from spinepacs import logs
 from spinepacs.cli.options import FILE, FOLDER, load, picture_options, progress, say_unnamed
 from spinepacs.errors import BadSettings, SpinepacsError
+from spinepacs.language import LANGUAGES
 
 if TYPE_CHECKING:
     from spinepacs.batch.records import Head
@@ -46,6 +47,11 @@ _STOPPED = 130
     "--fhir",
     is_flag=True,
     help="Write a FHIR Bundle for each film, too, with patient ID and accession number.",
+)
+@click.option(
+    "--language",
+    type=click.Choice(LANGUAGES),
+    help="Of pictures, reports and pages; that of the settings where not given, else English.",
 )
 @picture_options
 @click.option(
@@ -130,6 +136,9 @@ def _task(
     settings = load(config) if config else Settings()
     if model:
         settings = settings.model_copy(update={"model": settings.model.model_copy(update={"folder": model})})
+    if language := wanted.pop("language"):
+        output = settings.output.model_copy(update={"language": language})
+        settings = settings.model_copy(update={"output": output})
     if wanted["parquet"]:
         load_pyarrow()
     try_out(out)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import click
 
 from spinepacs.cli.options import FILE, config_option, format_option, load, writing
+from spinepacs.language import LANGUAGES, Language, speaking
 from spinepacs.show.listing import SHOWN, as_text
 
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -55,8 +56,21 @@ ON_SCREEN = 1000
 @click.option("--json", "style", flag_value="json", help="The same as --format json.")
 @click.option("--parquet", "style", flag_value="parquet", help="The same as --format parquet.")
 @click.option("--out", type=FILE, help="File to write instead of the screen; Parquet needs one.")
+@click.option(
+    "--language",
+    type=click.Choice(LANGUAGES),
+    default=LANGUAGES[0],
+    show_default=True,
+    help="Of the table of whole films; names of columns and what programs read are in English.",
+)
 def findings(
-    config: Path, what: str | None, style: str, out: Path | None, limit: int | None, **filters: Any
+    config: Path,
+    what: str | None,
+    style: str,
+    out: Path | None,
+    limit: int | None,
+    language: Language,
+    **filters: Any,
 ) -> None:
     """Ask the database what was found, newest study first: whole films for people, or rows for statistics.
 
@@ -70,7 +84,11 @@ def findings(
     if style == "parquet" and out is None:
         raise click.UsageError("--format parquet needs --out FILE")
     cut = Cut(limit or (ON_SCREEN if style == "table" and out is None else None))
-    with Ledger.open_to_read(load(config).storage.database_url) as ledger, writing(out) as file:
+    with (
+        Ledger.open_to_read(load(config).storage.database_url) as ledger,
+        writing(out) as file,
+        speaking(language),
+    ):
         export(ledger, what, style, file, cut, filters)
     if cut.is_cut:
         click.echo(

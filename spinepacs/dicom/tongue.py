@@ -29,6 +29,8 @@ CODES: dict[Language, Code] = {
 }
 """For the language of content (TID 1204)."""
 UTF_8 = "ISO_IR 192"
+_JIS_X_0201 = "shift_jis"
+"""Python's stand-in for ISO_IR 13: it would write letters in two bytes, which that set does not have."""
 _WITH_ASCII = frozenset(f"ISO_IR {n}" for n in (6, 100, 101, 109, 110, 126, 127, 138, 144, 148, 166, 203))
 """Single-byte sets whose lower half is ASCII: of ISO_IR 13 it is not."""
 
@@ -41,7 +43,7 @@ def settle(dataset: Dataset, language: Language) -> Language:
     dataset
         The object with the texts that it has of its film, and none that has letters of its own.
     """
-    if author.can_hold(dataset, LETTERS[language]):
+    if _JIS_X_0201 not in author.encodings_of(dataset) and author.can_hold(dataset, LETTERS[language]):
         return language
     stated = dataset.get("SpecificCharacterSet")
     if (not stated or stated in _WITH_ASCII) and _is_ascii(dataset):

@@ -72,6 +72,8 @@ def statement(conclusion: Conclusion) -> str:
 
 def sentence(conclusion: Conclusion) -> str:
     """The same with who is to judge it, where there is something to be judged."""
+    if spoken() == "en" and conclusion.sentence:
+        return conclusion.sentence
     said = statement(conclusion)
     return said if conclusion.statement is Statement.WITHHELD else f"{said} {_(words.PHYSICIAN)}"
 

@@ -192,6 +192,8 @@ NOTES: Words[str] = Words(
     }
 )
 """What is to be known about a film, by the code of its note."""
+LEVEL_REASONS: Words[str] = Words({"by a person": N_("by a person")})
+"""Why a level is not the network's, where it is no code."""
 _UNSAID = frozenset({"VERTEBRAE_MISSING", "DETECTIONS_DROPPED"})
 """Missing levels are named where they are shown; what fits nowhere in the chain is of no use to a reader."""
 _FIELDS: Words[str] = Words(
@@ -247,6 +249,14 @@ def why_no_mm(codes: Iterable[str]) -> str:
     if "SPACING_IMPLAUSIBLE" in codes:
         return _("the film's pixel spacing cannot be right, hence no mm")
     return _("the film states no pixel spacing, hence no mm")
+
+
+def unit(symbol: str) -> str:
+    """The symbol of a unit as it is written in the language spoken."""
+    return p_("unit", symbol)
+
+
+UNITS = (NP_("unit", "mm"), NP_("unit", "px"))
 
 
 def years(age: float) -> str:

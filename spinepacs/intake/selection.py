@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from spinepacs.dicom.reading.classes import RADIOGRAPH_CLASSES, UNKNOWN_SOP_CLASS, is_private
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import NO_RADIOGRAPH, OWN_RESULT, StudyHeader
+from spinepacs.language import _
 from spinepacs.settings.sections import SelectionSettings
 
 
@@ -62,24 +63,31 @@ class Verdict:
 
 def verdicts(header: StudyHeader, rules: SelectionSettings, calling_ae: str) -> Iterator[Verdict]:
     """Give what each rule says, in order; the first that an image does not pass keeps it out."""
-    listed = "is" if header.modality in rules.modalities else "is not"
-    yield Verdict("modalities", listed == "is", f"Modality {listed} among selection.modalities")
+    passes = header.modality in rules.modalities
+    is_in, is_out = (
+        _("Modality is among selection.modalities"),
+        _("Modality is not among selection.modalities"),
+    )
+    yield Verdict("modalities", passes, is_in if passes else is_out)
     passes, reason = (
         not rules.sop_classes,
-        "selection.sop_classes lets in every class that may hold a radiograph",
+        _("selection.sop_classes lets in every class that may hold a radiograph"),
     )
     if rules.sop_classes:
-        passes = header.sop_class_uid in rules.sop_classes
-        listed = "is" if passes else "is not"
-        reason = f"SOPClassUID {header.sop_class_uid} {listed} among selection.sop_classes"
+        passes, uid = header.sop_class_uid in rules.sop_classes, header.sop_class_uid
+        reason = _("SOPClassUID {uid} is not among selection.sop_classes", uid=uid)
+        if passes:
+            reason = _("SOPClassUID {uid} is among selection.sop_classes", uid=uid)
     yield Verdict("sop_classes", passes, reason)
-    passes, reason = not rules.calling_ae_titles, "selection.calling_ae_titles lets in every sender"
+    passes, reason = not rules.calling_ae_titles, _("selection.calling_ae_titles lets in every sender")
     if rules.calling_ae_titles:
         passes = calling_ae in rules.calling_ae_titles
-        reason = f"the sender {'is' if passes else 'is not'} among selection.calling_ae_titles"
+        reason = _("the sender is not among selection.calling_ae_titles")
+        if passes:
+            reason = _("the sender is among selection.calling_ae_titles")
     yield Verdict("calling_ae_titles", passes, reason)
     speaks = _what_speaks_of_spine(header, rules)
-    silent = (
+    silent = _(
         "BodyPartExamined and the descriptions match neither selection.body_parts nor selection.descriptions"
     )
     yield Verdict("body_parts, descriptions", bool(speaks), speaks or silent)
@@ -94,11 +102,14 @@ def _what_speaks_of_spine(header: StudyHeader, rules: SelectionSettings) -> str:
     """Compare the body part with the list, and all texts (the body part too) with the expressions; empty: nothing."""
     for part in rules.body_parts:
         if _plain(header.body_part) == _plain(part):
-            return f"BodyPartExamined is {part} of selection.body_parts"
+            return _("BodyPartExamined is {part} of selection.body_parts", part=part)
     texts = (header.body_part, *header.descriptions)
     for pattern in rules.descriptions:
         if any(re.search(pattern, text, re.IGNORECASE) for text in texts if text):
-            return f"BodyPartExamined or a description matches {pattern} of selection.descriptions"
+            return _(
+                "BodyPartExamined or a description matches {pattern} of selection.descriptions",
+                pattern=pattern,
+            )
     return ""
 
 

@@ -15,14 +15,16 @@ from spinepacs import logs
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import header_of
 from spinepacs.dicom.reading.parse import parse
+from spinepacs.domain import words
 from spinepacs.domain.corrections import REJECTED, Correction, Draft
 from spinepacs.domain.findings import EncodedObject, ImageResult, ObjectKind, Reading, Refusal
 from spinepacs.errors import failed
+from spinepacs.language import Language, speaking
 from spinepacs.pipeline import Pipeline
 from spinepacs.review.difference import Change, changes
 from spinepacs.review.films import write_film
 from spinepacs.settings.settings import Settings
-from spinepacs.show.page.article import article, study_name
+from spinepacs.show.page.article import article, page_title
 from spinepacs.show.page.html import document
 from spinepacs.show.tables import reading_to_json
 from spinepacs.store import story
@@ -39,6 +41,7 @@ class Look:
 
     sop_uid: str
     draft: Draft
+    language: Language = "en"
     kind: Literal["look"] = "look"
 
 
@@ -58,6 +61,7 @@ class Print:
 
     sop_uid: str
     with_identity: bool
+    language: Language = "en"
     kind: Literal["print"] = "print"
 
 
@@ -120,9 +124,11 @@ class Desk:
                 return _refused(current)
             path = self._spool.path_of(current.sha256)
             if isinstance(job, Look):
-                return self._look(current, path, job.draft)
+                with speaking(job.language):
+                    return self._look(current, path, job.draft)
             if isinstance(job, Print):
-                return self._print(current, path, job)
+                with speaking(job.language):
+                    return self._print(current, path, job)
             write_film(path, current.reading, Path(job.folder), job.name, self._pipeline.character_set)
             return json.dumps({"done": True}).encode()
         except Exception as error:
@@ -143,7 +149,7 @@ class Desk:
         header = header_of(parse(path, with_pixels=False, character_set=self._pipeline.character_set))
         if reading.refusal and reading.refusal.code == REJECTED and not job.with_identity:
             reading = replace(
-                reading, refusal=Refusal(REJECTED, "by a person")
+                reading, refusal=Refusal(REJECTED, words.REFUSALS.english[REJECTED])
             )  # whose words may name somebody
         objects: tuple[EncodedObject, ...] = ()
         if overlay := self._overlay(job.sop_uid, current.reading_id):
@@ -152,7 +158,7 @@ class Desk:
         elif reading.refusal is None:
             return _refused(Refusal("NO_PICTURE", "the picture of this reading is not in the spool"))
         text = article(ImageResult(reading, objects), header, with_identity=job.with_identity)
-        return json.dumps({"page": document(f"Spine findings, {study_name(header)}") + text}).encode()
+        return json.dumps({"page": document(page_title(header)) + text}).encode()
 
     def _overlay(self, sop_uid: str, reading_id: int) -> str | None:
         """SHA-256 of a reading's picture; one that was accepted has that of the reading before."""

@@ -12,11 +12,34 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import DiscHeight, Reading, Vertebra
 from spinepacs.domain.measures import Measure, Unit
-from spinepacs.domain.signs import GRADE_NAMES, Finding
+from spinepacs.domain.sentences import sentence
+from spinepacs.domain.signs import Area, Finding
+from spinepacs.language import NP_, _
 
 NONE = "–"
 """What stands where one of the readings says nothing."""
-_SIDES = ("anterior", "left", "middle", "posterior", "right")
+_SIDES = words.Words(
+    {
+        "anterior": NP_("height", "anterior"),
+        "left": NP_("height", "left"),
+        "middle": NP_("height", "middle"),
+        "posterior": NP_("height", "posterior"),
+        "right": NP_("height", "right"),
+    },
+    "height",
+)
+
+
+_AREAS = words.Words(
+    {
+        Area.CERVICAL: NP_("area", "cervical"),
+        Area.THORACIC: NP_("area", "thoracic"),
+        Area.LUMBAR: NP_("area", "lumbar"),
+        Area.LUMBOSACRAL: NP_("area", "lumbosacral"),
+        Area.COMBINED: NP_("area", "combined"),
+    },
+    "area",
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +108,9 @@ def _discs(reading: Reading) -> dict[str, str]:
 def _heights(height: DiscHeight) -> str:
     for unit in ("mm", "px"):
         values = {side: getattr(height, f"{side}_{unit}") for side in _SIDES}
-        known = [f"{side} {value:.1f}" for side, value in values.items() if value is not None]
+        known = [f"{_SIDES[side]} {value:.1f}" for side, value in values.items() if value is not None]
         if known and (unit == "px" or height.middle_mm is not None):
-            return f"{', '.join(known)} {unit}"
+            return f"{', '.join(known)} {words.unit(unit)}"
     return NONE
 
 
@@ -101,8 +124,8 @@ def _angles(reading: Reading) -> dict[str, str]:
 
 
 def _value(measure: Measure) -> str:
-    unit = "°" if measure.unit is Unit.DEGREE else f" {measure.unit.value}"
-    held = f" (withheld: {words.REASONS[measure.reason]})" if measure.reason else ""
+    unit = "°" if measure.unit is Unit.DEGREE else f" {words.unit(measure.unit.value)}"
+    held = _(" (withheld: {why})", why=words.REASONS[measure.reason]) if measure.reason else ""
     return f"{words.number(measure.value, 1)}{unit}{held}"
 
 
@@ -115,24 +138,22 @@ def _says_something(finding: Finding) -> bool:
 
 
 def _at(finding: Finding) -> str:
-    side = (
-        f" {finding.side.value.replace('_', ' ')}"
-        if finding.side and isinstance(finding.place, Level)
-        else ""
-    )
+    side = f" {words.SIDES[finding.side]}" if finding.side and isinstance(finding.place, Level) else ""
     return f"{finding.place.name}{side}: {words.SIGNS[finding.sign]}"
 
 
 def _grade(finding: Finding) -> str:
     why = f" ({words.REASONS[finding.reason]})" if finding.reason else ""
     if finding.published_grade is None:
-        return f"withheld{why}"
-    return f"{finding.published_grade} {GRADE_NAMES[finding.sign][finding.published_grade]}{why}"
+        return _("withheld") + why
+    return f"{finding.published_grade} {words.grade_name(finding.sign, finding.published_grade)}{why}"
 
 
 def _conclusions(reading: Reading) -> dict[str, str]:
-    return {one.area.value: one.sentence for one in reading.conclusions}
+    return {_AREAS[one.area]: sentence(one) for one in reading.conclusions}
 
 
 def _refusal(reading: Reading) -> dict[str, str]:
-    return {"film": f"{reading.refusal.code}: {reading.refusal.reason}" if reading.refusal else "read"}
+    refusal = reading.refusal
+    said = f"{refusal.code}: {words.refusal(refusal.code, refusal.reason)}" if refusal else _("read")
+    return {_("film"): said}

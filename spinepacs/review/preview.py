@@ -16,6 +16,7 @@ from typing import Any, Self
 from spinepacs.children import Child
 from spinepacs.domain.corrections import Draft
 from spinepacs.domain.findings import Refusal
+from spinepacs.language import spoken
 from spinepacs.review import child
 from spinepacs.review.child import JOBS, READY, Job, Look, Preview, Print, Write
 from spinepacs.review.difference import Change
@@ -59,7 +60,7 @@ class Reviewer:
 
     def preview(self, sop_uid: str, draft: Draft) -> Preview | Refusal:
         """What a draft would make of a film's current reading, or why it cannot be."""
-        answer = self._ask(Look(sop_uid, draft))
+        answer = self._ask(Look(sop_uid, draft, spoken()))
         if isinstance(answer, Refusal):
             return answer
         told = answer["preview"]
@@ -78,7 +79,7 @@ class Reviewer:
         with_identity
             Whether it says whose film it is.
         """
-        answer = self._ask(Print(sop_uid, with_identity))
+        answer = self._ask(Print(sop_uid, with_identity, spoken()))
         return answer if isinstance(answer, Refusal) else str(answer["page"])
 
     def _ask(self, job: Job) -> dict[str, Any] | Refusal:

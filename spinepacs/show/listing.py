@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+from spinepacs.language import _
+
 Row = dict[str, Any]
 
 SHOWN = {
@@ -53,7 +55,7 @@ def as_text(rows: Sequence[Row], style: str, columns: Sequence[str] = ()) -> str
         return json.dumps(rows, indent=1, default=str, ensure_ascii=False)
     if style == "csv":
         return _csv(rows)
-    return _table(rows, columns) if rows else "nothing"
+    return _table(rows, columns) if rows else _("nothing")
 
 
 def write_csv(columns: Sequence[str], pages: Iterable[Sequence[Row]], file: TextIO) -> None:

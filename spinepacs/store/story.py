@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, and_, case, column, exists, or_, select, text
 
 from spinepacs.domain.measures import Quantity
+from spinepacs.language import _, n_
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queries import Row, plain
 from spinepacs.store.tables import (
@@ -169,16 +170,16 @@ def _arrivals(ledger: Ledger, study_uid: str) -> Iterator[Moment]:
     together: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in ledger.rows(its.order_by(arrivals.c.arrival_id).limit(_LONGEST)):
         together[row["received_at"].replace(microsecond=0), row["calling_ae"], row["peer"]].append(row)
-    for (_, calling_ae, peer), rows in together.items():
+    for (_second, calling_ae, peer), rows in together.items():
         who = f"{calling_ae} ({peer})" if calling_ae else rows[0]["source"]
-        number = "1 image" if len(rows) == 1 else f"{len(rows)} images"
+        number = n_("{count} image", "{count} images", len(rows))
         yield Moment(rows[0]["received_at"], "arrived", number, who)
 
 
 def _attempts(ledger: Ledger, study_uid: str) -> Iterator[Moment]:
     its = select(attempts).where(attempts.c.study_uid == study_uid).order_by(attempts.c.attempt_id.desc())
     for row in ledger.rows(its.limit(_LONGEST)):
-        yield Moment(row["started_at"], "reading began", f"attempt {row['number']}")
+        yield Moment(row["started_at"], "reading began", _("attempt {number}", number=row["number"]))
         if row["ended_at"] and row["outcome"] != "recorded":
             why = ": ".join(filter(None, (row["reason_code"], row["reason"])))
             yield Moment(row["ended_at"], f"attempt {row['outcome']}", why)
@@ -187,10 +188,9 @@ def _attempts(ledger: Ledger, study_uid: str) -> Iterator[Moment]:
 def _readings(ledger: Ledger, study_uid: str) -> Iterator[Moment]:
     its = select(readings).where(readings.c.study_uid == study_uid).order_by(readings.c.reading_id.desc())
     for row in ledger.rows(its.limit(_LONGEST)):
-        by = (
-            f"{row['model_name']} {row['model_version']}, policy {row['policy_name']} {row['policy_version']}"
-        )
-        what, why = "film read", f"film …{row['sop_uid'][-12:]}"
+        model, policy = (f"{row[f'{what}_name']} {row[f'{what}_version']}" for what in ("model", "policy"))
+        by = _("{model}, policy {policy}", model=model, policy=policy)
+        what, why = "film read", _("film …{uid}", uid=row["sop_uid"][-12:])
         if row["refusal_code"]:
             what, why = "film refused", f"{why}: {row['refusal_code']}: {row['refusal_reason']}"
         yield Moment(row["read_at"], what, why, by, row["seconds"])
@@ -214,8 +214,8 @@ def _deliveries(ledger: Ledger, study_uid: str) -> Iterator[Moment]:
             if at:
                 key = (at.replace(microsecond=0), what, row["destination"], message)
                 together[key].append((at, row["kind"]))
-    for (_, what, destination, message), each in together.items():
-        kinds = [kind for _, kind in each]
+    for (_second, what, destination, message), each in together.items():
+        kinds = [kind for _at, kind in each]
         counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
         yield Moment(min(each)[0], what, f"{counted}{f': {message}' if message else ''}", destination)
 

@@ -10,9 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from spinepacs.domain.study import StudyState
+from spinepacs.language import N_, _, n_
 from spinepacs.store import story
 from spinepacs.store.records import OutboxState
 from spinepacs.web.site import Visit
+from spinepacs.web.wording import STATES, known
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def do(visit: Visit) -> Response:
     target = Target.of(visit.form)
     action.foretell(visit, target)  # what was possible when it was asked may not be any more
     if name == "redirect" and target.to not in [each.name for each in visit.site.settings.destinations]:
-        raise HTTPException(400, "choose a destination of the settings")
+        raise HTTPException(400, _("choose a destination of the settings"))
     visit.note(
         "command",
         target.study or story.study_of(visit.site.ledger, target.file) or "",
@@ -87,7 +89,7 @@ def do(visit: Visit) -> Response:
 
 def _action(name: str) -> tuple[str, Action]:
     if name not in ACTIONS:
-        raise HTTPException(404, "there is no such action")
+        raise HTTPException(404, _("there is no such action"))
     return name, ACTIONS[name]
 
 
@@ -95,7 +97,7 @@ def _study(visit: Visit, target: Target) -> dict[str, Any]:
     """The state and the numbers of a study."""
     row = story.summary(visit.site.ledger, target.study)
     if row is None:
-        raise HTTPException(404, "there is no such study")
+        raise HTTPException(404, _("there is no such study"))
     return row
 
 
@@ -104,7 +106,7 @@ def _waiting(visit: Visit, target: Target) -> dict[str, int]:
     counts = visit.site.ledger.open_counts().towards
     waiting = {state: number for (name, state), number in counts.items() if name == target.destination}
     if not waiting:
-        raise HTTPException(404, "nothing waits for such a destination")
+        raise HTTPException(404, _("nothing waits for such a destination"))
     return waiting
 
 
@@ -118,93 +120,131 @@ def _foretell_retry(visit: Visit, target: Target) -> list[str]:
     if target.destination:
         waiting = _waiting(visit, target)
         failed, pending = waiting.get(OutboxState.FAILED, 0), waiting.get(OutboxState.PENDING, 0)
-        return [f"{failed} results that were given up are sent again to {target.destination}, attempts from zero, and "
-                f"{pending} that wait for their next attempt are sent now."]  # fmt: skip
+        return [_(
+            "{failed} results that were given up are sent again to {destination}, attempts from zero, and {pending} "
+            "that wait for their next attempt are sent now.",
+            failed=failed, pending=pending, destination=target.destination,
+        )]  # fmt: skip
     row, said = _study(visit, target), []
     if row["state"] == StudyState.FAILED.value:
-        said.append(f"Its {row['images_selected']} films are read again, attempts from zero.")
+        said.append(n_(
+            "Its {count} film is read again, attempts from zero.",
+            "Its {count} films are read again, attempts from zero.",
+            row["images_selected"],
+        ))  # fmt: skip
     if row["objects_failed"] or row["objects_pending"]:
-        said.append(f"{row['objects_failed']} results that were given up, and {row['objects_pending']} that wait, are "
-                    "sent now.")  # fmt: skip
-    return said or ["Nothing of it has failed or waits: nothing will change."]
+        said.append(_(
+            "{failed} results that were given up, and {pending} that wait, are sent now.",
+            failed=row["objects_failed"], pending=row["objects_pending"],
+        ))  # fmt: skip
+    return said or [_("Nothing of it has failed or waits: nothing will change.")]
 
 
 def _retry(visit: Visit, target: Target) -> str:
     ledger = visit.site.ledger
     study, destination = target.study or None, target.destination or None
     if not study and not destination:
-        raise HTTPException(400, "name a study or a destination")
+        raise HTTPException(400, _("name a study or a destination"))
     count = ledger.retry(study, destination) + ledger.hurry(study, destination)
-    return f"{count} back in the queue."
+    return _("{count} back in the queue.", count=count)
 
 
 def _foretell_assemble(visit: Visit, target: Target) -> list[str]:
     row = _study(visit, target)
     if row["state"] != StudyState.ARRIVING.value:
-        raise HTTPException(409, f"it is not arriving any more, but {row['state']}")
-    return [f"It is taken as complete with the {row['images_selected']} films that are here now, and read as soon as a "
-            "worker is free. Images that come later are read then."]  # fmt: skip
+        state = known(STATES, row["state"])
+        raise HTTPException(409, _("it is not arriving any more, but {state}", state=state))
+    return [n_(
+        "It is taken as complete with the {count} film that is here now, and read as soon as a worker is free. Images "
+        "that come later are read then.",
+        "It is taken as complete with the {count} films that are here now, and read as soon as a worker is free. "
+        "Images that come later are read then.",
+        row["images_selected"],
+    )]  # fmt: skip
 
 
 def _assemble(visit: Visit, target: Target) -> str:
     visit.site.ledger.mark_ready(target.study)
-    return "It is taken as complete."
+    return _("It is taken as complete.")
 
 
 def _foretell_discard(visit: Visit, target: Target) -> list[str]:
     if target.study:
         row = _study(visit, target)
         if row["state"] not in (StudyState.FAILED.value, StudyState.REFUSED.value):
-            raise HTTPException(409, f"only what failed or was refused can be given up; it is {row['state']}")
-        what = f"The {row['images']} files of this study"
+            state = known(STATES, row["state"])
+            raise HTTPException(
+                409, _("only what failed or was refused can be given up; it is {state}", state=state)
+            )
+        what = n_(
+            "The {count} file of this study will be deleted from the spool.",
+            "The {count} files of this study will be deleted from the spool.",
+            row["images"],
+        )
     else:
-        what = "The file of this image, if it is unreadable or in conflict with one that came before,"
-    return [f"{what} will be deleted from the spool. The rows in the database stay, and say who decided it.",
-            "To have it read after all it must be sent again."]  # fmt: skip
+        what = _("The file of this image, if it is unreadable or in conflict with one that came before, will be "
+                 "deleted from the spool.")  # fmt: skip
+    return [
+        what,
+        _("The rows in the database stay, and say who decided it."),
+        _("To have it read after all it must be sent again."),
+    ]
 
 
 def _discard(visit: Visit, target: Target) -> str:
     count = visit.site.ledger.files.discard(target.study or target.file)
-    return f"{count} files given up."
+    return n_("{count} file given up.", "{count} files given up.", count)
 
 
 def _foretell_seen(visit: Visit, target: Target) -> list[str]:
-    return ["It is not shown in the queue any more, unless more of it comes. Nothing is deleted."]
+    return [_("It is not shown in the queue any more, unless more of it comes. Nothing is deleted.")]
 
 
 def _seen(visit: Visit, target: Target) -> str:
     study = target.study or story.study_of(visit.site.ledger, target.file)
     if not study:
-        raise HTTPException(404, "there is no such study")
-    return f"{visit.site.ledger.see(study)} studies seen to."
+        raise HTTPException(404, _("there is no such study"))
+    return n_("{count} study seen to.", "{count} studies seen to.", visit.site.ledger.see(study))
 
 
 def _foretell_redirect(visit: Visit, target: Target) -> list[str]:
     number = _unsent(visit, target)
-    return [f"{number} results that wait for {target.destination}, or failed there, go to another destination instead. "
-            "What that one has been given before is not sent to it twice."]  # fmt: skip
+    return [n_(
+        "{count} result that waits for {destination}, or failed there, goes to another destination instead. What that "
+        "one has been given before is not sent to it twice.",
+        "{count} results that wait for {destination}, or failed there, go to another destination instead. What that "
+        "one has been given before is not sent to it twice.",
+        number, destination=target.destination,
+    )]  # fmt: skip
 
 
 def _redirect(visit: Visit, target: Target) -> str:
-    return f"{visit.site.ledger.redirect(target.destination, target.to)} results go to {target.to} instead."
+    count = visit.site.ledger.redirect(target.destination, target.to)
+    return n_(
+        "{count} result goes to {to} instead.", "{count} results go to {to} instead.", count, to=target.to
+    )
 
 
 def _foretell_withdraw(visit: Visit, target: Target) -> list[str]:
     number = _unsent(visit, target)
-    return [f"{number} results will not be sent to {target.destination} any more. They stay in the database and the "
-            "spool."]  # fmt: skip
+    return [n_(
+        "{count} result will not be sent to {destination} any more. It stays in the database and the spool.",
+        "{count} results will not be sent to {destination} any more. They stay in the database and the spool.",
+        number, destination=target.destination,
+    )]  # fmt: skip
 
 
 def _withdraw(visit: Visit, target: Target) -> str:
-    return f"{visit.site.ledger.withdraw(target.destination)} results are not sent any more."
+    count = visit.site.ledger.withdraw(target.destination)
+    return n_("{count} result is not sent any more.", "{count} results are not sent any more.", count)
 
 
 ACTIONS: Mapping[str, Action] = {
-    "retry": Action("Try again", _foretell_retry, _retry),
-    "assemble": Action("Read it now", _foretell_assemble, _assemble),
-    "discard": Action("Give it up", _foretell_discard, _discard, is_final=True),
-    "seen": Action("Seen to", _foretell_seen, _seen),
-    "redirect": Action("Send elsewhere", _foretell_redirect, _redirect),
-    "withdraw": Action("Do not send", _foretell_withdraw, _withdraw, is_final=True),
+    "retry": Action(N_("Try again"), _foretell_retry, _retry),
+    "assemble": Action(N_("Read it now"), _foretell_assemble, _assemble),
+    "discard": Action(N_("Give it up"), _foretell_discard, _discard, is_final=True),
+    "seen": Action(N_("Seen to"), _foretell_seen, _seen),
+    "redirect": Action(N_("Send elsewhere"), _foretell_redirect, _redirect),
+    "withdraw": Action(N_("Do not send"), _foretell_withdraw, _withdraw, is_final=True),
 }
 """By name."""

@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from spinepacs.language import _
 from spinepacs.settings.web import WebSettings
 from spinepacs.store.accounts import AccountRole
 from spinepacs.web import (
@@ -25,6 +26,7 @@ from spinepacs.web import (
     review,
     rules,
     single_sign_on,
+    speech,
     studies,
     study,
 )
@@ -41,7 +43,7 @@ def _beginning(visit: Visit) -> Response:
 
 
 def _nothing(visit: Visit) -> Response:
-    raise HTTPException(404, "there is no such page")
+    raise HTTPException(404, _("there is no such page"))
 
 
 PAGES: Sequence[Page] = (
@@ -50,6 +52,7 @@ PAGES: Sequence[Page] = (
     Page(single_sign_on.BEGIN, single_sign_on.begin, role=None),
     Page(single_sign_on.BACK, single_sign_on.back, role=None),
     Page("/logout", login.log_out, changes=True),
+    Page("/language", speech.choose, role=None, changes=True),
     Page("/", _beginning),
     Page("/queue", queue.show),
     Page("/queue/now", queue.now),
@@ -86,6 +89,7 @@ def make_app(site: Site) -> Starlette:
         Middleware(ProxyMark, proxies=web.proxies),
         Middleware(ProxyHeadersMiddleware, trusted_hosts=list(web.proxies)),
         Middleware(SecureHeaders),
+        Middleware(speech.Spoken),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts(web), www_redirect=False),
     ]
     return Starlette(routes=routes, middleware=before)

@@ -17,6 +17,7 @@ from typing import Any
 from spinepacs.children import Child, limit_memory, warm_up
 from spinepacs.domain.findings import Refusal
 from spinepacs.errors import BadInput, Permanent, failed
+from spinepacs.language import Language, speaking, spoken
 from spinepacs.settings.sections import SelectionSettings
 from spinepacs.settings.web import WebSettings
 from spinepacs.store.spool import Spool
@@ -80,7 +81,7 @@ class Darkroom:
         BadInput
             If it cannot be read, or only by more than its limits.
         """
-        answer: Answer = json.loads(self._ask(explain, path, rules, calling_ae, character_set))
+        answer: Answer = json.loads(self._ask(explain, path, rules, calling_ae, character_set, spoken()))
         return answer
 
     def _ask(self, target: Callable[..., None], *arguments: Any) -> bytes:
@@ -116,13 +117,15 @@ def explain(
     rules: SelectionSettings,
     calling_ae: str,
     character_set: str,
+    language: Language,
 ) -> None:
     """In a process of its own: say what the rules make of a file, as JSON.
 
     ``rules``: name, whether it passes and why; ``refusal``; ``believed``: what, value, the element that says so;
     ``unreadable``: why its pixels are not read.
     """
-    _answer(channel, memory_mb, lambda: _explained(path, rules, calling_ae, character_set))
+    with speaking(language):
+        _answer(channel, memory_mb, lambda: _explained(path, rules, calling_ae, character_set))
 
 
 def _answer(channel: Connection, memory_mb: int, work: Callable[[], bytes]) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from spinepacs.delivery.echo import echo as send_echo
 from spinepacs.delivery.pace import open_for_s
 from spinepacs.errors import BadSettings
+from spinepacs.language import _, n_
 from spinepacs.settings.destinations import Destination, DicomDestination, WebDestination
 from spinepacs.settings.settings import Settings
 from spinepacs.store.queries import step_seconds
@@ -56,7 +57,7 @@ def echo(visit: Visit) -> Response:
     settings = visit.site.settings
     destination = next((each for each in settings.destinations if each.name == name), None)
     if destination is None:
-        raise HTTPException(404, "there is no such destination")
+        raise HTTPException(404, _("there is no such destination"))
     visit.note("command", detail=f"echo {name}")
     own_title = destination.calling_ae_title if isinstance(destination, DicomDestination) else None
     answers, said = send_echo(destination, own_title or settings.listener.ae_title)
@@ -91,7 +92,7 @@ def _destination(destination: Destination, waiting: Row) -> Row:
         "where": _where(destination),
         "kind": destination.kind,
         "send": ", ".join(destination.send),
-        "hours": ", ".join(destination.hours) or "always",
+        "hours": ", ".join(destination.hours) or _("always"),
         "is_open": is_open,
         "tls": getattr(destination, "tls", False) or _where(destination).startswith("https:"),
         "commitment": destination.commits,
@@ -112,18 +113,22 @@ def _machines(visit: Visit) -> Iterator[Row]:
     if settings.cluster.enabled:
         for machine in visit.site.ledger.machines.living():
             silent = span(age_s(machine.beat_at, datetime.now(UTC)))
-            processes = [(name, bool(life["is_up"]), f"started again {life.get('restarts', 0)} times")
+            processes = [(name, bool(life["is_up"]), _restarts(int(life.get("restarts", 0))))
                          for name, life in machine.processes.items()]  # fmt: skip
             yield {
                 "name": machine.name,
                 "role": machine.role,
-                "beat": f"{silent} ago",
+                "beat": _("{time} ago", time=silent),
                 "processes": processes,
             }
         return
     ready = _ready(settings)
     processes = [(name, why == "ok", "" if why == "ok" else why) for name, why in ready.items()]
-    yield {"name": "this machine", "role": "all", "beat": "", "processes": processes}
+    yield {"name": _("this machine"), "role": "all", "beat": "", "processes": processes}
+
+
+def _restarts(number: int) -> str:
+    return n_("started again {count} time", "started again {count} times", number)
 
 
 def _notifications(visit: Visit) -> Iterator[Row]:

@@ -23,6 +23,7 @@ from spinepacs.domain.corrections import (
 )
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.signs import GRADE_NAMES
+from spinepacs.language import NP_, _
 
 Operations = tuple[Operation, ...]
 Form = Mapping[str, str]
@@ -51,11 +52,11 @@ def changed(before: Operations, form: Form) -> Operations | Refusal:
     if do == "undo":
         return before[:-1]
     if do not in _MADE_OF:
-        raise HTTPException(400, "there is no such change")
+        raise HTTPException(400, _("there is no such change"))
     try:
         (new,) = _valid(f"[{_MADE_OF[do](form)}]")
     except (KeyError, ValueError):
-        raise HTTPException(400, "the form is not filled in") from None
+        raise HTTPException(400, _("the form is not filled in")) from None
     if not isinstance(new, Grade | MovePoint) and any(isinstance(one, Grade) for one in before):
         return Refusal("GRADES_LAST", "grades are given after all names are right: undo them first")
     return _joined(before, new)
@@ -67,7 +68,8 @@ def _valid(text: str) -> Operations:
     except ValidationError as error:  # its own words would quote what was sent
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise HTTPException(400, f"this is no draft of a correction: {where}: {first['msg']}") from None
+        said = _("this is no draft of a correction: {where}: {why}", where=where, why=first["msg"])
+        raise HTTPException(400, said) from None
 
 
 def _joined(before: Operations, new: Operation) -> Operations:
@@ -111,32 +113,54 @@ _MADE_OF: Mapping[str, Callable[[Form], str]] = {
 """By the name of the button: the operation as JSON; ``add`` has it whole, from the film's script."""
 
 
+POINTS: words.Words[str] = words.Words(
+    {
+        "upper_left": NP_("point", "upper left"),
+        "upper_middle": NP_("point", "upper middle"),
+        "upper_right": NP_("point", "upper right"),
+        "lower_left": NP_("point", "lower left"),
+        "lower_middle": NP_("point", "lower middle"),
+        "lower_right": NP_("point", "lower right"),
+    },
+    "point",
+)
+"""Points of a body's endplates that can be moved."""
+
+
 def said(operation: Operation, with_reasons: bool = True) -> str:
     """One operation in words; reasons are free words and may name somebody."""
     match operation:
         case Shift(by):
-            text = f"all names {abs(by)} {'up' if by < 0 else 'down'}"
+            text = (
+                _("all names {number} up", number=-by) if by < 0 else _("all names {number} down", number=by)
+            )
         case Name(vertebra, level):
-            others = "and so are the rest" if vertebra is level else "the rest follow"
-            text = f"{vertebra.name} is {'right' if vertebra is level else level.name}, {others}"
+            text = _("{vertebra} is {level}, the rest follow", vertebra=vertebra.name, level=level.name)
+            if vertebra is level:
+                text = _("{vertebra} is right, and so are the rest", vertebra=vertebra.name)
         case Insert(level):
-            text = f"a missed vertebra put in as {level.name}"
+            text = _("a missed vertebra put in as {level}", level=level.name)
         case Remove(vertebra, close):
-            text = f"{vertebra.name} removed{', those below move up' if close else ''}"
+            text = _("{vertebra} removed", vertebra=vertebra.name)
+            if close:
+                text = _("{vertebra} removed, those below move up", vertebra=vertebra.name)
         case MovePoint(vertebra, point):
-            text = f"{vertebra.name}: {point.value.replace('_', ' ')} of its endplate moved"
+            text = _(
+                "{vertebra}: {point} of its endplate moved", vertebra=vertebra.name, point=POINTS[point.value]
+            )
         case Grade():
             text = _said_grade(operation, with_reasons)
         case Accept():
-            text = "accepted as it is"
+            text = _("accepted as it is")
         case Reject(reason):
-            text = "rejected" + (f": {reason}" if with_reasons else "")
+            text = _("rejected") + (f": {reason}" if with_reasons else "")
     return text
 
 
 def _said_grade(given: Grade, with_reasons: bool) -> str:
     names = GRADE_NAMES[given.sign]
-    name = f" {names[given.grade]}" if given.grade < len(names) else ""
-    where = " ".join([given.place, *([given.side.value.replace("_", " ")] if given.side else [])])
+    name = f" {words.grade_name(given.sign, given.grade)}" if given.grade < len(names) else ""
+    where = " ".join([given.place, *([words.SIDES[given.side]] if given.side else [])])
     why = f" ({given.reason})" if given.reason and with_reasons else ""
-    return f"{where}: {words.SIGNS[given.sign]} graded {given.grade}{name}{why}"
+    grade = f"{given.grade}{name}{why}"
+    return _("{where}: {sign} graded {grade}", where=where, sign=words.SIGNS[given.sign], grade=grade)

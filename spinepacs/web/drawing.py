@@ -12,14 +12,18 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.measures import Quantity, Reason
 from spinepacs.domain.signs import Sign
+from spinepacs.language import N_, _
 from spinepacs.show.sheet import cells
 
 Row = dict[str, Any]
-LAYERS = {
-    "outlines": "Outlines", "plates": "Endplates", "discs": "Discs", "angles": "Angles and slips", "signs": "Signs",
-    "names": "Names",
-}  # fmt: skip
+LAYERS = words.Words({
+    "outlines": N_("Outlines"), "plates": N_("Endplates"), "discs": N_("Discs"), "angles": N_("Angles and slips"),
+    "signs": N_("Signs"), "names": N_("Names"),
+})  # fmt: skip
 """What can be shown and hidden, from below to above."""
+_SLIPS = words.Words(
+    {Quantity.SLIP.value: N_("slip"), Quantity.LATERAL_LISTHESIS.value: N_("lateral listhesis")}
+)
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,15 @@ def _vertebrae(rows: Sequence[Row], sheet: cells.Film) -> Iterator[Shape]:
 def _about_vertebra(row: Row, sheet: cells.Film) -> str:
     said = [row["level"]]
     if row["score"] is not None:
-        said.append(f"found with a score of {row['score']:.2f}")
+        said.append(_("found with a score of {score}", score=f"{row['score']:.2f}"))
     if row["raw_level"] != row["level"]:
-        said.append(f"the network says {row['raw_level']}: {row['level_reason']}")
+        said.append(
+            _(
+                "the network says {level}: {why}",
+                level=row["raw_level"],
+                why=words.LEVEL_REASONS.get(row["level_reason"], row["level_reason"]),
+            )
+        )
     for sign in Sign:
         finding = sheet.findings.get((sign.value, row["level"]))
         if finding:
@@ -116,8 +126,11 @@ def _discs(rows: Sequence[Row], sheet: cells.Film) -> Iterator[Shape]:
     heights = cells.AP_HEIGHTS if sheet.row["view_position"] == "AP" else cells.HEIGHTS
     for row in rows:
         disc, lines = row["disc"], list((row["lines_px"] or {}).values())
-        said = [f"{disc}: {' / '.join(heights)} {sheet.lengths(heights.values(), disc)} {sheet.length_unit}"]
-        for quantity, name in ((Quantity.DISC_HEIGHT_INDEX, "height index"), (Quantity.SLIP, "slip")):
+        names = (
+            _("left / middle / right") if heights is cells.AP_HEIGHTS else _("anterior / middle / posterior")
+        )
+        said = [f"{disc}: {names} {sheet.lengths(heights.values(), disc)} {sheet.length_unit}"]
+        for quantity, name in ((Quantity.DISC_HEIGHT_INDEX, _("height index")), (Quantity.SLIP, _("slip"))):
             if (shown := sheet.value(quantity, disc)) != cells.NONE:
                 said.append(f"{name} {shown}")
         findings = [sheet.findings.get((sign.value, disc)) for sign in Sign]
@@ -125,7 +138,7 @@ def _discs(rows: Sequence[Row], sheet: cells.Film) -> Iterator[Shape]:
         withheld = {
             m["reason"] for (_, place), m in sheet.measures.items() if place == disc and m.get("reason")
         }
-        said += [f"measures withheld: {_reason(reason)}" for reason in sorted(withheld)]
+        said += [_("measures withheld: {why}", why=_reason(reason)) for reason in sorted(withheld)]
         yield Shape("discs", _lines(lines), about="; ".join(said))
 
 
@@ -133,7 +146,7 @@ def _finding(finding: Row) -> str:
     kind = finding["kind"]
     said = f"{words.SIGNS[Sign(kind)] if kind in set(Sign) else kind}: {cells.grade(finding)}"
     if value := cells.shown(finding):
-        said += f" ({value})" if value != cells.WITHHELD else ""
+        said += f" ({value})" if value != _(cells.WITHHELD) else ""
     return said + (f", {_reason(finding['reason'])}" if finding["reason"] else "")
 
 
@@ -146,14 +159,15 @@ def _measures(rows: Sequence[Row]) -> Iterator[Shape]:
     shown = {*words.ANGLES, Quantity.SLIP, Quantity.LATERAL_LISTHESIS}
     for row in rows:
         if row["quantity"] in shown and not row["reason"] and row["lines_px"]:
-            name = words.ANGLES.get(Quantity(row["quantity"]), cells.words_of(row["quantity"]))
+            name = _SLIPS.get(row["quantity"]) or words.ANGLES[Quantity(row["quantity"])]
             yield Shape("angles", _lines(row["lines_px"]), about=f"{name} {row['place']}: {cells.value(row)}")
 
 
 def _signs(rows: Sequence[Row]) -> Iterator[Shape]:
     for row in rows:
         if row["marks_px"] and row["published_grade"]:
-            where = f"{row['place']} {cells.words_of(row['side'])}".strip()
+            side = words.SIDES.get(row["side"], "")
+            where = f"{row['place']} {side}".strip()
             yield Shape("signs", _lines(row["marks_px"]), about=f"{where}: {_finding(row)}")
 
 

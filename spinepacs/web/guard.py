@@ -15,9 +15,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from spinepacs.errors import BadSettings, Permanent, Transient, failed
+from spinepacs.language import _
 from spinepacs.store.accounts import Account, AccountRole, sha256_of
 from spinepacs.web.headers import came_through_proxy
 from spinepacs.web.site import Site, Visit, csrf_of
+from spinepacs.web.wording import ROLES, known
 
 COOKIE, LOGIN_COOKIE = "spinepacs_session", "spinepacs_login"
 """The session's token; and, before there is one, the token of the login's form."""
@@ -95,7 +97,12 @@ async def _let_in(site: Site, page: Page, request: Request) -> Visit:
         if account is None:
             raise _Told(_to_login(request))
         if not account.role.includes(page.role):
-            raise HTTPException(403, f"your account is a {account.role}'s; this is for a {page.role}")
+            said = _(
+                "your account is a {role}'s; this is for a {needed}",
+                role=_role(account.role),
+                needed=_role(page.role),
+            )
+            raise HTTPException(403, said)
     if not page.changes:
         return Visit(request, site, account, csrf, {}, {})
     _check_origin(request)
@@ -105,7 +112,7 @@ async def _let_in(site: Site, page: Page, request: Request) -> Visit:
     files = {name: value for name, value in sent.multi_items() if isinstance(value, UploadFile)}
     if page.role is not None and not hmac.compare_digest(form.get("csrf", "").encode(), csrf.encode()):
         await sent.close()
-        raise HTTPException(403, "this form is not yours, or too old: load its page again")
+        raise HTTPException(403, _("this form is not yours, or too old: load its page again"))
     return Visit(request, site, account, csrf, form, files)
 
 
@@ -118,7 +125,7 @@ def _what_to_say(error: Exception) -> tuple[int, str]:
     if isinstance(error, (Transient, Permanent)):
         _log.warning("a page was not shown: %s", error)
         return 503, str(error)
-    return 500, f"a defect, see the log: {failed(error).reason}"
+    return 500, _("a defect, see the log: {reason}", reason=failed(error).reason)
 
 
 def _page(visit: Visit, status: int, said: str) -> Response:
@@ -152,10 +159,14 @@ def _to_login(request: Request) -> Response:
     return RedirectResponse("/login" if here == "/" else f"/login?next={quote(here, safe='')}", 303)
 
 
+def _role(role: AccountRole) -> str:
+    return known(ROLES, role.value)
+
+
 def _check_origin(request: Request) -> None:
     """Refuse what a foreign page sends: every browser of today says so (Fetch Metadata)."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, "another site has sent this")
+        raise HTTPException(403, _("another site has sent this"))
 
 
 def _check_size(site: Site, page: Page, request: Request) -> None:
@@ -164,6 +175,7 @@ def _check_size(site: Site, page: Page, request: Request) -> None:
         limit = site.settings.web.maximum_upload_mb * _MB + _UPLOAD_MARGIN_BYTES
     stated = request.headers.get("content-length", "")
     if not (stated.isascii() and stated.isdigit()):
-        raise HTTPException(411, "say how long it is")
+        raise HTTPException(411, _("say how long it is"))
     if int(stated) > limit:
-        raise HTTPException(413, f"more than {limit} bytes are not taken (web.maximum_upload_mb)")
+        said = _("more than {number} bytes are not taken (web.maximum_upload_mb)", number=limit)
+        raise HTTPException(413, said)

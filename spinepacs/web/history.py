@@ -7,20 +7,23 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from spinepacs.domain import words
 from spinepacs.domain.corrections import OPERATIONS
 from spinepacs.domain.study import StudyState
+from spinepacs.language import N_, _
 from spinepacs.store import story
 from spinepacs.store.records import CorrectionState, OutboxState
-from spinepacs.web.drafting import said
+from spinepacs.web.drafting import said as in_words
 from spinepacs.web.site import Visit
+from spinepacs.web.wording import STATES, known
 
 Row = dict[str, Any]
 _MOST = 50
 _FRESH = timedelta(minutes=10)
-_KINDS = {"SEG": "SEG", "SR": "SR", "OVERLAY": "picture", "KO": "key object"}
+_KINDS = words.Words({"OVERLAY": N_("picture"), "KO": N_("key object")})
 _ON_ITS_WAY = {
-    StudyState.READY.value: ("queued", "A worker takes it up as soon as one is free."),
-    StudyState.WORKING.value: ("in work", "A worker measures, grades and encodes it anew."),
+    StudyState.READY.value: ("queued", N_("A worker takes it up as soon as one is free.")),
+    StudyState.WORKING.value: ("in work", N_("A worker measures, grades and encodes it anew.")),
 }
 
 
@@ -36,16 +39,17 @@ def standing_of(visit: Visit, study_uid: str, row: Row) -> Row:
         return common | {"state": "refused", "said": why, "sent": [], "is_open": False}
     if state is CorrectionState.PENDING:
         study = (story.summary(visit.site.ledger, study_uid) or {}).get("state", "")
-        word, sentence = _ON_ITS_WAY.get(study, ("waits", f"The study is {study}."))
-        return common | {"state": word, "said": sentence, "sent": [], "is_open": True}
+        word, sentence = _ON_ITS_WAY.get(study, ("waits", ""))
+        said = _(sentence) if sentence else _("The study is {state}.", state=known(STATES, study))
+        return common | {"state": word, "said": said, "sent": [], "is_open": True}
     rows = story.deliveries_of(visit.site.ledger, row["reading_id"])
     for destination, each in groupby(rows, key=lambda one: str(one["destination"])):
         sent.append((destination, ", ".join(map(_delivery, each))))
     waits = any(one["state"] == OutboxState.PENDING for one in rows)
     has_failed = any(one["state"] == OutboxState.FAILED for one in rows)
     word = "being sent" if waits else "not all sent" if has_failed else "delivered" if rows else "recorded"
-    sentence = "It is the film’s current reading." + ("" if rows else " It is sent nowhere.")
-    return common | {"state": word, "said": sentence, "sent": sent, "is_open": waits}
+    told = _("It is the film’s current reading.") + ("" if rows else " " + _("It is sent nowhere."))
+    return common | {"state": word, "said": told, "sent": sent, "is_open": waits}
 
 
 def is_said(row: Mapping[str, Any]) -> bool:
@@ -67,7 +71,7 @@ def _by_person(row: Row, with_reasons: bool) -> Row:
         "who": row["author"],
         "for": row["organisation"],
         "state": row["state"],
-        "steps": [said(one, with_reasons) for one in OPERATIONS.validate_python(row["operations"])],
+        "steps": [in_words(one, with_reasons) for one in OPERATIONS.validate_python(row["operations"])],
         "reason": row["reason"] if with_reasons else "",
         "refusal": f"{row['refusal_code']}: {row['refusal_reason']}" if row["refusal_code"] else "",
         "correction_id": row["correction_id"] if row["reading_id"] is not None else None,
@@ -79,7 +83,7 @@ def _by_model(row: Row) -> Row:
     nothing: Row = {"for": "", "state": "", "steps": [], "reason": "", "correction_id": None}
     return {
         "at": row["read_at"],
-        "who": f"{model}, policy {policy}",
+        "who": _("{model}, policy {policy}", model=model, policy=policy),
         "refusal": row["refusal_code"],
         **nothing,
     }
@@ -88,4 +92,4 @@ def _by_model(row: Row) -> Row:
 def _delivery(row: Row) -> str:
     message = f" ({row['message']})" if row["message"] and row["state"] == OutboxState.FAILED else ""
     state = "waits" if row["state"] == OutboxState.PENDING else row["state"]
-    return f"{_KINDS.get(row['kind'], row['kind'])} {state}{message}"
+    return f"{known(_KINDS, row['kind'])} {known(STATES, state)}{message}"

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from spinepacs.language import _, n_
 from spinepacs.store.accounts import Account, sha256_of
 from spinepacs.web import passwords
 from spinepacs.web.guard import COOKIE, LOGIN_COOKIE
@@ -42,11 +43,15 @@ def log_in(visit: Visit) -> Response:
         raise HTTPException(403, "accounts of this installation do not log in here: web.oidc.local_accounts")
     token = visit.request.cookies.get(LOGIN_COOKIE, "")
     if not token or not hmac.compare_digest(token.encode(), visit.form.get("csrf", "").encode()):
-        return form(visit, onward, 403, "This form was too old. Please try again.")
+        return form(visit, onward, 403, _("This form was too old. Please try again."))
     keys = ((_BY_ACCOUNT_AND_PEER, (name.lower(), visit.peer)), (_BY_PEER, visit.peer))
     wait_s = max(guesses.wait_s(key) for guesses, key in keys)
     if wait_s > 0:
-        said = f"Too many attempts. Wait {int(wait_s / 60) + 1} minutes."
+        said = n_(
+            "Too many attempts. Wait {count} minute.",
+            "Too many attempts. Wait {count} minutes.",
+            int(wait_s / 60) + 1,
+        )
         answer = form(visit, onward, 429, said)
         answer.headers["Retry-After"] = str(int(wait_s) + 1)
         return answer
@@ -54,7 +59,7 @@ def log_in(visit: Visit) -> Response:
         guesses.add(key)
     account = _proven(visit, name, visit.form.get("password", ""))
     if account is None:
-        return form(visit, onward, 403, "Name or password is wrong.")
+        return form(visit, onward, 403, _("Name or password is wrong."))
     for guesses, key in keys:
         guesses.forget(key)
     return begun(visit, account, onward)

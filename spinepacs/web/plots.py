@@ -8,7 +8,9 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
+from spinepacs.domain import words
 from spinepacs.domain.measures import HALF_95
+from spinepacs.domain.study import View
 
 Row = dict[str, Any]
 WIDTH, HEIGHT = 180, 48
@@ -56,11 +58,17 @@ def plots(rows: Sequence[Row]) -> list[Plot]:
     return made
 
 
+def view(code: object) -> str:
+    """A view in words, within a line."""
+    known = str(code) in set(View)
+    return words.VIEWS[View(str(code))] if known and code != View.UNKNOWN else str(code).lower()
+
+
 def _which(row: Row) -> tuple[int, str, str, str]:
     return row["disc_order"], row["disc"], str(row["view_position"]), str(row["study_date"])
 
 
-def _plot(disc: str, view: str, course: list[Row]) -> Plot:
+def _plot(disc: str, which: str, course: list[Row]) -> Plot:
     days = [date.fromisoformat(str(row["study_date"])).toordinal() for row in course]
     values = [float(row["height_index"]) for row in course]
     margins = [HALF_95 * (row["height_index_sd"] or 0.0) for row in course]
@@ -84,6 +92,4 @@ def _plot(disc: str, view: str, course: list[Row]) -> Plot:
         )
         for row, day, value, margin in zip(course, days, values, margins, strict=True)
     ]
-    return Plot(
-        disc, str(view).lower() if view != "AP" else "AP", dots, f"{values[0]:.2f} → {values[-1]:.2f}"
-    )
+    return Plot(disc, view(which), dots, f"{values[0]:.2f} → {values[-1]:.2f}")

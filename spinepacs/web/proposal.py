@@ -11,7 +11,9 @@ from spinepacs.dicom.codes import colour_of
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.geometry import Endplate, Outline, PointPx
-from spinepacs.domain.signs import GRADE_NAMES, Sign
+from spinepacs.domain.signs import GRADE_NAMES, Side, Sign
+from spinepacs.language import _
+from spinepacs.web.drafting import POINTS
 
 Row = dict[str, Any]
 
@@ -63,6 +65,26 @@ def _body(vertebra: Mapping[str, Any], is_new: bool) -> Row:
     }
 
 
+def script_words() -> dict[str, Any]:
+    """What the film's script says by itself (``static/review.js``); ``%`` stands for a name."""
+    return {
+        "corners": [
+            _("upper left corner"),
+            _("upper right corner"),
+            _("lower right corner"),
+            _("lower left corner"),
+        ],
+        "points": {name: _("%, {point} of its endplate", point=words) for name, words in POINTS.items()},
+        "whole": _("The missed vertebra as a whole"),
+        "keys": _("%; arrow keys move it"),
+        "would": _("It would be % here."),
+        "beyond": _("There is no level beyond C1 and S1: name the others first."),
+        "how": _(
+            "Click on the film to bring it there, drag it or its corners, or move them with the arrow keys."
+        ),
+    }
+
+
 def gradable(reading: Mapping[str, Any]) -> list[Row]:
     """What of a reading a person may grade: ``value`` for the form, ``name`` for people, ``grades`` in words."""
     found = []
@@ -70,12 +92,13 @@ def gradable(reading: Mapping[str, Any]) -> list[Row]:
         sign, side = Sign(finding["sign"]), str(finding["side"] or "")
         is_of_body = finding["place"] in Level.__members__
         grade = finding["published_grade"]
-        where = f"{finding['place']} {side.replace('_', ' ') if is_of_body else ''}".strip()
+        now = _("withheld") if grade is None else _("now {grade}", grade=grade)
+        where = f"{finding['place']} {words.SIDES[Side(side)] if side and is_of_body else ''}".strip()
         found.append(
             {
                 "value": f"{sign.value}|{finding['place']}|{side}",
-                "name": f"{where}: {words.SIGNS[sign]}, {'withheld' if grade is None else f'now {grade}'}",
-                "grades": [f"{number} {name}" for number, name in enumerate(GRADE_NAMES[sign])],
+                "name": f"{where}: {words.SIGNS[sign]}, {now}",
+                "grades": [f"{n} {words.grade_name(sign, n)}" for n in range(len(GRADE_NAMES[sign]))],
             }
         )
     return found

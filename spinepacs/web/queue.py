@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from spinepacs.domain.study import StudyState
+from spinepacs.language import N_, _
 from spinepacs.store.records import OpenCounts, age_s
 from spinepacs.web.site import Visit
 from spinepacs.web.snapshot import MOST_ROWS
@@ -16,16 +17,16 @@ from spinepacs.web.snapshot import MOST_ROWS
 Row = dict[str, Any]
 
 _SECTIONS: Mapping[str, str] = {
-    "arriving": "Arriving: images are still coming in",
-    "ready": "Ready to be read",
-    "working": "In work",
-    "recorded": "Read, results on their way",
-    "failed": "Failed: waits for a person",
-    "refused": "Refused: not seen to yet",
-    "files": "Files that belong to no study",
-    "objects": "Results that wait for a destination",
-    "workitems": "Workitems of the worklist that are ours",
-    "priors": "Studies whose patients an archive is yet to be asked for: priors",
+    "arriving": N_("Arriving: images are still coming in"),
+    "ready": N_("Ready to be read"),
+    "working": N_("In work"),
+    "recorded": N_("Read, results on their way"),
+    "failed": N_("Failed: waits for a person"),
+    "refused": N_("Refused: not seen to yet"),
+    "files": N_("Files that belong to no study"),
+    "objects": N_("Results that wait for a destination"),
+    "workitems": N_("Workitems of the worklist that are ours"),
+    "priors": N_("Studies whose patients an archive is yet to be asked for: priors"),
 }
 _STEPS = (StudyState.ARRIVING, StudyState.READY, StudyState.WORKING, StudyState.RECORDED, StudyState.FAILED)
 
@@ -46,7 +47,7 @@ def _now(visit: Visit) -> Row:
     rows = [_aged(row, snapshot.at, visit.shows_identity) for row in snapshot.rows]
     counts = snapshot.counts
     sections = [
-        {"key": key, "title": title, "rows": found}
+        {"key": key, "title": _(title), "rows": found}
         for key, title in _SECTIONS.items()
         if (found := [row for row in rows if _section(row) == key])
     ]
@@ -89,7 +90,7 @@ def _aged(row: Row, at: datetime, with_identity: bool) -> Row:
 
 def span(seconds: float) -> str:
     """A time in words that are short enough for a column."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+    for unit, length in ((N_("{number} d"), 86400), (N_("{number} h"), 3600), (N_("{number} min"), 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            return _(unit, number=f"{seconds / length:.0f}")
+    return _("{number} s", number=f"{seconds:.0f}")

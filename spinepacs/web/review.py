@@ -13,6 +13,7 @@ from starlette.responses import Response
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.corrections import Accept, Draft, Name, Reject, Shift
 from spinepacs.domain.findings import Refusal
+from spinepacs.language import N_, _
 from spinepacs.review.difference import Change, changes
 from spinepacs.show.tables import reading_to_json
 from spinepacs.store import story
@@ -21,7 +22,7 @@ from spinepacs.store.corrections import Forestalled
 from spinepacs.web import signature
 from spinepacs.web.drafting import Operations, as_text, changed, operations_of
 from spinepacs.web.history import entries, is_said, standing_of
-from spinepacs.web.proposal import gradable, proposal
+from spinepacs.web.proposal import gradable, proposal, script_words
 from spinepacs.web.site import Visit
 
 Row = dict[str, Any]
@@ -92,7 +93,7 @@ def state(visit: Visit) -> Response:
     film = _film(visit)
     rows = visit.site.ledger.corrections.history(film.sop_uid, 1)
     if not rows:
-        raise HTTPException(404, "nobody has corrected this film")
+        raise HTTPException(404, _("nobody has corrected this film"))
     return visit.page(
         "review_state.html", film=film, standing=standing_of(visit, film.study_uid, rows[0]), is_whole=False
     )
@@ -104,7 +105,7 @@ def difference(visit: Visit) -> Response:
     number = int(visit.request.path_params["correction_id"])
     row = next((one for one in corrections.history(film.sop_uid) if one["correction_id"] == number), None)
     if row is None or row["reading_id"] is None:
-        raise HTTPException(404, "there is no such reading")
+        raise HTTPException(404, _("there is no such reading"))
     found = changes(corrections.reading(row["base_reading_id"]), corrections.reading(row["reading_id"]))
     if not visit.shows_identity:  # why a film was rejected is told in free words
         found = tuple(one for one in found if one.what != "reading")
@@ -143,7 +144,7 @@ def publish(visit: Visit) -> Response:
     film, operations, base = _film(visit), operations_of(visit.form), _base(visit)
     signed, reason = signature.of_form(visit), visit.form.get("reason", "").strip()
     if len(reason) > _LONGEST_REASON:
-        raise HTTPException(400, f"say it in {_LONGEST_REASON} letters")
+        raise HTTPException(400, _("say it in {number} letters", number=_LONGEST_REASON))
     visit.note("command", film.study_uid, f"correct {film.sop_uid}")
     asked_for = Draft(operations, signed.author, signed.organisation, reason)
     asked = visit.site.ledger.corrections.ask(film.sop_uid, base, asked_for)
@@ -161,14 +162,14 @@ def _film(visit: Visit) -> Film:
     """Whose review is asked for; raises HTTPException 404 where there is no such film in the study."""
     study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
     if story.study_of(visit.site.ledger, sop_uid) != study_uid:
-        raise HTTPException(404, "there is no such film")
+        raise HTTPException(404, _("there is no such film"))
     return Film(study_uid, sop_uid)
 
 
 def _base(visit: Visit) -> int:
     text = visit.form.get("base", "")
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise HTTPException(400, "the form does not say which reading it is about")
+        raise HTTPException(400, _("the form does not say which reading it is about"))
     return int(text)
 
 
@@ -216,6 +217,7 @@ def _at_desk(
         "operations": as_text(operations),
         "steps": operations,
         "groups": list(_grouped(shown.changes)),
+        "words": script_words(),
         "proposal": proposal(shown.reading, new),
         "present": [vertebra["level"] for vertebra in shown.reading["vertebrae"]],
         "levels": [level.name for level in Level],
@@ -238,14 +240,14 @@ def _section(visit: Visit, film: Film, **more: Any) -> Response:
     return visit.page("review.html", r=values)
 
 
-def _grouped(found: tuple[Change, ...]) -> Iterator[tuple[str, list[Change]]]:
-    """Changes by their kind, what matters most first, each under the caption of a table."""
+def _grouped(found: tuple[Change, ...]) -> Iterator[tuple[str, str, list[Change]]]:
+    """Changes by their kind, what matters most first, each with the caption of a table."""
     for what, caption in _CAPTIONS.items():
         if each := [one for one in found if one.what == what]:
-            yield caption, each
+            yield what, _(caption), each
 
 
 _CAPTIONS = {
-    "name": "Names", "reading": "Film", "conclusion": "Conclusions", "grade": "Grades", "measure": "Angles",
-    "disc": "Discs",
+    "name": N_("Names"), "reading": N_("Film"), "conclusion": N_("Conclusions"), "grade": N_("Grades"),
+    "measure": N_("Angles"), "disc": N_("Discs"),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from spinepacs.errors import BadInput
+from spinepacs.language import _
 from spinepacs.store import story
 from spinepacs.web.site import Visit
 
@@ -60,7 +61,7 @@ def _path_of(visit: Visit, sop_uid: str) -> Path:
     ledger = visit.site.ledger
     sha256 = story.film_file(ledger, sop_uid) if sop_uid else None
     if sha256 is None:
-        raise BadInput("UNKNOWN", "no image of this SOP Instance UID is in the spool: drop its file here")
+        raise BadInput("UNKNOWN", _("no image of this SOP Instance UID is in the spool: drop its file here"))
     visit.note("rules-tried", story.study_of(ledger, sop_uid) or "", f"image {sop_uid}")
     return visit.site.spool.path_of(sha256)
 
@@ -78,7 +79,7 @@ def _kept(visit: Visit, upload: UploadFile) -> Iterator[Path]:
             while piece := upload.file.read(_PIECE):
                 file.write(piece)
                 if file.tell() > limit:
-                    raise HTTPException(413, "this file is larger than web.maximum_upload_mb")
+                    raise HTTPException(413, _("this file is larger than web.maximum_upload_mb"))
         yield path
     finally:
         path.unlink(missing_ok=True)

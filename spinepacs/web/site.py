@@ -17,14 +17,17 @@ from starlette.responses import HTMLResponse, Response
 
 from spinepacs import __version__
 from spinepacs.domain import words
+from spinepacs.language import OWN_NAMES, _, n_, spoken
 from spinepacs.openid import Provider
 from spinepacs.seldom import Seldom
 from spinepacs.settings.settings import Settings
 from spinepacs.store.accounts import Account, AccountRole
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.spool import Spool
+from spinepacs.web import wording
 from spinepacs.web.darkroom import Darkroom
 from spinepacs.web.drafting import said
+from spinepacs.web.plots import view
 from spinepacs.web.reviewing import Reviewing
 from spinepacs.web.snapshot import SHARE, Snapshot, look
 
@@ -112,6 +115,14 @@ class Visit:
         return self.request.client.host if self.request.client else ""
 
     @property
+    def _back(self) -> str:
+        """Where this page is found again; the answer to a form is nowhere."""
+        url = self.request.url
+        if self.request.method != "GET":
+            return "/"
+        return f"{url.path}?{url.query}" if url.query else url.path
+
+    @property
     def shows_identity(self) -> bool:
         """Whether this person sees whose films these are."""
         return self.site.shows_identity(self.person)
@@ -135,8 +146,11 @@ class Visit:
             "account": self.account,
             "csrf": self.csrf,
             "here": self.request.url.path,
+            "back": self._back,
             "may_decide": bool(self.account and self.account.role.includes(AccountRole.READER)),
             "version": __version__,
+            "language": spoken(),
+            "languages": OWN_NAMES,
         }
         return templates().get_template(template).render(common | values)
 
@@ -157,10 +171,20 @@ def templates() -> Environment:
     filters: dict[str, Callable[..., Any]] = {
         "said": said,
         "moment": lambda value: str(value)[:19],
-        "head": lambda value: str(value).replace("_", " ").capitalize().replace(" id", " ID"),
+        "head": wording.column,
+        "state": lambda value: wording.known(wording.STATES, value),
+        "what": lambda value: wording.known(wording.WHAT, value),
+        "happened": lambda value: wording.known(wording.MOMENTS, value),
+        "role": lambda value: wording.known(wording.ROLES, value),
+        "step": lambda value: wording.known(wording.STEPS, value),
+        "why": lambda value: wording.reason(str(value)),
+        "why_of": lambda reason, code: words.refusal(code, reason),
+        "view": view,
+        "years": words.years,
         "short": lambda value: f"…{str(value)[-12:]}",
         "zip_self": lambda values: [(value, value) for value in values],
         "notes": lambda value: words.notes_of(str(value or "").split()),
     }
     environment.filters.update(filters)
+    environment.globals.update({"_": _, "n_": n_})
     return environment

@@ -15,6 +15,7 @@ from spinepacs.domain.study import StudyState
 from spinepacs.show.listing import write_csv
 from spinepacs.store import browsing
 from spinepacs.store.browsing import Page, Search
+from spinepacs.web import wording
 from spinepacs.web.site import IDENTITY, Visit
 
 Row = dict[str, Any]
@@ -43,7 +44,7 @@ def show(visit: Visit) -> Response:
         next_page=urlencode([*asked, ("after", found.after)]) if found.after else "",
         is_first=not query.get("after"),
         csv=urlencode(asked),
-        states=[state.value for state in StudyState],
+        states=[(state.value, wording.STATES[state.value]) for state in StudyState],
         signs={sign.value: name for sign, name in words.SIGNS.items()},
         places=browsing.PLACES,
         models=browsing.models(visit.site.ledger),

@@ -9,16 +9,19 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
+from spinepacs.domain import words
 from spinepacs.domain.corrections import REJECTED
 from spinepacs.domain.findings import Refusal
 from spinepacs.errors import BadInput
-from spinepacs.show.sheet.cells import footnotes
+from spinepacs.language import _
+from spinepacs.show.sheet import cells
 from spinepacs.store import queries, story
 from spinepacs.web import review
 from spinepacs.web.drawing import LAYERS, drawn
 from spinepacs.web.plots import HEIGHT, WIDTH, plots
 from spinepacs.web.site import IDENTITY, Visit
 from spinepacs.web.tables import basis, tables
+from spinepacs.web.wording import reason
 
 Row = dict[str, Any]
 
@@ -28,7 +31,7 @@ def show(visit: Visit) -> Response:
     study_uid, ledger = str(visit.request.path_params["study_uid"]), visit.site.ledger
     summary = story.summary(ledger, study_uid)
     if summary is None:
-        raise HTTPException(404, "there is no such study")
+        raise HTTPException(404, _("there is no such study"))
     visit.note("viewed", study_uid)
     films = sorted(queries.find_films(ledger, study=study_uid), key=lambda film: int(film["reading_id"]))
     patient = str(summary["patient_id"])
@@ -54,22 +57,22 @@ def picture(visit: Visit) -> Response:
     study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
     sha256 = story.film_file(visit.site.ledger, sop_uid)
     if sha256 is None or story.study_of(visit.site.ledger, sop_uid) != study_uid:
-        raise HTTPException(404, "its file is not in the spool any more")
+        raise HTTPException(404, _("its file is not in the spool any more"))
     try:
         return Response(visit.site.darkroom.picture(sha256), media_type="image/jpeg")
     except BadInput as error:
-        raise HTTPException(422, f"{error.reason_code}: {error}") from None
+        raise HTTPException(422, reason(f"{error.reason_code}: {error}")) from None
 
 
 def page(visit: Visit) -> Response:
     """The film's printable page, as a file: its styles are its own, and so it is none of our pages."""
     study_uid, sop_uid = (str(visit.request.path_params[name]) for name in ("study_uid", "sop_uid"))
     if story.study_of(visit.site.ledger, sop_uid) != study_uid:
-        raise HTTPException(404, "there is no such film")
+        raise HTTPException(404, _("there is no such film"))
     visit.note("exported", study_uid, "a film as a page")
     made = visit.site.reviewing.page(sop_uid, with_identity=visit.shows_identity)
     if isinstance(made, Refusal):
-        raise HTTPException(422, f"{made.code}: {made.reason}")
+        raise HTTPException(422, reason(f"{made.code}: {made.reason}"))
     headers = {"Content-Disposition": f'attachment; filename="film-{sop_uid[-12:]}.html"'}
     return HTMLResponse(made, headers=headers)
 
@@ -78,7 +81,9 @@ def _film(visit: Visit, number: int, film: Row) -> Row:
     """All that is shown of one film."""
     is_refused, is_rejected = bool(film["refusal_code"]), film["refusal_code"] == REJECTED
     if is_rejected and not visit.shows_identity:
-        film = film | {"refusal_reason": "by a person"}  # whose free words may name somebody
+        film = film | {
+            "refusal_reason": words.REFUSALS.english[REJECTED]
+        }  # whose free words may name somebody
     has_file = story.film_file(visit.site.ledger, film["sop_uid"]) is not None
     has_size = bool(film["rows_px"] and film["columns_px"])
     return {
@@ -88,7 +93,8 @@ def _film(visit: Visit, number: int, film: Row) -> Row:
         "has_file": has_file,
         "tables": [] if is_refused else tables(film),
         "basis": "" if is_refused else basis(film),
-        "footnotes": list(footnotes(film["findings"], film["measures"])),
+        "conclusions": [cells.concluded(one, film, whole=True) for one in film["conclusions"]],
+        "footnotes": list(cells.footnotes(film["findings"], film["measures"])),
         "review": review.panel(
             visit,
             review.Film(film["study_uid"], film["sop_uid"]),

@@ -10,6 +10,7 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS
 from spinepacs.domain.measures import Quantity
 from spinepacs.domain.signs import Sign
+from spinepacs.language import N_, NP_, _, p_
 from spinepacs.show.sheet import cells
 
 Row = dict[str, Any]
@@ -28,8 +29,10 @@ def tables(film: Row) -> list[Table]:
     """Discs, vertebrae and angles of a film of :func:`spinepacs.store.queries.find_films`; those that are not empty."""
     sheet = cells.Film.of(film)
     is_ap = film["view_position"] == "AP"
-    found = [_table("Discs", _AP_DISC if is_ap else _LATERAL_DISC, sheet, _discs(sheet))]
-    found.append(_table("Vertebrae", _VERTEBRA, sheet, [row["level"] for row in film["vertebrae"]]))
+    found = [_table(_("Discs"), _("Disc"), _AP_DISC if is_ap else _LATERAL_DISC, sheet, _discs(sheet))]
+    found.append(
+        _table(_("Vertebrae"), _("Level"), _VERTEBRA, sheet, [row["level"] for row in film["vertebrae"]])
+    )
     found.append(_angles(film))
     return [table for table in found if table.rows]
 
@@ -41,9 +44,10 @@ def basis(film: Row) -> str:
     known = {basis.value: said for basis, said in words.BASES.items()}
     factor = film["magnification"] or 1
     said = known.get(film["spacing_basis"]) or str(film["spacing_basis"])
-    return said + (f", divided by {factor:.3g}" if factor != 1 else "")
+    return said + (_(", divided by {factor}", factor=f"{factor:.3g}") if factor != 1 else "")
 
 
+WEDGE = NP_("angle", "Wedge")
 _Cell = Callable[[cells.Film, str], str]
 
 
@@ -56,41 +60,45 @@ def _valued(quantity: Quantity) -> _Cell:
 
 
 _LATERAL_DISC: dict[str, _Cell] = {
-    "Front / middle / back": lambda film, disc: film.lengths(cells.HEIGHTS.values(), disc),
-    "Height index": _valued(Quantity.DISC_HEIGHT_INDEX),
-    "Expected": lambda film, disc: cells.expected(film.findings.get((Sign.DISC_HEIGHT_LOSS.value, disc))),
-    "Stage": _graded(Sign.DISC_HEIGHT_LOSS),
-    "Slip": lambda film, disc: cells.slip(film, disc, Quantity.SLIP, Quantity.SLIP_SHARE),
-    "Meyerding": _graded(Sign.SPONDYLOLISTHESIS),
-    "Osteophytes": _graded(Sign.OSTEOPHYTES),
-    "Sclerosis": _graded(Sign.SUBCHONDRAL_SCLEROSIS),
-    "Overall": _graded(Sign.DISC_DEGENERATION),
+    N_("Front / middle / back"): lambda film, disc: film.lengths(cells.HEIGHTS.values(), disc),
+    N_("Height index"): _valued(Quantity.DISC_HEIGHT_INDEX),
+    N_("Expected"): lambda film, disc: cells.expected(film.findings.get((Sign.DISC_HEIGHT_LOSS.value, disc))),
+    N_("Stage"): _graded(Sign.DISC_HEIGHT_LOSS),
+    N_("Slip"): lambda film, disc: cells.slip(film, disc, Quantity.SLIP, Quantity.SLIP_SHARE),
+    N_("Meyerding"): _graded(Sign.SPONDYLOLISTHESIS),
+    N_("Osteophytes"): _graded(Sign.OSTEOPHYTES),
+    N_("Sclerosis"): _graded(Sign.SUBCHONDRAL_SCLEROSIS),
+    N_("Overall"): _graded(Sign.DISC_DEGENERATION),
 }
 _AP_DISC: dict[str, _Cell] = {
-    "Left / middle / right": lambda film, disc: film.lengths(cells.AP_HEIGHTS.values(), disc),
-    "Height index": _valued(Quantity.AP_DISC_HEIGHT_INDEX),
-    "Wedge": _valued(Quantity.AP_DISC_WEDGE),
-    "Side slip": lambda film, disc: cells.slip(
+    N_("Left / middle / right"): lambda film, disc: film.lengths(cells.AP_HEIGHTS.values(), disc),
+    N_("Height index"): _valued(Quantity.AP_DISC_HEIGHT_INDEX),
+    WEDGE: _valued(Quantity.AP_DISC_WEDGE),
+    N_("Side slip"): lambda film, disc: cells.slip(
         film, disc, Quantity.LATERAL_LISTHESIS, Quantity.LATERAL_LISTHESIS_SHARE
     ),
 }
 _VERTEBRA: dict[str, _Cell] = {
-    "Found with": lambda film, level: _number(_vertebra(film, level)["score"]),
-    "Network says": lambda film, level: _raw(_vertebra(film, level)),
-    "Why it differs": lambda film, level: str(_vertebra(film, level)["level_reason"]) or cells.NONE,
-    "Wedge": _valued(Quantity.AP_VERTEBRA_WEDGE),
-    "Deformity": _graded(Sign.VERTEBRAL_DEFORMITY),
+    N_("Found with"): lambda film, level: _number(_vertebra(film, level)["score"]),
+    N_("Network says"): lambda film, level: _raw(_vertebra(film, level)),
+    N_("Why it differs"): lambda film, level: _why(_vertebra(film, level)) or cells.NONE,
+    WEDGE: _valued(Quantity.AP_VERTEBRA_WEDGE),
+    N_("Deformity"): _graded(Sign.VERTEBRAL_DEFORMITY),
 }
 
 
-def _table(caption: str, columns: dict[str, _Cell], film: cells.Film, places: list[str]) -> Table:
+def _table(caption: str, first: str, columns: dict[str, _Cell], film: cells.Film, places: list[str]) -> Table:
     """A row for each place; columns that say nothing anywhere are left out."""
     found = {head: [cell(film, place) for place in places] for head, cell in columns.items()}
     kept = {head: texts for head, texts in found.items() if set(texts) - {cells.NONE, ""}}
     unit = f" ({film.length_unit})"
-    heads = [head + unit if "/" in head else head for head in kept]
+    heads = [_(head) + unit if "/" in head else _head(head) for head in kept]
     rows = [[place, *(texts[number] for texts in kept.values())] for number, place in enumerate(places)]
-    return Table(caption, [caption.removesuffix("s").replace("Vertebrae", "Level"), *heads], rows)
+    return Table(caption, [first, *heads], rows)
+
+
+def _head(text: str) -> str:
+    return p_("angle", text) if text == WEDGE else _(text)
 
 
 def _discs(film: cells.Film) -> list[str]:
@@ -100,13 +108,14 @@ def _discs(film: cells.Film) -> list[str]:
 
 def _angles(film: Row) -> Table:
     shown = {quantity.value: name for quantity, name in words.ANGLES.items()}
-    side = {None: cells.NONE, 1: "image left", 0: "image right"}
+    side = {None: cells.NONE, 1: _("image left"), 0: _("image right")}
     rows = [
         [shown[m["quantity"]], m["place"], cells.value(m), m["apex"] or cells.NONE, side[m["convex_left"]]]
         for m in film["measures"]
         if m["quantity"] in shown
     ]
-    return Table("Angles", ["Angle", "From – to", "Value", "Apex", "Convex"], rows)
+    heads = [_("Angle"), _("From – to"), _("Value"), _("Apex"), _("Convex")]
+    return Table(_("Angles"), heads, rows)
 
 
 def _vertebra(film: cells.Film, level: str) -> Row:
@@ -117,6 +126,11 @@ def _vertebra(film: cells.Film, level: str) -> Row:
 def _raw(vertebra: Row) -> str:
     """What the network says, where that is another level."""
     return cells.NONE if vertebra["raw_level"] == vertebra["level"] else str(vertebra["raw_level"])
+
+
+def _why(vertebra: Row) -> str:
+    reason = str(vertebra["level_reason"])
+    return words.LEVEL_REASONS.get(reason, reason)
 
 
 def _number(value: float | None) -> str:

@@ -184,3 +184,32 @@ def test_axe_would_find_a_fault(chromium: Any) -> None:
         "image-alt",
         "button-name",
     }
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=str)
+def test_a_person_reads_russian_and_the_choice_stays(
+    chromium: Any, filled: Console, screen: tuple[int, int]
+) -> None:
+    text = axe.source()
+    width, height = screen
+    page = visit(chromium, filled, width=width, height=height)
+    page.goto(f"{filled.url}/queue")
+    assert page.locator("html").get_attribute("lang") == "en"
+    page.get_by_role("button", name="Русский").click()
+    page.wait_for_function("document.documentElement.lang === 'ru'")
+    assert page.url == f"{filled.url}/queue"
+    assert page.locator("h1").inner_text() == "Очередь"
+    assert page.locator(".languages [aria-current]").inner_text() == "Русский"
+    for path, word in (
+        ("/studies", "Исследования"),
+        (f"/studies/{makers.STUDY}", "Ход событий"),
+        ("/rules", "Правила"),
+    ):
+        page.goto(f"{filled.url}{path}")
+        assert page.get_by_role("heading", name=word).first.is_visible()
+        assert axe.faults(page, text) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=ARTIFACTS / f"russian-{path.count('/')}-{width}.png", full_page=True)
+    cookie = next(each for each in page.context.cookies() if each["name"] == "spinepacs_language")
+    assert (cookie["value"], cookie["httpOnly"], cookie["sameSite"]) == ("ru", True, "Strict")
+    assert page.complaints == []

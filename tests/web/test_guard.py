@@ -20,7 +20,9 @@ from tests.web.consoles import Console, console
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "spinepacs" / "web" / "static"
-FOR_EVERYBODY = {("GET", "/login"), ("POST", "/login"), ("GET", "/login/oidc"), ("GET", "/login/oidc/back")}
+FOR_EVERYBODY = {
+    ("GET", "/login"), ("POST", "/login"), ("GET", "/login/oidc"), ("GET", "/login/oidc/back"), ("POST", "/language"),
+}  # fmt: skip
 NAMES = {"study_uid": "1.2.3", "sop_uid": "1.2.3.1.1", "path": "no/such/page", "correction_id": "1"}
 PATHS = [(page, re.sub(r"\{(\w+)(:\w+)?\}", lambda found: NAMES[found[1]], page.path)) for page in PAGES]
 

@@ -74,7 +74,7 @@ def test_who_is_to_be_asked_for_and_what_a_worklist_wants(site: Console) -> None
 def test_a_study_is_read_now_though_more_may_come(site: Console) -> None:
     makers.take_in(site.ledger)
     said = confirm(site.visitor(), action="assemble", study=makers.STUDY)
-    assert "with the 1 films that are here now" in said
+    assert "with the 1 film that is here now" in said
     assert states(site) == {StudyState.READY: 1}
     assert commands(site) == [("administrator", makers.STUDY, f"assemble {makers.STUDY}")]
 
@@ -84,7 +84,7 @@ def test_what_failed_is_tried_again_or_given_up(site: Console) -> None:
     site.ledger.fail(claim, "DEFECT", "it broke", transient=False)
     visitor = site.visitor(AccountRole.READER)
     assert "DEFECT: it broke" in visitor.get("/queue").text
-    assert "Its 1 films are read again" in confirm(visitor, action="retry", study=makers.STUDY)
+    assert "Its 1 film is read again" in confirm(visitor, action="retry", study=makers.STUDY)
     assert states(site) == {StudyState.READY: 1}
     claim = site.ledger.claim(makers.VERSIONS, 3)
     assert claim

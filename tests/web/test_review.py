@@ -218,6 +218,10 @@ def test_each_form_of_the_desk_adds_what_it_says(review: Review) -> None:
     graded = review.post(visitor, "draft", do="grade", finding=finding, grade="4").text
     assert f"{place}: loss of height" in graded
     assert "4 critical (graded by a person)" in graded
+    visitor.cookies["spinepacs_language"] = "ru"
+    graded = review.post(visitor, "draft", do="grade", finding=finding, grade="4").text
+    assert f"{place}: снижение высоты, оценка 4 критическая" in graded
+    assert "4 критическая (оценено человеком)" in graded, "the child speaks it too"
     assert review.rows() == []
 
 
@@ -352,6 +356,9 @@ def test_the_printable_page_is_a_file_of_the_current_reading(review: Review) -> 
     assert answer.headers["Content-Security-Policy"] == POLICY
     assert "T12/L1" in answer.text
     assert "data:image/jpeg;base64," in answer.text
+    russian = review.site.visitor(AccountRole.READER).get(path, **{"Accept-Language": "ru"}).text
+    assert '<html lang="ru">' in russian
+    assert "Рентгенограмма позвоночника" in russian
     assert "SECRET-4711" in answer.text, "whose film it is, for a reader"
     assert "SECRET-4711" not in review.site.visitor(AccountRole.VIEWER).get(path).text
     review.house.correct(review.sop_uid, Accept())

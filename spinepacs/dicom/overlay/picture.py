@@ -17,6 +17,7 @@ from spinepacs.dicom.overlay.text import rows_of
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Spine
 from spinepacs.domain.geometry import Turn
+from spinepacs.domain.words import unit
 from spinepacs.settings.sections import OutputSettings
 
 LARGE_PX = 1300
@@ -146,7 +147,9 @@ def _draw_scale(picture: Picture, px_mm: float, size: int) -> None:
     """A bar of a round length, at most a quarter of the film's width; none where not even 10 mm fit."""
     fitting = [mm for mm in (10, 20, 50, 100) if mm / px_mm <= picture.shape[1] / 4]
     if fitting:
-        pen.scale_bar(picture, fitting[-1] / px_mm, f"{fitting[-1]} mm", max(11, round(size * 0.85)))
+        pen.scale_bar(
+            picture, fitting[-1] / px_mm, f"{fitting[-1]} {unit('mm')}", max(11, round(size * 0.85))
+        )
 
 
 def _words(rows: list[pen.Row], height: int, width: int) -> tuple[Picture, bool]:

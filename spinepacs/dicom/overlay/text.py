@@ -74,7 +74,7 @@ def _angles(reading: Reading) -> Iterator[Row]:
 
 
 def _value(measure: Measure) -> str:
-    unit = {Unit.DEGREE: "°", Unit.MM: " mm"}.get(measure.unit, "")
+    unit = {Unit.DEGREE: "°", Unit.MM: f" {words.unit('mm')}"}.get(measure.unit, "")
     margin = f" ± {measure.margin:.1f}" if measure.margin is not None else ""
     return f"{words.number(measure.value, 1)}{margin}{unit}"
 

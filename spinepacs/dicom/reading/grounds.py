@@ -12,7 +12,17 @@ from spinepacs.dicom.reading.parse import quiet, texts
 from spinepacs.dicom.reading.spacing import SPACING_KEYWORDS, spacing_ground
 from spinepacs.domain.geometry import Turn
 from spinepacs.domain.study import View
-from spinepacs.domain.words import BASES
+from spinepacs.domain.words import BASES, Words
+from spinepacs.language import N_, _
+
+_TURNS: Words[Turn] = Words(
+    {
+        Turn.NONE: N_("up, as it is stored"),
+        Turn.CLOCKWISE: N_("up after a turn: clockwise"),
+        Turn.HALF: N_("up after a turn: half"),
+        Turn.COUNTERCLOCKWISE: N_("up after a turn: counterclockwise"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -38,23 +48,23 @@ def _view(dataset: Dataset) -> Ground:
     view, stated = view_of(dataset), view_grounds(dataset)
     keyword = stated[0][0] if stated else ""
     others = [f"{word}: {other.value}" for word, other in stated[1:] if other is not view]
-    said = "not known: the picture decides" if view is View.UNKNOWN else view.value
-    return Ground("view", said, keyword, beside=", ".join(others))
+    said = _("not known: the picture decides") if view is View.UNKNOWN else view.value
+    return Ground(_("view"), said, keyword, beside=", ".join(others))
 
 
 def _front(dataset: Dataset) -> Ground:
     left = anterior_left(dataset, view_of(dataset))
     if left is None:
-        return Ground("front", "not stated: the picture decides on lateral films", "")
-    return Ground("front", f"at the image's {'left' if left else 'right'}", "PatientOrientation")
+        return Ground(_("front"), _("not stated: the picture decides on lateral films"), "")
+    side = _("at the image's left") if left else _("at the image's right")
+    return Ground(_("front"), side, "PatientOrientation")
 
 
 def _head(dataset: Dataset) -> Ground:
     turn = turn_of(dataset)
     if turn is None:
-        return Ground("head", "not stated: the picture decides", "")
-    said = "up, as it is stored" if turn is Turn.NONE else f"up after a turn: {turn.name.lower()}"
-    return Ground("head", said, "PatientOrientation")
+        return Ground(_("head"), _("not stated: the picture decides"), "")
+    return Ground(_("head"), _TURNS[turn], "PatientOrientation")
 
 
 def _spacing(dataset: Dataset) -> Ground:
@@ -65,10 +75,13 @@ def _spacing(dataset: Dataset) -> Ground:
         if other != keyword and any(texts(dataset, other))
     ]
     if spacing is None:
-        return Ground("pixel spacing", "none: lengths in px and ratios only", "", beside=", ".join(others))
+        none = _("none: lengths in px and ratios only")
+        return Ground(_("pixel spacing"), none, "", beside=", ".join(others))
     size = f"{spacing.row_mm:.4g} × {spacing.column_mm:.4g} {BASES[spacing.basis]}"
-    by = f", divided by a magnification of {spacing.magnification:.3g}" if spacing.magnification != 1 else ""
-    return Ground("pixel spacing", size + by, keyword, beside=", ".join(others))
+    by = ""
+    if spacing.magnification != 1:
+        by = _(", divided by a magnification of {factor}", factor=f"{spacing.magnification:.3g}")
+    return Ground(_("pixel spacing"), size + by, keyword, beside=", ".join(others))
 
 
 def _named(ground: Ground) -> Ground:

@@ -140,7 +140,7 @@ def _picture(result: ImageResult) -> Html:
     )
     caption = _(
         "At the discs: height anterior / middle / posterior, {unit}; tint: stage. Pink: angles, slips.",
-        unit="mm" if reading.spacing else _("ratio to the depth (no mm)"),
+        unit=words.unit("mm") if reading.spacing else _("ratio to the depth (no mm)"),
     )
     if reading.spine and reading.spine.view is View.AP:
         caption = _("Pink: the ends of the angles.")

@@ -112,7 +112,7 @@ def _lateral_disc(film: _Film, disc: DiscLevel) -> dict[str, str]:
     row[_("Meyer\u00adding")] = film.grade(disc, Sign.SPONDYLOLISTHESIS)
     row[_("Osteo\u00adphytes")] = film.grade(disc, Sign.OSTEOPHYTES)
     row[_("Scle\u00adrosis")] = film.grade(disc, Sign.SUBCHONDRAL_SCLEROSIS)
-    row[_("Overall")] = film.grade(disc, Sign.DISC_DEGENERATION)
+    row[p_("column", "Overall")] = film.grade(disc, Sign.DISC_DEGENERATION)
     return row
 
 
@@ -147,7 +147,7 @@ class _Film:
         parts = [f for f in reading.findings if f.level is not None and f.side]
         whole = {(f.place, f.sign): f for f in reading.findings if f not in parts}
         measures = {(m.place, m.quantity): m for m in reading.measures}
-        return cls(measures, whole, "mm" if reading.spacing else "px")
+        return cls(measures, whole, words.unit("mm" if reading.spacing else "px"))
 
     def columns(self, name: str, places: Sequence[Level | DiscLevel], rows: list[dict[str, str]]) -> Columns:
         heads = rows[0] if rows else {}

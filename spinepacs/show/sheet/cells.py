@@ -10,7 +10,7 @@ from typing import Any
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS
 from spinepacs.domain.measures import HALF_95, Quantity, Reason
-from spinepacs.domain.sentences import statement
+from spinepacs.domain.sentences import sentence, statement
 from spinepacs.domain.signs import Sign
 from spinepacs.language import N_, _, spoken
 from spinepacs.store.queries import ALL_FINDINGS
@@ -32,7 +32,6 @@ NONE = "–"
 """Stands where there is nothing to say."""
 _NOT_GRADED, _AS_NONE = N_("not graded"), N_("published as 0")
 _DIGITS = {"mm": 1, "px": 0, "deg": 1, "1": 2}
-_SUFFIX = {"mm": " mm", "px": " px", "deg": "°", "1": ""}
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Film:
     @property
     def length_unit(self) -> str:
         """Millimetres where the film states a spacing, else pixels."""
-        return "mm" if self.row["spacing_basis"] else "px"
+        return words.unit("mm" if self.row["spacing_basis"] else "px")
 
 
 def slip(film: Film, disc: str, length: Quantity, share: Quantity) -> str:
@@ -139,7 +138,13 @@ def value(row: Row, *, unit: bool = True) -> str:
         return _(WITHHELD)
     digits = _DIGITS.get(row["unit"], 2)
     margin = f" ± {HALF_95 * row['uncertainty']:.{digits}f}" if row["uncertainty"] is not None else ""
-    return words.number(row["value"], digits) + margin + (_SUFFIX.get(row["unit"], "") if unit else "")
+    return words.number(row["value"], digits) + margin + (_suffix(row["unit"]) if unit else "")
+
+
+def _suffix(unit: str) -> str:
+    if unit in words.UNITS:
+        return f" {words.unit(unit)}"
+    return "°" if unit == "deg" else ""
 
 
 def _is_withheld(row: Row) -> bool:
@@ -149,11 +154,13 @@ def _is_withheld(row: Row) -> bool:
     return row["published_grade"] is None and row["computed_grade"] is not None
 
 
-def concluded(conclusion: Row, film: Row) -> str:
-    """What a conclusion of a film says, in the language that is spoken."""
+def concluded(conclusion: Row, film: Row, *, whole: bool = False) -> str:
+    """What a conclusion of a film says, in the language that is spoken; ``whole``: and who is to judge it."""
     if spoken() == "en":
-        return str(conclusion["sentence"]).removesuffix(words.TO_PHYSICIAN)
-    return statement(conclusion_of(conclusion, film.get(ALL_FINDINGS) or film["findings"]))
+        said = str(conclusion["sentence"])
+        return said if whole else said.removesuffix(words.TO_PHYSICIAN)
+    found = conclusion_of(conclusion, film.get(ALL_FINDINGS) or film["findings"])
+    return sentence(found) if whole else statement(found)
 
 
 def words_of(code: str) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS, Level
+from spinepacs.domain.geometry import SpacingBasis
 from spinepacs.domain.measures import Quantity
 from spinepacs.domain.signs import Area, Sign
 from spinepacs.domain.study import View
@@ -46,6 +47,15 @@ _VIEWS = words.Words(
         View.LATERAL.value: N_("lateral view"),
         View.OBLIQUE.value: N_("oblique view"),
         View.UNKNOWN.value: N_("unknown view"),
+    }
+)
+_BASES = words.Words(
+    {
+        SpacingBasis.CALIBRATED.value: N_("mm: calibrated"),
+        SpacingBasis.MAGNIFICATION_CORRECTED.value: N_("mm: magnification-corrected"),
+        SpacingBasis.CALIBRATED_UNKNOWN.value: N_("mm: calibrated-unknown"),
+        SpacingBasis.DETECTOR_PLANE.value: N_("mm: detector-plane"),
+        SpacingBasis.UNCALIBRATED.value: N_("mm: uncalibrated"),
     }
 )
 _KINDS = words.Words(
@@ -126,7 +136,7 @@ def _basis(row: Row) -> str:
     if not row["spacing_basis"]:
         return _("lengths in px: the film has no spacing")
     factor = row["magnification"] or 1
-    return f"mm: {row['spacing_basis']}" + (f", ÷ {factor:.2f}" if factor != 1 else "")
+    return _BASES[row["spacing_basis"]] + (f", ÷ {factor:.2f}" if factor != 1 else "")
 
 
 def _region(
@@ -199,15 +209,17 @@ def _bodies(findings: Sequence[Row], names: set[str]) -> Iterator[str]:
     """Deformed vertebrae, and the single rims and endplates that show a sign."""
     for finding in findings:
         if finding["level"] in names and finding["published_grade"]:
-            what = f"{_shape(finding)} {_KINDS.get(finding['kind'], words_of(finding['kind']))}".strip()
-            yield f"{finding['level']}: {what}, {grade(finding)}, {shown(finding)}".rstrip(", ")
+            yield f"{finding['level']}: {_what(finding)}, {grade(finding)}, {shown(finding)}".rstrip(", ")
 
 
-def _shape(finding: Row) -> str:
-    """The form of a body, or which rim or endplate it is."""
+def _what(finding: Row) -> str:
+    """The form of a body, or a rim or endplate with what it shows."""
+    kind = _KINDS.get(finding["kind"], words_of(finding["kind"]))
     if finding["form"]:
-        return words.FORMS[finding["form"]]
-    return words.SIDES.get(finding["side"], "")
+        return _("{form} {sign}", form=words.FORMS[finding["form"]], sign=kind)
+    if finding["side"] in words.SIDES:
+        return _("{side} {sign}", side=words.SIDES[finding["side"]], sign=kind)
+    return kind
 
 
 def _angles(film: Film) -> Iterator[str]:

@@ -6,7 +6,6 @@ const SVG = "http://www.w3.org/2000/svg";
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const IDLE_MS = 900; // after the last arrow key a point is where it is to be
 const CLICK_PX = 4; // a pointer that moved less was no drag
-const CORNERS = ["upper left corner", "upper right corner", "lower right corner", "lower left corner"];
 
 const plus = (point, by) => [point[0] + by[0], point[1] + by[1]];
 const minus = (point, other) => [point[0] - other[0], point[1] - other[1]];
@@ -55,6 +54,7 @@ class Review {
     this.placed = null;
     clearTimeout(this.timer);
     this.draft = desk ? JSON.parse(desk.dataset.draft) : null;
+    this.words = desk ? JSON.parse(desk.dataset.words) : null; // in the language of the page
     if (!desk) this.chosen = this.focused = null;
     if (desk) this.meet(desk);
     if (this.svg) this.draw();
@@ -140,13 +140,13 @@ class Review {
 
   drawHandles(body) {
     Object.entries(body.points).forEach(([name, at]) =>
-      this.drawHandle(name, at, `${body.level}, ${name.replace("_", " ")} of its endplate`));
+      this.drawHandle(name, at, this.words.points[name].replace("%", body.level)));
   }
 
   // A point as a line of no length with round ends: as large on the screen at every zoom.
   drawHandle(name, at, label) {
     const group = element(this.layer, "g", {
-      class: "handle", tabindex: 0, role: "button", "data-point": name, "aria-label": `${label}; arrow keys move it`,
+      class: "handle", tabindex: 0, role: "button", "data-point": name, "aria-label": this.words.keys.replace("%", label),
     });
     ["halo", "dot"].forEach((part) => element(group, "line", { class: part }));
     this.shift(group, at);
@@ -301,8 +301,8 @@ class Review {
 
   drawPlaced() {
     this.shape = element(this.layer, "polygon", { class: "placed", points: written(this.placed) });
-    this.drawHandle("whole", mean(this.placed), "The missed vertebra as a whole");
-    CORNERS.forEach((label, number) => this.drawHandle(`corner${number}`, this.placed[number], label));
+    this.drawHandle("whole", mean(this.placed), this.words.whole);
+    this.words.corners.forEach((label, number) => this.drawHandle(`corner${number}`, this.placed[number], label));
   }
 
   movePlaced(name, by) {
@@ -330,9 +330,8 @@ class Review {
 
   tellPlaced() {
     const name = this.nameOfPlaced();
-    const said = name ? `It would be ${name} here.` : "There is no level beyond C1 and S1: name the others first.";
-    this.desk.querySelector("[data-placing-said]").textContent =
-      `${said} Click on the film to bring it there, drag it or its corners, or move them with the arrow keys.`;
+    const said = name ? this.words.would.replace("%", name) : this.words.beyond;
+    this.desk.querySelector("[data-placing-said]").textContent = `${said} ${this.words.how}`;
     this.desk.querySelector("[data-put]").disabled = !name;
   }
 
