@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from spinepacs.language import N_, _
 from spinepacs.store.samples import Sample
 
 WIDTH, HEIGHT = 480, 96
@@ -25,8 +26,8 @@ class Span:
 
 
 SPANS = (
-    Span("day", "24 hours", timedelta(days=1), timedelta(minutes=10)),
-    Span("month", "30 days", timedelta(days=30), timedelta(hours=6)),
+    Span("day", N_("24 hours"), timedelta(days=1), timedelta(minutes=10)),
+    Span("month", N_("30 days"), timedelta(days=30), timedelta(hours=6)),
 )
 
 
@@ -83,7 +84,10 @@ def draw(series: Series, samples: Sequence[Sample], span: Span, now: datetime) -
     shown, most = (
         _number(value) if value is not None else "–" for value in (last, highest if known else None)
     )
-    about = f"{series.name}, {series.unit}, {span.name}: now {shown}, at most {most}"
+    about = _(
+        "{name}, {unit}, {span}: now {now}, at most {most}",
+        name=series.name, unit=series.unit, span=_(span.name), now=shown, most=most,
+    )  # fmt: skip
     return Course(series.name, series.unit, lines, areas, shown, most, about)
 
 

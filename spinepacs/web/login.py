@@ -40,7 +40,13 @@ def log_in(visit: Visit) -> Response:
     name, onward = visit.form.get("name", "").strip(), local(visit.form.get("next", "/"))
     oidc = visit.site.settings.web.oidc
     if oidc is not None and not oidc.local_accounts:
-        raise HTTPException(403, "accounts of this installation do not log in here: web.oidc.local_accounts")
+        raise HTTPException(
+            403,
+            _(
+                "accounts of this installation do not log in here: {setting}",
+                setting="web.oidc.local_accounts",
+            ),
+        )
     token = visit.request.cookies.get(LOGIN_COOKIE, "")
     if not token or not hmac.compare_digest(token.encode(), visit.form.get("csrf", "").encode()):
         return form(visit, onward, 403, _("This form was too old. Please try again."))

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 from starlette.responses import Response
 
+from spinepacs.language import _
 from spinepacs.store.samples import Sample
 from spinepacs.web.course import HEIGHT, SPANS, WIDTH, Series, draw
 from spinepacs.web.site import Visit
-
-_BY_THE_HOUR = "by the hour"
 
 
 def show(visit: Visit) -> Response:
@@ -25,7 +24,7 @@ def show(visit: Visit) -> Response:
     return visit.page(
         "machines.html",
         courses=courses,
-        spans=[(each.key, each.name, each is span) for each in SPANS],
+        spans=[(each.key, _(each.name), each is span) for each in SPANS],
         size=(WIDTH, HEIGHT),
         at=f"{now:%H:%M} UTC",
         is_empty=not samples,
@@ -33,13 +32,14 @@ def show(visit: Visit) -> Response:
 
 
 def _all(destinations: list[str]) -> Iterator[Series]:
-    yield Series("Studies read", _BY_THE_HOUR, lambda sample: sample.counted["studies"])
-    yield Series("Images received", _BY_THE_HOUR, lambda sample: sample.counted["received"])
-    yield Series("To be read", "studies and images", lambda sample: sample.unread, is_rate=False)
-    yield Series("Studies failed", _BY_THE_HOUR, lambda sample: sample.counted["failed"])
+    by_the_hour = _("by the hour")
+    yield Series(_("Studies read"), by_the_hour, lambda sample: sample.counted["studies"])
+    yield Series(_("Images received"), by_the_hour, lambda sample: sample.counted["received"])
+    yield Series(_("To be read"), _("studies and images"), lambda sample: sample.unread, is_rate=False)
+    yield Series(_("Studies failed"), by_the_hour, lambda sample: sample.counted["failed"])
     for name in destinations:
-        yield Series(f"Sent to {name}", f"objects {_BY_THE_HOUR}", sent_to(name))
-        yield Series(f"Waiting for {name}", "objects", _waiting_for(name), is_rate=False)
+        yield Series(_("Sent to {name}", name=name), _("objects by the hour"), sent_to(name))
+        yield Series(_("Waiting for {name}", name=name), _("objects"), _waiting_for(name), is_rate=False)
 
 
 def sent_to(destination: str) -> Callable[[Sample], float]:

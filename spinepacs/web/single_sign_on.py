@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from spinepacs.errors import SpinepacsError, Transient
+from spinepacs.language import _
 from spinepacs.openid import NotProven, Person, Provider
 from spinepacs.settings.oidc import OidcSettings
 from spinepacs.store.accounts import Account, AccountRole
@@ -47,7 +48,7 @@ class _Begun:
 
 def begin(visit: Visit) -> Response:
     """Send the browser to the provider."""
-    _, provider = _provider(visit)
+    provider = _provider(visit)[1]
     try:
         started = provider.begin(_back_url(visit))
     except Transient as error:
@@ -74,18 +75,20 @@ def back(visit: Visit) -> Response:
 def _answer(visit: Visit, settings: OidcSettings, provider: Provider) -> Response:
     kept, came = _kept(visit), visit.request.query_params
     if kept is None or not hmac.compare_digest(kept.state.encode(), came.get("state", "").encode()):
-        return _refused(visit, "state", "This login was not begun here, or too long ago. Please try again.")
+        return _refused(
+            visit, "state", _("This login was not begun here, or too long ago. Please try again.")
+        )
     if "error" in came or not came.get("code") or came.get("iss", settings.issuer) != settings.issuer:
-        return _refused(visit, "error", "The provider has not let you in.")
+        return _refused(visit, "error", _("The provider has not let you in."))
     try:
         person = provider.person(_back_url(visit), came["code"], kept.nonce, kept.verifier)
     except NotProven as error:
-        return _refused(visit, str(error), "What the provider said of you is not good. Please try again.")
+        return _refused(visit, str(error), _("What the provider said of you is not good. Please try again."))
     except Transient as error:
         return form(visit, kept.onward, 503, str(error))
     account = _account(visit, settings, person)
     if account is None:
-        said = "You are known there, and have no role here: ask an administrator."
+        said = _("You are known there, and have no role here: ask an administrator.")
         return _refused(visit, "no role, disabled, or another person's name", said, _name(person))
     answer = begun(visit, account, kept.onward)
     onward = visit.page("onward.html", onward=kept.onward)
@@ -118,7 +121,7 @@ def _refused(visit: Visit, why: str, said: str, name: str = "unknown") -> Respon
 def _provider(visit: Visit) -> tuple[OidcSettings, Provider]:
     settings, provider = visit.site.settings.web.oidc, visit.site.provider
     if settings is None or provider is None:
-        raise HTTPException(404, "there is no such page")
+        raise HTTPException(404, _("there is no such page"))
     return settings, provider
 
 

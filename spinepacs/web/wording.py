@@ -43,6 +43,8 @@ WHAT = words.Words(
         "film": NP_("row", "film"),
         "images": NP_("row", "images"),
         "folder": NP_("row", "folder"),
+        "workitem": NP_("row", "workitem"),
+        "priors": NP_("row", "priors"),
     },
     "row",
 )

@@ -42,6 +42,7 @@ def test_no_word_of_a_page_is_untranslated(site: Console, monkeypatch: pytest.Mo
     visitor = site.visitor()
     pages = [
         "/login", "/queue", "/studies", "/studies?level=L4", f"/studies/{makers.STUDY}", "/rules", "/destinations",
+        "/machines",
         f"/queue/action?action=retry&study={makers.STUDY}", "/queue/action?action=retry&destination=PACS",
         "/queue/action?action=redirect&destination=PACS", "/queue/action?action=withdraw&destination=PACS",
         "/no/such/page", f"/queue/action?action=discard&file={makers.SOP}", "/queue/action?action=seen&file=1.2",
