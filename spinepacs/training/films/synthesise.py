@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from spinepacs.errors import BadSettings
-from spinepacs.training.films.anatomy import LEVELS, Anatomy, load_anatomy
+from spinepacs.training.films.anatomy import LEVELS, Anatomy
 from spinepacs.training.films.body import build_body, metal_solids, sign_solids, vessels
 from spinepacs.training.films.build import Build, draw_build, with_lumbar
 from spinepacs.training.films.clutter import clutter
@@ -38,6 +38,15 @@ from spinepacs.training.films.truth import (
     mirror,
     project_truths,
     write_film,
+)
+from spinepacs.training.films.variety import (
+    Donors,
+    Wash,
+    draw_wash,
+    load_donors,
+    vary_build,
+    vary_tissue,
+    washed,
 )
 from spinepacs.training.films.xray import Camera, attenuation
 
@@ -132,15 +141,22 @@ class Patient:
     metal: Metal
 
 
-def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Patient:
-    """Draw a patient as one stands for a kind of film: arms down or forward, neck bent or not."""
+def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan, varied: bool = False) -> Patient:
+    """Draw a patient as one stands for a kind of film: arms down or forward, neck bent or not.
+
+    varied: with a sacrum, pelvis and hips of their own; else the donor's.
+    """
     neck = plan.region == "cervical"
     build = draw_build(rng, frontal=plan.view == "ap")
+    if varied:
+        build = vary_build(build, rng)
     own = with_lumbar(anatomy, build.lumbar)
     often = 0.9 if plan.view == "ap" else 0.2
     strength = 1.0 if rng.random() < often else rng.uniform(0, 0.3)
     pose = draw_pose(own, rng, neck, strength * (1.0 if plan.view == "ap" else 0.7), build)
     tissue = draw_tissue(rng, neck or not plan.lateral, build.cortex < 1 or rng.random() < often - 0.4)
+    if varied:
+        tissue = vary_tissue(tissue, rng)
     return Patient(own, turned(pose, plan.view, rng), tissue, build, implants(own, pose, rng))
 
 
@@ -162,8 +178,10 @@ def _shadow(patient: Patient, camera: Camera, shift: Floats, rng: np.random.Gene
     return attenuation(solids, branches, camera)
 
 
-def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True) -> Film:
-    """Draw one film of a patient.
+def draw_film(
+    patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True, wash: Wash | None = None
+) -> Film:
+    """Draw one film of a patient; wash: how bright and flat it is below, None: not at all.
 
     decorate: with clothing, grid, collimation, letters, other people's processing and, half of the time, mirrored.
     """
@@ -180,6 +198,7 @@ def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: 
     asked = anatomy.levels[LEVELS.index(plan.top) : LEVELS.index(plan.bottom) + 1]
     path_px = np.array([t.corners_px.mean(axis=0) for t in shown if t.level in asked])
     value = display(density, look, camera.spacing_mm, path_px)
+    value = washed(value, wash or Wash(), camera.spacing_mm, path_px)
     facing = "right" if plan.lateral else "front"
     if decorate:
         value = roughen(value, 0.7 if plan.view == "ap" else 0.3, rng)
@@ -215,13 +234,18 @@ def film_name(seed: int, index: int) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """What every process of a run needs. dicom: write DX files too. plans: the mix to draw from."""
+    """What every process of a run needs. dicom: write DX files too. plans: the mix to draw from.
+
+    second_dir, mean_path: surfaces of other donors from L1 down, see `variety.load_donors`.
+    """
 
     meshes_dir: Path
     out_dir: Path
     seed: int
     dicom: bool = False
     plans: tuple[Plan, ...] = PLANS
+    second_dir: Path | None = None
+    mean_path: Path | None = None
 
 
 def _is_drawn(run: Run, index: int) -> bool:
@@ -230,24 +254,29 @@ def _is_drawn(run: Run, index: int) -> bool:
     return there and (not run.dicom or (run.out_dir / "dicom" / f"{name}.dcm").is_file())
 
 
-def _draw(run: Run, anatomy: Anatomy, index: int) -> int:
+def _draw(run: Run, donors: Donors, index: int) -> int:
     """Draw and write one film of a run; return its index."""
     rng, name = np.random.default_rng([run.seed, index]), film_name(run.seed, index)
     plan = choose_plan(rng, run.plans)
-    film = draw_film(draw_patient(anatomy, rng, plan), plan, rng)
+    patient = draw_patient(donors.draw(rng), rng, plan, varied=True)
+    film = draw_film(patient, plan, rng, wash=draw_wash(rng, plan.lateral))
     if run.dicom:
         write_study(film, run.out_dir / "dicom", name, run.seed)
     write_film(film, run.out_dir, name, run.seed)
     return index
 
 
-_process: dict[str, tuple[Run, Anatomy]] = {}
+_process: dict[str, tuple[Run, Donors]] = {}
 
 
 def _begin(run: Run) -> None:
-    """Load the donor once in each process of a pool; the pool is what uses the processors, not OpenCV."""
+    """Load the donors once in each process of a pool; the pool is what uses the processors, not OpenCV."""
     cv2.setNumThreads(1)
-    _process["run"] = (run, load_anatomy(run.meshes_dir))
+    _process["run"] = (run, _donors(run))
+
+
+def _donors(run: Run) -> Donors:
+    return load_donors(run.meshes_dir, run.second_dir, run.mean_path)
 
 
 def _draw_here(index: int) -> int:
@@ -257,8 +286,8 @@ def _draw_here(index: int) -> int:
 def _indices(run: Run, missing: list[int], workers: int) -> Iterator[int]:
     """Draw the missing films in one or several processes; yield the index of each when it is written."""
     if workers == 1:
-        anatomy = load_anatomy(run.meshes_dir)
-        yield from (_draw(run, anatomy, index) for index in missing)
+        donors = _donors(run)
+        yield from (_draw(run, donors, index) for index in missing)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _begin, (run,)) as pool:
         yield from pool.imap_unordered(_draw_here, missing)

@@ -28,6 +28,7 @@ from spinepacs.training.films.synthesise import (
     synthesise,
 )
 from spinepacs.training.films.truth import Film
+from spinepacs.training.films.variety import Donors
 from tests.training.conftest import MESHES
 
 SMALL = tuple(Plan(**{**vars(plan), "height_px": (400, 401)}) for plan in PLANS)
@@ -36,7 +37,7 @@ SMALL = tuple(Plan(**{**vars(plan), "height_px": (400, 401)}) for plan in PLANS)
 @pytest.fixture
 def loaded(anatomy: Anatomy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw with the donor already loaded."""
-    monkeypatch.setattr(module, "load_anatomy", lambda _: anatomy)
+    monkeypatch.setattr(module, "load_donors", lambda *_: Donors(anatomy))
 
 
 def small_run(out_dir: Path, seed: int, dicom: bool = False) -> Run:
