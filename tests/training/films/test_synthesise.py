@@ -17,10 +17,9 @@ from spinepacs.errors import BadSettings
 from spinepacs.training.films import synthesise as module
 from spinepacs.training.films.anatomy import LEVELS, Anatomy
 from spinepacs.training.films.implants import Metal
+from spinepacs.training.films.plans import PLANS, Plan
 from spinepacs.training.films.pose import draw_pose, place_vertebra, plate_middle
 from spinepacs.training.films.synthesise import (
-    PLANS,
-    Plan,
     Run,
     draw_film,
     draw_patient,

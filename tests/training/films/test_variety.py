@@ -15,9 +15,10 @@ from spinepacs.training.films.body import build_body
 from spinepacs.training.films.build import Build, settle
 from spinepacs.training.films.flesh import draw_tissue, skin
 from spinepacs.training.films.implants import Metal
+from spinepacs.training.films.plans import PLANS
 from spinepacs.training.films.sacrum import BEND_MM, bent, remnant
 from spinepacs.training.films.second import load_second
-from spinepacs.training.films.synthesise import PLANS, draw_film, draw_patient
+from spinepacs.training.films.synthesise import draw_film, draw_patient
 from spinepacs.training.films.truth import Film
 from spinepacs.training.films.variety import Donors, Wash, draw_wash, vary_build, washed
 from tests.training.films.test_second import SECOND
