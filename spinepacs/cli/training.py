@@ -36,6 +36,7 @@ from spinepacs.cli.options import progress
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Surfaces of a mean L2 to L5, in one file.",
 )
+@click.option("--plain", is_flag=True, help="The one donor's sacrum and hips, as before they varied.")
 @click.option("--dicom", is_flag=True, help="Write every film as DICOM DX with its truth beside it, too.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 def synthesise(
@@ -45,6 +46,7 @@ def synthesise(
     seed: int,
     second_donor: Path | None,
     mean_lumbar: Path | None,
+    plain: bool,
     dicom: bool,
     workers: int,
 ) -> None:
@@ -56,7 +58,7 @@ def synthesise(
         raise click.ClickException(f"{error.name} is not there: pip install 'spinepacs[train]'") from error
 
     with progress("drawing films", count) as advance:
-        run = Run(meshes, out, seed, dicom, second_dir=second_donor, mean_path=mean_lumbar)
+        run = Run(meshes, out, seed, dicom, second_dir=second_donor, mean_path=mean_lumbar, plain=plain)
         drawn = draw(run, count, workers=workers, on_film=lambda _: advance())
     click.echo(f"{drawn} films drawn; {out}")
 

@@ -193,7 +193,8 @@ def film_name(seed: int, index: int) -> str:
 class Run:
     """What every process of a run needs. dicom: write DX files too. plans: the mix to draw from.
 
-    second_dir, mean_path: surfaces of other donors from L1 down, see `variety.load_donors`.
+    second_dir, mean_path: surfaces of other donors from L1 down, see `variety.load_donors`. plain: every sacrum, pelvis
+    and hip is the first donor's, as it was before they varied; then the two are not read.
     """
 
     meshes_dir: Path
@@ -203,6 +204,7 @@ class Run:
     plans: tuple[Plan, ...] = PLANS
     second_dir: Path | None = None
     mean_path: Path | None = None
+    plain: bool = False
 
 
 def _is_drawn(run: Run, index: int) -> bool:
@@ -215,8 +217,11 @@ def _draw(run: Run, donors: Donors, index: int) -> int:
     """Draw and write one film of a run; return its index."""
     rng, name = np.random.default_rng([run.seed, index]), film_name(run.seed, index)
     plan = choose_plan(rng, run.plans)
-    patient = draw_patient(donors.draw(rng), rng, plan, varied=True)
-    film = draw_film(patient, plan, rng, wash=draw_wash(rng, plan.lateral))
+    if run.plain:
+        film = draw_film(draw_patient(donors.first, rng, plan), plan, rng)
+    else:
+        patient = draw_patient(donors.draw(rng), rng, plan, varied=True)
+        film = draw_film(patient, plan, rng, wash=draw_wash(rng, plan.lateral))
     if run.dicom:
         write_study(film, run.out_dir / "dicom", name, run.seed)
     write_film(film, run.out_dir, name, run.seed)
@@ -233,7 +238,8 @@ def _begin(run: Run) -> None:
 
 
 def _donors(run: Run) -> Donors:
-    return load_donors(run.meshes_dir, run.second_dir, run.mean_path)
+    others = (None, None) if run.plain else (run.second_dir, run.mean_path)
+    return load_donors(run.meshes_dir, *others)
 
 
 def _draw_here(index: int) -> int:

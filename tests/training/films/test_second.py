@@ -14,15 +14,7 @@ from spinepacs.training.films.anatomy import Anatomy, Vertebra
 from spinepacs.training.films.second import LUMBAR, Second, load_mean, load_second, with_second
 from tests.training.conftest import data_folder
 
-SECOND = data_folder() / "meshes" / "vhm_lumbosacral"
 MEAN = data_folder() / "meshes" / "morphable_lumbar" / "mean_L2_L5.npz"
-
-
-@pytest.fixture(scope="module")
-def second(anatomy: Anatomy) -> Second:
-    if not SECOND.is_dir():
-        pytest.skip(f"no second donor at {SECOND}; set SPINEPACS_DATA")
-    return load_second(SECOND, anatomy)
 
 
 def _depth_mm(vertebra: Vertebra) -> float:

@@ -162,6 +162,16 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_alike(loaded: None, tmp_path: P
     assert json.loads((whole.out_dir / "data.json").read_text())["names"] == list(LEVELS)
 
 
+def test_a_plain_run_draws_the_donor_as_he_was(loaded: None, anatomy: Anatomy, tmp_path: Path) -> None:
+    run = small_run(tmp_path, 26)
+    synthesise(module.replace(run, plain=True), 1)
+    rng = np.random.default_rng([26, 0])
+    plan = module.choose_plan(rng, SMALL)
+    film = draw_film(draw_patient(anatomy, rng, plan), plan, rng)
+    drawn = cv2.imread(str(tmp_path / "images" / f"{film_name(26, 0)}.png"), cv2.IMREAD_GRAYSCALE)
+    assert np.array_equal(drawn, film.pixels)
+
+
 @pytest.mark.usefixtures("loaded")
 def test_films_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     alone, shared = small_run(tmp_path / "alone", 24), small_run(tmp_path / "shared", 24)
