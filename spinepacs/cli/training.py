@@ -26,9 +26,30 @@ from spinepacs.cli.options import progress
     "--count", required=True, type=click.IntRange(min=1), help="Films in all; those that are there are kept."
 )
 @click.option("--seed", required=True, type=click.IntRange(min=0), help="The same seed draws the same films.")
+@click.option(
+    "--second-donor",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Surfaces of another L1 to L5, sacrum and pelvis.",
+)
+@click.option(
+    "--mean-lumbar",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Surfaces of a mean L2 to L5, in one file.",
+)
+@click.option("--plain", is_flag=True, help="The one donor's sacrum and hips, as before they varied.")
 @click.option("--dicom", is_flag=True, help="Write every film as DICOM DX with its truth beside it, too.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
-def synthesise(meshes: Path, out: Path, count: int, seed: int, dicom: bool, workers: int) -> None:
+def synthesise(
+    meshes: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    second_donor: Path | None,
+    mean_lumbar: Path | None,
+    plain: bool,
+    dicom: bool,
+    workers: int,
+) -> None:
     """Draw synthetic spine films with exact labels from anatomical surfaces (needs the extra "train")."""
     try:
         from spinepacs.training.films.synthesise import Run
@@ -37,7 +58,7 @@ def synthesise(meshes: Path, out: Path, count: int, seed: int, dicom: bool, work
         raise click.ClickException(f"{error.name} is not there: pip install 'spinepacs[train]'") from error
 
     with progress("drawing films", count) as advance:
-        run = Run(meshes, out, seed, dicom)
+        run = Run(meshes, out, seed, dicom, second_dir=second_donor, mean_path=mean_lumbar, plain=plain)
         drawn = draw(run, count, workers=workers, on_film=lambda _: advance())
     click.echo(f"{drawn} films drawn; {out}")
 

@@ -15,6 +15,7 @@ from spinepacs.domain.anatomy import Level
 
 if TYPE_CHECKING:
     from spinepacs.training.films.anatomy import Anatomy
+    from spinepacs.training.films.second import Second
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -36,6 +37,17 @@ def anatomy() -> Anatomy:
     if not (MESHES / "index.csv").is_file():
         pytest.skip(f"no BodyParts3D surfaces at {MESHES}; set SPINEPACS_MESHES")
     return load_anatomy(MESHES)
+
+
+@pytest.fixture(scope="session")
+def second(anatomy: Anatomy) -> Second:
+    """The second donor, laid in the first one's place, loaded once."""
+    from spinepacs.training.films.second import load_second
+
+    folder = data_folder() / "meshes" / "vhm_lumbosacral"
+    if not folder.is_dir():
+        pytest.skip(f"no surfaces of a second donor at {folder}; set SPINEPACS_DATA")
+    return load_second(folder, anatomy)
 
 
 @pytest.fixture

@@ -157,7 +157,14 @@ def _sacral_frame(disc: Mesh) -> tuple[Floats, Floats]:
     return frame, disc.vertices.mean(axis=0) - 19.0 * up
 
 
-def _marks(level: str, mesh: Mesh, frame: Floats, origin: Floats, half: float) -> Vertebra:
+def marks(
+    level: str, mesh: Mesh, frame: Floats, origin: Floats, half: float, lip: float | None = None
+) -> Vertebra:
+    """Return a vertebra with the marks of its body.
+
+    mesh: its surface; frame (3, 3) and origin (3,) mm: see `Vertebra`. half: half the width of its plates, mm.
+    lip: see `body_of`; None: what suits the first donor.
+    """
     reach = 4.0 if level[0] == "C" else 6.0
     sagittal = keep_body(plane_mask(mesh, frame, origin, 0, np.linspace(-reach, reach, 7)))
     coronal = plane_mask(mesh, frame, origin, 1, np.linspace(-4, 4, 5))
@@ -170,7 +177,8 @@ def _marks(level: str, mesh: Mesh, frame: Floats, origin: Floats, half: float) -
     band = {"C2": (-7.0, 0.0), "S1": (-11.0, 9.0)}.get(level, (-3.5, 3.5) if level[0] == "C" else (-5.0, 5.0))
     if level == "C1":
         return Vertebra(level, frame, origin, *_atlas_marks(mesh, frame, origin), half)
-    lip = 0.9 if level[0] == "C" else 0.0 if level == "S1" else 0.4
+    if lip is None:
+        lip = 0.9 if level[0] == "C" else 0.0 if level == "S1" else 0.4
     across, along = body_of(keep_body(coronal), band), body_of(sagittal, band, lip)
     if level in ("C2", "S1"):
         along = free_form(sagittal, along.corners)
@@ -210,7 +218,7 @@ def load_anatomy(folder: Path) -> Anatomy:
     bones["S1"] = fine["sacrum"]
     discs = {_disc_level(name): mesh for name, mesh in fine.items() if name.startswith("intervertebral")}
     frames = _frames(bones, discs)
-    vertebrae = tuple(_marks(level, bones[level], *frames[level]) for level in LEVELS)
+    vertebrae = tuple(marks(level, bones[level], *frames[level]) for level in LEVELS)
     parts = []
     for row in rows:
         if row["group"] == "disc":

@@ -28,7 +28,9 @@ from spinepacs.training.films.flesh import (
 from spinepacs.training.films.hand import hand_bones, hand_flesh
 from spinepacs.training.films.mesh import Floats, Ints, Mesh
 from spinepacs.training.films.pose import Pose, carry, place_vertebra
+from spinepacs.training.films.sacrum import bent, remnant
 from spinepacs.training.films.scapula import scapula
+from spinepacs.training.films.second import HIP
 from spinepacs.training.films.signs import SCLEROSIS, Sign
 
 # Attenuation per mm, at about 80 kV.
@@ -80,11 +82,11 @@ def vessels(anatomy: Anatomy, pose: Pose, tissue: Tissue, rng: np.random.Generat
 
 
 def _hollow(
-    part: Part, thickness_mm: float, tissue: Tissue, place: Callable[[Floats], Floats]
+    part: Part, thickness_mm: float, tissue: Tissue, place: Callable[[Floats], Floats], marrow: float = 1.0
 ) -> list[Solid]:
-    """Return a bone as cortex less what its marrow lacks."""
+    """Return a bone as cortex less what its marrow lacks; marrow: factor of its density."""
     inner = part.mesh.vertices - thickness_mm * part.normals
-    loss = CORTEX - MARROW * tissue.density
+    loss = CORTEX - MARROW * tissue.density * marrow
     return [
         Solid(place(part.mesh.vertices), part.mesh.faces, CORTEX - tissue.soft, True),
         Solid(place(inner), part.mesh.faces, -loss, True),
@@ -96,26 +98,27 @@ def _bone(part: Part, anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build
     if part.group == "vertebra":
         level = anatomy.levels.index(part.name)
         own = anatomy.vertebrae[level]
-        return _hollow(
-            part,
-            thickness_mm * tissue.cortex * build.cortex,
-            tissue,
-            lambda p: place_vertebra((p - own.origin) @ own.frame.T, level, anatomy, pose),
-        )
-    head_at = anatomy.vertebrae[0].origin
+        curve = build.sacrum_curve if level == anatomy.last else 0.0
+
+        def put(points: Floats) -> Floats:
+            local = bent((points - own.origin) @ own.frame.T, curve)
+            return place_vertebra(local, level, anatomy, pose)
+
+        marrow = build.pelvis if level == anatomy.last else 1.0
+        return _hollow(part, thickness_mm * tissue.cortex * build.cortex, tissue, put, marrow)
     level_or_none = 0 if part.group == "mandible" else None
 
     def place(points: Floats) -> Floats:
-        own = settle(points, part, build, head_at)
+        own = settle(points, part, build, anatomy)
         wide = own if part.group == "mandible" else widen(own, pose.trunk)
         return carry(wide, anatomy, pose, level_or_none)
 
-    return _hollow(part, thickness_mm, tissue, place)
+    return _hollow(part, thickness_mm, tissue, place, build.pelvis if part.name.endswith(HIP) else 1.0)
 
 
 def _plain(part: Part, anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build) -> Solid:
     """Return a part of one material."""
-    points, faces = settle(part.mesh.vertices, part, build, anatomy.vertebrae[0].origin), part.mesh.faces
+    points, faces = settle(part.mesh.vertices, part, build, anatomy), part.mesh.faces
     if part.group in ("skull", "tooth"):
         weight = (SKULL if part.group == "skull" else TOOTH) - tissue.soft
         return Solid(carry(points, anatomy, pose, 0), faces, weight, True)
@@ -175,6 +178,20 @@ def sign_solids(found: list[Sign], tissue: Tissue) -> list[Solid]:
     ]
 
 
+def _remnant(anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build) -> list[Solid]:
+    """Return what is left of the disc between S1 and S2: a slit without marrow between two dense plates, or nothing."""
+    if not build.remnant[0]:
+        return []
+    slit, plates = remnant(anatomy.vertebrae[-1], build.remnant[0], build.remnant[1])
+    lost = min(tissue.soft - MARROW * tissue.density * build.pelvis, 0.0) - 0.002
+    weights = (lost, build.remnant[2], build.remnant[2])
+
+    def put(mesh: Mesh) -> Floats:
+        return place_vertebra(bent(mesh.vertices, build.sacrum_curve), anatomy.last, anatomy, pose)
+
+    return [Solid(put(m), m.faces, w, True) for m, w in zip((slit, *plates), weights, strict=True)]
+
+
 def build_body(
     anatomy: Anatomy, pose: Pose, tissue: Tissue, build: Build, rng: np.random.Generator
 ) -> list[Solid]:
@@ -192,6 +209,7 @@ def build_body(
             solids.extend(_bone(part, anatomy, pose, tissue, build))
         else:
             solids.append(_plain(part, anatomy, pose, tissue, build))
+    solids.extend(_remnant(anatomy, pose, tissue, build))
     solids.extend(soft(breast, 0.45 * tissue.soft) for breast in breasts(tissue))
     solids.extend(soft(gas, -tissue.soft * rng.uniform(0.3, 1.0)) for gas in gas_bubbles(tissue, rng))
     return solids + _arms(anatomy, pose, tissue, build)

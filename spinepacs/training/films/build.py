@@ -29,6 +29,11 @@ class Build:
     last pair over the donor's. crest_mm, shoulder_mm, jaw_mm: how much higher than the donor's (S1, C7, C2) they
     stand. deep_seated: L5 sits deep and narrow on the sacrum, as when transitional. lungs: how far the lungs reach
     towards the midline (0: as the donor's). shade: (2,) factors of what shoulder blades and arms absorb.
+    slope: degrees by which S1 leans forward beyond what the posture draws. pelvis_turn: degrees by which the hip bones
+    turn forward about S1 (so crest and hips stand elsewhere: another pelvic incidence). sacrum_curve: how far the
+    sacrum below S1 bends back (positive) or forward, mm for each mm squared. pelvis: factor of the marrow of sacrum
+    and hip bones. remnant: (3,) of a disc left between S1 and S2: its thickness mm, its share of the depth, and what
+    its plates add per mm; thickness 0: none.
     """
 
     sex: str = "M"
@@ -48,6 +53,11 @@ class Build:
     deep_seated: bool = False
     lungs: float = 0.0
     shade: tuple[float, float] = (1.0, 1.0)
+    slope: float = 0.0
+    pelvis_turn: float = 0.0
+    sacrum_curve: float = 0.0
+    pelvis: float = 1.0
+    remnant: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def draw_build(rng: np.random.Generator, frontal: bool) -> Build:
@@ -155,13 +165,15 @@ def stretch_rib(points: Floats, factor: float) -> Floats:
     return np.asarray(points + (factor - 1) * ((points - head) @ way)[:, None] * way)
 
 
-def settle(points: Floats, part: Part, build: Build, head_at: Floats) -> Floats:
-    """Return donor points (N, 3) mm of a part after the build's changes; head_at: (3,) mm, where the head sits."""
+def settle(points: Floats, part: Part, build: Build, anatomy: Anatomy) -> Floats:
+    """Return donor points (N, 3) mm of a part after the build's changes."""
     if part.group in HEAD:
+        head_at = anatomy.vertebrae[0].origin
         lower = build.jaw_mm if part.group == "mandible" else 0.0
         return np.asarray(head_at + build.head * (points - head_at) + [0, 0, lower])
     moved = points.copy()
     if part.name.endswith(("hip bone", "femur")):
+        moved = turned_hips(points, np.radians(build.pelvis_turn), anatomy.vertebrae[-1].origin)
         moved[:, 0] *= build.hips
         moved[:, 2] += build.crest_mm
     elif part.name.endswith(SHOULDER):
@@ -169,6 +181,12 @@ def settle(points: Floats, part: Part, build: Build, head_at: Floats) -> Floats:
     elif part.group == "lung" and build.lungs:
         moved[:, 0] = reach_in(points, build.lungs)
     return moved
+
+
+def turned_hips(points: Floats, angle: float, about: Floats) -> Floats:
+    """Return points (N, 3) mm turned forward by an angle (rad) about S1."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.asarray((points - about) @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]]) + about)
 
 
 def reach_in(points: Floats, share: float) -> Floats:

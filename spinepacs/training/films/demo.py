@@ -12,7 +12,8 @@ import numpy as np
 from spinepacs.training.films.anatomy import load_anatomy
 from spinepacs.training.films.dicom import StudyLabel, write_dx
 from spinepacs.training.films.implants import Metal
-from spinepacs.training.films.synthesise import PLANS, Plan, draw_film, draw_patient
+from spinepacs.training.films.plans import PLANS, Plan
+from spinepacs.training.films.synthesise import draw_film, draw_patient
 from spinepacs.training.films.truth import Film, truth_record
 
 SEED = 8

@@ -43,6 +43,8 @@ class Tissue:
     vertebrae's cortex. fat_mm, belly_mm, breast_mm: sizes. diaphragm_mm: how far it stands below the donor's.
     arm_degrees, elbow_degrees: (2,) right and left. airway_mm: its half depth. arm, neck: factors of their girth.
     blade_mm: bow of the shoulder blades. protracted_mm: how far the shoulders come forward.
+    hips: how far the flesh about the hips reaches out to the thighs' (0: as narrow as the trunk, 1: all the way).
+    buttock_mm: what the buttocks add behind. loin: how much narrower the loin is behind than a hull of its bones.
     """
 
     soft: float
@@ -60,6 +62,9 @@ class Tissue:
     neck: float
     blade_mm: float
     protracted_mm: float
+    hips: float = 0.0
+    buttock_mm: float = 0.0
+    loin: float = 0.0
 
 
 def draw_tissue(rng: np.random.Generator, arms_down: bool, young: bool = False) -> Tissue:
@@ -108,7 +113,7 @@ def widen(points: Floats, trunk: Floats) -> Floats:
     return moved
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _hull(anatomy: Anatomy, reach_mm: float) -> tuple[Floats, Floats, Floats]:
     """Return heights (R,), centres (R,) in y and radii (R, SIDES) of the hull of bones, organs and muscles."""
     points = np.concatenate([p.mesh.vertices for p in anatomy.parts if not p.name.endswith(ARM_BONES)])
@@ -135,11 +140,17 @@ def _hull(anatomy: Anatomy, reach_mm: float) -> tuple[Floats, Floats, Floats]:
 def skin(anatomy: Anatomy, tissue: Tissue, head: float = 1.0) -> Mesh:
     """Return the patient's skin: the hull of each slice, and the fat upon it. head: factor of the head's size."""
     heights, centres, radii = _hull(anatomy, 185.0 if tissue.arm_degrees.mean() < 20 else 118.0)
+    if tissue.hips:
+        _, low_centres, low_radii = _hull(anatomy, 185.0)
+        share = tissue.hips * np.clip((1030.0 - heights) / 90.0, 0, 1)
+        centres = centres + share * (low_centres - centres)
+        radii = radii + share[:, None] * (low_radii - radii)
     angle = np.linspace(0, 2 * np.pi, SIDES, endpoint=False)
     front, back = np.clip(-np.sin(angle), 0, 1)[None], np.clip(np.sin(angle), 0, 1)[None]
     z = heights[:, None]
     thick = tissue.fat_mm * np.interp(z, FAT_AT_MM, FAT_SHARE) * (1 - 0.55 * back) + 3.0
     thick = thick + front**1.5 * tissue.belly_mm * np.exp(-(((z - 990) / 90) ** 2))
+    thick = thick + back * tissue.buttock_mm * np.exp(-(((z - 845) / 75) ** 2))
     # Flesh rounds what the ribs' margin and the shoulders leave as steps; the face keeps its shape.
     smooth = radii.copy()
     for _ in range(14):
@@ -150,7 +161,8 @@ def skin(anatomy: Anatomy, tissue: Tissue, head: float = 1.0) -> Mesh:
     nape = np.exp(-(((z - 1430) / 42) ** 2)) * np.clip(1 + np.sin(angle), 0, 1)[None]
     throat = np.exp(-(((z - 1405) / 30) ** 2)) * front
     grown *= 1 - np.maximum(nape, throat) * (1 - tissue.neck)
-    across, along = grown * np.cos(angle), centres[:, None] + grown * np.sin(angle)
+    narrow = 1 - tissue.loin * np.clip(np.sin(angle), 0, 1)[None] * np.exp(-(((z - 1000) / 110) ** 4))
+    across, along = grown * np.cos(angle) * narrow, centres[:, None] + grown * np.sin(angle)
     rings = np.stack([across, along, np.broadcast_to(z, grown.shape)], axis=-1)
     size = 1 + (head - 1) * np.clip((z[..., None] - 1450.0) / 40.0, 0, 1)
     centre = anatomy.vertebrae[0].origin

@@ -55,9 +55,9 @@ def _tipped(slip: Floats) -> Floats:
     return np.asarray(own[::-1].cumsum()[::-1])
 
 
-def _lean(rng: np.random.Generator, rest: Floats, neck_view: bool) -> Floats:
-    """Draw the forward lean of every vertebra, rad."""
-    slope = rng.normal(36, 8)
+def _lean(rng: np.random.Generator, rest: Floats, neck_view: bool, steeper: float) -> Floats:
+    """Draw the forward lean of every vertebra, rad; steeper: degrees that S1 leans beyond what is drawn."""
+    slope = rng.normal(36, 8) + steeper
     lordosis = 50 + 0.7 * (slope - 36) + rng.normal(0, 9)
     kyphosis = rng.normal(36, 11)
     neck = rng.normal(8, 15) if neck_view else rng.normal(2, 12)
@@ -96,7 +96,7 @@ def draw_pose(
     """
     build, count = build or Build(), len(anatomy.vertebrae)
     shapes, discs = draw_shapes(rng, count, build), draw_discs(rng, anatomy.levels, build)
-    lean = _lean(rng, _rest_angles(anatomy), neck_view) + _tipped(discs.slip)
+    lean = _lean(rng, _rest_angles(anatomy), neck_view, build.slope) + _tipped(discs.slip)
     tilt, turn = draw_curve(rng, count, scoliosis)
     rotations, centres = _stack(anatomy, shapes, discs, (lean, tilt, turn))
     reach = centres[C7] - centres[-1]

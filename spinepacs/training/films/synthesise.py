@@ -1,4 +1,4 @@
-"""Draw synthetic spine radiographs, with their truth, from the surfaces of one donor.
+"""Draw synthetic spine radiographs, with their truth, from the surfaces of a donor (others' from L1 down).
 
 Every film is a function of (seed, index) alone, so a run that was cut off goes on where it stopped, and any number
 of processes can share one.
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from spinepacs.errors import BadSettings
-from spinepacs.training.films.anatomy import LEVELS, Anatomy, load_anatomy
+from spinepacs.training.films.anatomy import LEVELS, Anatomy
 from spinepacs.training.films.body import build_body, metal_solids, sign_solids, vessels
 from spinepacs.training.films.build import Build, draw_build, with_lumbar
 from spinepacs.training.films.clutter import clutter
@@ -27,6 +27,7 @@ from spinepacs.training.films.implants import Metal, implants
 from spinepacs.training.films.look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
 from spinepacs.training.films.measures import body_signs, patient_record, slips
 from spinepacs.training.films.mesh import Floats, Image
+from spinepacs.training.films.plans import PLANS, Plan, choose_plan
 from spinepacs.training.films.pose import Pose, draw_pose, rotation
 from spinepacs.training.films.rough import roughen
 from spinepacs.training.films.signs import signs
@@ -39,53 +40,18 @@ from spinepacs.training.films.truth import (
     project_truths,
     write_film,
 )
+from spinepacs.training.films.variety import (
+    Donors,
+    Wash,
+    draw_wash,
+    load_donors,
+    vary_build,
+    vary_tissue,
+    washed,
+)
 from spinepacs.training.films.xray import Camera, attenuation
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A kind of film: share of the mix, the levels framed, margins (mm, low and high) above, below and beside them.
-
-    view: "lateral", "ap" or "oblique".
-    """
-
-    region: str
-    view: str
-    share: float
-    top: str
-    bottom: str
-    above_mm: tuple[float, float]
-    below_mm: tuple[float, float]
-    width: tuple[float, float]  # of the height
-    height_px: tuple[int, int]
-
-    @property
-    def lateral(self) -> bool:
-        """Whether the rays run from side to side (nearly, on oblique films of this kind)."""
-        return self.view == "lateral"
-
-
-PLANS = (
-    Plan("full", "lateral", 0.33, "C2", "S1", (10, 130), (50, 220), (0.37, 0.50), (1600, 2200)),
-    Plan("cervical", "lateral", 0.13, "C1", "C7", (15, 55), (15, 75), (0.8, 1.1), (1000, 1500)),
-    Plan("lumbar", "lateral", 0.10, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
-    Plan("thoracic", "lateral", 0.08, "C7", "L1", (10, 70), (10, 70), (0.45, 0.75), (1200, 1600)),
-    Plan("full", "ap", 0.19, "T1", "L5", (0, 45), (5, 80), (0.28, 0.44), (1600, 2200)),
-    Plan("full", "ap", 0.06, "C7", "S1", (-15, 60), (-25, 110), (0.34, 0.48), (1600, 2200)),
-    Plan("lumbar", "ap", 0.03, "T11", "S1", (-10, 60), (10, 100), (0.6, 0.85), (1100, 1600)),
-    Plan("cervical", "ap", 0.025, "C3", "T2", (20, 60), (10, 60), (0.7, 1.0), (1000, 1500)),
-    Plan("thoracic", "ap", 0.025, "T1", "L1", (10, 50), (10, 60), (0.4, 0.75), (1200, 1600)),
-    Plan("lumbar", "oblique", 0.015, "T12", "S1", (-5, 60), (10, 80), (0.6, 0.85), (1100, 1600)),
-    Plan("cervical", "oblique", 0.015, "C2", "T1", (15, 55), (10, 60), (0.7, 1.0), (1000, 1500)),
-)
-
-
-def choose_plan(rng: np.random.Generator, plans: tuple[Plan, ...] = PLANS) -> Plan:
-    """Draw the kind of a film."""
-    shares = np.array([plan.share for plan in plans])
-    return plans[int(rng.choice(len(plans), p=shares / shares.sum()))]
 
 
 def _ends(plan: Plan, count: int, rng: np.random.Generator, cut: bool) -> tuple[int, int]:
@@ -132,15 +98,22 @@ class Patient:
     metal: Metal
 
 
-def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan) -> Patient:
-    """Draw a patient as one stands for a kind of film: arms down or forward, neck bent or not."""
+def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan, varied: bool = False) -> Patient:
+    """Draw a patient as one stands for a kind of film: arms down or forward, neck bent or not.
+
+    varied: with a sacrum, pelvis and hips of their own; else the donor's.
+    """
     neck = plan.region == "cervical"
     build = draw_build(rng, frontal=plan.view == "ap")
+    if varied:
+        build = vary_build(build, rng)
     own = with_lumbar(anatomy, build.lumbar)
     often = 0.9 if plan.view == "ap" else 0.2
     strength = 1.0 if rng.random() < often else rng.uniform(0, 0.3)
     pose = draw_pose(own, rng, neck, strength * (1.0 if plan.view == "ap" else 0.7), build)
     tissue = draw_tissue(rng, neck or not plan.lateral, build.cortex < 1 or rng.random() < often - 0.4)
+    if varied:
+        tissue = vary_tissue(tissue, rng)
     return Patient(own, turned(pose, plan.view, rng), tissue, build, implants(own, pose, rng))
 
 
@@ -162,8 +135,10 @@ def _shadow(patient: Patient, camera: Camera, shift: Floats, rng: np.random.Gene
     return attenuation(solids, branches, camera)
 
 
-def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True) -> Film:
-    """Draw one film of a patient.
+def draw_film(
+    patient: Patient, plan: Plan, rng: np.random.Generator, decorate: bool = True, wash: Wash | None = None
+) -> Film:
+    """Draw one film of a patient; wash: how bright and flat it is below, None: not at all.
 
     decorate: with clothing, grid, collimation, letters, other people's processing and, half of the time, mirrored.
     """
@@ -180,6 +155,7 @@ def draw_film(patient: Patient, plan: Plan, rng: np.random.Generator, decorate: 
     asked = anatomy.levels[LEVELS.index(plan.top) : LEVELS.index(plan.bottom) + 1]
     path_px = np.array([t.corners_px.mean(axis=0) for t in shown if t.level in asked])
     value = display(density, look, camera.spacing_mm, path_px)
+    value = washed(value, wash or Wash(), camera.spacing_mm, path_px)
     facing = "right" if plan.lateral else "front"
     if decorate:
         value = roughen(value, 0.7 if plan.view == "ap" else 0.3, rng)
@@ -215,13 +191,20 @@ def film_name(seed: int, index: int) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """What every process of a run needs. dicom: write DX files too. plans: the mix to draw from."""
+    """What every process of a run needs. dicom: write DX files too. plans: the mix to draw from.
+
+    second_dir, mean_path: surfaces of other donors from L1 down, see `variety.load_donors`. plain: every sacrum, pelvis
+    and hip is the first donor's, as it was before they varied; then the two are not read.
+    """
 
     meshes_dir: Path
     out_dir: Path
     seed: int
     dicom: bool = False
     plans: tuple[Plan, ...] = PLANS
+    second_dir: Path | None = None
+    mean_path: Path | None = None
+    plain: bool = False
 
 
 def _is_drawn(run: Run, index: int) -> bool:
@@ -230,24 +213,33 @@ def _is_drawn(run: Run, index: int) -> bool:
     return there and (not run.dicom or (run.out_dir / "dicom" / f"{name}.dcm").is_file())
 
 
-def _draw(run: Run, anatomy: Anatomy, index: int) -> int:
+def _draw(run: Run, donors: Donors, index: int) -> int:
     """Draw and write one film of a run; return its index."""
     rng, name = np.random.default_rng([run.seed, index]), film_name(run.seed, index)
     plan = choose_plan(rng, run.plans)
-    film = draw_film(draw_patient(anatomy, rng, plan), plan, rng)
+    if run.plain:
+        film = draw_film(draw_patient(donors.first, rng, plan), plan, rng)
+    else:
+        patient = draw_patient(donors.draw(rng), rng, plan, varied=True)
+        film = draw_film(patient, plan, rng, wash=draw_wash(rng, plan.lateral))
     if run.dicom:
         write_study(film, run.out_dir / "dicom", name, run.seed)
     write_film(film, run.out_dir, name, run.seed)
     return index
 
 
-_process: dict[str, tuple[Run, Anatomy]] = {}
+_process: dict[str, tuple[Run, Donors]] = {}
 
 
 def _begin(run: Run) -> None:
-    """Load the donor once in each process of a pool; the pool is what uses the processors, not OpenCV."""
+    """Load the donors once in each process of a pool; the pool is what uses the processors, not OpenCV."""
     cv2.setNumThreads(1)
-    _process["run"] = (run, load_anatomy(run.meshes_dir))
+    _process["run"] = (run, _donors(run))
+
+
+def _donors(run: Run) -> Donors:
+    others = (None, None) if run.plain else (run.second_dir, run.mean_path)
+    return load_donors(run.meshes_dir, *others)
 
 
 def _draw_here(index: int) -> int:
@@ -257,8 +249,8 @@ def _draw_here(index: int) -> int:
 def _indices(run: Run, missing: list[int], workers: int) -> Iterator[int]:
     """Draw the missing films in one or several processes; yield the index of each when it is written."""
     if workers == 1:
-        anatomy = load_anatomy(run.meshes_dir)
-        yield from (_draw(run, anatomy, index) for index in missing)
+        donors = _donors(run)
+        yield from (_draw(run, donors, index) for index in missing)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), _begin, (run,)) as pool:
         yield from pool.imap_unordered(_draw_here, missing)

@@ -17,10 +17,9 @@ from spinepacs.errors import BadSettings
 from spinepacs.training.films import synthesise as module
 from spinepacs.training.films.anatomy import LEVELS, Anatomy
 from spinepacs.training.films.implants import Metal
+from spinepacs.training.films.plans import PLANS, Plan
 from spinepacs.training.films.pose import draw_pose, place_vertebra, plate_middle
 from spinepacs.training.films.synthesise import (
-    PLANS,
-    Plan,
     Run,
     draw_film,
     draw_patient,
@@ -28,6 +27,7 @@ from spinepacs.training.films.synthesise import (
     synthesise,
 )
 from spinepacs.training.films.truth import Film
+from spinepacs.training.films.variety import Donors
 from tests.training.conftest import MESHES
 
 SMALL = tuple(Plan(**{**vars(plan), "height_px": (400, 401)}) for plan in PLANS)
@@ -36,7 +36,7 @@ SMALL = tuple(Plan(**{**vars(plan), "height_px": (400, 401)}) for plan in PLANS)
 @pytest.fixture
 def loaded(anatomy: Anatomy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw with the donor already loaded."""
-    monkeypatch.setattr(module, "load_anatomy", lambda _: anatomy)
+    monkeypatch.setattr(module, "load_donors", lambda *_: Donors(anatomy))
 
 
 def small_run(out_dir: Path, seed: int, dicom: bool = False) -> Run:
@@ -160,6 +160,16 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_alike(loaded: None, tmp_path: P
     for path in whole.out_dir.rglob("syn-*"):
         assert path.read_bytes() == (cut.out_dir / path.relative_to(whole.out_dir)).read_bytes(), path.name
     assert json.loads((whole.out_dir / "data.json").read_text())["names"] == list(LEVELS)
+
+
+def test_a_plain_run_draws_the_donor_as_he_was(loaded: None, anatomy: Anatomy, tmp_path: Path) -> None:
+    run = small_run(tmp_path, 26)
+    synthesise(module.replace(run, plain=True), 1)
+    rng = np.random.default_rng([26, 0])
+    plan = module.choose_plan(rng, SMALL)
+    film = draw_film(draw_patient(anatomy, rng, plan), plan, rng)
+    drawn = cv2.imread(str(tmp_path / "images" / f"{film_name(26, 0)}.png"), cv2.IMREAD_GRAYSCALE)
+    assert np.array_equal(drawn, film.pixels)
 
 
 @pytest.mark.usefixtures("loaded")
