@@ -8,6 +8,7 @@ import html
 import io
 import re
 import string
+from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -21,15 +22,16 @@ from click.testing import CliRunner
 from spinepacs import language
 from spinepacs.cli.main import main
 from spinepacs.dicom import tongue
+from spinepacs.dicom.objects import encode_all
 from spinepacs.dicom.overlay import draw
 from spinepacs.dicom.overlay.picture import draw_overlay
 from spinepacs.dicom.overlay.presentation import encode_presentation
 from spinepacs.dicom.report.document import encode_report
 from spinepacs.domain import sentences, words
-from spinepacs.domain.findings import EncodedObject, Reading, Refusal
+from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Refusal
 from spinepacs.domain.signs import Area, ForAge, Statement
 from spinepacs.domain.study import View
-from spinepacs.language import LANGUAGES, Language, _, n_, speaking
+from spinepacs.language import LANGUAGES, Language, _, n_, speaking, spoken
 from spinepacs.settings.sections import OutputSettings
 from spinepacs.show.export import Cut, export
 from spinepacs.show.sheet import draw as sheet
@@ -326,7 +328,7 @@ def said_language(encoded: EncodedObject) -> str:
 
 
 @pytest.mark.parametrize(
-    ("code", "charset", "name", "spoken", "states"),
+    ("code", "charset", "name", "expected", "states"),
     [
         ("ru", "ISO_IR 144", "Иванов^Пётр", "ru", "ISO_IR 144"),
         ("ru", "ISO_IR 192", "Иванов^Пётр", "ru", "ISO_IR 192"),
@@ -334,6 +336,7 @@ def said_language(encoded: EncodedObject) -> str:
         ("ru", None, "Smith^John", "ru", "ISO_IR 192"),
         ("ru", "ISO_IR 100", "Müller^Jörg", "en", "ISO_IR 100"),
         ("ru", "ISO_IR 13", "Yamada^Tarou", "en", "ISO_IR 13"),
+        ("ru", ["ISO_IR 100", "ISO 2022 IR 101"], "Smith^John", "en", ["ISO_IR 100", "ISO 2022 IR 101"]),
         ("ru", ["", "ISO 2022 IR 144"], "Smith^John", "ru", ["", "ISO 2022 IR 144"]),
         ("de", "ISO_IR 100", "Müller^Jörg", "de", "ISO_IR 100"),
         ("de", "ISO_IR 144", "Иванов^Пётр", "en", "ISO_IR 144"),
@@ -341,15 +344,15 @@ def said_language(encoded: EncodedObject) -> str:
     ],
 )
 def test_a_report_is_in_the_language_of_the_settings_where_its_character_set_has_the_letters(
-    code: Language, charset: Any, name: str, spoken: str, states: Any
+    code: Language, charset: Any, name: str, expected: str, states: Any
 ) -> None:
     header, reading = readings.header(SpecificCharacterSet=charset, PatientName=name), full()
     report = encode_report(header, reading, None, output(code))
     dataset = pydicom.dcmread(BytesIO(report.part10))
-    assert said_language(report) == spoken
+    assert said_language(report) == expected
     assert dataset.get("SpecificCharacterSet") == states
     assert str(dataset.PatientName) == name
-    first = {"en": "Not for", "ru": "Не для", "de": "Nicht für"}[spoken]
+    first = {"en": "Not for", "ru": "Не для", "de": "Nicht für"}[expected]
     assert any(text.startswith(first) for text in texts(report))
     assert not any("?" in text.replace("(?)", "") for text in texts(report))
 
@@ -368,6 +371,25 @@ def test_another_language_is_another_object_and_its_numbers_are_the_same() -> No
         return [each for each in seen if each not in LANGUAGES]
 
     assert values(by_code["en"]) == values(by_code["ru"]) == values(by_code["de"])
+
+
+def test_all_objects_of_a_film_are_in_one_language_and_nothing_else_is() -> None:
+    header = readings.header(SpecificCharacterSet="ISO_IR 192")
+    made = {}
+    for code in LANGUAGES:
+        settings = output(code, presentation_state_enabled=True)
+        found = encode_all(
+            readings.film(header), readings.display(), full(), settings, lambda _: nullcontext()
+        )
+        for item in found:  # one at a time, as the pipeline takes them
+            made[code, item.kind] = item
+            assert spoken() == "en"
+    for code in OTHERS:
+        assert made[code, ObjectKind.SEG] == made["en", ObjectKind.SEG]
+        for kind in (ObjectKind.SR, ObjectKind.OVERLAY, ObjectKind.GSPS):
+            assert made[code, kind].sop_uid != made["en", kind].sop_uid
+            assert made[code, kind].part10 != made["en", kind].part10
+    assert "Не для диагностических целей" in " ".join(texts(made["ru", ObjectKind.GSPS]))
 
 
 @pytest.mark.peer

@@ -46,7 +46,7 @@ def settle(dataset: Dataset, language: Language) -> Language:
     if _JIS_X_0201 not in author.encodings_of(dataset) and author.can_hold(dataset, LETTERS[language]):
         return language
     stated = dataset.get("SpecificCharacterSet")
-    if (not stated or stated in _WITH_ASCII) and _is_ascii(dataset):
+    if (not stated or (isinstance(stated, str) and stated in _WITH_ASCII)) and _is_ascii(dataset):
         dataset.SpecificCharacterSet = UTF_8
         return language
     return "en"
