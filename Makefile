@@ -78,12 +78,12 @@ $(VENV)/.installed-base: pyproject.toml locks/run.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.installed-base locks/test.txt
-	$(call install,test,[postgresql$(comma)parquet$(comma)cluster$(comma)s3$(comma)fhir$(comma)hl7$(comma)pdf],--group test)
+	$(call install,test,[postgresql$(comma)parquet$(comma)cluster$(comma)s3$(comma)fhir$(comma)hl7$(comma)pdf$(comma)oidc],--group test)
 	@touch $@
 
 $(VENV)/.installed-train: $(VENV)/.installed locks/train.txt
 	@echo "installing the training extra (about 6 GB)"
-	$(call install,train,[postgresql$(comma)parquet$(comma)cluster$(comma)s3$(comma)fhir$(comma)hl7$(comma)pdf$(comma)train])
+	$(call install,train,[postgresql$(comma)parquet$(comma)cluster$(comma)s3$(comma)fhir$(comma)hl7$(comma)pdf$(comma)oidc$(comma)train])
 	@touch $@
 
 # uv writes locks, pip-audit reads them: neither is part of what is tested, so they live apart.
