@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,6 @@ from spinepacs.store.notices import Batch, Notice
 from tests.certificates import authority
 from tests.notify.servers import mail_server
 from tests.peers import free_port
-from tests.web_liars import web
 
 AT = datetime(2026, 11, 30, 8, 0, tzinfo=UTC)
 FAILED = Notice(7, "study-failed", "7", "1.2.3", {"reason_code": "TIMEOUT"}, AT, None)
@@ -99,5 +102,19 @@ def test_what_a_server_says_against_it_is_told_without_its_words() -> None:
 
 
 def test_a_server_that_trickles_is_broken_off() -> None:
-    with web(0.05) as liar:  # it waits for a request that never comes, and says nothing
-        assert not told(channel(liar.port, timeout_s=0.3)).is_told
+    """Each byte comes in time, and the first line never ends."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            line, _ = server.accept()
+            with line, suppress(OSError):
+                while True:
+                    line.sendall(b"2")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        answered = told(channel(server.getsockname()[1], timeout_s=0.3))
+        thread.join(30)
+    assert not thread.is_alive()
+    assert not answered.is_told
