@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -86,11 +87,18 @@ class BucketSpool(Spool):
             found |= self._list(f"{where}/{prefix}/")
         return found
 
-    def _list(self, prefix: str) -> dict[str, int]:
+    def has_files(self) -> bool:
+        """Whether there is any file: one question for each place, not one for each shelf."""
+        return any(self._list(f"{where}/", most=1) for where in (_FILES, _ASIDE))
+
+    def _list(self, prefix: str, most: int | None = None) -> dict[str, int]:
+        """Digests and times of what lies there, the first ``most`` of it."""
         import obstore
 
         with self._errors():
-            entries = [entry for page in obstore.list(self._store, prefix) for entry in page]
+            entries = list(
+                islice((entry for page in obstore.list(self._store, prefix) for entry in page), most)
+            )
         names = {entry["path"].rpartition("/")[2]: entry["last_modified"] for entry in entries}
         return {name[:64]: int(at.timestamp() * _NS) for name, at in names.items() if len(name) == 68}
 

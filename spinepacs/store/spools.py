@@ -61,8 +61,13 @@ def identity(spool: Spool, settings: StorageSettings, known: str = "") -> str:
 
 
 def _offered(spool: Spool, known: str) -> str:
-    has_files = any(spool.shelf(f"{number:02x}") for number in range(256))
-    return known if known and has_files else uuid.uuid4().hex
+    return known if known and _has_files(spool) else uuid.uuid4().hex
+
+
+def _has_files(spool: Spool) -> bool:
+    if isinstance(spool, BucketSpool):
+        return spool.has_files()
+    return any(spool.shelf(f"{number:02x}") for number in range(256))
 
 
 def _identity(path: Path, offered: str) -> str:

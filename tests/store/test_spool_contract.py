@@ -1,4 +1,4 @@
-"""What every kind of spool promises: a folder, a folder that machines share, object storage (moto's server)."""
+"""What every kind of spool promises: a folder, a folder that machines share, object storage (moto's server, Swift)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,30 @@ from spinepacs.store.bucket import BucketSpool
 from spinepacs.store.spool import Spool
 from spinepacs.store.spools import identity, open_spool
 from tests.peers_s3 import S3, s3
+from tests.peers_swift import Swift, is_installed, swift
 
 IMAGE = b"DICM" * 1000
-KINDS = ["folder", "shared", pytest.param("bucket", marks=pytest.mark.peer)]
+needs_swift = pytest.mark.skipif(
+    not is_installed() and os.environ.get("CI") != "true", reason="the package swift is not installed"
+)
+KINDS = [
+    "folder",
+    "shared",
+    pytest.param("bucket", marks=pytest.mark.peer),
+    pytest.param("bucket of swift", marks=[pytest.mark.peer, needs_swift]),
+]
 Open = Callable[..., Spool]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     with s3(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    with swift(tmp_path_factory.mktemp("swift")) as running:
         yield running
 
 
@@ -41,9 +56,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 def storage(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> StorageSettings:
-    if kind != "bucket":
+    if not kind.startswith("bucket"):
         return StorageSettings(spool=tmp_path / "spool", reserve_mb=0)
-    running = request.getfixturevalue("server")
+    running = request.getfixturevalue("swift_server" if kind.endswith("swift") else "server")
     for name, value in running.environment.items():
         monkeypatch.setenv(name, value)
     url = running.make_bucket(f"films-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}")

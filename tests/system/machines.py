@@ -48,7 +48,7 @@ class Outcome:
     count: Counter[str] = field(default_factory=Counter)
     """Kills by part, and other faults."""
     taken_over_s: list[float] = field(default_factory=list)
-    """From the death of a machine until another one had taken over what it had in hand."""
+    """From the death of a machine, or its cut, until another one had taken over what it had in hand."""
     acknowledged: int = 0
     account: Account = field(default_factory=Account)
     unfinished: dict[str, int] = field(default_factory=dict)
@@ -129,6 +129,7 @@ class Faults:
         if len(choices) < 2:
             return False
         machine, cable = self._random.choice(choices)
+        self._deaths.setdefault(machine.name, []).append(time.time())  # as the others see it
         machine.cut(cable, self._random.uniform(0.5, _LONGEST_CUT_S))
         self.outcome.count["cut off"] += 1
         return True
