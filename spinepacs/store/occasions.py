@@ -21,6 +21,9 @@ from spinepacs.store.tables import arrivals, events, findings, literally, notice
 
 LAG = timedelta(minutes=10)
 """Distance of the mark: no transaction lasts as long, and clocks of machines differ by less."""
+FORGOTTEN = timedelta(days=7)
+"""A channel that was not looked for so long begins anew: it was not in the settings, or nobody wants old news."""
+_REMEMBER = timedelta(hours=1)
 PAGE = 1000
 """So many new rows of one source are written down at a time."""
 STUDY_FAILED, MACHINE_MISSING, SIGN = "study-failed", "machine-missing", "sign"
@@ -58,11 +61,11 @@ class Occasions:
 
     def look(self, channel: str, wanted: Wanted, now: datetime | None = None) -> int:
         """Write down for a channel what is new; how much. What happened before its first look is not told."""
-        until = (now or datetime.now(UTC)) - LAG
+        moment = now or datetime.now(UTC)
         new: list[NewNotice] = []
         marks: dict[str, int] = {}
         with self.database.read() as connection:
-            known = _marks(connection, channel)
+            known, is_old = _marks(connection, channel, moment)
             for source, key, at in (
                 (_EVENTS, events.c.event_id, events.c.happened_at),
                 (_READINGS, readings.c.reading_id, readings.c.read_at),
@@ -70,15 +73,15 @@ class Occasions:
                 if source not in known:
                     marks[source] = int(connection.execute(select(func.max(key))).scalar() or 0)
                     continue
-                old = (key > known[source], at < until)
+                old = (key > known[source], at < moment - LAG)
                 reached = connection.execute(select(func.max(key)).where(*old)).scalar()
                 look = _happened if source == _EVENTS else _graded
                 found = look(connection, channel, wanted, known[source])
                 new += found
                 if reached is not None and len(found) < PAGE:
                     marks[source] = int(reached)
-        if new or marks:
-            self.database.write(_write, channel, new, marks)
+        if new or marks or is_old:
+            self.database.write(_write, channel, new, known | marks, moment)
         return len(new)
 
     def stuck(self, destination: str, since: datetime) -> Stuck | None:
@@ -87,19 +90,22 @@ class Occasions:
             return _stuck(connection, destination, since)
 
 
-def _marks(connection: Connection, channel: str) -> dict[str, int]:
-    reached = select(notice_marks.c.source, notice_marks.c.reached).where(notice_marks.c.channel == channel)
-    return {row.source: row.reached for row in connection.execute(reached)}
+def _marks(connection: Connection, channel: str, now: datetime) -> tuple[dict[str, int], bool]:
+    """How far the sources were looked through, and whether it should be written down that they still are."""
+    rows = connection.execute(select(notice_marks).where(notice_marks.c.channel == channel)).all()
+    reached = {row.source: row.reached for row in rows if now - row.looked_at < FORGOTTEN}
+    return reached, any(now - row.looked_at > _REMEMBER for row in rows)
 
 
-def _write(connection: Connection, channel: str, new: Sequence[NewNotice], marks: Mapping[str, int]) -> None:
+def _write(
+    connection: Connection, channel: str, new: Sequence[NewNotice], marks: Mapping[str, int], now: datetime
+) -> None:
     add(connection, channel, new)
     for source, reached in marks.items():
-        row = insert_into(connection, notice_marks).values(channel=channel, source=source, reached=reached)
-        newer = row.on_conflict_do_update(
-            index_elements=["channel", "source"], set_={"reached": row.excluded.reached}
-        )
-        connection.execute(newer)
+        values = {"channel": channel, "source": source, "reached": reached, "looked_at": now}
+        row = insert_into(connection, notice_marks).values(values)
+        newer = {"reached": row.excluded.reached, "looked_at": row.excluded.looked_at}
+        connection.execute(row.on_conflict_do_update(index_elements=["channel", "source"], set_=newer))
 
 
 def _happened(connection: Connection, channel: str, wanted: Wanted, after: int) -> list[NewNotice]:

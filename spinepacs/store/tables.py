@@ -643,6 +643,7 @@ notice_marks = Table(
     Column("channel", SafeText, primary_key=True),
     Column("source", SafeText, primary_key=True),
     Column("reached", Key, nullable=False),
+    Column("looked_at", UtcTime, nullable=False),
 )
 
 samples = Table(

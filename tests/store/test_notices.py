@@ -53,6 +53,17 @@ def test_a_failed_study_is_told_of_once_and_only_if_it_failed_after_the_first_lo
     ]  # fmt: skip
 
 
+def test_a_channel_that_was_away_for_a_week_is_not_told_of_old_things(ledger: Ledger) -> None:
+    now = datetime.now(UTC)
+    ledger.occasions.look("ops", ALL, now - timedelta(days=20))
+    fail_one(ledger, 1)
+    assert ledger.occasions.look("ops", ALL, now - timedelta(days=14)) == 1, "after six days it is"
+    fail_one(ledger, 2)
+    assert ledger.occasions.look("ops", ALL, now) == 0
+    fail_one(ledger, 3)
+    assert ledger.occasions.look("ops", ALL, now) == 1
+
+
 def test_a_row_that_commits_late_is_still_found(ledger: Ledger) -> None:
     """The mark keeps its distance, so an event of a smaller key that shows later is not passed over."""
     ledger.occasions.look("ops", ALL)

@@ -48,6 +48,7 @@ def upgrade() -> None:
         Column("channel", SafeText, primary_key=True),
         Column("source", SafeText, primary_key=True),
         Column("reached", Key, nullable=False),
+        Column("looked_at", UtcTime, nullable=False),
     )
     op.create_table(
         "samples",
