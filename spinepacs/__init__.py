@@ -12,4 +12,5 @@ def __getattr__(name: str) -> str:
         raise AttributeError(name)
     from importlib.metadata import version
 
-    return version("spinepacs")
+    globals()[name] = found = version("spinepacs")  # asked for with every object that is made
+    return found

@@ -124,9 +124,15 @@ def _put(picture: Picture, x: int, y: int, stamp: _Stamp) -> None:
     start, end = max(0, -left), max(0, min(columns, picture.shape[1] - left))
     inside = slice(up, down), slice(start, end)
     part = picture[top + up : top + down, left + start : left + end]
-    cover, ink = stamp.cover[inside], np.asarray(stamp.colour, np.uint16)
-    mixed = part * (255 - cover) + (ink[inside] if ink.ndim == 3 else ink) * cover + np.uint16(128)
-    part[:] = ((mixed >> 8) + mixed) >> 8
+    cover, ink = stamp.cover[inside][..., 0], np.asarray(stamp.colour, np.uint16)
+    ink = ink[inside] if ink.ndim == 3 else ink
+    rest = 255 - cover
+    for channel in range(3):  # by itself: numpy takes rows of three times as long as rows of a plane
+        mixed = part[..., channel] * rest
+        mixed += ink[..., channel] * cover
+        mixed += np.uint16(128)
+        mixed += mixed >> 8
+        part[..., channel] = mixed >> 8
 
 
 @lru_cache(maxsize=16)
