@@ -66,8 +66,13 @@ def compiled(language: str) -> bytes:
 def renewed(language: str) -> bytes:
     """The ``.po`` of a language with the texts of the source as it is; nothing is guessed."""
     known, found = catalogue(language), extracted()
+    begun = known.creation_date  # stays: else no two branches could add a text without a conflict
     known.update(found, no_fuzzy_matching=True)
     known.obsolete.clear()
+    known.creation_date = known.revision_date = begun
+    known.header_comment = f"# Texts of spinepacs: {known.locale.english_name}. How: docs/languages.md"
+    known.project, known.version, known.fuzzy = "spinepacs", "", False
+    known.last_translator = known.language_team = known.msgid_bugs_address = ""
     file = BytesIO()
     write_po(file, known, width=110, sort_by_file=True, omit_header=False, include_lineno=False)
     return file.getvalue()

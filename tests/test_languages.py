@@ -29,6 +29,7 @@ from spinepacs.dicom.overlay.presentation import encode_presentation
 from spinepacs.dicom.report.document import encode_report
 from spinepacs.domain import sentences, words
 from spinepacs.domain.findings import EncodedObject, ObjectKind, Reading, Refusal
+from spinepacs.domain.refusals import refusal_words
 from spinepacs.domain.signs import Area, ForAge, Statement
 from spinepacs.domain.study import View
 from spinepacs.language import LANGUAGES, Language, _, n_, speaking, spoken
@@ -417,7 +418,7 @@ def test_a_sentence_in_english_is_what_it_was_when_it_was_made() -> None:
 
 def test_a_refusal_is_said_by_its_code_with_what_is_special_about_it() -> None:
     with speaking("ru"):
-        assert words.refusal("NO_VERTEBRA_FOUND", "no vertebra was found on this film").startswith("на этом")
-        assert words.refusal("NOT_SELECTED", "Modality is MR").endswith("(Modality is MR)")
-        assert words.refusal("NEW_CODE", "something new") == "something new"
-    assert words.refusal("NOT_SELECTED", "Modality is MR") == "Modality is MR"
+        assert refusal_words("NO_VERTEBRA_FOUND", "no vertebra was found on this film").startswith("на этом")
+        assert refusal_words("NOT_SELECTED", "Modality is MR").endswith("(Modality is MR)")
+        assert refusal_words("NEW_CODE", "something new") == "something new"
+    assert refusal_words("NOT_SELECTED", "Modality is MR") == "Modality is MR"

@@ -15,9 +15,9 @@ from spinepacs import logs
 from spinepacs.children import limit_memory
 from spinepacs.dicom.reading.header import header_of
 from spinepacs.dicom.reading.parse import parse
-from spinepacs.domain import words
 from spinepacs.domain.corrections import REJECTED, Correction, Draft
 from spinepacs.domain.findings import EncodedObject, ImageResult, ObjectKind, Reading, Refusal
+from spinepacs.domain.refusals import REFUSALS
 from spinepacs.errors import failed
 from spinepacs.language import Language, speaking
 from spinepacs.pipeline import Pipeline
@@ -149,7 +149,7 @@ class Desk:
         header = header_of(parse(path, with_pixels=False, character_set=self._pipeline.character_set))
         if reading.refusal and reading.refusal.code == REJECTED and not job.with_identity:
             reading = replace(
-                reading, refusal=Refusal(REJECTED, words.REFUSALS.english[REJECTED])
+                reading, refusal=Refusal(REJECTED, REFUSALS.english[REJECTED])
             )  # whose words may name somebody
         objects: tuple[EncodedObject, ...] = ()
         if overlay := self._overlay(job.sop_uid, current.reading_id):

@@ -12,6 +12,7 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import DiscHeight, Reading, Vertebra
 from spinepacs.domain.measures import Measure, Unit
+from spinepacs.domain.refusals import refusal_words
 from spinepacs.domain.sentences import sentence
 from spinepacs.domain.signs import Area, Finding
 from spinepacs.language import NP_, _
@@ -155,5 +156,5 @@ def _conclusions(reading: Reading) -> dict[str, str]:
 
 def _refusal(reading: Reading) -> dict[str, str]:
     refusal = reading.refusal
-    said = f"{refusal.code}: {words.refusal(refusal.code, refusal.reason)}" if refusal else _("read")
+    said = f"{refusal.code}: {refusal_words(refusal.code, refusal.reason)}" if refusal else _("read")
     return {_("film"): said}

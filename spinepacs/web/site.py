@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 
 from spinepacs import __version__
 from spinepacs.domain import words
+from spinepacs.domain.refusals import refusal_words
 from spinepacs.language import OWN_NAMES, _, n_, spoken
 from spinepacs.openid import Provider
 from spinepacs.seldom import Seldom
@@ -178,7 +179,7 @@ def templates() -> Environment:
         "role": lambda value: wording.known(wording.ROLES, value),
         "step": lambda value: wording.known(wording.STEPS, value),
         "why": lambda value: wording.reason(str(value)),
-        "why_of": lambda reason, code: words.refusal(code, reason),
+        "why_of": lambda reason, code: refusal_words(code, reason),
         "view": view,
         "years": words.years,
         "short": lambda value: f"…{str(value)[-12:]}",

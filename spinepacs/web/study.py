@@ -9,9 +9,9 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
-from spinepacs.domain import words
 from spinepacs.domain.corrections import REJECTED
 from spinepacs.domain.findings import Refusal
+from spinepacs.domain.refusals import REFUSALS
 from spinepacs.errors import BadInput
 from spinepacs.language import _
 from spinepacs.show.sheet import cells
@@ -81,9 +81,7 @@ def _film(visit: Visit, number: int, film: Row) -> Row:
     """All that is shown of one film."""
     is_refused, is_rejected = bool(film["refusal_code"]), film["refusal_code"] == REJECTED
     if is_rejected and not visit.shows_identity:
-        film = film | {
-            "refusal_reason": words.REFUSALS.english[REJECTED]
-        }  # whose free words may name somebody
+        film = film | {"refusal_reason": REFUSALS.english[REJECTED]}  # whose free words may name somebody
     has_file = story.film_file(visit.site.ledger, film["sop_uid"]) is not None
     has_size = bool(film["rows_px"] and film["columns_px"])
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from spinepacs.domain import words
+from spinepacs.domain.refusals import refusal_words
 from spinepacs.language import N_, NP_, _, n_
 
 STATES = words.Words(
@@ -162,7 +163,7 @@ def column(name: str) -> str:
 def reason(text: str) -> str:
     """Why something waits or was refused: with a code in front, in words by that code."""
     if coded := _CODED.fullmatch(text):
-        return f"{coded[1]}: {words.refusal(coded[1], coded[2])}"
+        return f"{coded[1]}: {refusal_words(coded[1], coded[2])}"
     return _(text) if text in _REASONS else _OBJECTS.sub(_objects, text)
 
 

@@ -89,7 +89,7 @@ def test_what_failed_is_tried_again_or_given_up(site: Console) -> None:
     claim = site.ledger.claim(makers.VERSIONS, 3)
     assert claim
     site.ledger.fail(claim, "DEFECT", "it broke", transient=False)
-    assert "The 1 files of this study will be deleted" in confirm(
+    assert "The 1 file of this study will be deleted" in confirm(
         visitor, action="discard", study=makers.STUDY
     )
     assert states(site) == {StudyState.REFUSED: 1}

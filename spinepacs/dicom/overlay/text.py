@@ -16,6 +16,7 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import Span
 from spinepacs.domain.findings import Reading
 from spinepacs.domain.measures import Measure, Place, Reason, Unit
+from spinepacs.domain.refusals import refusal_words
 from spinepacs.domain.sentences import statement
 from spinepacs.domain.signs import GRADE_NAMES, Deformity, Side, Sign
 from spinepacs.domain.study import View
@@ -31,7 +32,7 @@ def rows_of(reading: Reading) -> list[Row]:
     if reading.refusal:
         return [
             _title(),
-            Row(_("Not read: {reason}", reason=words.refusal(reading.refusal.code, reading.refusal.reason))),
+            Row(_("Not read: {reason}", reason=refusal_words(reading.refusal.code, reading.refusal.reason))),
             _versions(reading),
         ]
     if reading.correction:

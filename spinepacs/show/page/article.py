@@ -18,6 +18,7 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import Span
 from spinepacs.domain.findings import ImageResult, ObjectKind, Reading, Spine
 from spinepacs.domain.measures import Measure
+from spinepacs.domain.refusals import refusal_words
 from spinepacs.domain.sentences import statement
 from spinepacs.domain.study import StudyHeader, View
 from spinepacs.exchange.author import closing
@@ -117,7 +118,7 @@ def _identity(header: StudyHeader) -> Iterator[str]:
 def _refused(reading: Reading) -> Html:
     if reading.refusal is None:
         return tag("p", _("No spine was found."))
-    why = words.refusal(reading.refusal.code, reading.refusal.reason)
+    why = refusal_words(reading.refusal.code, reading.refusal.reason)
     return tag("section", tag("h2", _("Not read")), tag("p", f"{why} ({reading.refusal.code})"))
 
 

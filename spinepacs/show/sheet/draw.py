@@ -13,6 +13,7 @@ from spinepacs.domain import words
 from spinepacs.domain.anatomy import ALL_DISCS, Level
 from spinepacs.domain.geometry import SpacingBasis
 from spinepacs.domain.measures import Quantity
+from spinepacs.domain.refusals import refusal_words
 from spinepacs.domain.signs import Area, Sign
 from spinepacs.domain.study import View
 from spinepacs.language import N_, NP_, _, p_
@@ -80,7 +81,7 @@ def _film(film: Film) -> Iterator[RenderableType]:
     yield from _head(film.row)
     if film.row["refusal_code"]:
         code = film.row["refusal_code"]
-        why = words.refusal(code, film.row["refusal_reason"])
+        why = refusal_words(code, film.row["refusal_reason"])
         yield Text(_("not read: {code}: {reason}", code=code, reason=why) + "\n")
         return
     for title, first, last, areas in _REGIONS:
