@@ -96,6 +96,15 @@ FORM_LETTERS: Words[Deformity] = Words(
     "letter of a form",
 )
 """What stands behind the grade of a deformity in the picture."""
+SHORT_SLIPS: Words[Side | None] = Words(
+    {
+        Side.ANTERIOR: NP_("short", "antero"),
+        Side.POSTERIOR: NP_("short", "retro"),
+        None: NP_("short", "slip"),
+    },
+    "short",
+)
+"""The same on the picture, where there is little room."""
 SLIPS: Words[Side] = Words({Side.ANTERIOR: N_("antero"), Side.POSTERIOR: N_("retro")})
 SIDES: Words[Side] = Words(
     {

@@ -17,8 +17,7 @@ from spinepacs.domain.findings import Reading, Spine
 from spinepacs.domain.geometry import Outline, Points
 from spinepacs.domain.measures import Measure, Quantity, Unit
 from spinepacs.domain.signs import Finding, Sign
-from spinepacs.domain.words import FORM_LETTERS, MEYERDING, SLIPS, number
-from spinepacs.language import _
+from spinepacs.domain.words import FORM_LETTERS, MEYERDING, SHORT_SLIPS, number
 
 STAGES: tuple[Colour, ...] = (
     (200, 225, 235),
@@ -193,7 +192,7 @@ class Marks:
             grade = finding.published_grade
             if finding.place == disc and grade:
                 if finding.sign is Sign.SPONDYLOLISTHESIS:
-                    way = SLIPS[finding.side] if finding.side else _("slip")
+                    way = SHORT_SLIPS[finding.side]
                     yield Chip(f"{way} {MEYERDING[grade]}", ALIGNMENT)
                 elif letter := LETTERS.get(finding.sign):
                     yield Chip(f"{letter}{grade}", STAGES[grade])

@@ -107,7 +107,7 @@ def _legend(reading: Reading) -> Iterator[Row]:
     if Sign.SPONDYLOLISTHESIS in graded:
         yield Row(
             _("Slip with Meyerding's grade I to V:"),
-            chips=(Chip(f"{words.SLIPS[Side.ANTERIOR]} I", ALIGNMENT),),
+            chips=(Chip(f"{words.SHORT_SLIPS[Side.ANTERIOR]} I", ALIGNMENT),),
         )
 
 
