@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import sys
+import threading
 import time
 from typing import Any, cast
 
@@ -109,6 +110,7 @@ class Acceptor(PatientServer, ThreadedAssociationServer):
         self._entering: dict[int, str] = {}
         self._is_stopping = False
         self._left = 0
+        self._counting = threading.Lock()
         ae = application_entity(settings)
         super().__init__(
             ae,
@@ -140,20 +142,22 @@ class Acceptor(PatientServer, ThreadedAssociationServer):
             self._left = 0
             gc.collect()
 
-    def leave(self, association: Association) -> None:
+    def leave(self, association: OrderlyAssociation) -> None:
         """One association is about to end: its place is free."""
         self._left += 1
-        self._take_stock(association)
+        association.has_left = True
+        self._take_stock()
 
-    def _take_stock(self, leaving: Association | None = None) -> int:
-        """Write down who is in, and say how many."""
-        running = [
-            association.requestor.address
-            for association in self.active_associations
-            if association is not leaving
-        ]
-        inside = [*self._entering.copy().values(), *running]
-        self.gate.page.seat(inside)
+    def _take_stock(self) -> int:
+        """Write down who is in, and say how many; one thread at a time, so that none writes what was."""
+        with self._counting:
+            running = [
+                association.requestor.address
+                for association in self.active_associations
+                if not cast(OrderlyAssociation, association).has_left
+            ]
+            inside = [*self._entering.copy().values(), *running]
+            self.gate.page.seat(inside)
         return len(inside)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
@@ -178,6 +182,7 @@ class Acceptor(PatientServer, ThreadedAssociationServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say in one line that a connection found no thread; socketserver would print a traceback."""
         self._entering.pop(id(request), None)
+        self._take_stock()
         _log.warning("a connection could not be served: %s", type(sys.exc_info()[1]).__name__)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -218,6 +223,7 @@ class Acceptor(PatientServer, ThreadedAssociationServer):
             self.shutdown_request(request)
         finally:
             self._entering.pop(id(request), None)
+            self._take_stock()
 
     def _introduced(self, connection: socket.socket, balancer: str, until_s: float) -> str:
         """Address of the sender for whom a balancer has connected; empty: it is closed, since it says of none."""

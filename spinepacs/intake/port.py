@@ -49,7 +49,7 @@ class PatientServer(TCPServer):
     def serve_forever(self, poll_interval: float = 60.0) -> None:
         """Serve until :meth:`shutdown`; ``service_actions`` are called so often (s), and after each connection."""
         try:
-            with selectors.DefaultSelector() as selector:
+            with selectors.PollSelector() as selector:  # which needs no descriptor: there may be none left
                 selector.register(self, selectors.EVENT_READ)
                 selector.register(self._bell, selectors.EVENT_READ)
                 while True:

@@ -48,6 +48,9 @@ class _Bell(threading.Event):
 class OrderlyAssociation(Association):
     """The thread of one association that negotiates and serves."""
 
+    has_left = False
+    """Its place is free, though its thread has yet to end."""
+
     def quieten(self) -> None:
         """Wait for the bell instead of looking."""
         self._reactor_checkpoint = _Bell()
