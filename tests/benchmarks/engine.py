@@ -2,7 +2,7 @@
 
 Each way begins with so many studies that are ready; the rate is that of the middle ones. In parts, of which each takes
 minutes: ``engine``; ``engine-backlog``, the same behind a backlog; ``engine-urgent``, how long an urgent study waits
-there; ``engine-scaling``, how workers add up where the work sleeps, and where it computes.
+there; ``engine-sleeping`` and ``engine-computing``, how workers add up where the work waits, and where it computes.
 """
 
 from __future__ import annotations
@@ -83,22 +83,29 @@ def urgent() -> None:
         )
 
 
-def scaling() -> None:
-    """Print how workers add up where the work sleeps, and where it computes; the parts of each round in turns."""
-    for what, variable, most in (("sleeps", SLEEP, 8), ("computes", COMPUTE, 2)):
-        ratios = []
-        for _ in range(ROUNDS):
-            one, many = (
-                _rate(WAYS[1], workers, _A_WORKER * max(1, workers // 2), **{variable: str(_WORK_S)})
-                for workers in (1, most)
-            )
-            ratios.append(many / one)
-        found = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(
-            f"engine-scaling: work that {what} for {_WORK_S} s: {most} workers {statistics.median(ratios):.2f} × one "
-            f"(rounds: {found}); {_load()}",
-            flush=True,
+def sleeping() -> None:
+    """Print how workers add up where the work waits."""
+    _scaling("sleeps", SLEEP, 8)
+
+
+def computing() -> None:
+    """Print how workers add up where the work computes: one a core, on two cores."""
+    _scaling("computes", COMPUTE, 2)
+
+
+def _scaling(what: str, variable: str, most: int) -> None:
+    """The parts of each round in turns."""
+    ratios = []
+    for _ in range(ROUNDS):
+        one, many = (
+            _rate(WAYS[1], workers, _A_WORKER * max(1, workers // 2), **{variable: str(_WORK_S)})
+            for workers in (1, most)
         )
+        ratios.append(many / one)
+        print(
+            f"work that {what} for {_WORK_S} s: {most} workers {ratios[-1]:.2f} × one; {_load()}", flush=True
+        )
+    print(f"median of {ROUNDS} rounds: {statistics.median(ratios):.2f} ×")
 
 
 def _load() -> str:
