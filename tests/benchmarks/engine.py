@@ -14,14 +14,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from spinepacs.cluster.engine import announce
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.tables import readings
+from spinepacs.store.tables import studies as studies_table
 from tests.benchmarks.quick import COMPUTE, SLEEP
 from tests.daemons import Daemon, daemon
 from tests.peers import free_port
@@ -179,6 +181,7 @@ def _filled(
         with Ledger.open(url) as ledger:
             _one_ready(ledger)
         multiply(url, studies - 1)
+        _as_if_of_now(url)
         running = stack.enter_context(
             daemon(
                 folder,
@@ -193,6 +196,13 @@ def _filled(
         )
         running.module = "tests.benchmarks.quick"
         yield running
+
+
+def _as_if_of_now(url: str) -> None:
+    """Let all have become due now: whoever has waited for more than an hour goes before urgent ones, and rightly."""
+    now = datetime.now(UTC)
+    with Ledger.open(url) as ledger, ledger._database.transaction() as connection:
+        connection.execute(update(studies_table).values(due_at=now, turn_at=now))
 
 
 def _one_ready(ledger: Ledger) -> None:
