@@ -2,7 +2,7 @@
 
 Each way begins with so many studies that are ready; the rate is that of the middle ones. In parts, of which each takes
 minutes: ``engine``; ``engine-backlog``, the same behind a backlog; ``engine-urgent``, how long an urgent study waits
-there; ``engine-scaling``, how workers add up where the work sleeps, and where it computes.
+there; ``engine-sleeping`` and ``engine-computing``, how workers add up where the work waits, and where it computes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from spinepacs.cluster.engine import announce
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.tables import readings
+from spinepacs.store.tables import studies as studies_table
 from tests.benchmarks.quick import COMPUTE, SLEEP
 from tests.daemons import Daemon, daemon
 from tests.peers import free_port
@@ -83,22 +85,29 @@ def urgent() -> None:
         )
 
 
-def scaling() -> None:
-    """Print how workers add up where the work sleeps, and where it computes; the parts of each round in turns."""
-    for what, variable, most in (("sleeps", SLEEP, 8), ("computes", COMPUTE, 2)):
-        ratios = []
-        for _ in range(ROUNDS):
-            one, many = (
-                _rate(WAYS[1], workers, _A_WORKER * max(1, workers // 2), **{variable: str(_WORK_S)})
-                for workers in (1, most)
-            )
-            ratios.append(many / one)
-        found = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(
-            f"engine-scaling: work that {what} for {_WORK_S} s: {most} workers {statistics.median(ratios):.2f} × one "
-            f"(rounds: {found}); {_load()}",
-            flush=True,
+def sleeping() -> None:
+    """Print how workers add up where the work waits."""
+    _scaling("sleeps", SLEEP, 8)
+
+
+def computing() -> None:
+    """Print how workers add up where the work computes: one a core, on two cores."""
+    _scaling("computes", COMPUTE, 2)
+
+
+def _scaling(what: str, variable: str, most: int) -> None:
+    """The parts of each round in turns."""
+    ratios = []
+    for _ in range(ROUNDS):
+        one, many = (
+            _rate(WAYS[1], workers, _A_WORKER * max(1, workers // 2), **{variable: str(_WORK_S)})
+            for workers in (1, most)
         )
+        ratios.append(many / one)
+        print(
+            f"work that {what} for {_WORK_S} s: {most} workers {ratios[-1]:.2f} × one; {_load()}", flush=True
+        )
+    print(f"median of {ROUNDS} rounds: {statistics.median(ratios):.2f} ×")
 
 
 def _load() -> str:
@@ -172,6 +181,7 @@ def _filled(
         with Ledger.open(url) as ledger:
             _one_ready(ledger)
         multiply(url, studies - 1)
+        _as_if_of_now(url)
         running = stack.enter_context(
             daemon(
                 folder,
@@ -186,6 +196,13 @@ def _filled(
         )
         running.module = "tests.benchmarks.quick"
         yield running
+
+
+def _as_if_of_now(url: str) -> None:
+    """Let all have become due now: whoever has waited for more than an hour goes before urgent ones, and rightly."""
+    now = datetime.now(UTC)
+    with Ledger.open(url) as ledger, ledger._database.transaction() as connection:
+        connection.execute(update(studies_table).values(due_at=now, turn_at=now))
 
 
 def _one_ready(ledger: Ledger) -> None:
