@@ -19,6 +19,9 @@ from typing import IO, Any
 
 import pytest
 
+from spinepacs.errors import BadSettings
+from spinepacs.show.page.pdf import load_weasyprint
+
 UNCLOSED_SOCKETS = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
     pytest.mark.usefixtures("collected_sockets"),
@@ -304,3 +307,11 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
     yield folder
     # Lazily: what a test has left open must not leave the mount behind.
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def needs_weasyprint() -> None:
+    """Skip where it cannot be used; loaded by our own code, which takes back what its import does to Pillow."""
+    try:
+        load_weasyprint()
+    except BadSettings as error:
+        pytest.skip(str(error))

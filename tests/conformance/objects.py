@@ -45,6 +45,8 @@ NAMES = {
     "REJECTION": "key object on what a person has replaced",
 }
 """Ours for each, in the order of the page."""
+SAME_REPORT = "SR3D"
+"""Has what the report has, but for its class: no table of its own."""
 
 _SHARED = frozenset((*TYPE_2, *WHERE_KNOWN, "SpecificCharacterSet"))
 _ELSEWHERE = frozenset(("ContentSequence", "PixelData", "EncapsulatedDocument", "NumberOfGraphicPoints"))

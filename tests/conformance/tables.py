@@ -31,5 +31,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "strict": objects.strict_segmentation,
     "report-concepts": report.concepts,
     "private-codes": private_codes.listed,
-    **{f"iod-{name.lower()}": partial(objects.attributes, name) for name in objects.NAMES},
+    **{
+        f"iod-{name.lower()}": partial(objects.attributes, name)
+        for name in objects.NAMES
+        if name != objects.SAME_REPORT
+    },
 }

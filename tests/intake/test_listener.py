@@ -21,7 +21,7 @@ from spinepacs.settings.sections import ListenerSettings
 from spinepacs.store.spool import Spool
 from tests import films, peers
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, *peers.UNCLOSED_SOCKETS]
 
 
 @pytest.fixture

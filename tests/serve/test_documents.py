@@ -181,7 +181,7 @@ def worker(tmp_path: Path, model: Path, ledger: Ledger) -> Worker:
         work=WorkSettings(threads_per_worker=1),
         destinations=(PACS, EHR, RIS),
     )
-    pytest.importorskip("weasyprint")
+    peers.needs_weasyprint()
     return Worker(settings)
 
 

@@ -21,7 +21,7 @@ from spinepacs.serve import pages
 from spinepacs.settings.sections import OutputSettings
 from spinepacs.show.page import pdf as printing
 from spinepacs.show.page.article import article
-from tests import films
+from tests import films, peers
 from tests.dicom import readings
 from tests.dicom.tools import dciodvfy_complaints
 
@@ -56,7 +56,7 @@ def test_dciodvfy_has_nothing_to_say(tmp_path: Path, size_bytes: int) -> None:
 
 
 def test_a_page_is_printed_with_the_film_s_patient(film: Path) -> None:
-    pytest.importorskip("weasyprint")
+    peers.needs_weasyprint()
     made = pages.with_pages(result_of(), [film], "", OUTPUT)
     again = pages.with_pages(result_of(), [film], "", OUTPUT)
     report, page = made.images[0].objects
@@ -68,7 +68,7 @@ def test_a_page_is_printed_with_the_film_s_patient(film: Path) -> None:
 
 
 def test_the_page_of_a_correction_names_the_person_and_comes_before_the_key_object(film: Path) -> None:
-    pytest.importorskip("weasyprint")
+    peers.needs_weasyprint()
     (image,) = result_of().images
     draft = Draft((Shift(0),), "Doe^Jane", "Ward <3>")
     fixed = replace(image.reading, correction=Correction("a1", draft, datetime(2026, 11, 30, tzinfo=UTC), ""))
@@ -97,7 +97,7 @@ def test_a_page_that_cannot_be_printed_costs_nothing_but_itself(
 
 def test_damaged_pictures_stay_damaged_when_pages_are_printed() -> None:
     """In a process of its own: WeasyPrint is imported once only."""
-    pytest.importorskip("weasyprint")
+    peers.needs_weasyprint()
     code = """
 import io
 from PIL import Image

@@ -197,7 +197,7 @@ def test_a_locked_sqlite_is_no_success_and_work_goes_on_after_it(tmp_path: Path)
         assert send(running, one, two) == [SUCCESS] * 2
         other.execute("BEGIN EXCLUSIVE")  # while they are read
         assert send(running, three) == [NO_RESOURCES]
-        assert "locked" in readiness(running)["database"]
+        until(lambda: "locked" in readiness(running)["database"], "a database that is said to be locked")
         other.execute("ROLLBACK")
         until_ready(running)
         assert send(running, three) == [SUCCESS]

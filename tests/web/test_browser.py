@@ -196,7 +196,7 @@ def test_a_person_reads_russian_and_the_choice_stays(
     page.goto(f"{filled.url}/queue")
     assert page.locator("html").get_attribute("lang") == "en"
     page.get_by_role("button", name="Русский").click()
-    page.wait_for_function("document.documentElement.lang === 'ru'")
+    page.wait_for_selector("html[lang=ru]", state="attached")
     assert page.url == f"{filled.url}/queue"
     assert page.locator("h1").inner_text() == "Очередь"
     assert page.locator(".languages [aria-current]").inner_text() == "Русский"
