@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from spinepacs.settings.partners import Partner, address_of, read_secret
+from spinepacs.settings.partners import Partner, address_of, check_one_secret, read_secret
 from spinepacs.settings.types import IN_THE_CLEAR, AETitle, Hours, Seconds, ServiceUrl, may_carry_secret
 
 
@@ -102,8 +102,7 @@ class WebDestination(Destination):
 
     @model_validator(mode="after")
     def _keeps_its_secret(self) -> Self:
-        if self.secret_file and self.secret_variable:
-            raise ValueError("give secret_file or secret_variable, not both")
+        check_one_secret(self.secret_file, self.secret_variable)
         has_secret = bool(self.secret_file or self.secret_variable)
         if self.user and not has_secret:
             raise ValueError("user needs its password: secret_file or secret_variable")

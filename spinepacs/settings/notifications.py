@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from spinepacs.settings.partners import Partner, address_of, read_secret
-from spinepacs.settings.types import AETitle, Seconds, check_url, is_loopback
+from spinepacs.settings.partners import Partner, address_of, check_one_secret, read_secret
+from spinepacs.settings.types import AETitle, Seconds, check_url, is_loopback, may_carry_secret
 
 Occasion = Literal[
     "study-failed", "destination-down", "sign", "machine-missing", "storage-down", "database-down", "certificate-ends"
@@ -93,8 +93,7 @@ class MailNotification(Notification):
 
     @model_validator(mode="after")
     def _keeps_its_secret(self) -> Self:
-        if self.secret_file and self.secret_variable:
-            raise ValueError("give secret_file or secret_variable, not both")
+        check_one_secret(self.secret_file, self.secret_variable)
         if bool(self.user) != bool(self.secret_file or self.secret_variable):
             raise ValueError("user and its password (secret_file or secret_variable) go together")
         if self.security == "none" and not is_loopback(self.host):
@@ -129,9 +128,8 @@ class WebhookNotification(Notification):
 
     @model_validator(mode="after")
     def _is_not_overheard(self) -> Self:
-        if self.secret_file and self.secret_variable:
-            raise ValueError("give secret_file or secret_variable, not both")
-        if not self.is_encrypted and not is_loopback(self.address[0]):
+        check_one_secret(self.secret_file, self.secret_variable)
+        if not may_carry_secret(self.url):
             if not self.allow_plain_http:
                 raise ValueError(
                     "give https://, or set allow_plain_http = true: anybody on the way could read it"

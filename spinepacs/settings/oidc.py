@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spinepacs.settings.partners import address_of, read_secret
+from spinepacs.settings.partners import address_of, check_one_secret, read_secret
 from spinepacs.settings.types import Seconds, Section, check_url, is_loopback
 
 
@@ -55,8 +55,7 @@ class OidcSettings(Section):
 
     @model_validator(mode="after")
     def _has_one_secret(self) -> Self:
-        if self.secret_file and self.secret_variable:
-            raise ValueError("give secret_file or secret_variable, not both")
+        check_one_secret(self.secret_file, self.secret_variable)
         return self
 
     def secret(self) -> str:

@@ -43,6 +43,12 @@ def address_of(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def check_one_secret(file: Path | None, variable: str) -> None:
+    """Raise ValueError where a secret is to come from two places."""
+    if file and variable:
+        raise ValueError("give secret_file or secret_variable, not both")
+
+
 def read_secret(file: Path | None, variable: str) -> str:
     """Password or token as it is now, from an environment variable or a file; empty: neither is given.
 

@@ -14,10 +14,10 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from spinepacs.errors import BadSettings
 from spinepacs.settings.archives import ArchiveSettings
-from spinepacs.settings.destinations import AnyDestination, Destination, DicomDestination
+from spinepacs.settings.destinations import AnyDestination, DicomDestination
 from spinepacs.settings.dicomweb import DicomwebSettings
 from spinepacs.settings.mistakes import explain
-from spinepacs.settings.notifications import AnyNotification, Notification
+from spinepacs.settings.notifications import AnyNotification
 from spinepacs.settings.partners import Partner
 from spinepacs.settings.priors import PriorsSettings
 from spinepacs.settings.sections import (
@@ -200,59 +200,32 @@ def _resolve(settings: Settings, folder: Path) -> Settings:
     model = settings.model.model_copy(
         update={"folder": folder / settings.model.folder, "policy": folder / settings.model.policy}
     )
+    web = settings.web
+    if web.oidc is not None:
+        web = web.model_copy(update={"oidc": _absolute(web.oidc, folder)})
     return settings.model_copy(
         update={
             "storage": storage,
             "watch": watch,
             "model": model,
-            "priors": _credentials(settings.priors, folder, "credentials"),
-            "worklist": _credentials(settings.worklist, folder, "credentials", "archive_credentials"),
-            "listener": _certificates(settings.listener, folder),
-            "audit": _certificates(settings.audit, folder),
-            "dicomweb": _certificates(settings.dicomweb, folder),
-            "archives": tuple(_certificates(each, folder) for each in settings.archives),
-            "web": _provider(settings.web, folder),
-            "destinations": tuple(
-                _secret(_certificates(each, folder), folder) for each in settings.destinations
-            ),
-            "notifications": tuple(
-                _secret(_certificates(each, folder), folder) for each in settings.notifications
-            ),
+            "priors": _absolute(settings.priors, folder),
+            "worklist": _absolute(settings.worklist, folder),
+            "listener": _absolute(settings.listener, folder),
+            "audit": _absolute(settings.audit, folder),
+            "dicomweb": _absolute(settings.dicomweb, folder),
+            "archives": tuple(_absolute(each, folder) for each in settings.archives),
+            "web": web,
+            "destinations": tuple(_absolute(each, folder) for each in settings.destinations),
+            "notifications": tuple(_absolute(each, folder) for each in settings.notifications),
         }
     )
 
 
-_Tls = TypeVar(
-    "_Tls", ListenerSettings, Destination, Notification, AuditSettings, DicomwebSettings, ArchiveSettings
-)
-_Partner = TypeVar("_Partner", bound=Partner)
+_FILES = ("tls_certificate", "tls_key", "tls_ca", "secret_file", "credentials", "archive_credentials")
+_AnySection = TypeVar("_AnySection", bound=Section)
 
 
-def _provider(web: WebSettings, folder: Path) -> WebSettings:
-    """Make the paths of the OpenID provider absolute."""
-    if web.oidc is None:
-        return web
-    paths = {key: getattr(web.oidc, key) for key in ("secret_file", "tls_ca")}
-    found = {key: folder / path for key, path in paths.items() if path}
-    return web.model_copy(update={"oidc": web.oidc.model_copy(update=found)})
-
-
-def _secret(partner: _Partner, folder: Path) -> _Partner:
-    """Make the path of a secret absolute, where there is one."""
-    file = getattr(partner, "secret_file", None)
-    return partner if file is None else partner.model_copy(update={"secret_file": folder / file})
-
-
-_Asks = TypeVar("_Asks", PriorsSettings, WorklistSettings)
-
-
-def _credentials(section: _Asks, folder: Path, *keys: str) -> _Asks:
-    """Make the paths of credentials absolute."""
-    paths = {key: folder / path for key in keys if (path := getattr(section, key)) is not None}
-    return section.model_copy(update=paths)
-
-
-def _certificates(section: _Tls, folder: Path) -> _Tls:
-    """Make the paths of certificates absolute."""
-    paths = {key: getattr(section, key) for key in ("tls_certificate", "tls_key", "tls_ca")}
-    return section.model_copy(update={key: folder / path for key, path in paths.items() if path})
+def _absolute(section: _AnySection, folder: Path) -> _AnySection:
+    """Make the paths of certificates, secrets and credentials absolute, as far as the section has such."""
+    paths = {key: path for key in _FILES if (path := getattr(section, key, None)) is not None}
+    return section.model_copy(update={key: folder / path for key, path in paths.items()})
