@@ -41,7 +41,7 @@ _ASIDE: dict[Quantity, tuple[int, int, tuple[int, ...]]] = {
 
 
 def lines_of(quantity: Quantity, plates: Array) -> list[Array]:
-    """(…, 2, 2) segments in px of the plane, from the (…, K, 3, 2) plates of the quantity's formula; none for ratios."""
+    """(…, 2, 2) segments in px of the plane from the (…, K, 3, 2) plates of the quantity's formula; none for ratios."""
     if quantity is Quantity.SEGMENT_ANGLE:  # S1 has no lower plate: its upper one is the angle's other leg
         is_missing = np.isnan(plates[..., 3:, :, :]).any(axis=(-1, -2), keepdims=True)
         last = np.where(is_missing, plates[..., 2:3, :, :], plates[..., 3:, :, :])
