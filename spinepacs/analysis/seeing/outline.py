@@ -124,7 +124,9 @@ def _links(inside: NDArray[np.bool_]) -> dict[int, int]:
     a, b, c, d = inside[:-1, :-1], inside[:-1, 1:], inside[1:, 1:], inside[1:, :-1]
     case = a + 2 * b.astype(np.uint8) + 4 * c.astype(np.uint8) + 8 * d.astype(np.uint8)
     columns = inside.shape[1]
-    number_of_edge = np.array((0, 3, 2 * columns, 1))  # top, right, bottom, left, from twice the cell's top-left node
+    number_of_edge = np.array(
+        (0, 3, 2 * columns, 1)
+    )  # top, right, bottom, left, from twice the cell's top-left node
     rows_at, columns_at = np.nonzero((case > 0) & (case < 15))
     steps = _STEPS[case[rows_at, columns_at]]
     corners = 2 * (rows_at * columns + columns_at)
