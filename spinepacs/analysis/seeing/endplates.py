@@ -38,6 +38,10 @@ _OVERSHOOT = 0.12
 """Corners may lie outside the outline (round corners) by this share of the endplate's width, and no more."""
 
 
+_MOST_BOW = 0.2
+"""An endplate is curved by less than this share of its width."""
+
+
 def find_endplates(outlines: Sequence[Points], towards: Array, rightwards: Array) -> list[Endplate | None]:
     """One endplate of each outline, all at once (numpy works on the whole spine in each step).
 
@@ -71,6 +75,43 @@ def find_endplates(outlines: Sequence[Points], towards: Array, rightwards: Array
     curves += origins[:, None]
     sound = np.isfinite(curves).all(axis=(1, 2)) & _plausible(along, ends)
     sound &= np.einsum("bx,bx->b", expected, towards) > _MOST_TURN
+    return [_endplate(curve) if good else None for curve, good in zip(curves, sound, strict=True)]
+
+
+def endplates_between(outlines: Sequence[Points], corners: Array, *, upper: bool) -> list[Endplate | None]:
+    """The endplates of outlines whose corners are known.
+
+    Parameters
+    ----------
+    outlines
+        B arrays (N, 2) float64, px.
+    corners
+        (B, 2, 2) float64: the left and the right one, px.
+    upper
+        Whether they are the sides towards the head, or those towards the foot.
+
+    Returns
+    -------
+    B endplates; None where the corners do not lie on such a side of the outline.
+    """
+    if not outlines:
+        return []
+    points, origins = _stacked(outlines)
+    ends = corners - origins[:, None]
+    across = ends[:, 1] - ends[:, 0]
+    width = np.maximum(np.hypot(across[:, 0], across[:, 1]), 1e-6)
+    rightwards = across / width[:, None]
+    towards = np.stack([rightwards[:, 1], -rightwards[:, 0]], axis=1) * (1 if upper else -1)
+    along, height = _in_frame(points, towards, rightwards)
+    first, chord = (np.einsum("bx,bx->b", ends[:, 0], axis)[:, None] for axis in (rightwards, towards))
+    at = first + _CURVE * width[:, None]
+    top = profile(along, height, at)
+    inner = (
+        (np.abs(top - chord) < _MOST_BOW * width[:, None]) & (_FITTED[0] < _CURVE) & (_FITTED[-1] > _CURVE)
+    )
+    top = np.where(inner, top, chord)
+    curves = origins[:, None] + at[:, :, None] * rightwards[:, None] + top[:, :, None] * towards[:, None]
+    sound = inner.any(axis=1) & _plausible(along, np.concatenate([at[:, :1], at[:, -1:]], axis=1))
     return [_endplate(curve) if good else None for curve, good in zip(curves, sound, strict=True)]
 
 
