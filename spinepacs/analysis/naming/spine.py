@@ -84,15 +84,10 @@ def _redrawn(body: Vertebra, traced: Traced | None, factor: NDArray[np.float64])
     """A vertebra as it was traced; where a plate was not, its own one stays."""
     if traced is None:
         return body
-    upper = (traced.upper or body.upper) if body.upper else None
-    lower = (traced.lower or body.lower) if body.lower else None
     move = stretching(*factor)
-    return replace(
-        body,
-        outline=traced.outline.moved(move),
-        upper=upper.moved(move) if upper and upper is traced.upper else upper,
-        lower=lower.moved(move) if lower and lower is traced.lower else lower,
-    )
+    upper = traced.upper.moved(move) if traced.upper and body.level.has_upper_plate else body.upper
+    lower = traced.lower.moved(move) if traced.lower and body.level.has_lower_plate else body.lower
+    return replace(body, outline=traced.outline.moved(move), upper=upper, lower=lower)
 
 
 def _with_outline(detection: Detection, outline: Outline) -> Detection:
