@@ -72,7 +72,7 @@ _NEVER_NEGATIVE = frozenset(
 
 @dataclass(frozen=True)
 class _Film:
-    """What the values of a film have in common; ``deviations`` (25, 5) are those of its plates."""
+    """What the values of a film have in common; ``deviations`` (25, 2, 5) are those of its plates."""
 
     plates: Plates
     basis: SpacingBasis | None
@@ -96,10 +96,9 @@ class _Film:
         uncertain = {}
         if self.localisation and self.deviations is not None:
             levels = np.array([[level for level, _ in which] for _, which in places])
-            spread = self.deviations[
-                np.clip(levels, 0, len(Level) - 1)
-            ]  # beyond the spine's ends nothing counts
             sides = [side for _, side in places[0][1]]
+            # Beyond the spine's ends nothing counts.
+            spread = self.deviations[np.clip(levels, 0, len(Level) - 1), sides]
             uncertain = standard_deviations(
                 formula, stack, sides, spread, self.localisation.correlation(links)
             )

@@ -235,6 +235,7 @@ def _plate_turned(plate: Endplate, where: str, to: Points) -> Endplate:
         PointPx(*left.tolist()),
         PointPx(*right.tolist()),
         left + np.stack([curve.real, curve.imag], axis=1),
+        plate.spread,
     )
 
 

@@ -8,6 +8,7 @@ how likely each of the four corners lies there. A model folder need not have one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -20,7 +21,7 @@ from spinepacs.analysis.seeing.endplates import endplates_between
 from spinepacs.analysis.seeing.manifest import Manifest, checked_weights
 from spinepacs.analysis.seeing.outline import largest_level_line, simplified
 from spinepacs.analysis.seeing.sessions import open_session
-from spinepacs.domain.geometry import Endplate, Outline, Points
+from spinepacs.domain.geometry import Endplate, Outline
 from spinepacs.errors import BadModel
 
 FILE = "tracer.onnx"
@@ -102,16 +103,15 @@ class Tracer:
         film = Film(display)
         answers = self.maps([film.cut(place, EDGES) for place in where])
         moves = [EDGES.to_film(place) for place in where]
-        corners = corner_places(answers[:, :4]) * MAP_STRIDE
-        corners = np.stack(
-            [one @ move[:, :2].T + move[:, 2] for one, move in zip(corners, moves, strict=True)]
-        )
+        seen = MAP_STRIDE * corner_places(answers[:, :4])
+        corners = np.stack([one @ move[:, :2].T + move[:, 2] for one, move in zip(seen, moves, strict=True)])
+        spreads = corner_spreads(answers[:, :4]) * MAP_STRIDE / EDGES.body_px
         drawn = [_outline(mask, move, film.shape) for mask, move in zip(answers[:, 4], moves, strict=True)]
         alike = [
             one if one and _is_like(one, outline) else None
             for one, outline in zip(drawn, outlines, strict=True)
         ]
-        return _with_plates(alike, corners, film.shape)
+        return _with_plates(alike, corners, spreads, film.shape)
 
     def maps(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(N, 5, 48, 48) logits of N crops; one batch."""
@@ -132,6 +132,18 @@ def corner_places(logits: NDArray[np.float32]) -> Floats:
     share /= share.sum(axis=(1, 2), keepdims=True)
     across, down = (share.sum(axis=1) * (x + 0.5)).sum(axis=1), (share.sum(axis=2) * (y + 0.5)).sum(axis=1)
     return np.stack([across, down], axis=1).reshape(number, four, 2)
+
+
+def corner_spreads(logits: NDArray[np.float32]) -> Floats:
+    """(N, 4) standard deviations, cells, of the places that (N, 4, h, w) logits tell of: over the whole map."""
+    share = np.exp(logits - logits.max(axis=(2, 3), keepdims=True))
+    share /= share.sum(axis=(2, 3), keepdims=True)
+    variance = np.zeros(share.shape[:2])
+    for axis in (2, 3):
+        along = share.sum(axis=axis, dtype=np.float64)
+        at = np.arange(along.shape[2]) + 0.5
+        variance += along @ at**2 - (along @ at) ** 2
+    return np.sqrt(np.maximum(variance, 0.0))
 
 
 def _outline(mask: NDArray[np.float32], move: Floats, shape: tuple[int, int]) -> Outline | None:
@@ -156,15 +168,24 @@ def _is_like(drawn: Outline, outline: Outline) -> bool:
 
 
 def _with_plates(
-    outlines: Sequence[Outline | None], corners: Floats, shape: tuple[int, int]
+    outlines: Sequence[Outline | None], corners: Floats, spreads: Floats, shape: tuple[int, int]
 ) -> list[Traced | None]:
+    """The outlines with their plates: ``corners`` (N, 4, 2) px of a film of ``shape``, ``spreads`` (N, 4)."""
     rows = [row for row, outline in enumerate(outlines) if outline]
-    points: list[Points] = [outline.points for outline in outlines if outline]
-    found = corners[rows]
-    uppers = endplates_between(points, found[:, [0, 1]], upper=True)
-    lowers = endplates_between(points, found[:, [3, 2]], upper=False)
-    inside = np.all((found > _MARGIN_PX) & (found < np.array(shape[::-1]) - _MARGIN_PX), axis=2)
+    kept = [outline for outline in outlines if outline]
+    inside = np.all((corners > _MARGIN_PX) & (corners < np.array(shape[::-1]) - _MARGIN_PX), axis=2)
+    plates = []
+    for ends, upper in (([0, 1], True), ([3, 2], False)):
+        drawn = endplates_between([one.points for one in kept], corners[rows][:, ends], upper=upper)
+        spread = np.sqrt((spreads[rows][:, ends] ** 2).mean(axis=1)).tolist()
+        there = inside[rows][:, ends].all(axis=1).tolist()
+        plates.append(
+            [
+                replace(plate, spread=much) if plate and seen else None
+                for plate, much, seen in zip(drawn, spread, there, strict=True)
+            ]
+        )
     traced: list[Traced | None] = [None] * len(outlines)
-    for row, line, upper, lower, (a, b, c, d) in zip(rows, points, uppers, lowers, inside, strict=True):
-        traced[row] = Traced(Outline(line), upper if a and b else None, lower if c and d else None)
+    for row, outline, upper, lower in zip(rows, kept, *plates, strict=True):
+        traced[row] = Traced(outline, upper, lower)
     return traced

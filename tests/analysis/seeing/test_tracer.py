@@ -10,7 +10,7 @@ import pytest
 from spinepacs.analysis.naming.spine import find_spine
 from spinepacs.analysis.seeing.crops import EDGES, places
 from spinepacs.analysis.seeing.segment import Segmenter
-from spinepacs.analysis.seeing.tracer import MAP, MAP_STRIDE, MAPS, Tracer, corner_places
+from spinepacs.analysis.seeing.tracer import MAP, MAP_STRIDE, MAPS, Tracer, corner_places, corner_spreads
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import Spine
 from spinepacs.domain.geometry import Outline
@@ -23,10 +23,13 @@ PHANTOM = phantoms.spine()
 DOWN = np.array([0.0, 1.0])
 
 
-def _corner_map(x, y):
+SPREAD = 0.8
+
+
+def _corner_map(x, y, spread=SPREAD):
     """Logits of a corner at x, y in cells."""
     row, column = np.indices(MAP) + 0.5
-    return -((row - y) ** 2 + (column - x) ** 2) / (2 * 0.8**2)
+    return -((row - y) ** 2 + (column - x) ** 2) / (2 * spread**2)
 
 
 def _maps(body, place):
@@ -72,6 +75,12 @@ def test_a_corner_is_placed_between_cells(at):
     np.testing.assert_allclose(corner_places(answer), np.broadcast_to(at, (1, 4, 2)), atol=0.15)
 
 
+@pytest.mark.parametrize("spread", [0.8, 1.5, 3.0])
+def test_the_spread_of_a_corner_is_told(spread):
+    answer = np.stack([_corner_map(20.3, 30.1, spread)] * 4)[None].astype(np.float32)
+    np.testing.assert_allclose(corner_spreads(answer), np.full((1, 4), spread * np.sqrt(2)), rtol=1e-3)
+
+
 def test_what_is_drawn_lies_on_the_film_where_it_was_seen():
     true = list(PHANTOM.bodies.values())
     # The detector's outlines are a little off, and too small.
@@ -82,6 +91,7 @@ def test_what_is_drawn_lies_on_the_film_where_it_was_seen():
         for plate, (left, right) in ((traced.upper, body[[0, 1]]), (traced.lower, body[[3, 2]])):
             np.testing.assert_allclose([plate.left, plate.right], [left, right], atol=0.02 * size)
             np.testing.assert_allclose(plate.middle, (left + right) / 2, atol=0.02 * size)
+            assert plate.spread == pytest.approx(SPREAD * np.sqrt(2) * MAP_STRIDE / EDGES.body_px, rel=1e-3)
         assert traced.outline.area_px == pytest.approx(Outline(body).area_px, rel=0.03)
         np.testing.assert_allclose(traced.outline.centroid, Outline(body).centroid, atol=0.02 * size)
 
