@@ -74,7 +74,8 @@ WHERE_KNOWN = (
     "ClinicalTrialSubjectReadingID", "TimezoneOffsetFromUTC",
 )  # fmt: skip
 """Those that are copied where the source has them: who it is, which study, and what was done to hide it."""
-
+_COPIED = tuple(map(Tag, ("SpecificCharacterSet", *TYPE_2, *WHERE_KNOWN)))
+"""As tags: pydicom looks a keyword up each time."""
 
 WORDS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 """Value representations whose text depends on the character set (PS3.5 6.1.2.2)."""
@@ -166,9 +167,9 @@ def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
     Texts are bytes in both, in the character set of the source; all that we write ourselves is ASCII.
     """
     target.pop("SpecificCharacterSet", None)
-    for keyword in ("SpecificCharacterSet", *TYPE_2, *WHERE_KNOWN):
-        if keyword in header:
-            target[keyword] = header[keyword]
+    for tag in _COPIED:
+        if tag in header:
+            target[tag] = header[tag]
 
 
 def patient_orientation(header: Dataset) -> list[str] | None:

@@ -70,7 +70,7 @@ def _part(a: Mask, b: Mask, outline_a: Outline, outline_b: Outline) -> None:
     if not len(x):
         return
     at = np.stack([x + left + 0.5, y + top + 0.5], axis=1)
-    kept = _distance(at, outline_a) <= _distance(at, outline_b)
+    kept = _distance_2(at, outline_a) <= _distance_2(at, outline_b)
     in_b[y[kept], x[kept]] = False
     in_a[y[~kept], x[~kept]] = False
 
@@ -110,27 +110,29 @@ class PackedFrames:
             room[first // 8 : first // 8 + len(chunk)] |= chunk
 
 
-def _distance(points: NDArray[np.float64], outline: Outline) -> NDArray[np.float64]:
-    """Distances of (N, 2) points to the centroid of an outline; (N,)."""
-    distance: NDArray[np.float64] = np.hypot(*(points - np.array(outline.centroid)).T)
-    return distance
+def _distance_2(points: NDArray[np.float64], outline: Outline) -> NDArray[np.float64]:
+    """Squares of the distances of (N, 2) points to the centroid of an outline; (N,)."""
+    away = points - np.array(outline.centroid)
+    return np.einsum("nx,nx->n", away, away)
 
 
 def _inside(outline: Outline, rows: int, columns: int) -> tuple[int, int, NDArray[np.bool_]]:
     """Even-odd fill of the outline's bounding window: its first row and column, and the mask.
 
-    Each scan line through pixel centres is toggled where an edge crosses it; a running parity then fills.
+    Every other run of pixels between two crossings of edges with the scan lines through pixel centres is inside. A scan
+    line has an even number of crossings, so that the next one begins outside again.
     """
     low = np.floor(outline.points.min(axis=0)).astype(int)
     high = np.ceil(outline.points.max(axis=0)).astype(int)
     left, top = (int(v) for v in np.clip(low, 0, (columns, rows)))
     right, bottom = (int(v) for v in np.clip(high, (left, top), (columns, rows)))
-    toggles = np.zeros((bottom - top, right - left + 1), np.uint8)
+    shape = bottom - top, right - left + 1  # one column more, for crossings at the right of the window
     row, x = _crossings(outline, top, bottom)
     column = np.clip(np.ceil(x - 0.5).astype(int) - left, 0, right - left)
-    np.add.at(toggles, (row - top, column), 1)
-    parity = np.bitwise_xor.accumulate(toggles & 1, axis=1)[:, :-1]
-    return top, left, parity.astype(bool)
+    places = np.sort((row - top) * shape[1] + column)
+    runs = np.diff(places, prepend=0, append=shape[0] * shape[1])
+    parity = np.arange(len(runs)) % 2 == 1
+    return top, left, np.repeat(parity, runs).reshape(shape)[:, :-1]
 
 
 def _crossings(outline: Outline, top: int, bottom: int) -> tuple[NDArray[np.int_], NDArray[np.float64]]:

@@ -41,18 +41,25 @@ _ASIDE: dict[Quantity, tuple[int, int, tuple[int, ...]]] = {
 
 
 def lines_of(quantity: Quantity, plates: Array) -> list[Array]:
-    """(2, 2) segments in px of the plane, from the (K, 3, 2) plates of the quantity's formula; none for ratios."""
-    if quantity is Quantity.SEGMENT_ANGLE and np.isnan(plates[3]).any():
-        plates = plates[[0, 1, 2, 2]]  # S1 has no lower plate: its upper one is the angle's other leg
+    """(…, 2, 2) segments in px of the plane from the (…, K, 3, 2) plates of the quantity's formula; none for ratios."""
+    if quantity is Quantity.SEGMENT_ANGLE:  # S1 has no lower plate: its upper one is the angle's other leg
+        is_missing = np.isnan(plates[..., 3:, :, :]).any(axis=(-1, -2), keepdims=True)
+        last = np.where(is_missing, plates[..., 2:3, :, :], plates[..., 3:, :, :])
+        plates = np.concatenate([plates[..., :3, :, :], last], axis=-3)
     if quantity in _BETWEEN:
-        return [np.stack([plates[start], plates[end]]) for start, end in _BETWEEN[quantity]]
+        return [_segment(*(plates[..., plate, at, :] for plate, at in ends)) for ends in _BETWEEN[quantity]]
     if quantity in _UPRIGHT:
         return [_upright(*_UPRIGHT[quantity], plates)]
     if quantity in _ASIDE:
         return [_aside(*_ASIDE[quantity], plates)]
     if quantity in (Quantity.COBB_MAIN, Quantity.COBB_OTHER):
-        return [half.mean(axis=0)[[FRONT, BACK]] for half in (plates[:2], plates[2:])]
+        halves = plates[..., :2, :, :], plates[..., 2:, :, :]
+        return [half.mean(axis=-3)[..., (FRONT, BACK), :] for half in halves]
     return []
+
+
+def _segment(start: Array, end: Array) -> Array:
+    return np.stack([start, end], axis=-2)
 
 
 def _bisectrix(above: Array, below: Array) -> Array:
@@ -61,17 +68,18 @@ def _bisectrix(above: Array, below: Array) -> Array:
 
 def _upright(upper: int, lower: int, point: int, plates: Array) -> Array:
     """The height's line, half-way between its two points along the disc."""
-    above, below = plates[upper], plates[lower]
+    above, below = plates[..., upper, :, :], plates[..., lower, :, :]
     bisectrix = _bisectrix(above, below)
-    way = below[point] - above[point]
-    start = above[point] + bisectrix * dot(way, bisectrix) / 2
-    return np.stack([start, start + max(float(dot(way, footwards(bisectrix))), 0.0) * footwards(bisectrix)])
+    down = footwards(bisectrix)
+    way = below[..., point, :] - above[..., point, :]
+    start = above[..., point, :] + bisectrix * dot(way, bisectrix)[..., None] / 2
+    return _segment(start, start + np.maximum(dot(way, down), 0.0)[..., None] * down)
 
 
 def _aside(upper: int, lower: int, points: tuple[int, ...], plates: Array) -> Array:
     """The way of a slip, drawn on the lower plate: from where the upper body should stand to where it stands."""
-    above, below = plates[upper], plates[lower]
+    above, below = plates[..., upper, :, :], plates[..., lower, :, :]
     bisectrix = _bisectrix(above, below)
-    home = below[list(points)].mean(axis=0)
-    way = home - above[list(points)].mean(axis=0)
-    return np.stack([home, home - bisectrix * dot(way, bisectrix)])
+    home = below[..., points, :].mean(axis=-2)
+    way = home - above[..., points, :].mean(axis=-2)
+    return _segment(home, home - bisectrix * dot(way, bisectrix)[..., None])

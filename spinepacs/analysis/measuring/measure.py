@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -91,25 +92,36 @@ class _Film:
         links: Sequence[str],
     ) -> Iterator[Measure]:
         """Evaluate a formula at places, each given with the level and side of its plates; nothing where plates lack."""
-        stack = np.stack([_picked(self.plates.points, which) for _, which in places])
+        levels = np.array([[level for level, _ in which] for _, which in places])
+        sides = [side for _, side in places[0][1]]
+        stack = _picked(self.plates.points, levels, sides)
         values = formula(stack)
-        uncertain = {}
-        if self.localisation and self.deviations is not None:
-            levels = np.array([[level for level, _ in which] for _, which in places])
-            sides = [side for _, side in places[0][1]]
+        there = np.isfinite(list(values.values())).any(axis=0)
+        places = [place for place, is_there in zip(places, there, strict=True) if is_there]
+        levels, stack = levels[there], stack[there]
+        values = {quantity: value[there] for quantity, value in values.items()}
+        deviations = {quantity: np.full(len(places), np.nan) for quantity in values}
+        if places and self.localisation and self.deviations is not None:
             # Beyond the spine's ends nothing counts.
             spread = self.deviations[np.clip(levels, 0, len(Level) - 1), sides]
-            uncertain = standard_deviations(
-                formula, stack, sides, spread, self.localisation.correlation(links)
-            )
+            correlation = self.localisation.correlation(links)
+            deviations = standard_deviations(formula, stack, sides, spread, correlation)
+        columns = [
+            (quantity, value.tolist(), deviations[quantity].tolist(), self._lines(quantity, stack))
+            for quantity, value in values.items()
+        ]
         for n, (place, _) in enumerate(places):
-            for quantity in values:
-                if np.isfinite(values[quantity][n]):
-                    deviation = float(uncertain[quantity][n]) if uncertain else np.nan
-                    yield self._measure(quantity, place, float(values[quantity][n]), deviation, stack[n])
+            for quantity, value, deviation, lines in columns:
+                if isfinite(value[n]):
+                    drawn = tuple(line[n] for line in lines)
+                    yield self._measure(quantity, place, value[n], deviation[n], drawn)
+
+    def _lines(self, quantity: Quantity, stack: Vector) -> list[Vector]:
+        """(N, 2, 2) segments of the quantity at each of N places, native px."""
+        return [self.plates.to_film(line) for line in lines_of(quantity, stack)]
 
     def _measure(
-        self, quantity: Quantity, place: Place, value: float, deviation: float, stack: Vector
+        self, quantity: Quantity, place: Place, value: float, deviation: float, lines: tuple[Vector, ...]
     ) -> Measure:
         unit, scale = Unit.RATIO, 1.0
         if quantity in _DEGREES:
@@ -121,16 +133,17 @@ class _Film:
             place,
             scale * (max(value, 0.0) if quantity in _NEVER_NEGATIVE else value),
             unit,
-            scale * deviation if np.isfinite(deviation) else None,
+            scale * deviation if isfinite(deviation) else None,
             self.basis if unit is Unit.MM else None,
-            tuple(self.plates.to_film(line) for line in lines_of(quantity, stack)),
+            lines,
         )
 
 
-def _picked(levels: Vector, which: Sequence[tuple[int, int]]) -> Vector:
-    """(K, 3, 2) plates by level and side; NaN beyond the ends of the spine."""
-    missing = np.full(levels.shape[2:], np.nan)
-    return np.stack([levels[at, side] if 0 <= at < len(levels) else missing for at, side in which])
+def _picked(points: Vector, levels: NDArray[np.int_], sides: Sequence[int]) -> Vector:
+    """(N, K, 3, 2) plates at (N, K) levels, (K,) sides; NaN beyond the ends of the spine."""
+    missing = np.full((1, *points.shape[1:]), np.nan)
+    is_level = (levels >= 0) & (levels < len(points))
+    return np.concatenate([points, missing])[np.where(is_level, levels, len(points)), sides]
 
 
 def measure(

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spinepacs.analysis.seeing.normalise import halved
+
 PAD_VALUE = 114
 _NEIGHBOURS = 5
 """A crop is scaled by the median √area of so many bodies around: one wrong outline must not set it."""
@@ -148,9 +150,7 @@ class Film:
 
     def _level(self, halvings: int) -> NDArray[np.uint8]:
         while len(self._levels) <= halvings:
-            last = self._levels[-1]
-            half = (max(last.shape[1] // 2, 1), max(last.shape[0] // 2, 1))
-            self._levels.append(np.asarray(cv2.resize(last, half, interpolation=cv2.INTER_AREA), np.uint8))
+            self._levels.append(halved(self._levels[-1]))
         return self._levels[halvings]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import replace
 
 import cv2
@@ -29,6 +30,26 @@ def input_shape(rows: int, columns: int, input_px: int) -> tuple[int, int]:
     # In whole numbers: a rounding error would lengthen the longer side by a stride.
     height, width = (STRIDE_PX * -(-side * input_px // (longest * STRIDE_PX)) for side in (rows, columns))
     return height, width
+
+
+_halves: dict[int, NDArray[np.uint8]] = {}
+"""By the identity of pictures that are in use."""
+
+
+def halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Half as high and half as wide, by area averages; kept as long as the picture is: both networks ask for a film's.
+
+    Parameters
+    ----------
+    picture
+        (rows, columns) uint8, which nobody changes.
+    """
+    key = id(picture)
+    if key not in _halves:
+        half = max(picture.shape[1] // 2, 1), max(picture.shape[0] // 2, 1)
+        _halves[key] = np.asarray(cv2.resize(picture, half, interpolation=cv2.INTER_AREA), np.uint8)
+        weakref.finalize(picture, _halves.pop, key).atexit = False
+    return _halves[key]
 
 
 def to_input(
@@ -62,11 +83,16 @@ def to_input(
     halvings = max((times // unit).bit_length() - 1, 0)
     times = -(-times // 2**halvings) * 2**halvings
     top, left = (times * high - rows) // 2, (times * wide - columns) // 2
-    bottom, right = times * high - rows - top, times * wide - columns - left
-    canvas = cv2.copyMakeBorder(display, top, bottom, left, right, cv2.BORDER_CONSTANT, value=pad_value)
     scale = unit / times
+    pad_x, pad_y = left * scale, top * scale
     # INTER_AREA averages what falls into a pixel: no aliasing of grids and collimator edges when shrinking. Halving is
     # its fast case: three times as fast on a large film, and the rest is small.
+    if halvings and not any(
+        size % 2 for size in (rows, columns, top, left)
+    ):  # then no pixel mixes film and padding
+        display, halvings, times, top, left = halved(display), halvings - 1, times // 2, top // 2, left // 2
+    bottom, right = times * high - display.shape[0] - top, times * wide - display.shape[1] - left
+    canvas = cv2.copyMakeBorder(display, top, bottom, left, right, cv2.BORDER_CONSTANT, value=pad_value)
     for _ in range(halvings):
         canvas = cv2.resize(
             canvas, (canvas.shape[1] // 2, canvas.shape[0] // 2), interpolation=cv2.INTER_AREA
@@ -77,7 +103,7 @@ def to_input(
     tensor = np.empty((1, 3, height_px, width_px), np.float32)
     np.multiply(resized, np.float32(1 / 255), out=tensor[0, 0])
     tensor[0, 1:] = tensor[0, 0]
-    return tensor, Letterbox(scale, left * scale, top * scale, height_px, width_px)
+    return tensor, Letterbox(scale, pad_x, pad_y, height_px, width_px)
 
 
 def with_square_pixels(

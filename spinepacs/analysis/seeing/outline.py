@@ -22,11 +22,13 @@ _TOLERANCE_PX = 0.08
 
 # Marching squares: which crossed edge of a cell (top 0, right 1, bottom 2, left 3) leads to which, by the cell's
 # case = 1 × top-left + 2 × top-right + 4 × bottom-right + 8 × bottom-left inside. Runs clockwise around the inside;
-# the two ambiguous cases (5, 10) are taken as separate.
-_STEPS: dict[int, tuple[tuple[int, int], ...]] = {
-    1: ((0, 3),), 2: ((1, 0),), 3: ((1, 3),), 4: ((2, 1),), 5: ((0, 3), (2, 1)), 6: ((2, 0),), 7: ((2, 3),),
-    8: ((3, 2),), 9: ((0, 2),), 10: ((1, 0), (3, 2)), 11: ((1, 2),), 12: ((3, 1),), 13: ((0, 1),), 14: ((3, 0),),
-}  # fmt: skip
+# the two ambiguous cases (5, 10) are taken as separate. (cases, steps, 2), −1 for a step that is not there.
+_NONE = (-1, -1)
+_STEPS = np.array((
+    (_NONE, _NONE), ((0, 3), _NONE), ((1, 0), _NONE), ((1, 3), _NONE), ((2, 1), _NONE), ((0, 3), (2, 1)),
+    ((2, 0), _NONE), ((2, 3), _NONE), ((3, 2), _NONE), ((0, 2), _NONE), ((1, 0), (3, 2)), ((1, 2), _NONE),
+    ((3, 1), _NONE), ((0, 1), _NONE), ((3, 0), _NONE), (_NONE, _NONE),
+))  # fmt: skip
 
 
 def mask_outline(
@@ -110,7 +112,7 @@ def largest_level_line(field: NDArray[np.float64]) -> Points | None:
         while edge != start:
             loop.append(edge)
             edge = following.pop(edge)
-        line = np.array([points[key] for key in loop])
+        line = points[loop]
         area = _signed_area(line)
         if area > most:  # holes run the other way round: their area is negative
             best, most = line, area
@@ -122,28 +124,27 @@ def _links(inside: NDArray[np.bool_]) -> dict[int, int]:
     a, b, c, d = inside[:-1, :-1], inside[:-1, 1:], inside[1:, 1:], inside[1:, :-1]
     case = a + 2 * b.astype(np.uint8) + 4 * c.astype(np.uint8) + 8 * d.astype(np.uint8)
     columns = inside.shape[1]
-    number_of_edge = (0, 3, 2 * columns, 1)  # top, right, bottom, left, from twice the cell's top-left node
-    following: dict[int, int] = {}
+    number_of_edge = np.array(
+        (0, 3, 2 * columns, 1)
+    )  # top, right, bottom, left, from twice the cell's top-left node
     rows_at, columns_at = np.nonzero((case > 0) & (case < 15))
-    corners = (2 * (rows_at * columns + columns_at)).tolist()
-    for corner, kind in zip(corners, case[rows_at, columns_at].tolist(), strict=True):
-        for start, end in _STEPS[kind]:
-            following[corner + number_of_edge[start]] = corner + number_of_edge[end]
-    return following
+    steps = _STEPS[case[rows_at, columns_at]]
+    corners = 2 * (rows_at * columns + columns_at)
+    starts, ends = (corners[:, None, None] + number_of_edge[steps])[steps[:, :, 0] >= 0].T.tolist()
+    return dict(zip(starts, ends, strict=True))
 
 
-def _crossings(field: NDArray[np.float64], inside: NDArray[np.bool_]) -> dict[int, tuple[float, float]]:
-    """Where the zero line crosses each edge, by linear interpolation."""
+def _crossings(field: NDArray[np.float64], inside: NDArray[np.bool_]) -> Points:
+    """(edges, 2) x, y where the zero line crosses each edge, by linear interpolation; nothing where it does not."""
     columns = field.shape[1]
-    points: dict[int, tuple[float, float]] = {}
+    points = np.empty((2 * field.size, 2))
     for down in (0, 1):
         here = (slice(None, -1), slice(None)) if down else (slice(None), slice(None, -1))
         there = (slice(1, None), slice(None)) if down else (slice(None), slice(1, None))
         i, j = np.nonzero(inside[here] != inside[there])
         share = field[here][i, j] / (field[here][i, j] - field[there][i, j])
-        keys = (2 * (i * columns + j) + down).tolist()
-        x, y = (j + share * (1 - down)).tolist(), (i + share * down).tolist()
-        points.update(zip(keys, zip(x, y, strict=True), strict=True))
+        edges = 2 * (i * columns + j) + down
+        points[edges, 0], points[edges, 1] = j + share * (1 - down), i + share * down
     return points
 
 

@@ -40,9 +40,10 @@ class Chip:
 
 
 class _Stamp(NamedTuple):
-    """What is put on a picture: how much of each pixel (height, width, 1) uint16, in what colour, and where it begins.
+    """What is put on a picture: how much of each value (height, 3 × width) uint16, in what colour, and where it begins.
 
     ``colour`` is one RGB or one for each pixel, ``left`` and ``top`` are counted from the left end of the middle line.
+    Rows hold the three values of each pixel one after the other: numpy takes short rows of three one by one.
     """
 
     cover: NDArray[np.uint16]
@@ -98,8 +99,8 @@ def _text(text: str, size_px: int, halo_px: int, language: Language) -> _Stamp:
     mask, (left, top) = _font(size_px, language).getmask2(
         text, "L", stroke_width=halo_px, anchor="lm", stroke_filled=True
     )
-    cover = np.array(mask, np.uint16).reshape(mask.size[1], mask.size[0], 1)
-    return _Stamp(cover, (0, 0, 0), int(left), int(top))
+    cover = np.array(mask, np.uint16).reshape(mask.size[1], mask.size[0])
+    return _Stamp(np.repeat(cover, 3, axis=1), (0, 0, 0), int(left), int(top))
 
 
 @lru_cache(maxsize=_MOST)
@@ -113,26 +114,24 @@ def _chip(text: str, colour: Colour, size_px: int, language: Language) -> _Stamp
     draw.rounded_rectangle(corners, half * 0.5, colour, (0, 0, 0))
     draw.text((wide / 2, middle), text, (0, 0, 0), face, "mm")
     ImageDraw.Draw(shape).rounded_rectangle(corners, half * 0.5, 255, 255)
-    return _Stamp(np.array(shape, np.uint16)[..., None], np.array(field), 0, -middle)
+    return _Stamp(np.repeat(np.array(shape, np.uint16), 3, axis=1), np.array(field), 0, -middle)
 
 
 def _put(picture: Picture, x: int, y: int, stamp: _Stamp) -> None:
     """Blend a stamp into a picture as Pillow does, where it lies on it."""
     top, left = y + stamp.top, x + stamp.left
-    rows, columns = stamp.cover.shape[:2]
+    rows, columns = stamp.cover.shape[0], stamp.cover.shape[1] // 3
     up, down = max(0, -top), max(0, min(rows, picture.shape[0] - top))
     start, end = max(0, -left), max(0, min(columns, picture.shape[1] - left))
-    inside = slice(up, down), slice(start, end)
     part = picture[top + up : top + down, left + start : left + end]
-    cover, ink = stamp.cover[inside][..., 0], np.asarray(stamp.colour, np.uint16)
-    ink = ink[inside] if ink.ndim == 3 else ink
-    rest = 255 - cover
-    for channel in range(3):  # by itself: numpy takes rows of three times as long as rows of a plane
-        mixed = part[..., channel] * rest
-        mixed += ink[..., channel] * cover
-        mixed += np.uint16(128)
-        mixed += mixed >> 8
-        part[..., channel] = mixed >> 8
+    inside = slice(up, down), slice(3 * start, 3 * end)
+    cover, ink = stamp.cover[inside], np.asarray(stamp.colour, np.uint16)
+    ink = np.tile(ink, end - start) if ink.ndim == 1 else ink.reshape(rows, -1)[inside]
+    mixed = part.reshape(cover.shape) * (255 - cover)
+    mixed += ink * cover
+    mixed += np.uint16(128)
+    mixed += mixed >> 8
+    part[:] = (mixed >> 8).reshape(part.shape)
 
 
 @lru_cache(maxsize=16)

@@ -102,7 +102,9 @@ def source_header(dataset: Dataset) -> Dataset:
 
 
 def _carry(source: Dataset, target: Dataset, keyword: str, depth: int = 0) -> None:
-    """Copy an element of patient or study: texts byte for byte."""
+    """Copy an element of patient or study, where it is there: texts byte for byte."""
+    if tag_of(keyword) not in source:
+        return
     representation, _ = definition(keyword)
     if representation == "SQ":
         carried = [_carried(item, depth + 1) for item in items(source, keyword)] if depth < _DEEPEST else []
@@ -134,7 +136,9 @@ def _file_meta(dataset: Dataset) -> FileMetaDataset:
 
 
 def _copy(source: Dataset, target: Dataset, keyword: str) -> None:
-    """Copy an element with the VR of the dictionary, without the values that are not valid."""
+    """Copy an element, where it is there, with the VR of the dictionary, without the values that are not valid."""
+    if tag_of(keyword) not in source:
+        return
     representation, is_many = definition(keyword)
     clean = _cleaned(source, keyword, representation)
     if all(value == "" for value in clean):
