@@ -46,8 +46,8 @@ _SAME_PLATE = 0.5
 """Of S1's plate where that is all that is labelled: mean error of its ends, share of its length."""
 _LEAST_PLATES = 60
 """A level with fewer takes the figures of its region."""
-_DOUBTS = np.concatenate([np.arange(0, 30.5, 0.5), np.geomspace(32, 512, 25)])
-"""Of scores the former; spreads are smaller, and errors hardly less than proportional to them."""
+_DOUBTS = np.concatenate([np.arange(0, 30.5, 0.5), np.geomspace(32, 128, 13)])
+"""Of scores the former; spreads are smaller, and errors nearly proportional to them."""
 
 
 def read_pair(segmenter: Segmenter, film: Film) -> Pair | None:
@@ -204,7 +204,7 @@ def as_toml(view: View, localisation: Localisation) -> str:
     """One view's tables of a manifest."""
 
     def numbers(values: Iterable[float]) -> str:
-        return "[" + ", ".join(f"{value:.4f}" for value in values) + "]"
+        return "[" + ", ".join(f"{value:.4g}" for value in values) + "]"
 
     lines = [f"[localisation.{view}]", f"doubt = {localisation.doubt:.1f}"]
     lines += [f"body = {numbers(localisation.body)}", f"disc = {numbers(localisation.disc)}"]
