@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import sqlite3
 import statistics
 import subprocess
@@ -37,7 +38,7 @@ STUDIES, BACKLOG, ROUNDS, FILMS = 40, 40, 3, 8
 CORES = os.cpu_count() or 1
 HERE = Path(__file__).parents[2]
 _SENDER = ("-pdu", "131072", "-aec", "SPINEPACS", "127.0.0.1")
-_LOOK_S, _FOR_EVER_S = 0.1, 3600
+_LOOK_S, _CALM_S, _FOR_EVER_S = 0.1, 1, 3600
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -84,14 +85,16 @@ def _read(film: Path, ready: Barrier, answers: SimpleQueue[tuple[float, float]])
 
 
 @contextmanager
-def _daemon(
-    folder: Path, workers: int, build: Path, quiet_period_s: float, warm_up_s: float
-) -> Iterator[Receiver]:
+def _daemon(folder: Path, workers: int, build: Path, quiet_period_s: float) -> Iterator[Receiver]:
+    """A daemon whose workers have loaded their model."""
     more = (
         f"[assembly]\nquiet_period_s = {quiet_period_s}\n"
         f"[work]\nworkers = {workers}\nthreads_per_worker = 1\npoll_s = 0.1\n"
     )
-    with running_daemon(folder, more, warm_up_s=warm_up_s, build=build) as (port, pid):
+    with running_daemon(folder, more, warm_up_s=0, build=build) as (port, pid):
+        while len(re.findall(r"worker-\d+ is ready", (folder / "daemon.log").read_text())) < workers:
+            time.sleep(_LOOK_S)
+        time.sleep(_CALM_S)
         yield Receiver(port, pid, ())
 
 
@@ -99,12 +102,13 @@ def _send(port: int, films: list[Path]) -> subprocess.Popen[bytes]:
     return subprocess.Popen([require("storescu"), *_SENDER, str(port), *map(str, films)])
 
 
-def _wait_for(folder: Path, studies: int) -> None:
-    """Wait until so many are delivered, with a question that costs next to nothing."""
+def _wait_for(folder: Path, studies: int) -> int:
+    """Wait until so many are delivered, with a question that costs next to nothing; how many it are then."""
     question = "SELECT count(*) FROM studies WHERE state = 'delivered'"
     with closing(sqlite3.connect(f"file:{folder / 'ledger.sqlite'}?mode=ro", uri=True)) as ledger:
-        while ledger.execute(question).fetchone()[0] < studies:
+        while (count := int(ledger.execute(question).fetchone()[0])) < studies:
             time.sleep(_LOOK_S)
+    return count
 
 
 def _memory_mb(running: Receiver) -> float:
@@ -133,10 +137,9 @@ class _Watch:
 
 
 def sent(folder: Path, workers: int, build: Path) -> Rate:
-    """From the first byte sent to the last study recorded."""
+    """From the first byte sent, to a daemon that has just started, to the last study recorded."""
     films = [large_film(folder, f"film{number}") for number in range(STUDIES)]
-    # The workers load the model while it warms up.
-    with _daemon(folder, workers, build, quiet_period_s=0.5, warm_up_s=5) as running:
+    with _daemon(folder, workers, build, quiet_period_s=0.5) as running:
         watch = _Watch(running)
         sender = _send(running.port, films)
         _wait_for(folder, STUDIES)
@@ -149,13 +152,13 @@ def backlog(folder: Path, workers: int, build: Path) -> tuple[Rate, float]:
     """What has been received reads the next daemon; and the memory of all its processes (MB, PSS)."""
     first = 2 * workers
     films = [large_film(folder, f"film{number}") for number in range(BACKLOG + first)]
-    with _daemon(folder, workers, build, quiet_period_s=_FOR_EVER_S, warm_up_s=2) as running:
+    with _daemon(folder, workers, build, quiet_period_s=_FOR_EVER_S) as running:
         _send(running.port, films).wait()
-    with _daemon(folder, workers, build, quiet_period_s=0.5, warm_up_s=0) as running:
-        _wait_for(folder, first)
+    with _daemon(folder, workers, build, quiet_period_s=0.5) as running:
+        done = _wait_for(folder, first)
         watch = _Watch(running)
-        _wait_for(folder, first + BACKLOG)
-        return watch.rate(BACKLOG), _memory_mb(running)
+        done = _wait_for(folder, len(films)) - done
+        return watch.rate(done), _memory_mb(running)
 
 
 def main(beside: Path | None = None) -> None:
