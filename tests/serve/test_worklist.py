@@ -15,7 +15,7 @@ from pydicom import dcmread
 from sqlalchemy import select
 
 from spinepacs.domain.campaign import ItemState
-from spinepacs.domain.worklist import WORKLIST, Output, WorkitemState
+from spinepacs.domain.worklist import WORKLIST, Output, Scheduled, WorkitemState
 from spinepacs.exchange.archive import ArchiveAway
 from spinepacs.serve.worklist import Working
 from spinepacs.settings.destinations import DicomDestination, DicomwebDestination
@@ -153,10 +153,10 @@ def test_no_more_are_claimed_than_there_is_room_for(bench: Callable[..., Bench])
 def test_the_server_is_asked_again_after_a_while_only(bench: Callable[..., Bench]) -> None:
     made = bench(poll_s=10)
     made.step(3)
-    assert len(made.ups.said) == 1
+    once = len(made.ups.said)
     made.clock[0] = 11.0
     made.step(3)
-    assert len(made.ups.said) == 2
+    assert len(made.ups.said) == 2 * once
 
 
 def test_a_server_that_answers_again_is_news(bench: Callable[..., Bench]) -> None:
@@ -209,7 +209,61 @@ def test_what_somebody_else_has_ended_is_lost(bench: Callable[..., Bench]) -> No
         made.ledger.campaigns.close(item, ItemState.FAILED, "NOT_SENT", "it did not come")
     peers.wait_until(lambda: not any(made.step()), 10, "that nothing is left to do")
     peers.wait_until(lambda: any(made.step()) or made.ledger.workitems.open() == 0, 10, "that both are lost")
-    assert made.states() == ["lost NOT_TAKEN", "lost GONE"]
+    assert made.states() == ["canceled CANCELED_THERE", "lost GONE"]
+    assert made.ups.state("1.1") == CANCELED
+    assert peers_ups.PROGRESS not in made.ups.workitems["1.1"] or not made.ups.workitems["1.1"][
+        peers_ups.PROGRESS
+    ].get("Value"), "nothing is claimed of it"
+
+
+def test_what_is_urgent_is_claimed_first_and_what_states_nothing_too(bench: Callable[..., Bench]) -> None:
+    made = bench(maximum=4)
+    for uid, stated in (("1.1", "LOW"), ("1.2", None), ("1.3", "MEDIUM"), ("1.4", "HIGH"), ("1.5", "LOW")):
+        made.ups.schedule(uid, refers(film(1)), ScheduledProcedureStepPriority=stated)
+    made.step(9)
+    claims = [path.split("/")[1] for method, path, _ in made.ups.said if method == "PUT"]
+    assert claims == ["1.4", "1.3", "1.1", "1.2"]
+
+
+@pytest.mark.parametrize(
+    ("there", "ended"),
+    [
+        (CANCELED, "canceled CANCELED_THERE"),
+        (COMPLETED, "lost COMPLETED_THERE"),
+        (SCHEDULED, "lost NOT_OURS"),
+        ("", "lost GONE"),
+    ],
+)
+def test_what_somebody_else_ends_while_we_wait_is_noticed(
+    bench: Callable[..., Bench], there: str, ended: str
+) -> None:
+    """One is looked at at a time, and each in its turn; nothing more is said of it, or fetched for it."""
+    made = bench("1.1", "1.2", poll_s=10)
+    made.step(5)
+    if there:
+        made.ups.workitems["1.2"][peers_ups.STATE]["Value"] = [there]
+    else:
+        made.ups.workitems.pop("1.2")
+    for _ in range(2):
+        made.clock[0] += 11
+        made.step()
+    assert made.states() == ["claimed", ended]
+    changes = [said for said in made.ups.said if said[0] != "GET"]
+    assert [path for _, path, _ in changes] == ["/1.1/state", "/1.2/state"]
+    campaign = made.ledger.campaigns.named(WORKLIST)
+    assert made.ledger.campaigns.listed(campaign) == 1
+
+
+def test_what_it_says_of_its_end_was_heard_though_the_server_denies_it(bench: Callable[..., Bench]) -> None:
+    """Some servers refuse the second time what the Standard takes with a warning (B304, B306)."""
+    made = bench("1.1")
+    not_sent(made)
+    made.ups.deaf.append("PUT")
+    with pytest.raises(ArchiveAway):
+        made.step()
+    made.ups.owners["1.1"] = "2.25.1"
+    made.step()
+    assert made.states() == ["canceled NOT_SENT"]
 
 
 def test_whoever_dies_over_a_workitem_gives_it_up_in_the_end(bench: Callable[..., Bench]) -> None:
@@ -226,7 +280,7 @@ def test_whoever_dies_over_a_workitem_gives_it_up_in_the_end(bench: Callable[...
 
 def test_a_server_that_is_away_is_nobodys_fault(bench: Callable[..., Bench]) -> None:
     made = bench(script=lambda _: answer("503 Service Unavailable"))
-    made.ledger.workitems.claiming("1.1", "2.25.2", None)
+    made.ledger.workitems.claiming(Scheduled("1.1"), "2.25.2")
     for _ in range(3):
         with pytest.raises(ArchiveAway, match="503"):
             made.step()
