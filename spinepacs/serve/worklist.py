@@ -91,9 +91,11 @@ class Working:
             self._server = open_worklist(self._settings)
         try:
             now = datetime.now(UTC)
-            is_done = any(
-                self._advance(campaign, self._server, each) for each in self._workitems.due(now)
-            ) or self._look(self._server) or self._find(campaign, self._server)
+            is_done = (
+                any(self._advance(campaign, self._server, each) for each in self._workitems.due(now))
+                or self._look(self._server)
+                or self._find(campaign, self._server)
+            )
         except Transient:
             self._server.close()
             self._server = None

@@ -22,6 +22,8 @@ from spinepacs.settings.destinations import DicomDestination, DicomwebDestinatio
 from spinepacs.settings.sections import WorkSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.settings.worklist import WorklistSettings
+from spinepacs.status import Status, as_text
+from spinepacs.status import _worklist as add_worklist
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.tables import workitems
 from tests import films, peers, peers_ups
@@ -82,6 +84,9 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
             step = ups.step(uid, peers_ups.PROGRESS)
             assert step["0074100E"]["Value"][0]["00080100"]["Value"] == [code]
         assert sorted(column(running, workitems.c.state)) == ["canceled", "canceled", "completed", "lost"]
+        counted = 'spinepacs_workitems{state="lost"} 1.0'
+        peers.wait_until(lambda: counted in running.http("/metrics")[1], 60, "that the metrics say so")
+        assert "worklist       0 workitems are ours, 1 were lost\n" in command(running, "status", code=0)
 
 
 def _check_output(ups: peers_ups.Ups, sent: set[str]) -> None:
@@ -264,6 +269,21 @@ def test_what_it_says_of_its_end_was_heard_though_the_server_denies_it(bench: Ca
     made.ups.owners["1.1"] = "2.25.1"
     made.step()
     assert made.states() == ["canceled NOT_SENT"]
+
+
+def test_status_says_what_is_ours_and_what_a_person_may_have_to_end(bench: Callable[..., Bench]) -> None:
+    made, told = bench("1.1", "1.2", "1.3"), Status(running=True)
+    made.step(4)
+    first, second, _ = made.ledger.workitems.due(datetime.now(UTC))
+    made.ledger.workitems.end(first, WorkitemState.LOST, "NOT_TAKEN", "it is not taken")
+    made.ledger.workitems.end(second, WorkitemState.LOST, "NOT_OURS", "somebody else has it")
+    made.ledger.campaigns.say(made.ledger.campaigns.named(WORKLIST), "the worklist does not answer")
+    add_worklist(made.ledger, told)
+    trouble = "the worklist does not answer"
+    assert told.worklist == {"open": 1, "lost": 2, "left_open": 1, "trouble": trouble}
+    (problem,) = told.problems
+    assert problem.startswith("1 workitems were lost")
+    assert f"1 workitems are ours, 2 were lost ({trouble})" in as_text(told, made.working._settings)
 
 
 def test_whoever_dies_over_a_workitem_gives_it_up_in_the_end(bench: Callable[..., Bench]) -> None:
