@@ -22,6 +22,10 @@ _PROBES = (
     f"-c tcp_keepalives_idle=3 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2 "
     f"-c tcp_user_timeout={SILENCE_S * 1000}"
 )
+_OWN_PROBES = {
+    "keepalives_idle": 3, "keepalives_interval": 2, "keepalives_count": 2, "tcp_user_timeout": SILENCE_S * 1000,
+}  # fmt: skip
+"""The same at our end: who was cut off would else wait as long as TCP tries again, which is a quarter of an hour."""
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:what, :seed))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:what, :seed))")
 _SEED = 0x5350494E
@@ -71,7 +75,10 @@ class Exclusive:
         self._what = {"what": what, "seed": _SEED}
         arguments = {"connect_timeout": 10, "application_name": f"spinepacs {what}", "options": _PROBES}
         self._engine = create_engine(
-            self._parsed, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments
+            self._parsed,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args=arguments | _OWN_PROBES,
         )
         self._session: Connection | None = None
         self._is_ours = False
