@@ -5,10 +5,7 @@ It asks the daemon's health pages, the lock of its spool and the database. Each 
 
 from __future__ import annotations
 
-import json
 import shutil
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +19,7 @@ from spinepacs.delivery.pace import open_for_s
 from spinepacs.domain.priors import AskState
 from spinepacs.domain.worklist import OPEN, WorkitemState
 from spinepacs.errors import SpinepacsError
-from spinepacs.settings.sections import HealthSettings
+from spinepacs.health_pages import page, readiness
 from spinepacs.settings.settings import Settings
 from spinepacs.show.listing import as_text as table
 from spinepacs.store import lock
@@ -119,7 +116,7 @@ def find_out(settings: Settings) -> Status:
 
 def _daemon(settings: Settings, found: Status) -> None:
     """Whether it lives, by its pages and by its lock, and how its processes go."""
-    ready = _get(settings.health, "/readyz")
+    ready = readiness(settings.health, _TIMEOUT_S)
     holder = None
     try:
         holder = lock.look(settings.storage.folder)
@@ -135,8 +132,8 @@ def _daemon(settings: Settings, found: Status) -> None:
         found.since, found.how = holder.since, f"as user {name_of(holder.uid)}"
     if ready is None and settings.health.enabled:
         found.problems.append("it does not answer on its health port: it is starting, or hangs; see its log")
-    found.problems += [f"{name}: {why}" for name, why in json.loads(ready or "{}").items() if why != "ok"]
-    _processes(_get(settings.health, "/metrics") or "", found)
+    found.problems += [f"{name}: {why}" for name, why in (ready or {}).items() if why != "ok"]
+    _processes(page(settings.health, "/metrics", _TIMEOUT_S) or "", found)
 
 
 def _processes(metrics: str, found: Status) -> None:
@@ -159,22 +156,6 @@ def _processes(metrics: str, found: Status) -> None:
         })  # fmt: skip
         if not each.get("up"):
             found.problems.append(f"process {name} is down: see the daemon's log")
-
-
-def _get(settings: HealthSettings, path: str) -> str | None:
-    """Text of a health page; None: nobody answers."""
-    if not settings.enabled or not settings.port:
-        return None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.bind, settings.bind)  # noqa: S104 - what the settings may say
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{path}"
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-            return str(answer.read().decode())
-    except urllib.error.HTTPError as error:  # not ready is an answer too
-        with error:
-            return error.read().decode()
-    except (OSError, ValueError):
-        return None
 
 
 def _disk(settings: Settings, found: Status) -> None:

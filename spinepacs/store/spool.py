@@ -88,6 +88,11 @@ class Spool:
             os.close(self._lock)
             self._lock = -1
 
+    @property
+    def own_folder(self) -> Path:
+        """Folder of temporary files that goes with this process, however it ends."""
+        return self._tmp
+
     def add(self, chunks: Iterable[Piece]) -> SpooledFile:
         """Store a file; durable when this returns.
 

@@ -29,7 +29,7 @@ from spinepacs.store.tables import workitems
 from tests import films, peers, peers_ups
 from tests.daemons import daemon, destination, film
 from tests.peers_ups import CANCELED, COMPLETED, IN_PROGRESS, SCHEDULED, refers
-from tests.serve.test_campaign import column, command
+from tests.serve.test_campaign import column
 from tests.store.test_workitems import NEW
 from tests.web_liars import answer, web
 
@@ -58,7 +58,7 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
             claimed = lambda: [ups.state(uid) for uid in ("1.1", "1.2", "1.4")] == [IN_PROGRESS] * 3  # noqa: E731
             peers.wait_until(claimed, 60, f"three claims; see {running.log}")
             owners = dict(ups.owners)
-            assert "workitem" in command(running, "queue")
+            assert "workitem" in running.command("queue")
             running.kill()
             with peers.orthanc(tmp_path, dicomweb=True, http_port=port) as pacs:
                 for each in (good, empty):
@@ -76,7 +76,7 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
                 peers.wait_until(is_ended, 90, f"the end of all workitems; see {running.log}")
                 known = lambda: not {"claiming", "claimed"} & set(column(running, workitems.c.state))  # noqa: E731
                 peers.wait_until(known, 30, "that we know it, too")
-                assert "UPS-RS answers" in command(running, "check", "--user", "root")
+                assert "UPS-RS answers" in running.command("check", "--user", "root")
         assert ups.owners == owners, "nobody has claimed anything twice"
         assert ups.owners["1.5"] == "2.25.1"
         _check_output(ups, {str(dcmread(path).SOPInstanceUID) for path in scp.received()})
