@@ -96,7 +96,7 @@ class _Film:
         sides = [side for _, side in places[0][1]]
         stack = _picked(self.plates.points, levels, sides)
         values = formula(stack)
-        there = np.isfinite(list(values.values())).any(axis=0)
+        there = np.any(np.isfinite(list(values.values())), axis=0)
         places = [place for place, is_there in zip(places, there, strict=True) if is_there]
         levels, stack = levels[there], stack[there]
         values = {quantity: value[there] for quantity, value in values.items()}
