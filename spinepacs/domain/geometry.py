@@ -118,7 +118,7 @@ class Endplate:
         left, right = move(np.array([self.left, self.right])).tolist()
         return Endplate(PointPx(*left), PointPx(*right), move(self.curve), self.spread)
 
-    @property
+    @cached_property
     def middle(self) -> PointPx:
         """Point of the curve half-way between the corners, px."""
         axis = np.subtract(self.right, self.left)

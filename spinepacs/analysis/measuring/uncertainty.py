@@ -46,14 +46,12 @@ def standard_deviations(
     steps = _STEP * _moves(plates, sides)
     forth, back = (formula(plates + sign * steps) for sign in (1, -1))
     spread = np.moveaxis(deviations, 0, 2)
-    found = {}
-    for name, values in forth.items():
-        slopes = (values - back[name]) / (2 * _STEP)
-        blind = (np.isnan(slopes) | (np.isnan(spread) & (slopes != 0))).any(axis=(0, 1))
-        errors = np.nan_to_num(slopes * spread)
-        variance = np.einsum("kmn,mkl,lmn->n", errors, correlation, errors)
-        found[name] = np.where(blind, np.nan, np.sqrt(np.maximum(variance, 0)))
-    return found
+    slopes = (np.stack(list(forth.values())) - np.stack(list(back.values()))) / (2 * _STEP)
+    blind = (np.isnan(slopes) | (np.isnan(spread) & (slopes != 0))).any(axis=(1, 2))
+    errors = np.nan_to_num(slopes * spread)
+    variance = np.einsum("qkmn,mkl,qlmn->qn", errors, correlation, errors)
+    found = np.where(blind, np.nan, np.sqrt(np.maximum(variance, 0)))
+    return dict(zip(forth, found, strict=True))
 
 
 def _moves(plates: Array, sides: Sequence[int]) -> Array:

@@ -87,9 +87,8 @@ def to_input(
     pad_x, pad_y = left * scale, top * scale
     # INTER_AREA averages what falls into a pixel: no aliasing of grids and collimator edges when shrinking. Halving is
     # its fast case: three times as fast on a large film, and the rest is small.
-    if halvings and not any(
-        size % 2 for size in (rows, columns, top, left)
-    ):  # then no pixel mixes film and padding
+    is_even = not any(size % 2 for size in (rows, columns, top, left))
+    if halvings and is_even:  # then no pixel mixes film and padding
         display, halvings, times, top, left = halved(display), halvings - 1, times // 2, top // 2, left // 2
     bottom, right = times * high - display.shape[0] - top, times * wide - display.shape[1] - left
     canvas = cv2.copyMakeBorder(display, top, bottom, left, right, cv2.BORDER_CONSTANT, value=pad_value)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinepacs.analysis.seeing.normalise import input_shape, to_input, with_square_pixels
+from spinepacs.analysis.seeing import normalise
+from spinepacs.analysis.seeing.normalise import halved, input_shape, to_input, with_square_pixels
 from spinepacs.domain.geometry import Spacing, SpacingBasis
 
 
@@ -73,3 +74,31 @@ def test_films_with_square_pixels_are_left_alone(spacing):
     same, factor = with_square_pixels(film, spacing)
     assert same is film
     assert factor.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(3000, 2500), (3001, 2500), (3000, 2501), (2022, 2022), (2580, 1030)]
+)
+def test_it_is_the_same_whether_the_film_is_halved_before_it_is_padded_or_after(rows, columns):
+    film = np.random.default_rng(rows + columns).integers(0, 256, (rows, columns), np.uint8)
+    shape = input_shape(rows, columns, 640)
+    tensor, letterbox = to_input(film, *shape)
+
+    left, top = (round(pad / letterbox.scale) for pad in (letterbox.pad_x_px, letterbox.pad_y_px))
+    height, width = (round(side / letterbox.scale) for side in shape)
+    padded = np.full((height, width), 114, np.uint8)
+    padded[top : top + rows, left : left + columns] = film
+    while min(padded.shape) >= 2 * min(shape):
+        padded = cv2.resize(padded, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(padded, shape[::-1], interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(tensor[0, 0], small * np.float32(1 / 255))
+
+
+def test_a_picture_is_halved_once_and_its_half_goes_with_it():
+    picture = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    half = halved(picture)
+    np.testing.assert_array_equal(half, cv2.resize(picture, (3, 2), interpolation=cv2.INTER_AREA))
+    assert halved(picture) is half
+    key = id(picture)
+    del picture
+    assert key not in normalise._halves

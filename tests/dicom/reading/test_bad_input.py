@@ -244,6 +244,12 @@ def test_odd_components_of_other_uids_are_not_warned_of(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("name", ["pydicom", "pydicom.pixels.decoders.base", "pylibjpeg"])
+def test_nothing_that_pydicom_says_is_logged(caplog: pytest.LogCaptureFixture, name: str) -> None:
+    logging.getLogger(name).critical("Invalid value for VR PN: 'Doe^Jane'")
+    assert not caplog.records
+
+
 def test_reading_in_many_threads_leaves_warnings_and_logs_as_they_were(tmp_path: Path) -> None:
     path = write(make_dx(PatientSex="X", StudyDate=b"nonsense"), tmp_path / "film")
     before = (list(warnings.filters), warnings.showwarning, logging.getLogger("pydicom").level)
