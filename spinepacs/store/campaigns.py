@@ -131,14 +131,16 @@ class Campaigns:
 
     def on_its_way(self, campaign: Campaign) -> int:
         """How many items have been asked for and are not done."""
-        with self.database.read() as connection:
-            return len(connection.execute(_open_ones(campaign.campaign_id, ON_ITS_WAY)).all())
+        return self._number(campaign, ON_ITS_WAY)
 
     def listed(self, campaign: Campaign) -> int:
         """How many items wait to be asked for."""
-        listed = _open_ones(campaign.campaign_id, [ItemState.LISTED])
+        return self._number(campaign, (ItemState.LISTED,))
+
+    def _number(self, campaign: Campaign, states: Sequence[ItemState]) -> int:
+        of_it = _open_ones(campaign.campaign_id, states)
         with self.database.read() as connection:
-            return connection.execute(select(func.count()).select_from(listed.subquery())).scalar_one()
+            return connection.execute(select(func.count()).select_from(of_it.subquery())).scalar_one()
 
     def has_films(self, item: Item) -> bool:
         """Whether it is known which films an item has."""

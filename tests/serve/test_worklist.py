@@ -76,7 +76,7 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
                 peers.wait_until(is_ended, 90, f"the end of all workitems; see {running.log}")
                 known = lambda: not {"claiming", "claimed"} & set(column(running, workitems.c.state))  # noqa: E731
                 peers.wait_until(known, 30, "that we know it, too")
-                assert "UPS-RS answers" in running.command("check", "--user", "root")
+                assert "UPS-RS answers" in running.check()
         assert ups.owners == owners, "nobody has claimed anything twice"
         assert ups.owners["1.5"] == "2.25.1"
         _check_output(ups, {str(dcmread(path).SOPInstanceUID) for path in scp.received()})
