@@ -19,8 +19,9 @@ else
 install = $(PIP) --require-hashes --requirement locks/$(1).txt && $(PIP) --no-deps --no-build-isolation --editable .
 endif
 
-# One process for each core; PYTEST_ARGS='-x tests/store' runs what you like.
-PYTEST_ARGS ?= -q -n auto
+# One process for each core, each with a half of its own as long as it has work: what a module sets up is set up once.
+# PYTEST_ARGS='-x tests/store' runs what you like.
+PYTEST_ARGS ?= -q -n auto --dist worksteal
 
 # For every platform and Python from 3.11 on; versions that are locked stay unless something asks for others.
 COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -5,13 +5,10 @@ It asks the daemon's health pages, the lock of its spool and the database. Each 
 
 from __future__ import annotations
 
-import json
 import shutil
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
@@ -20,8 +17,9 @@ from sqlalchemy import func, select
 
 from spinepacs.delivery.pace import open_for_s
 from spinepacs.domain.priors import AskState
+from spinepacs.domain.worklist import OPEN, WorkitemState
 from spinepacs.errors import SpinepacsError
-from spinepacs.settings.sections import HealthSettings
+from spinepacs.health_pages import page, readiness
 from spinepacs.settings.settings import Settings
 from spinepacs.show.listing import as_text as table
 from spinepacs.store import lock
@@ -35,6 +33,9 @@ LATE_S = 3600.0
 
 UNREAD_LATE_S = 4 * 3600.0
 """And so does an image that has waited so long to be read (s)."""
+
+LOST_TOLD = timedelta(days=3)
+"""A workitem that was lost is told of for so long: what became of it at the server nobody tells us."""
 
 SILENT_S = 60.0
 """A machine that has not beaten for so long (s), and that nobody has taken for dead, needs a person."""
@@ -72,6 +73,9 @@ class Status:
     priors
         How many patients wait to be asked for in an archive (``waiting``), or cannot be (``failed``), and what it waits
         for (``trouble``); empty: priors are off.
+    worklist
+        How many workitems are ours and not done (``open``), how many are ``lost`` and how many of them lately and
+        perhaps in progress there for ever (``left_open``), and what it waits for (``trouble``); empty: it is off.
     problems
         What needs a person, in sentences; empty: nothing.
     """
@@ -86,6 +90,7 @@ class Status:
     processes: list[Row] = field(default_factory=list)
     destinations: list[Row] = field(default_factory=list)
     priors: Row = field(default_factory=dict)
+    worklist: Row = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -111,7 +116,7 @@ def find_out(settings: Settings) -> Status:
 
 def _daemon(settings: Settings, found: Status) -> None:
     """Whether it lives, by its pages and by its lock, and how its processes go."""
-    ready = _get(settings.health, "/readyz")
+    ready = readiness(settings.health, _TIMEOUT_S)
     holder = None
     try:
         holder = lock.look(settings.storage.folder)
@@ -127,8 +132,8 @@ def _daemon(settings: Settings, found: Status) -> None:
         found.since, found.how = holder.since, f"as user {name_of(holder.uid)}"
     if ready is None and settings.health.enabled:
         found.problems.append("it does not answer on its health port: it is starting, or hangs; see its log")
-    found.problems += [f"{name}: {why}" for name, why in json.loads(ready or "{}").items() if why != "ok"]
-    _processes(_get(settings.health, "/metrics") or "", found)
+    found.problems += [f"{name}: {why}" for name, why in (ready or {}).items() if why != "ok"]
+    _processes(page(settings.health, "/metrics", _TIMEOUT_S) or "", found)
 
 
 def _processes(metrics: str, found: Status) -> None:
@@ -151,22 +156,6 @@ def _processes(metrics: str, found: Status) -> None:
         })  # fmt: skip
         if not each.get("up"):
             found.problems.append(f"process {name} is down: see the daemon's log")
-
-
-def _get(settings: HealthSettings, path: str) -> str | None:
-    """Text of a health page; None: nobody answers."""
-    if not settings.enabled or not settings.port:
-        return None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.bind, settings.bind)  # noqa: S104 - what the settings may say
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{path}"
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-            return str(answer.read().decode())
-    except urllib.error.HTTPError as error:  # not ready is an answer too
-        with error:
-            return error.read().decode()
-    except (OSError, ValueError):
-        return None
 
 
 def _disk(settings: Settings, found: Status) -> None:
@@ -223,6 +212,8 @@ def _ledger(settings: Settings, ledger: Ledger, found: Status) -> None:
     _destinations(settings, ledger, counts, waiting, found)
     if settings.priors.enabled:
         _priors(ledger, found)
+    if settings.worklist.enabled:
+        _worklist(ledger, found)
 
 
 def _priors(ledger: Ledger, found: Status) -> None:
@@ -232,6 +223,25 @@ def _priors(ledger: Ledger, found: Status) -> None:
     late_s = age_s(ledger.priors.oldest_at(), datetime.now(UTC))
     if trouble and late_s > LATE_S:
         found.problems.append(f"priors: a patient has waited for {_span(late_s)} to be asked for: {trouble}")
+
+
+def _worklist(ledger: Ledger, found: Status) -> None:
+    counts, now = ledger.workitems.counts(), datetime.now(UTC)
+    trouble, left_open = ledger.workitems.trouble(), ledger.workitems.lost_since(now - LOST_TOLD)
+    found.worklist = {
+        "open": sum(counts.get(state, 0) for state in OPEN),
+        "lost": counts.get(WorkitemState.LOST, 0),
+        "left_open": left_open,
+        "trouble": trouble,
+    }
+    late_s = age_s(ledger.workitems.oldest_at(), now)
+    if trouble and late_s > LATE_S:
+        found.problems.append(f"worklist: a workitem has been ours for {_span(late_s)}: {trouble}")
+    if left_open:
+        found.problems.append(
+            f"{left_open} workitems were lost since {now - LOST_TOLD:%Y-%m-%d}: the worklist may have them in progress "
+            "until a person ends them there (docs/worklist.md)"
+        )
 
 
 def _destinations(
@@ -299,6 +309,11 @@ def as_text(found: Status, settings: Settings) -> str:
         failed = f", {found.priors['failed']} have failed" if found.priors["failed"] else ""
         waits = f" ({found.priors['trouble']})" if found.priors["trouble"] else ""
         lines.append(f"priors         {found.priors['waiting']} patients wait to be asked for{failed}{waits}")
+    if found.worklist:
+        waits = f" ({found.worklist['trouble']})" if found.worklist["trouble"] else ""
+        lines.append(
+            f"worklist       {found.worklist['open']} workitems are ours, {found.worklist['lost']} were lost{waits}"
+        )
     processes = [{**row, "since": row["since"] and _time(row["since"])} for row in found.processes]
     destinations = [
         {

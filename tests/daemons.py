@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from click.testing import CliRunner
 
+from spinepacs.cli.main import main
 from spinepacs.store.ledger import Ledger
 from tests import films, models, peers, phantoms
 
@@ -111,6 +113,22 @@ class Daemon:
     def ledger(self) -> Ledger:
         """Open its ledger; close it again."""
         return Ledger.open(self.settings["storage"]["database_url"])
+
+    def command(self, *words: str, code: int | None = 0) -> str:
+        """What a command of the administrator prints; it must end with ``code`` (None: however it ends).
+
+        It is run in this process: to begin another one takes longer than the command itself.
+        """
+        done = CliRunner().invoke(main, [*words, "--config", str(self.config)], catch_exceptions=False)
+        assert code in (done.exit_code, None), done.output
+        return done.output
+
+    def check(self, code: int = 0) -> str:
+        """What ``spinepacs check`` prints: in a process of its own, since it takes the rights of another user."""
+        words = [sys.executable, "-m", self.module, "check", "--user", "root", "--config", str(self.config)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def states(self) -> dict[str, int]:
         """Studies by state."""

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from spinepacs.analysis.seeing.crops import CROP_PX
+from spinepacs.analysis.seeing.crops import EDGES, NAMES, Frame
 from spinepacs.analysis.seeing.evidence import Weights
 from spinepacs.analysis.seeing.normalise import input_shape, to_input
 from spinepacs.domain.anatomy import Level
@@ -46,12 +46,13 @@ def write_model(
     phantom: Phantom,
     sizes: Sequence[int | str] = ("batch", "height", "width"),
     reader: NDArray[np.float64] | None = None,
+    tracer: NDArray[np.float64] | None = None,
     **changes: object,
 ) -> Path:
     """Write ``model.onnx`` and ``manifest.toml`` into a folder, for films of the phantom's size.
 
     ``changes`` replace values of the manifest; None removes a key. ``sizes``: as the input declares them. ``reader``:
-    write ``reader.onnx`` too, which answers with these logits to every crop.
+    write ``reader.onnx`` too, which answers with these logits to every crop; ``tracer``: the same, with these maps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = _onnx(*heads(phantom), sizes)
@@ -70,7 +71,7 @@ def write_model(
     } | changes
     lines = [f"{key} = {_toml(value)}" for key, value in manifest.items() if value is not None]
     if reader is not None:
-        answering = _reader(reader)
+        answering = _answering(reader, NAMES)
         (folder / "reader.onnx").write_bytes(answering)
         lines += [
             "[reader]",
@@ -78,26 +79,30 @@ def write_model(
             "[reader.weights]",
             *(f"{name} = {weight}" for name, weight in asdict(READER_WEIGHTS).items()),
         ]
+    if tracer is not None:
+        drawing = _answering(tracer, EDGES)
+        (folder / "tracer.onnx").write_bytes(drawing)
+        lines += ["[tracer]", f'sha256 = "{hashlib.sha256(drawing).hexdigest()}"']
     (folder / "manifest.toml").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
 
-def _reader(logits: NDArray[np.float64]) -> bytes:
+def _answering(logits: NDArray[np.float64], frame: Frame) -> bytes:
     """A network that looks at crops and answers the same to all of them."""
     nodes = [
         helper.make_node("ReduceMean", ["crops"], ["means"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Mul", ["means", "nothing"], ["zeros"]),
-        helper.make_node("Unsqueeze", ["zeros", "last"], ["column"]),
-        helper.make_node("Add", ["column", "answer"], ["logits"]),
+        helper.make_node("Unsqueeze", ["zeros", "others"], ["columns"]),
+        helper.make_node("Add", ["columns", "answer"], ["logits"]),
     ]
     constants = [
         numpy_helper.from_array(np.float32(0), "nothing"),
-        numpy_helper.from_array(np.array([1], np.int64), "last"),
+        numpy_helper.from_array(np.arange(1, logits.ndim + 1), "others"),
         numpy_helper.from_array(logits.astype(np.float32), "answer"),
     ]
-    crops = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["batch", 1, *CROP_PX])
-    answer = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(logits)])
-    graph = helper.make_graph(nodes, "reader", [crops], [answer], constants)
+    crops = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["batch", 1, *frame.shape])
+    answer = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", *logits.shape])
+    graph = helper.make_graph(nodes, "answering", [crops], [answer], constants)
     network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     network.ir_version = 8
     return bytes(network.SerializeToString())

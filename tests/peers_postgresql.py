@@ -5,6 +5,7 @@ It needs the programs only (Debian: ``postgresql``), no service and no rights: a
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,19 +109,9 @@ def postgresql(address: str = "127.0.0.1") -> Iterator[PostgreSQL]:
     """Make a cluster and run it. Its folder is not pytest's: user postgres must be able to enter it."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     binaries = versions[-1] if versions else Path(require("initdb")).parent
-    folder = Path(tempfile.mkdtemp(prefix="spinepacs-postgresql-"))
+    folder = _folder()
     try:
-        if os.geteuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
-        subprocess.run(
-            [binaries / "initdb", "-D", folder / "data", "-U", "spinepacs", *_NEW_CLUSTER],
-            check=True,
-            capture_output=True,
-            cwd=folder,
-            **_identity(),
-        )
-        with (folder / "data" / "pg_hba.conf").open("a") as rules:
-            rules.write("host all all samenet trust\n")
+        _run("cp", "-a", _new_cluster(binaries), folder / "data")
         server = PostgreSQL(folder, binaries, free_port(), address)
         try:
             server.start()
@@ -128,6 +120,28 @@ def postgresql(address: str = "127.0.0.1") -> Iterator[PostgreSQL]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _new_cluster(binaries: Path) -> Path:
+    """A cluster that never runs, made once in this process: to copy it takes a fifth of the time."""
+    folder = _folder()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _run(binaries / "initdb", "-D", folder / "data", "-U", "spinepacs", *_NEW_CLUSTER)
+    with (folder / "data" / "pg_hba.conf").open("a") as rules:
+        rules.write("host all all samenet trust\n")
+    return folder / "data"
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="spinepacs-postgresql-"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    return folder
+
+
+def _run(*words: str | Path) -> None:
+    subprocess.run(words, check=True, capture_output=True, cwd="/", **_identity())
 
 
 @contextmanager

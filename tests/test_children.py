@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from multiprocessing import forkserver
 
 import numpy as np
 
-from spinepacs.children import Child, limit_memory
+from spinepacs.children import Child, keep_memory, limit_memory
 from tests import peers
 
 HOLDS_THE_INTERPRETER = "(a+)+$", "a" * 64 + "b"
@@ -45,6 +47,17 @@ def eat(channel, more_mb: int) -> None:
             eaten.append(np.empty(100_000_000, np.uint8))
     except MemoryError:
         channel.send_bytes(str(len(eaten)).encode())
+
+
+def use_again(channel) -> None:
+    """Make and free arrays time and again, as each film does; say how many pages the kernel had to give for them."""
+    keep_memory()
+    faults = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        _ = [np.ones(3_000_000, np.uint8) for _ in range(20)]
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    channel.send_bytes(repr(faults).encode())
 
 
 def sleep(channel) -> None:
@@ -121,3 +134,14 @@ def test_memory_beyond_the_limit_is_refused_and_the_process_goes_on():
         assert child.channel.recv_bytes() == b"10"
     finally:
         child.end(5)
+
+
+def test_what_is_freed_is_kept_for_the_next_film():
+    child = Child("again", use_again)
+    try:
+        assert child.channel.poll(30)
+        first, *later = ast.literal_eval(child.channel.recv_bytes().decode())
+        assert max(later) < first / 10, "pages that were cleared again"
+    finally:
+        child.kill()
+        child.end()

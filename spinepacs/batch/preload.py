@@ -1,12 +1,16 @@
 """What the workers of ``process`` have in common, imported once by the process that they are forked from.
 
-Only modules are imported here: no thread and no session may be made on the way.
+Only modules are imported, and tables read: no thread and no session may be made on the way.
 """
 
 from __future__ import annotations
 
-import gc
+from spinepacs.children import preloading
 
-import spinepacs.batch.worker  # noqa: F401 - imported to be there
+with preloading():
+    import numpy.ma  # noqa: F401 - numpy.median would import it
 
-gc.freeze()  # the workers' collectors leave it all alone: to look at an object is to write to its page
+    import spinepacs.batch.worker  # noqa: F401 - imported to be there
+    from spinepacs.dicom import standard
+
+    standard.load()

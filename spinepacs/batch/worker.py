@@ -31,7 +31,7 @@ from spinepacs.batch.pseudonym import pseudonym
 from spinepacs.batch.records import Head, Outcome, Record, Row
 from spinepacs.batch.rows import rows_of, unread
 from spinepacs.batch.task import Task
-from spinepacs.children import limit_memory
+from spinepacs.children import keep_memory, limit_memory
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.dicom.reading.parse import quiet
 from spinepacs.dicom.wrap import is_picture, wrap
@@ -51,6 +51,7 @@ _RADIOGRAPH_MODALITIES = frozenset({"CR", "DX", "RF", "XA", "RG", "OT", "SC", ""
 def work(channel: Connection, task: Task) -> None:
     """Say with what it reads, or why it cannot; then answer each job with a record until the pipe is closed."""
     logs.configure("WARNING", "text")  # libraries would quote headers
+    keep_memory()
     settings = task.settings
     try:
         pipeline = Pipeline.open(

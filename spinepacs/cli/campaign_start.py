@@ -69,9 +69,10 @@ def _source(settings: Settings, options: dict[str, Any]) -> tuple[Kind, str]:
     if options["move_to"] and not options["ae"]:
         raise click.UsageError("--move-to is for --ae")
     if options["dicomweb"]:
+        url = check_url(options["dicomweb"])
         if options["credentials"]:
-            check_secret(options["dicomweb"])
-        return Kind.DICOMWEB, check_url(options["dicomweb"])
+            check_secret(url)
+        return Kind.DICOMWEB, url
     if options["ae"]:
         parse_peer(options["ae"])
         if not settings.listener.enabled:

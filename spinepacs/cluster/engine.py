@@ -24,7 +24,8 @@ from sqlalchemy import Connection, select, text
 
 from spinepacs.errors import BadSettings
 from spinepacs.outages import Outage
-from spinepacs.store.engine import Database, parse_url
+from spinepacs.store.engine import SILENCE_S, Database, parse_url
+from spinepacs.store.silence import probes
 from spinepacs.store.tables import studies
 
 if TYPE_CHECKING:
@@ -84,10 +85,11 @@ def _app(url: str) -> App:
         "psycopg.pool",
     ):  # they would speak of each job, and of each try of an outage
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    _, of_ours = probes(SILENCE_S)
     conninfo = (
         parse_url(url).set(drivername="postgresql").render_as_string(hide_password=False) if url else ""
     )
-    return App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=3))
+    return App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=3, kwargs={**of_ours}))
 
 
 def install(url: str) -> None:

@@ -113,8 +113,7 @@ class PackedFrames:
 def _distance_2(points: NDArray[np.float64], outline: Outline) -> NDArray[np.float64]:
     """Squares of the distances of (N, 2) points to the centroid of an outline; (N,)."""
     away = points - np.array(outline.centroid)
-    squares: NDArray[np.float64] = np.einsum("nx,nx->n", away, away)
-    return squares
+    return np.asarray(np.einsum("nx,nx->n", away, away))
 
 
 def _inside(outline: Outline, rows: int, columns: int) -> tuple[int, int, NDArray[np.bool_]]:

@@ -17,7 +17,7 @@ from spinepacs.dicom.pictures import PictureFacts
 from spinepacs.dicom.reading.bounded import MAXIMUM_BYTES
 from spinepacs.dicom.reading.codestream import ends, size_of
 from spinepacs.dicom.reading.kinds import PICTURE, START_BYTES
-from spinepacs.dicom.reading.pixels import MAXIMUM_PIXELS
+from spinepacs.dicom.reading.pixels import MAXIMUM_PIXELS, lacks_data
 from spinepacs.errors import BadInput, Transient
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -98,6 +98,8 @@ def _grey(data: bytes) -> NDArray[Any]:
                 "IMAGE_TOO_LARGE", f"the picture has more than {MAXIMUM_PIXELS} pixels: scale it down"
             )
         grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        if grey is not None and data.startswith(_JPEG) and _lacks_data(data):
+            raise BadInput("TRUNCATED", "data of the picture are missing: send it again")
     except (struct.error, ValueError, cv2.error):
         grey = None
     if grey is None or grey.dtype not in (np.uint8, np.uint16):
@@ -132,6 +134,13 @@ def _size_of_jpeg(data: bytes) -> tuple[int, int]:
     if not ends(data):
         raise _cut_off()
     return size.rows, size.columns
+
+
+def _lacks_data(data: bytes) -> bool:
+    try:
+        return lacks_data(data)
+    except RuntimeError:  # what OpenCV takes and another decoder does not: nobody can tell
+        return False
 
 
 def _cut_off() -> BadInput:

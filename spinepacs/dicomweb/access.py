@@ -100,7 +100,7 @@ class Access:
         seen = self._seal(able, password) if able else b""
         if able and self._remembered.get(seen, 0.0) > time.monotonic():
             return able
-        keys = ((self._by_account_and_peer, (name.lower(), peer)), (self._by_peer, peer))
+        keys = ((self._by_account_and_peer, passwords.guess(name, peer)), (self._by_peer, peer))
         wait_s = max(guesses.wait_s(key) for guesses, key in keys)
         if wait_s > 0:
             raise HTTPException(429, "too many wrong passwords", {"Retry-After": str(int(wait_s) + 1)})

@@ -52,6 +52,16 @@ class Level(IntEnum):
             self.name[0]
         ]
 
+    @property
+    def has_upper_plate(self) -> bool:
+        """Whether it has an endplate towards the head: C1 is a ring, and C2 carries the dens there."""
+        return self > Level.C2
+
+    @property
+    def has_lower_plate(self) -> bool:
+        """Whether it has an endplate towards the foot: C1 is a ring, and the sacrum goes on below S1."""
+        return Level.C1 < self < Level.S1
+
 
 class DiscLevel(NamedTuple):
     """The disc space between two neighbouring levels, C2/C3 to L5/S1."""

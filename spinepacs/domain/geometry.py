@@ -103,16 +103,20 @@ class Endplate:
         The two corners, px.
     curve
         (M, 2) float64 points along the endplate from ``left`` to ``right``, px.
+    spread
+        How widely the network that placed the corners scattered them: root mean square of their standard deviations, as
+        a share of the usual √area of bodies around; None where they follow from the outline.
     """
 
     left: PointPx
     right: PointPx
     curve: Points
+    spread: float | None = None
 
     def moved(self, move: Move) -> Endplate:
         """The same endplate on another picture; its corners keep their names, which are those with the head up."""
         left, right = move(np.array([self.left, self.right])).tolist()
-        return Endplate(PointPx(*left), PointPx(*right), move(self.curve))
+        return Endplate(PointPx(*left), PointPx(*right), move(self.curve), self.spread)
 
     @cached_property
     def middle(self) -> PointPx:

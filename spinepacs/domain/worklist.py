@@ -21,12 +21,21 @@ class WorkitemState(StrEnum):
     """It is ours, and IN PROGRESS."""
     COMPLETED = "completed"
     CANCELED = "canceled"
-    """As the Standard spells it; the reason says why."""
+    """As the Standard spells it, by us or by somebody else (``CANCELED_THERE``); the reason says why."""
     LOST = "lost"
-    """Somebody else has it, it is gone, or the server does not take what we say of it."""
+    """Somebody else has it or has completed it, it is gone, or the server does not take what we say of it."""
 
 
 OPEN = (WorkitemState.CLAIMING, WorkitemState.CLAIMED)
+
+
+class Priority(StrEnum):
+    """Scheduled Procedure Step Priority (0074,1200), the first first."""
+
+    HIGH = "HIGH"
+    """As urgent as a request that is STAT (PS3.3 Table C.30.1-1), and so are its studies."""
+    MEDIUM = "MEDIUM"
+    LOW = "LOW"
 
 
 class CodedTerm(NamedTuple):
@@ -40,6 +49,14 @@ class CodedTerm(NamedTuple):
     def parse(cls, text: str) -> CodedTerm:
         """Take ``value^scheme^meaning`` apart, as the settings have checked it."""
         return cls(*text.split("^"))
+
+
+class Scheduled(NamedTuple):
+    """A workitem that waits to be claimed; ``code`` None: it names none."""
+
+    uid: str
+    code: CodedTerm | None = None
+    priority: Priority = Priority.MEDIUM
 
 
 class Input(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 from pydicom import Dataset
 
-from spinepacs.domain.worklist import CodedTerm, Input
+from spinepacs.domain.worklist import CodedTerm, Input, Priority, Scheduled
 from spinepacs.exchange.archive import ArchiveAway, NotGiven, is_uid
 from spinepacs.exchange.web import Session, TooLong
 
@@ -26,7 +26,7 @@ _LIMIT_BYTES = 64 * 1024 * 1024
 _JSON = "application/dicom+json"
 _NOT_TAKEN, _GONE = frozenset({400, 409}), frozenset({404, 410})
 _SOP, _STUDY, _SERIES = "00080018", "0020000D", "0020000E"
-_STATE, _READINESS, _LABEL = "00741000", "00404041", "00741202"
+_STATE, _READINESS, _LABEL, _PRIORITY = "00741000", "00404041", "00741202", "00741200"
 _CODE, _STATION = "00404018", "00404025"
 _VALUE, _SCHEME, _MEANING = "00080100", "00080102", "00080104"
 _INPUT, _REFERENCED, _REFERENCED_SOP = "00404021", "00081199", "00081155"
@@ -67,30 +67,33 @@ class Worklist:
         self._session.close()
 
     def scheduled(
-        self, code: CodedTerm | None, station: CodedTerm | None, label: str
-    ) -> Iterator[tuple[str, CodedTerm | None]]:
-        """Workitems that wait, are ready and are meant, by UID, each with its code; servers may answer more."""
+        self, code: CodedTerm | None, station: CodedTerm | None, label: str, priority: Priority | None = None
+    ) -> Iterator[Scheduled]:
+        """Workitems that wait, are ready and are meant, of one priority or of any; servers may answer more."""
         filters = {_STATE: "SCHEDULED", _READINESS: "READY"}
+        if priority is not None:
+            filters[_PRIORITY] = priority.value
         for sequence, term in ((_CODE, code), (_STATION, station)):
             if term is not None:
                 filters |= {f"{sequence}.{_VALUE}": term.value, f"{sequence}.{_SCHEME}": term.scheme}
         if label:
             filters[_LABEL] = label
         for row in self._search(filters):
-            codes = _terms(row, _CODE)
+            codes, stated = _terms(row, _CODE), _priority(row)
             is_meant = (
                 (code is None or code[:2] in [each[:2] for each in codes])
                 and (station is None or station[:2] in [each[:2] for each in _terms(row, _STATION)])
                 and label in ("", _text(row, _LABEL))
                 and _text(row, _STATE) == "SCHEDULED"
                 and _text(row, _READINESS) in ("", "READY")
+                and priority in (None, stated)
             )
             if is_meant:
-                yield _text(row, _SOP), code or next(iter(codes), None)
+                yield Scheduled(_text(row, _SOP), code or next(iter(codes), None), stated)
 
     def _search(self, filters: Mapping[str, str]) -> Iterator[Row]:
         known: set[str] = set()
-        include = ",".join((_SOP, _STATE, _READINESS, _LABEL, _CODE, _STATION))
+        include = ",".join((_SOP, _STATE, _READINESS, _LABEL, _PRIORITY, _CODE, _STATION))
         for _ in range(_MOST_PAGES):
             window = {"includefield": include, "limit": str(PAGE), "offset": str(len(known))}
             status, rows = self._read(self._url, dict(filters) | window)
@@ -116,6 +119,11 @@ class Worklist:
             sop_uids = [_text(each, _REFERENCED_SOP) for each in _items(item, _REFERENCED)] or [""]
             found += [Input(study_uid, series_uid, sop_uid) for sop_uid in sop_uids]
         return [each for each in dict.fromkeys(found) if _is_input(each)]
+
+    def state(self, uid: str) -> str | None:
+        """Procedure Step State of a workitem, as the Standard spells it; None: it is gone."""
+        status, rows = self._read(f"{self._url}/{uid}", {})
+        return None if status in _NOT_TAKEN | _GONE or not rows else _text(rows[0], _STATE)
 
     def change(self, uid: str, transaction_uid: str, state: str) -> Said:
         """Ask for another state (11.7); to ask for one in which it is already is no mistake (Warning 299)."""
@@ -177,6 +185,12 @@ class Worklist:
 
 def _is_input(each: Input) -> bool:
     return is_uid(each.study_uid) and all(uid == "" or is_uid(uid) for uid in each[1:])
+
+
+def _priority(row: Row) -> Priority:
+    """What it states; MEDIUM where that is nothing, or nothing that the Standard knows."""
+    stated = _text(row, _PRIORITY)
+    return Priority(stated) if stated in list(Priority) else Priority.MEDIUM
 
 
 def _terms(row: Row, tag: str) -> list[CodedTerm]:

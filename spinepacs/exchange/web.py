@@ -14,6 +14,7 @@ import requests
 from spinepacs.domain.campaign import AWAY_TIMEOUT_S
 from spinepacs.errors import BadSettings
 from spinepacs.exchange.archive import ArchiveAway
+from spinepacs.settings import types
 from spinepacs.settings.types import IN_THE_CLEAR, may_carry_secret
 from spinepacs.toml import read_toml
 
@@ -143,19 +144,17 @@ def check_secret(url: str) -> None:
 
 
 def check_url(url: str) -> str:
-    """Give a URL without a slash at its end.
+    """Give a URL, which will stand in the database, without a slash at its end.
 
     Raises
     ------
     BadSettings
-        If it is none, or holds a password.
+        If it is none, or holds a password or a query.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadSettings("--dicomweb needs a URL, for instance https://pacs.example.org/dicom-web")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    try:
+        return types.check_url(url)
+    except ValueError as error:
         raise BadSettings(
-            f"the URL holds a password or a query, and would stand in the database: give --credentials FILE, or {USER} "
-            f"and {PASSWORD} (or {TOKEN}) in the daemon's environment"
-        )
-    return url.rstrip("/")
+            f"--dicomweb: {error}; a password is for --credentials FILE, or for {USER} and {PASSWORD} (or {TOKEN}) in "
+            "the daemon's environment"
+        ) from None

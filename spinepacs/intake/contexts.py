@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from pydicom.uid import UID
@@ -50,9 +51,9 @@ def supported(
         if sop_class == Verification:
             found.append(build_context(Verification))
         elif sop_class in RADIOGRAPH_CLASSES:
-            found.append(build_context(sop_class, list(DECODABLE_TRANSFER_SYNTAXES)))
+            found.append(_context(sop_class, DECODABLE_TRANSFER_SYNTAXES))
         elif taken == "all" and is_storage(sop_class):
-            found.append(build_context(sop_class, _simplest_first(offered)))
+            found.append(_context(sop_class, _simplest_first(offered)))
         elif takes_reports and sop_class == StorageCommitmentPushModel:
             reports = build_context(StorageCommitmentPushModel)
             reports.scu_role, reports.scp_role = False, True
@@ -60,10 +61,16 @@ def supported(
     return found
 
 
-def _simplest_first(offered: Sequence[UID]) -> list[str | UID]:
+@lru_cache(maxsize=1024)
+def _context(sop_class: UID, syntaxes: tuple[str | UID, ...]) -> PresentationContext:
+    """Made once for all associations, since pynetdicom checks every UID anew; negotiation only reads it."""
+    return build_context(sop_class, list(syntaxes))
+
+
+def _simplest_first(offered: Sequence[UID]) -> tuple[str | UID, ...]:
     """What any sender can write, before what only this one offers."""
     known = [syntax for syntax in DECODABLE_TRANSFER_SYNTAXES if syntax in offered]
-    return list(dict.fromkeys([*known, *offered]))
+    return tuple(dict.fromkeys([*known, *offered]))
 
 
 def services(requested: Iterable[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from spinepacs.delivery.pace import open_for_s
+from spinepacs.domain.worklist import WorkitemState
 from spinepacs.errors import Permanent, SpinepacsError
 from spinepacs.intake.port import PatientServer
 from spinepacs.seldom import Seldom
@@ -133,6 +134,7 @@ class Figures(Collector):
         yield _gauge("mixed_studies", "Studies of several patients, not seen to", {(): unseen["studies"]})
         yield from self._machines()
         yield from self._notifications()
+        yield from self._worklist()
         yield from _waiting(
             self._ledger.waiting(), {destination for destination, _ in counts.outbox}, self._open_s
         )
@@ -147,6 +149,18 @@ class Figures(Collector):
         }
         text = "What is to be told by a notification, and what was given up"
         yield _gauge("notifications", text, values, "notification", "state")
+        failing: _Values = {(name,): float(bool(stands.message)) for name, stands in standing.items()}
+        yield _gauge(
+            "notification_failing", "1 while the last try to tell did not succeed", failing, "notification"
+        )
+
+    def _worklist(self) -> Iterable[Metric]:
+        """Workitems by state, and since when the oldest open one is known."""
+        workitems = self._ledger.workitems
+        counts = dict.fromkeys(WorkitemState, 0) | workitems.counts()
+        yield _gauge("workitems", "Workitems of the worklist by state", _labelled(counts), "state")
+        oldest_s = age_s(workitems.oldest_at(), datetime.now(UTC))
+        yield _gauge("oldest_workitem_seconds", "How long the oldest open workitem is known", {(): oldest_s})
 
     def _machines(self) -> Iterable[Metric]:
         """Silence of each machine that has not ended, seen by the clock here; none where there is one only."""

@@ -65,8 +65,13 @@ def listen(
     channel: Connection, settings: Settings, door: socket.socket, book: VisitorsBook, number: int
 ) -> None:
     """Be listener process ``number`` (from 0)."""
+    from pydicom import config
+
     from spinepacs.intake.listener import Listener
 
+    # A sender asks for some 300 UIDs, and each would be checked several times over, only to warn of it; what pynetdicom
+    # itself refuses it still refuses, and nothing else is decoded here.
+    config.settings.reading_validation_mode = config.IGNORE
     with _stores(settings, keeps_reserve=True) as (spool, ledger):
         stop = stop_event(channel)
         on_report = _report_taker(settings, ledger)

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spinepacs import logs
-from spinepacs.children import limit_memory
+from spinepacs.children import keep_memory, limit_memory
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import DOCUMENTS, ImageResult, Refusal, StudyResult
 from spinepacs.domain.study import NO_FILM, Arrival, Source
@@ -37,6 +37,7 @@ TOGETHER = 10
 def work(channel: Connection, settings: Settings) -> None:
     """Say ``Ready`` or ``Failed``, then answer jobs until the dispatcher closes the pipe."""
     logs.configure(settings.log.level, settings.log.format)
+    keep_memory()
     try:
         worker = Worker(settings)
     except Exception as error:

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from spinepacs.domain.campaign import Campaign, Kind, NewCampaign, Query
-from spinepacs.domain.worklist import WORKLIST, CodedTerm, Fate, Outcome, Output, Workitem, WorkitemState
+from spinepacs.domain.worklist import (
+    WORKLIST,
+    CodedTerm,
+    Fate,
+    Outcome,
+    Output,
+    Priority,
+    Scheduled,
+    Workitem,
+    WorkitemState,
+)
 from spinepacs.errors import Transient
 from spinepacs.exchange.performed import DONE_PERCENT, held_by, not_performed, performed, progress
 from spinepacs.exchange.ups import Said, Worklist
@@ -50,6 +60,8 @@ class Working:
         self._clock = clock
         self._server: Worklist | None = None
         self._poll_at_s = 0.0
+        self._look_at_s = clock() + settings.worklist.poll_s
+        self._looked_at = ""
 
     @property
     def is_on(self) -> bool:
@@ -79,9 +91,11 @@ class Working:
             self._server = open_worklist(self._settings)
         try:
             now = datetime.now(UTC)
-            is_done = any(
-                self._advance(campaign, self._server, each) for each in self._workitems.due(now)
-            ) or self._find(campaign, self._server)
+            is_done = (
+                any(self._advance(campaign, self._server, each) for each in self._workitems.due(now))
+                or self._look(self._server)
+                or self._find(campaign, self._server)
+            )
         except Transient:
             self._server.close()
             self._server = None
@@ -95,20 +109,35 @@ class Working:
             return False
         self._poll_at_s = self._clock() + self._settings.worklist.poll_s
         found = 0
-        for uid, code in self._scheduled(server):
-            if not self._workitems.known([uid]):
-                self._workitems.claiming(uid, str(generate_uid()), code)
+        for each in self._scheduled(server):
+            if not self._workitems.known([each.uid]):
+                self._workitems.claiming(each, str(generate_uid()))
                 found += 1
             if found == room:
                 self._poll_at_s = 0.0  # there may be more
                 break
         return bool(found or campaign.trouble)  # that it answers again is news, too
 
-    def _scheduled(self, server: Worklist) -> list[tuple[str, CodedTerm | None]]:
+    def _scheduled(self, server: Worklist) -> Iterator[Scheduled]:
+        """Those of high priority first, whatever else waits; those that state none are found with the last."""
         wanted = self._settings.worklist
         station = CodedTerm.parse(wanted.scheduled_station) if wanted.scheduled_station else None
         codes: list[CodedTerm | None] = [*map(CodedTerm.parse, wanted.workitem_codes)] or [None]
-        return [found for code in codes for found in server.scheduled(code, station, wanted.label)]
+        for priority in (Priority.HIGH, Priority.MEDIUM, None):
+            for code in codes:
+                yield from server.scheduled(code, station, wanted.label, priority)
+
+    def _look(self, server: Worklist) -> bool:
+        """Look from time to time whether somebody else has ended one that is ours, each in turn; whether one has."""
+        if self._clock() < self._look_at_s:
+            return False
+        self._look_at_s = self._clock() + self._settings.worklist.poll_s
+        due = self._workitems.due(datetime.now(UTC))
+        ours = {each.uid: each for each in due if each.state is WorkitemState.CLAIMED}
+        if not ours:
+            return False
+        self._looked_at = min([uid for uid in ours if uid > self._looked_at] or ours)
+        return self._is_over(ours[self._looked_at], server.state(self._looked_at))
 
     def _advance(self, campaign: Campaign, server: Worklist, workitem: Workitem) -> bool:
         """Do what there is to do about a workitem; whether there was anything."""
@@ -129,7 +158,7 @@ class Working:
                 said = server.update(
                     workitem.uid, workitem.transaction_uid, progress(_HERE_PERCENT, "all input is here")
                 )
-                if self._taken(workitem, said):
+                if self._taken(server, workitem, said):
                     self._workitems.told(workitem, _HERE_PERCENT)
             else:
                 self._finish(server, workitem, outcome)
@@ -154,11 +183,12 @@ class Working:
         state = WorkitemState.COMPLETED if outcome.fate is Fate.READ else WorkitemState.CANCELED
         if workitem.progress < DONE_PERCENT:
             said = server.update(workitem.uid, workitem.transaction_uid, self._about(workitem, outcome))
-            if not self._taken(workitem, said):
+            if not self._taken(server, workitem, said):
                 return
             self._workitems.told(workitem, DONE_PERCENT)
-        said = server.change(workitem.uid, workitem.transaction_uid, state.value.upper())
-        if self._taken(workitem, said):
+        asked_for = state.value.upper()
+        said = server.change(workitem.uid, workitem.transaction_uid, asked_for)
+        if self._taken(server, workitem, said, asked_for):
             self._workitems.end(workitem, state, outcome.reason_code, outcome.reason)
             _log.info("workitem %s is %s", workitem.uid, state.value)
 
@@ -170,23 +200,38 @@ class Working:
         outputs = [output for output in outcome.outputs if output.destination in self._places()]
         return performed(station, workitem.code, began_at, outputs, self._where)
 
-    def _taken(self, workitem: Workitem, said: Said) -> bool:
-        """Whether the server has taken what was said; else it is said again, and given up in the end."""
+    def _taken(self, server: Worklist, workitem: Workitem, said: Said, asked_for: str = "") -> bool:
+        """Whether the server has taken what was said, now or before; else it is said again, and given up in the end."""
         if said is Said.DONE:
             return True
+        there = None if said is Said.GONE else server.state(workitem.uid)
+        if there is not None and there == asked_for:
+            return True
+        if self._is_over(workitem, there):
+            return False
         work = self._settings.work
-        if said is Said.GONE:
-            self._lose(workitem, "GONE", "the worklist has it no more")
-        elif workitem.attempts + 1 >= work.maximum_attempts:
-            self._lose(
-                workitem,
-                "NOT_TAKEN",
-                "the worklist does not take what is said of it: has it been canceled there?",
-            )
+        if workitem.attempts + 1 >= work.maximum_attempts:
+            self._lose(workitem, "NOT_TAKEN", "the worklist does not take what is said of it")
         else:
             due_at = datetime.now(UTC) + timedelta(seconds=work.retry_wait_s * 2.0**workitem.attempts)
             self._workitems.put_back(workitem, "the worklist did not take it", due_at, counted=True)
         return False
+
+    def _is_over(self, workitem: Workitem, there: str | None) -> bool:
+        """Whether it is ours no more, by its state at the server (None: it is gone); then it ends as what happened."""
+        if there is None:
+            self._lose(workitem, "GONE", "the worklist has it no more")
+        elif there == "CANCELED":
+            reason = "somebody has canceled it at the worklist"
+            self._workitems.end(workitem, WorkitemState.CANCELED, "CANCELED_THERE", reason)
+            _log.warning("workitem %s is canceled: %s", workitem.uid, reason)
+        elif there == "COMPLETED":
+            self._lose(workitem, "COMPLETED_THERE", "somebody else has completed it at the worklist")
+        elif there == "SCHEDULED":
+            self._lose(workitem, "NOT_OURS", "the worklist has it as claimed by nobody")
+        else:
+            return False
+        return True
 
     def _lose(self, workitem: Workitem, code: str, reason: str) -> None:
         self._workitems.end(workitem, WorkitemState.LOST, code, reason)

@@ -42,7 +42,7 @@ from spinepacs.settings.worklist import WorklistSettings
 from spinepacs.toml import read_toml
 
 DATABASE_URL_VARIABLE = "SPINEPACS_DATABASE_URL"
-"""Environment variable that overrides ``database.url``: the URL may hold a password."""
+"""Environment variable that overrides ``storage.database_url``: the URL may hold a password."""
 
 
 class Settings(Section):

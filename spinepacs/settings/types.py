@@ -58,8 +58,8 @@ def check_url(value: str, may_ask: bool = False) -> str:
         has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         has_host = False
-    is_more = bool(parts.fragment or (parts.query and not may_ask)) if has_host else False
-    if not has_host or parts.scheme not in ("http", "https") or is_more:
+    is_more = "#" in value or ("?" in value and not may_ask)
+    if not has_host or is_more or parts.scheme not in ("http", "https"):
         raise ValueError(f"give http:// or https://, host and path, without {'#' if may_ask else '? and #'}")
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError("a URL has printable ASCII characters only, and no space")

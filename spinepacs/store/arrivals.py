@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, not_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, not_, select, update
 
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Arrival, Source, StudyHeader, StudyState
@@ -32,6 +32,16 @@ _ATTACH = update(arrivals).where(
     arrivals.c.arrival_id == bindparam("of_arrival"), arrivals.c.state == ArrivalState.RECEIVED
 )
 _STUDY = select(studies).where(studies.c.study_uid == bindparam("of_study")).with_for_update()
+_WAITING = (
+    columns()
+    .where(literally(arrivals.c.state, ArrivalState.RECEIVED))
+    .order_by(arrivals.c.arrival_id)
+    .limit(bindparam("most"))
+)
+# What has a study already is to be selected anew, and nobody waits for it, or for what a campaign brings, as for what
+# has just come.
+_IS_NEW = and_(arrivals.c.study_uid.is_(None), arrivals.c.source != Source.CAMPAIGN.value)
+_NEW, _OLD = _WAITING.where(_IS_NEW), _WAITING.where(not_(_IS_NEW))
 _CHANGE_STUDY = update(studies).where(studies.c.study_uid == bindparam("of_study"))
 
 FILE_MISSING = "FILE_MISSING"
@@ -117,17 +127,14 @@ def _take_up(connection: Connection, study_uid: str, new: NewArrival) -> None:
 
 def unregistered(connection: Connection, limit: int, urgent_aes: Collection[str]) -> list[Arrival]:
     """See Ledger.unregistered."""
-    received = literally(arrivals.c.state, ArrivalState.RECEIVED)
-    waiting = columns().where(received).order_by(arrivals.c.arrival_id)
-    # What has a study already is to be selected anew, and nobody waits for it, or for what a campaign brings, as for
-    # what has just come.
-    is_new = and_(arrivals.c.study_uid.is_(None), arrivals.c.source != Source.CAMPAIGN.value)
-    new, old = waiting.where(is_new), waiting.where(not_(is_new))
-    urgent = new.where(arrivals.c.calling_ae.in_(urgent_aes)).limit(limit // 2)
-    rows = [*connection.execute(urgent)] if urgent_aes else []
-    rows += connection.execute(new.limit(limit))
+    most = {"most": limit}
+    rows: list[Row[Any]] = []
+    if urgent_aes:
+        urgent = _NEW.where(arrivals.c.calling_ae.in_(urgent_aes))
+        rows += connection.execute(urgent, {"most": limit // 2})
+    rows += connection.execute(_NEW, most)
     if len(rows) < limit:
-        rows += connection.execute(old.limit(limit))
+        rows += connection.execute(_OLD, most)
     return as_arrivals({row.arrival_id: row for row in rows}.values())[:limit]
 
 

@@ -113,7 +113,7 @@ def _behind(after: str) -> ColumnElement[bool]:
     moment, _, study_uid = after.partition(" ")
     try:
         at = datetime.fromisoformat(moment).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadSettings("this is no place in the list: begin with its first page") from None
     earlier = or_(
         studies.c.last_arrival_at < at,

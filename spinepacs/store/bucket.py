@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _KEPT_BYTES = 1_000_000_000
 _KEPT_S = 600.0
-"""What was fetched is kept for so long (s) at least, and beyond it up to so many bytes for each process."""
+"""What was fetched is kept for so long (s) after somebody has wanted it, and beyond it up to so many bytes for each
+process."""
 _IDENTITY = "identity"
 _FILES, _ASIDE = "files", "aside"
 _NS = 1_000_000_000
@@ -139,7 +140,7 @@ class BucketSpool(Spool):
         """
         super().path_of(sha256)
         path = self._copy_of(sha256)
-        if path.exists():
+        if self._is_kept(sha256, path):
             return path
         content = self._content(_key(_FILES, sha256))
         if content is None:
@@ -148,6 +149,14 @@ class BucketSpool(Spool):
             self._write_copy(path, content)
             self._note(sha256, len(content))
         return path
+
+    def _is_kept(self, sha256: str, path: Path) -> bool:
+        """Whether it was fetched and is still there; it stays for a while from now on, since somebody wants it."""
+        with self._turns:
+            is_there = path.exists()
+            if is_there and (fetched := self._fetched.pop(sha256, None)):
+                self._fetched[sha256] = fetched._replace(at_s=time.monotonic())
+            return is_there
 
     def _content(self, key: str) -> memoryview | None:
         import obstore
@@ -168,9 +177,10 @@ class BucketSpool(Spool):
             made.unlink(missing_ok=True)
 
     def _note(self, sha256: str, size_bytes: int) -> None:
-        """Remember what was fetched, and let go of the oldest beyond the limit."""
+        """Remember what was fetched, and let go of what nobody has wanted for longest, beyond the limit."""
         with self._turns:
             now_s = time.monotonic()
+            self._fetched.pop(sha256, None)
             self._fetched[sha256] = _Fetched(size_bytes, now_s)
             excess = sum(each.size_bytes for each in self._fetched.values()) - _KEPT_BYTES
             while excess > 0 and now_s - next(iter(self._fetched.values())).at_s > _KEPT_S:

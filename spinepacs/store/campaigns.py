@@ -25,12 +25,13 @@ from spinepacs.domain.campaign import (
     NewCampaign,
     WantedFilm,
 )
+from spinepacs.domain.worklist import WORKLIST
 from spinepacs.store import campaign_rows
 from spinepacs.store.conclusion import conclude
 from spinepacs.store.engine import Database
 from spinepacs.store.insertion import insert_into
 from spinepacs.store.tables import campaign_films, campaign_items, campaigns
-from spinepacs.store.wanted import missing
+from spinepacs.store.wanted import is_urgent, missing
 
 
 @dataclass(frozen=True)
@@ -117,26 +118,29 @@ class Campaigns:
         self.database.write(_take_back, campaign.campaign_id, maximum_attempts)
 
     def next_item(self, campaign: Campaign, now: datetime) -> Item | None:
-        """Give the first of the list whose time has come."""
+        """Give the first of the list whose time has come; workitems of high priority go before others."""
         waiting = select(campaign_items).where(
             campaign_items.c.campaign_id == campaign.campaign_id,
             campaign_items.c.state == ItemState.LISTED,
             (campaign_items.c.due_at.is_(None)) | (campaign_items.c.due_at <= now),
         )
         with self.database.read() as connection:
-            row = connection.execute(waiting.order_by(campaign_items.c.item_id).limit(1)).first()
+            first = [is_urgent(campaign_items.c.item_id).desc()] if campaign.name == WORKLIST else []
+            row = connection.execute(waiting.order_by(*first, campaign_items.c.item_id).limit(1)).first()
         return _item(row) if row else None
 
     def on_its_way(self, campaign: Campaign) -> int:
         """How many items have been asked for and are not done."""
-        with self.database.read() as connection:
-            return len(connection.execute(_open_ones(campaign.campaign_id, ON_ITS_WAY)).all())
+        return self._number(campaign, ON_ITS_WAY)
 
     def listed(self, campaign: Campaign) -> int:
         """How many items wait to be asked for."""
-        listed = _open_ones(campaign.campaign_id, [ItemState.LISTED])
+        return self._number(campaign, (ItemState.LISTED,))
+
+    def _number(self, campaign: Campaign, states: Sequence[ItemState]) -> int:
+        of_it = _open_ones(campaign.campaign_id, states)
         with self.database.read() as connection:
-            return connection.execute(select(func.count()).select_from(listed.subquery())).scalar_one()
+            return connection.execute(select(func.count()).select_from(of_it.subquery())).scalar_one()
 
     def has_films(self, item: Item) -> bool:
         """Whether it is known which films an item has."""

@@ -59,7 +59,10 @@ class SafeText(TypeDecorator[str]):
 
 def safe(value: str) -> str:
     """Text as it will be read back."""
-    return str(value).replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    text = str(value)
+    if text.isascii() and "\0" not in text:  # nearly always
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 class Measure(TypeDecorator[float]):

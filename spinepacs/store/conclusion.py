@@ -14,8 +14,8 @@ from spinepacs.store.records import ArrivalState
 from spinepacs.store.rows import answered, under
 from spinepacs.store.states import SETTLED, lock, move
 from spinepacs.store.tables import arrivals, campaign_films, campaign_items, readings, studies
-from spinepacs.store.turns import announce, due
-from spinepacs.store.wanted import fail_films
+from spinepacs.store.turns import announce, due, make_urgent
+from spinepacs.store.wanted import fail_films, is_urgent
 
 BATCH = 50
 """Items that are looked at in one transaction: senders wait for it on SQLite."""
@@ -58,8 +58,9 @@ def _conclude(connection: Connection, campaign: Campaign, item_id: int) -> bool:
             connection.execute(
                 update(campaign_films).where(campaign_films.c.film_id == film.film_id).values(values)
             )
+    urgent = bool(waiting) and bool(connection.execute(select(is_urgent(item_id))).scalar())
     for study_uid in sorted(waiting - {""}) if "" not in waiting else ():
-        if not _open(connection, campaign, study_uid):
+        if not _open(connection, campaign, study_uid, urgent):
             waiting.discard(study_uid)
     if not waiting:
         _close(connection, item_id, connection.execute(films.order_by(campaign_films.c.film_id)).all())
@@ -94,7 +95,7 @@ def _reading(connection: Connection, campaign: Campaign, arrival_id: int) -> _Fa
     return _Fate(FilmState.REFUSED if code else FilmState.READ, code, reason)
 
 
-def _open(connection: Connection, campaign: Campaign, study_uid: str) -> bool:
+def _open(connection: Connection, campaign: Campaign, study_uid: str, urgent: bool) -> bool:
     """Have a study read for the campaign, unless something else is done with it at the moment; False: never.
 
     One that the day's work has failed at stays so, for a person to decide.
@@ -104,6 +105,8 @@ def _open(connection: Connection, campaign: Campaign, study_uid: str) -> bool:
         why = "the day's work on its study has failed: see `spinepacs queue`"
         fail_films(connection, campaign.campaign_id, study_uid, "STUDY_FAILED", why)
         return False
+    if urgent:
+        make_urgent(connection, study_uid)
     whose = select(studies.c.campaign_id).where(studies.c.study_uid == study_uid)
     # All of it that the campaign wants is here: nothing is gained by waiting for a quiet period.
     is_complete = (
@@ -112,7 +115,7 @@ def _open(connection: Connection, campaign: Campaign, study_uid: str) -> bool:
     if state not in SETTLED and not is_complete:
         return True
     # Written first: its turn depends on it.
-    of_it = {"rereading": True, "campaign_id": campaign.campaign_id}
+    of_it = {"rereading": not urgent, "campaign_id": campaign.campaign_id}
     connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(of_it))
     opened = {"attempts": 0, "reason_code": "", "reason": "", **due(datetime.now(UTC))}
     move(connection, study_uid, StudyState.READY, **opened)

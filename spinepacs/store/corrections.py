@@ -183,7 +183,7 @@ def _current(connection: Connection, sop_uid: str) -> CurrentReading | Refusal:
     if film.file_deleted_at is not None:
         return FILM_GONE
     reading = reading_of(connection, newest.reading_id)
-    base = _to_correct(connection, newest.reading_id)
+    base = reading if reading.spine is not None else _to_correct(connection, newest.reading_id)
     return CurrentReading(newest.reading_id, reading, base, newest.author, film.sha256)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event,
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
 
 from spinepacs.errors import BadSettings, DatabaseAway, Permanent, ToMend
+from spinepacs.store.silence import probes
 from spinepacs.store.spool import make_folder
 from spinepacs.store.troubles import summary, translated, why_file_is_denied
 
@@ -24,12 +25,9 @@ BUSY_TIMEOUT_S = 30
 """How long one transaction waits for another one (s) before it gives up as Transient; ``?timeout=`` in SQLite's URL."""
 
 SILENCE_S = 15
-"""So long (s) after its last packet the server gives up a session, with its locks, whose machine does not answer it."""
+"""So long (s) after its last packet either end of a connection gives up the other, which does not answer; the server
+lets go of the session's locks then."""
 
-_PROBES = (
-    f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 "
-    f"-c tcp_user_timeout={SILENCE_S * 1000}"
-)
 _CLASH_TRIES = 5
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -207,6 +205,7 @@ def _engine(url: URL, access: Access) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_reader(url) if access is Access.READ else _sqlite_engine(url, access)
     read_only = " -c default_transaction_read_only=on" if access is Access.READ else ""
+    of_server, of_ours = probes(SILENCE_S)
     try:
         return create_engine(
             url,
@@ -217,15 +216,10 @@ def _engine(url: URL, access: Access) -> Engine:
             pool_timeout=BUSY_TIMEOUT_S,
             connect_args={
                 "connect_timeout": 10,
-                # A server that is cut off without a word is found out: by what it does not acknowledge, or by probes.
-                "tcp_user_timeout": BUSY_TIMEOUT_S * 1000,
-                "keepalives_idle": BUSY_TIMEOUT_S,
-                "keepalives_interval": 10,
-                "keepalives_count": 3,
+                **of_ours,
                 "application_name": "spinepacs",
                 # synchronous_commit: an answer of success to a sender rests on the commit.
-                # The probes: a client that is cut off without a word would hold its locks for two hours.
-                "options": f"-c timezone=UTC -c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s {_PROBES}"
+                "options": f"-c timezone=UTC -c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s {of_server}"
                 + read_only,
             },
         )

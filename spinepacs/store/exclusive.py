@@ -1,7 +1,8 @@
 """What only one machine may do at a time, and who does it: an advisory lock of PostgreSQL for each.
 
 A lock is held by a session of its own, so the server lets go of it when its holder ends, however it ends; a holder
-whose machine has gone without a word is found out by the server's probes (:data:`SILENCE_S`).
+whose machine has gone without a word is found out by the server's probes (:data:`SILENCE_S`), and finds it out itself
+by its own, should it come back.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ from typing import Protocol, Self
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from spinepacs.store.engine import parse_url
+from spinepacs.store.silence import probes
 from spinepacs.store.troubles import translated
 
 SILENCE_S = 7
 """So long (s) after its last packet a holder that does not answer the server's probes has lost its locks."""
 
-_PROBES = (
-    f"-c tcp_keepalives_idle=3 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2 "
-    f"-c tcp_user_timeout={SILENCE_S * 1000}"
-)
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:what, :seed))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:what, :seed))")
 _SEED = 0x5350494E
@@ -69,9 +67,10 @@ class Exclusive:
     def __init__(self, url: str, what: str) -> None:
         self._parsed = parse_url(url)
         self._what = {"what": what, "seed": _SEED}
-        arguments = {"connect_timeout": 10, "application_name": f"spinepacs {what}", "options": _PROBES}
+        of_server, of_ours = probes(SILENCE_S)
+        arguments = {"connect_timeout": 10, "application_name": f"spinepacs {what}", "options": of_server}
         self._engine = create_engine(
-            self._parsed, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments
+            self._parsed, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments | of_ours
         )
         self._session: Connection | None = None
         self._is_ours = False

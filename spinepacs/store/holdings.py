@@ -50,7 +50,7 @@ def studies_held(ledger: Ledger, keys: StudyKeys, limit: int, offset: int) -> li
     """Find studies of which the spool holds something: ``study_uid``, ``study_date`` and whose it is, newest first."""
     newest_first = (studies.c.last_arrival_at.desc(), studies.c.study_uid.desc())
     columns = (studies.c.study_uid, studies.c.last_arrival_at)
-    chosen = select(*columns).where(_is_held(), *_conditions(keys)).order_by(*newest_first)
+    chosen = select(*columns).where(_is_held(), *_conditions(ledger, keys)).order_by(*newest_first)
     return ledger.rows(chosen.limit(limit).offset(offset))
 
 
@@ -112,13 +112,13 @@ def _is_held() -> ColumnElement[bool]:
     return or_(film, result)
 
 
-def _conditions(keys: StudyKeys) -> list[ColumnElement[bool]]:
+def _conditions(ledger: Ledger, keys: StudyKeys) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if keys.study_uids:
         wanted.append(studies.c.study_uid.in_(keys.study_uids))
     for name, value in (("patient_id", keys.patient_id), ("accession_number", keys.accession_number)):
         if value:
-            its = select(arrivals.c.study_uid).where(_matches(arrivals.c[name], value))
+            its = select(arrivals.c.study_uid).where(_matches(ledger, arrivals.c[name], value))
             wanted.append(studies.c.study_uid.in_(its))
     if keys.modalities:
         film = arrivals.c.study_uid == studies.c.study_uid
@@ -130,9 +130,11 @@ def _conditions(keys: StudyKeys) -> list[ColumnElement[bool]]:
     return wanted
 
 
-def _matches(column: Any, value: str) -> ColumnElement[bool]:
+def _matches(ledger: Ledger, column: Any, value: str) -> ColumnElement[bool]:
     if "*" not in value and "?" not in value:
         return column == value  # type: ignore[no-any-return]
+    if ledger.url.startswith("sqlite"):  # whose LIKE takes "a" for "A", as no identifier may be taken
+        return column.op("GLOB", is_comparison=True)(value.replace("[", "[[]"))  # type: ignore[no-any-return]
     for special in (_ESCAPE, "%", "_"):
         value = value.replace(special, _ESCAPE + special)
     return column.like(value.replace("*", "%").replace("?", "_"), escape=_ESCAPE)  # type: ignore[no-any-return]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Update, bindparam, func, select, update
 
 from spinepacs.domain.study import StudyHeader
 from spinepacs.store import events
@@ -71,10 +72,16 @@ def _share(connection: Connection, study: dict[str, Any], names: Iterable[str]) 
     """Give a study's films what they do not say themselves."""
     for name in names:
         if value := study[name]:
-            column = arrivals.c[name]
-            silent = column == "" if isinstance(value, str) else column.is_(None)
-            of_study = arrivals.c.study_uid == study["study_uid"]
-            connection.execute(update(arrivals).where(of_study, silent).values({name: value}))
+            silent = _silent(name, isinstance(value, str))
+            connection.execute(silent, {"of_study": study["study_uid"], name: value})
+
+
+@cache
+def _silent(name: str, is_text: bool) -> Update:
+    """A change of those films of a study that do not say something; made once."""
+    column = arrivals.c[name]
+    of_study = arrivals.c.study_uid == bindparam("of_study")
+    return update(arrivals).where(of_study, column == "" if is_text else column.is_(None))
 
 
 def day_of(header: StudyHeader) -> date | None:

@@ -161,11 +161,12 @@ def _lines(lines: Sequence[Points]) -> list[list[list[float | None]]]:
 
 
 def _endplate(endplate: Endplate | None) -> dict[str, Any] | None:
-    """Corners and curve as JSON holds them."""
+    """Corners, curve and spread as JSON holds them."""
     if endplate is None:
         return None
     left, right = _points(np.array([endplate.left, endplate.right]))
-    return {"left": left, "right": right, "curve": _points(endplate.curve)}
+    found = {"left": left, "right": right, "curve": _points(endplate.curve)}
+    return found if endplate.spread is None else found | {"spread": _number(endplate.spread, 5)}
 
 
 def _points(points: NDArray[np.float64]) -> list[list[float | None]]:

@@ -125,7 +125,7 @@ def _endplate(stored: dict[str, Any] | None) -> Endplate | None:
     if stored is None:
         return None
     left, right = _points([stored["left"], stored["right"]]).tolist()
-    return Endplate(PointPx(*left), PointPx(*right), _points(stored["curve"]))
+    return Endplate(PointPx(*left), PointPx(*right), _points(stored["curve"]), stored.get("spread"))
 
 
 def _disc(row: Row[Any]) -> DiscHeight:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Select, Table, bindparam, insert, select, update
 
-from spinepacs.domain.findings import EncodedObject, ImageResult, Reading, Refusal, StudyResult
+from spinepacs.domain.findings import EncodedObject, ImageResult, Reading, Refusal, StudyResult, Versions
 from spinepacs.domain.study import Arrival, StudyState
 from spinepacs.errors import Permanent
 from spinepacs.settings.destinations import Destination
@@ -22,6 +24,10 @@ from spinepacs.store.turns import announce, due
 from spinepacs.store.wanted import of_campaign
 
 _Rows = dict[Table, list[Row]]
+
+# Made once: to put such a statement together costs more than to run it.
+_NEW_READING = insert(readings).returning(readings.c.reading_id)
+_OF_CAMPAIGN = select(studies.c.campaign_id).where(studies.c.study_uid == bindparam("of_study"))
 
 
 def record(
@@ -73,7 +79,7 @@ def _add(
 ) -> None:
     """Insert one reading, and put what belongs to it among the rows; ``whose`` says what it was made for."""
     row = {"arrival_id": arrival_id, "read_at": datetime.now(UTC), **reading_row(image.reading), **whose}
-    reading_id = connection.execute(insert(readings).returning(readings.c.reading_id), row).scalar_one()
+    reading_id = connection.execute(_NEW_READING, row).scalar_one()
     for table, row_of in PARTS.items():
         rows[table] += [{"reading_id": reading_id, **row} for row in row_of(image.reading)]
     rows[objects] += [_object_row(reading_id, item, stored) for item in image.objects]
@@ -131,10 +137,8 @@ def _reading_of(claim: Claim, arrival: Arrival, reading: Reading) -> Reading:
 def _is_more_to_read(connection: Connection, claim: Claim) -> bool:
     if claim.campaign is None:
         return bool(unread(connection, claim.study_uid, claim.versions))
-    whose = select(studies.c.campaign_id).where(studies.c.study_uid == claim.study_uid)
-    if (
-        connection.execute(whose).scalar_one() is None
-    ):  # a film of the day came, or the campaign was cancelled
+    whose = connection.execute(_OF_CAMPAIGN, {"of_study": claim.study_uid}).scalar_one()
+    if whose is None:  # a film of the day came, or the campaign was cancelled
         return True
     wanted = of_campaign(claim.campaign.campaign_id)
     return bool(unread(connection, claim.study_uid, claim.versions, wanted))
@@ -144,19 +148,29 @@ def _bare(connection: Connection, claim: Claim, arrival_id: int, image: ImageRes
     """Key of a campaign's published reading without objects, which the day's work wants objects of."""
     if claim.campaign is not None or image.reading.refusal:
         return None
-    known = select(readings.c.reading_id).where(
-        readings.c.arrival_id == arrival_id,
+    this = {"of_arrival": arrival_id}
+    return connection.execute(_bare_readings(image.reading.versions), this).scalar()
+
+
+@lru_cache(maxsize=8)
+def _bare_readings(versions: Versions) -> Select[Any]:
+    return select(readings.c.reading_id).where(
+        readings.c.arrival_id == bindparam("of_arrival"),
         readings.c.bare,
         readings.c.refusal_code == "",
-        under(image.reading.versions),
+        under(versions),
     )
-    return connection.execute(known).scalar()
 
 
 def _is_read(connection: Connection, arrival_id: int, reading: Reading, claim: Claim) -> bool:
-    this = arrivals.c.arrival_id == arrival_id
-    done = answered(reading.versions, or_bare=claim.campaign is not None)
-    return connection.execute(select(arrivals.c.arrival_id).where(this, done)).first() is not None
+    question = _read(reading.versions, claim.campaign is not None)
+    return connection.execute(question, {"of_arrival": arrival_id}).first() is not None
+
+
+@lru_cache(maxsize=8)
+def _read(versions: Versions, or_bare: bool) -> Select[Any]:
+    this = arrivals.c.arrival_id == bindparam("of_arrival")
+    return select(arrivals.c.arrival_id).where(this, answered(versions, or_bare=or_bare))
 
 
 def _object_row(reading_id: int, item: EncodedObject, stored: Mapping[str, str]) -> Row:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, or_, select, update
 
 from spinepacs.domain.corrections import OPERATIONS, Correction, Draft
 from spinepacs.domain.findings import DOCUMENTS, REPLACED, EarlierObject, EncodedObject, ObjectKind, Refusal
@@ -16,21 +16,24 @@ from spinepacs.store.records import CorrectionJob, CorrectionState, EventKind, O
 from spinepacs.store.rows import as_arrivals, columns
 from spinepacs.store.tables import arrivals, corrections, objects, outbox, readings
 
+# Made once: they are asked for each study, and to put them together costs more than to run them.
+_BY_PERSON = select(exists().where(readings.c.arrival_id == bindparam("of_arrival"), readings.c.author != ""))
+_PENDING = (
+    select(corrections)
+    .where(corrections.c.study_uid == bindparam("of_study"), corrections.c.state == CorrectionState.PENDING)
+    .order_by(corrections.c.correction_id)
+)
+
 
 def by_person(connection: Connection, arrival_id: int) -> bool:
     """Whether a person has made a reading of a film."""
-    made = exists().where(readings.c.arrival_id == arrival_id, readings.c.author != "")
-    return bool(connection.execute(select(made)).scalar())
+    return bool(connection.execute(_BY_PERSON, {"of_arrival": arrival_id}).scalar())
 
 
 def pending(connection: Connection, study_uid: str) -> tuple[CorrectionJob, ...]:
     """Corrections of a study that wait, oldest first."""
-    waiting = (
-        select(corrections)
-        .where(corrections.c.study_uid == study_uid, corrections.c.state == CorrectionState.PENDING)
-        .order_by(corrections.c.correction_id)
-    )
-    return tuple(_job(connection, row) for row in connection.execute(waiting).all())
+    waiting = connection.execute(_PENDING, {"of_study": study_uid})
+    return tuple(_job(connection, row) for row in waiting.all())
 
 
 def refuse(connection: Connection, job: CorrectionJob, refusal: Refusal) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, exists, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, bindparam, exists, or_, select
 
 from spinepacs.domain.findings import ObjectKind, Versions
 from spinepacs.domain.study import Arrival, Source
@@ -36,16 +37,25 @@ def unread(
     ``wanted``: those of a campaign; None: those of the day's work.
     """
     if wanted is None:
-        condition = and_(arrivals.c.source != Source.CAMPAIGN.value, ~answered(versions))
+        question = _unread_of_the_day(versions)
     else:
-        condition = and_(wanted, ~answered(versions, or_bare=True))
+        question = _selected().where(wanted, ~answered(versions, or_bare=True))
+    return as_arrivals(connection.execute(question, {"of_study": study_uid}))
+
+
+@lru_cache(maxsize=8)
+def _unread_of_the_day(versions: Versions) -> Select[Any]:
+    """Made once: to put it together costs more than to run it."""
+    return _selected().where(arrivals.c.source != Source.CAMPAIGN.value, ~answered(versions))
+
+
+def _selected() -> Select[Any]:
     selected = columns().where(
-        arrivals.c.study_uid == study_uid,
+        arrivals.c.study_uid == bindparam("of_study"),
         arrivals.c.state == ArrivalState.SELECTED,
         arrivals.c.file_deleted_at.is_(None),
-        condition,
     )
-    return as_arrivals(connection.execute(selected.order_by(arrivals.c.arrival_id)))
+    return selected.order_by(arrivals.c.arrival_id)
 
 
 def answered(versions: Versions, or_bare: bool = False) -> ColumnElement[bool]:

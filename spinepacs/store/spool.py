@@ -12,20 +12,16 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from spinepacs.errors import Permanent, ToMend, Transient
 from spinepacs.store.draft import Draft, Piece, SpooledFile, disk_errors
-from spinepacs.store.durable import sync_file, sync_folder
+from spinepacs.store.durable import AtOnce, sync_file, sync_folder
 from spinepacs.store.holes import write_with_holes
 from spinepacs.store.rights import why_denied
 
 __all__ = ["Draft", "Spool", "SpooledFile", "make_folder"]
-
-_AT_ONCE = 8
-"""Files that the disk is asked for at the same time."""
 
 
 class Spool:
@@ -68,6 +64,7 @@ class Spool:
             temporary = self._temporary(root)
             make_folder(temporary)
             self._tmp, self._lock = _own_folder(temporary)
+        self._disk = AtOnce()
 
     def _temporary(self, root: Path) -> Path:
         """Folder of the temporary folders that a living process of this machine may hold."""
@@ -85,10 +82,16 @@ class Spool:
 
     def close(self) -> None:
         """Give up this process's temporary folder; done by the kernel where a process dies."""
+        self._disk.close()
         if self._lock >= 0:
             shutil.rmtree(self._tmp, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
+
+    @property
+    def own_folder(self) -> Path:
+        """Folder of temporary files that goes with this process, however it ends."""
+        return self._tmp
 
     def add(self, chunks: Iterable[Piece]) -> SpooledFile:
         """Store a file; durable when this returns.
@@ -139,7 +142,7 @@ class Spool:
         self._check_reserve()
         tmps = [self._tmp / uuid.uuid4().hex for _ in files]
         try:
-            with disk_errors(), ExitStack() as locks, ThreadPoolExecutor(_AT_ONCE) as threads:
+            with disk_errors(), ExitStack() as locks:
                 digests = [write_with_holes(tmp, data) for tmp, data in zip(tmps, files, strict=True)]
                 kept = [
                     SpooledFile(sha, len(data), self.path_of(sha))
@@ -150,10 +153,10 @@ class Spool:
                 new = [
                     (tmp, file.path) for tmp, file in zip(tmps, kept, strict=True) if not _come_again(file)
                 ]
-                list(threads.map(sync_file, [tmp for tmp, _ in new]))
+                self._disk.ask(sync_file, [tmp for tmp, _ in new])
                 for tmp, final in new:
                     os.replace(tmp, final)
-                list(threads.map(os.fsync, folders))  # also where a file was there: see _keep
+                self._disk.ask(os.fsync, folders)  # also where a file was there: see _keep
             return kept
         finally:
             for tmp in tmps:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, select, update
 
 from spinepacs.domain.study import StudyState
 from spinepacs.errors import Permanent
@@ -73,43 +73,58 @@ ANEW: Mapping[str, object] = {
 }  # fmt: skip
 """What the row of a file says whose header is to be read as if it had just come."""
 
+# Made once: to put such a statement together costs more than to run it.
+_THIS = studies.c.study_uid == bindparam("of_study")
+_STATE = select(studies.c.state).where(_THIS).with_for_update()
+_CHANGE = update(studies).where(_THIS)
+_MOVES = {
+    state: _CHANGE.where(
+        studies.c.state.in_([state, *(one for one, after in STUDY_MOVES.items() if one and state in after)])
+    )
+    for state in StudyState
+}
+_SENDING = (
+    select(outbox.c.state, outbox.c.commitment_due_at.is_not(None))
+    .where(outbox.c.study_uid == bindparam("of_study"))
+    .distinct()
+)
+_IS_READ = select(
+    exists().where(readings.c.study_uid == bindparam("of_study"), readings.c.refusal_code == "")
+)
+_ENDED = select(attempts.c.ended_at).where(attempts.c.attempt_id == bindparam("of_attempt"))
+_END = update(attempts).where(attempts.c.attempt_id == bindparam("of_attempt"))
+
 
 def lock(connection: Connection, study_uid: str) -> StudyState:
     """State of a study, locked against other transactions until the commit (on SQLite all are)."""
-    row = select(studies.c.state).where(studies.c.study_uid == study_uid).with_for_update()
-    return StudyState(connection.execute(row).scalar_one())
+    return StudyState(connection.execute(_STATE, {"of_study": study_uid}).scalar_one())
 
 
 def move(connection: Connection, study_uid: str, state: StudyState, **values: object) -> None:
     """Put a study, which the caller has locked, into a state that may follow its own, or leave it there."""
     changes = {"state": state, "changed_at": datetime.now(UTC), **values}
-    allowed = studies.c.state.in_(
-        [state, *(known for known, next_ones in STUDY_MOVES.items() if known and state in next_ones)]
-    )
-    moved = connection.execute(
-        update(studies).where(studies.c.study_uid == study_uid, allowed).values(changes)
-    )
+    computed = {name: value for name, value in changes.items() if isinstance(value, ColumnElement)}
+    plain = {name: value for name, value in changes.items() if name not in computed}
+    statement = _MOVES[state].values(computed) if computed else _MOVES[state]
+    moved = connection.execute(statement, {"of_study": study_uid, **plain})
     if not moved.rowcount:
         raise Permanent(f"a study cannot become {state.value} from where it is: a defect of the ledger")
 
 
 def settle(connection: Connection, study_uid: str) -> None:
     """Put a study that has nothing left to read where its readings and its outbox say."""
-    awaited = outbox.c.commitment_due_at.is_not(None)
-    rows = connection.execute(
-        select(outbox.c.state, awaited).where(outbox.c.study_uid == study_uid).distinct()
-    )
+    this = {"of_study": study_uid}
+    rows = connection.execute(_SENDING, this)
     sending = {(OutboxState(state), bool(is_awaited)) for state, is_awaited in rows}
-    read = exists().where(readings.c.study_uid == study_uid, readings.c.refusal_code == "")
     if any(state in (OutboxState.PENDING, OutboxState.FAILED) or awaits for state, awaits in sending):
         move(connection, study_uid, StudyState.RECORDED, reason_code="", reason="")
-    elif sending or connection.execute(select(read)).scalar():
+    elif sending or connection.execute(_IS_READ, this).scalar():
         move(connection, study_uid, StudyState.DELIVERED, reason_code="", reason="")
     else:
         code, reason = _first_refusal(connection, study_uid)
         move(connection, study_uid, StudyState.REFUSED, reason_code=code, reason=reason)
     # A campaign has it only as long as something of it waits to be read.
-    connection.execute(update(studies).where(studies.c.study_uid == study_uid).values(campaign_id=None))
+    connection.execute(_CHANGE, {**this, "campaign_id": None})
 
 
 def _first_refusal(connection: Connection, study_uid: str) -> tuple[str, str]:
@@ -133,17 +148,13 @@ def _first_refusal(connection: Connection, study_uid: str) -> tuple[str, str]:
 def is_open(connection: Connection, claim: Claim) -> bool:
     """Whether a claim is still good; the study stays locked until the commit."""
     lock(connection, claim.study_uid)
-    attempt = select(attempts.c.ended_at).where(attempts.c.attempt_id == claim.attempt_id)
-    return connection.execute(attempt).scalar_one() is None
+    return connection.execute(_ENDED, {"of_attempt": claim.attempt_id}).scalar_one() is None
 
 
 def end_attempt(connection: Connection, claim: Claim, outcome: str, code: str = "", reason: str = "") -> None:
     """Close the row of an attempt."""
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.attempt_id == claim.attempt_id)
-        .values(ended_at=datetime.now(UTC), outcome=outcome, reason_code=code, reason=reason)
-    )
+    how = {"ended_at": datetime.now(UTC), "outcome": outcome, "reason_code": code, "reason": reason}
+    connection.execute(_END, {"of_attempt": claim.attempt_id, **how})
 
 
 def settle_all(connection: Connection, study_uids: Collection[str]) -> None:

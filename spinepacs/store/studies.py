@@ -6,12 +6,13 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select, update
 
 from spinepacs.domain.campaign import CampaignState
 from spinepacs.domain.findings import Refusal, Versions
 from spinepacs.domain.study import StudyState
 from spinepacs.store import events, replacing
+from spinepacs.store.columns import UtcTime
 from spinepacs.store.records import ArrivalState, Claim, EventKind, ForCampaign, OutboxState, StudyClock
 from spinepacs.store.rows import unread
 from spinepacs.store.states import end_attempt, is_open, lock, move, settle
@@ -31,6 +32,29 @@ _ANY_WORK = select(
 )
 """Asked every second for years where nothing comes: built once."""
 
+# So are these, since to put such a statement together costs more than to run it.
+_ARRIVING = select(
+    studies.c.study_uid,
+    select(func.count()).where(arrivals.c.study_uid == studies.c.study_uid).scalar_subquery(),
+).where(studies.c.state == StudyState.ARRIVING)
+_IS_SELECTED = select(
+    exists().where(arrivals.c.study_uid == bindparam("of_study"), arrivals.c.state == ArrivalState.SELECTED)
+)
+_NOW = bindparam("now", type_=UtcTime)
+_READY = (
+    select(studies.c.study_uid, studies.c.attempts, studies.c.reason, studies.c.campaign_id)
+    .where(studies.c.state == StudyState.READY, or_(studies.c.due_at <= _NOW, studies.c.changed_at > _NOW))
+    .order_by(studies.c.turn_at, studies.c.study_uid)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_RUNNING = select(campaigns.c.campaign_id).where(campaigns.c.state == CampaignState.RUNNING)
+_IN_TURN = (
+    _READY.where(or_(studies.c.campaign_id.is_(None), studies.c.urgent)),  # a person waits for a correction
+    _READY.where(studies.c.campaign_id.in_(_RUNNING)),
+)
+_BEGIN = insert(attempts).returning(attempts.c.attempt_id)
+
 
 def has_work(connection: Connection) -> bool:
     """See Ledger.has_work."""
@@ -39,17 +63,14 @@ def has_work(connection: Connection) -> bool:
 
 def arriving(connection: Connection) -> list[StudyClock]:
     """See Ledger.arriving."""
-    images = select(func.count()).where(arrivals.c.study_uid == studies.c.study_uid).scalar_subquery()
-    clocks = select(studies.c.study_uid, images).where(studies.c.state == StudyState.ARRIVING)
-    return [StudyClock(*row) for row in connection.execute(clocks)]
+    return [StudyClock(*row) for row in connection.execute(_ARRIVING)]
 
 
 def mark_ready(connection: Connection, study_uid: str) -> None:
     """See Ledger.mark_ready."""
     if lock(connection, study_uid) is not StudyState.ARRIVING:
         return
-    selected = exists().where(arrivals.c.study_uid == study_uid, arrivals.c.state == ArrivalState.SELECTED)
-    if connection.execute(select(selected)).scalar():
+    if connection.execute(_IS_SELECTED, {"of_study": study_uid}).scalar():
         move(connection, study_uid, StudyState.READY, **fair(connection, study_uid, datetime.now(UTC)))
         announce(connection, study_uid)
     else:
@@ -114,17 +135,8 @@ def _next_due(connection: Connection, now: datetime) -> _Due | None:
 
     One that was changed in the future tells that the clock was set back since: nobody knows how long it has waited.
     """
-    ready = (
-        select(studies.c.study_uid, studies.c.attempts, studies.c.reason, studies.c.campaign_id)
-        .where(studies.c.state == StudyState.READY, or_(studies.c.due_at <= now, studies.c.changed_at > now))
-        .order_by(studies.c.turn_at, studies.c.study_uid)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    running = select(campaigns.c.campaign_id).where(campaigns.c.state == CampaignState.RUNNING)
-    of_the_day = or_(studies.c.campaign_id.is_(None), studies.c.urgent)  # a person waits for a correction
-    for whose in (of_the_day, studies.c.campaign_id.in_(running)):
-        if row := connection.execute(ready.where(whose)).first():
+    for question in _IN_TURN:
+        if row := connection.execute(question, {"now": now}).first():
             return _Due(row.study_uid, row.attempts, row.reason, _campaign(connection, row.campaign_id))
     return None
 
@@ -149,7 +161,7 @@ def _begin(connection: Connection, study_uid: str, number: int, machine_id: str)
         "started_at": datetime.now(UTC),
         "machine_id": machine_id,
     }
-    return int(connection.execute(insert(attempts).values(row).returning(attempts.c.attempt_id)).scalar_one())
+    return int(connection.execute(_BEGIN, row).scalar_one())
 
 
 def fail(

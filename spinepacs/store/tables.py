@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0022"
+REVISION = "r0029"
 """The newest migration."""
 
 
@@ -526,6 +526,7 @@ workitems = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("progress", Integer, nullable=False, server_default="-1"),
     Column("code", PlainJson),
+    Column("priority", SafeText, nullable=False, server_default="MEDIUM"),
     Column("inputs", PlainJson),
     Column("films", PlainJson),
     Column("reason_code", SafeText, nullable=False, server_default=""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, case, literal, select, update
+from sqlalchemy import Connection, bindparam, case, literal, select, update
 
 from spinepacs.domain.study import StudyState
 from spinepacs.store.columns import UtcTime
@@ -27,6 +27,17 @@ not hold up those who send one. It is longer than a study takes to read; among o
 LONGEST_WAIT = timedelta(hours=12)
 """No study is put off by its sender's others for longer, and none of the day behind what is read again."""
 
+# Made once: to put such a statement together costs more than to run it.
+_KIND = select(studies.c.urgent, studies.c.rereading).where(studies.c.study_uid == bindparam("of_study"))
+_SENDER = (
+    select(arrivals.c.calling_ae)
+    .where(arrivals.c.study_uid == bindparam("of_study"))
+    .order_by(arrivals.c.arrival_id)
+    .limit(1)
+)
+_LAST = select(senders.c.turn_at).where(senders.c.sender == bindparam("of_sender")).with_for_update()
+_NEXT = update(senders).where(senders.c.sender == bindparam("of_sender"))
+
 
 def due(at: datetime) -> dict[str, object]:
     """What a study's row says when it is to be worked on from a time on."""
@@ -40,20 +51,15 @@ def due(at: datetime) -> dict[str, object]:
 
 def fair(connection: Connection, study_uid: str, at: datetime) -> dict[str, object]:
     """What the row of a study, which the caller has locked, says when it becomes ready, in its sender's turn."""
-    study = connection.execute(
-        select(studies.c.urgent, studies.c.rereading).where(studies.c.study_uid == study_uid)
-    ).one()
+    study = connection.execute(_KIND, {"of_study": study_uid}).one()
     if study.urgent or study.rereading:
         return due(at)
-    calling = select(arrivals.c.calling_ae).where(arrivals.c.study_uid == study_uid)
-    sender = connection.execute(calling.order_by(arrivals.c.arrival_id).limit(1)).scalar() or ""
-    connection.execute(
-        insert_into(connection, senders).values(sender=sender, turn_at=at - SPACING).on_conflict_do_nothing()
-    )
-    known = select(senders.c.turn_at).where(senders.c.sender == sender)
-    last = connection.execute(known.with_for_update()).scalar_one()
+    sender = connection.execute(_SENDER, {"of_study": study_uid}).scalar() or ""
+    row = {"sender": sender, "turn_at": at - SPACING}
+    connection.execute(insert_into(connection, senders).on_conflict_do_nothing(), row)
+    last = connection.execute(_LAST, {"of_sender": sender}).scalar_one()
     turn_at = min(max(at, last + SPACING), at + LONGEST_WAIT)
-    connection.execute(update(senders).where(senders.c.sender == sender).values(turn_at=turn_at))
+    connection.execute(_NEXT, {"of_sender": sender, "turn_at": turn_at})
     return {"due_at": at, "turn_at": turn_at}
 
 

@@ -89,12 +89,11 @@ def count(connection: Connection) -> dict[str, int]:
 
 def see(connection: Connection, study_uid: str | None) -> int:
     """See Ledger.see."""
-    shown = {
-        row.study_uid
-        for question in (films(), mixed())
-        for row in connection.execute(question)
-        if study_uid in (None, row.study_uid)
-    }
+    questions = [films(), mixed()]
+    if study_uid is not None:
+        of_it = (readings.c.study_uid == study_uid, studies.c.study_uid == study_uid)
+        questions = [question.where(its) for question, its in zip(questions, of_it, strict=True)]
+    shown = {row.study_uid for question in questions for row in connection.execute(question)}
     now = datetime.now(UTC)
     for uid in sorted(shown):
         connection.execute(update(studies).where(studies.c.study_uid == uid).values(seen_at=now))

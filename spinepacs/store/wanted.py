@@ -18,9 +18,18 @@ from spinepacs.domain.campaign import (
 )
 from spinepacs.domain.findings import Versions
 from spinepacs.domain.study import Arrival, Source
+from spinepacs.domain.worklist import Priority
 from spinepacs.store.records import ArrivalState, NewArrival
 from spinepacs.store.rows import answered, under
-from spinepacs.store.tables import arrivals, campaign_films, campaign_items, campaigns, readings, studies
+from spinepacs.store.tables import (
+    arrivals,
+    campaign_films,
+    campaign_items,
+    campaigns,
+    readings,
+    studies,
+    workitems,
+)
 
 _WANTING = (
     select(campaigns.c.campaign_id, campaigns.c.kind, campaigns.c.place, campaign_items.c.asked_at)
@@ -68,6 +77,15 @@ def of_campaign(campaign_id: int) -> ColumnElement[bool]:
         campaign_films.c.campaign_id == campaign_id,
         campaign_films.c.sop_uid == arrivals.c.sop_uid,
         campaign_films.c.state == FilmState.WANTED,
+    )
+
+
+def is_urgent(item_id: int | ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether an item of a campaign is a workitem of high priority."""
+    return exists().where(
+        campaign_items.c.item_id == item_id,
+        workitems.c.workitem_uid == campaign_items.c.what,
+        workitems.c.priority == Priority.HIGH,
     )
 
 

@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
 
 from spinepacs.domain.campaign import Campaign, FilmState, ItemState, WantedFilm
 from spinepacs.domain.findings import DOCUMENTS
 from spinepacs.domain.worklist import (
     OPEN,
+    WORKLIST,
     CodedTerm,
     Fate,
     Input,
     Outcome,
     Output,
+    Scheduled,
     Workitem,
     WorkitemState,
 )
@@ -33,12 +35,16 @@ from spinepacs.store.tables import (
     arrivals,
     campaign_films,
     campaign_items,
+    campaigns,
     literally,
     objects,
     outbox,
     readings,
     workitems,
 )
+
+LEFT_OPEN = ("NOT_TAKEN", "DIED")
+"""Reasons for which one is lost and may be in progress there for ever."""
 
 _READ_FILMS = (FilmState.READ, FilmState.KNOWN)
 
@@ -55,12 +61,12 @@ class Workitems:
         with self.database.read() as connection:
             return set(connection.execute(question).scalars())
 
-    def claiming(self, uid: str, transaction_uid: str, code: CodedTerm | None) -> None:
+    def claiming(self, found: Scheduled, transaction_uid: str) -> None:
         """Write down that we are about to claim a workitem, and as what, before it is asked for."""
         now = datetime.now(UTC)
         row = {
-            "workitem_uid": uid, "transaction_uid": transaction_uid, "state": WorkitemState.CLAIMING,
-            "code": code and list(code), "found_at": now, "due_at": now,
+            "workitem_uid": found.uid, "transaction_uid": transaction_uid, "state": WorkitemState.CLAIMING,
+            "code": found.code and list(found.code), "priority": found.priority, "found_at": now, "due_at": now,
         }  # fmt: skip
         self.database.write(lambda connection: connection.execute(insert(workitems).values(row)))
 
@@ -95,9 +101,9 @@ class Workitems:
         self.database.write(_set, workitem.uid, {"progress": progress, "attempts": 0, "reason": ""})
 
     def end(self, workitem: Workitem, state: WorkitemState, code: str = "", reason: str = "") -> None:
-        """It is done with."""
+        """It is done with; what of it nobody has begun to fetch is not fetched."""
         values = {"state": state, "reason_code": code, "reason": reason, "ended_at": datetime.now(UTC)}
-        self.database.write(_set, workitem.uid, values)
+        self.database.write(_end, workitem.uid, values)
 
     def inputs(self, uid: str) -> list[Input] | None:
         """What it refers to; None: nobody has asked yet."""
@@ -119,6 +125,30 @@ class Workitems:
         """What has become of its films, and of what was made of them."""
         with self.database.read() as connection:
             return _outcome(connection, campaign, workitem)
+
+    def counts(self) -> dict[str, int]:
+        """How many there are in which state."""
+        question = select(workitems.c.state, func.count()).group_by(workitems.c.state)
+        with self.database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(question)}
+
+    def lost_since(self, at: datetime) -> int:
+        """How many were lost since then that nobody else has: a person may have to end them at the server."""
+        lost = (workitems.c.state == WorkitemState.LOST, workitems.c.reason_code.in_(LEFT_OPEN))
+        question = select(func.count()).where(*lost, workitems.c.ended_at >= at)
+        with self.database.read() as connection:
+            return connection.execute(question).scalar_one()
+
+    def oldest_at(self) -> datetime | None:
+        """Since when the oldest open one is known; None: there is none."""
+        with self.database.read() as connection:
+            return connection.execute(select(func.min(workitems.c.found_at)).where(_is_open())).scalar()
+
+    def trouble(self) -> str:
+        """What the campaign of the worklist waits for; empty: nothing."""
+        question = select(campaigns.c.trouble).where(campaigns.c.name == WORKLIST)
+        with self.database.read() as connection:
+            return connection.execute(question).scalar() or ""
 
     def waiting(self, limit: int = 1000) -> list[dict[str, Any]]:
         """Open ones, the oldest first, without Transaction UID."""
@@ -148,6 +178,15 @@ def _workitem(row: Row[Any]) -> Workitem:
 
 def _set(connection: Connection, uid: str, values: dict[str, Any]) -> None:
     connection.execute(update(workitems).where(workitems.c.workitem_uid == uid).values(values))
+
+
+def _end(connection: Connection, uid: str, values: dict[str, Any]) -> None:
+    _set(connection, uid, values)
+    asked_for = exists().where(campaign_films.c.item_id == campaign_items.c.item_id)
+    unasked = (campaign_items.c.what == uid, campaign_items.c.state == ItemState.LISTED, ~asked_for)
+    why = {name: values[name] for name in ("reason_code", "reason")}
+    closed = {"state": ItemState.REFUSED, "changed_at": values["ended_at"], **why}
+    connection.execute(update(campaign_items).where(*unasked).values(closed))
 
 
 def _claimed(connection: Connection, campaign_id: int, workitem: Workitem) -> None:

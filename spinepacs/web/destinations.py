@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +12,7 @@ from starlette.responses import Response
 from spinepacs.delivery.echo import echo as send_echo
 from spinepacs.delivery.pace import open_for_s
 from spinepacs.errors import BadSettings
+from spinepacs.health_pages import readiness
 from spinepacs.language import _, n_
 from spinepacs.settings.destinations import Destination, DicomDestination, WebDestination
 from spinepacs.settings.settings import Settings
@@ -122,7 +120,7 @@ def _machines(visit: Visit) -> Iterator[Row]:
                 "processes": processes,
             }
         return
-    ready = _ready(settings)
+    ready = readiness(settings.health, _HEALTH_TIMEOUT_S) or {}
     processes = [(name, why == "ok", "" if why == "ok" else why) for name, why in ready.items()]
     yield {"name": _("this machine"), "role": "all", "beat": "", "processes": processes}
 
@@ -141,24 +139,6 @@ def _notifications(visit: Visit) -> Iterator[Row]:
             "name": channel.name, "kind": channel.kind, "on": ", ".join(channel.on), "waiting": stands.waiting,
             "failed": stands.failed, "sent_at": stands.sent_at or "", "message": stands.message,
         }  # fmt: skip
-
-
-def _ready(settings: Settings) -> dict[str, str]:
-    """What the health page says; empty: it says nothing."""
-    if not settings.health.enabled or not settings.health.port:
-        return {}
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.health.bind, settings.health.bind)  # noqa: S104 - what the settings may say
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.health.port}/readyz"
-    try:
-        with urllib.request.urlopen(url, timeout=_HEALTH_TIMEOUT_S) as answer:
-            said = answer.read()
-    except urllib.error.HTTPError as error:  # not ready is an answer too
-        with error:
-            said = error.read()
-    except (OSError, ValueError):
-        return {}
-    found = json.loads(said)
-    return {str(name): str(why) for name, why in found.items()} if isinstance(found, dict) else {}
 
 
 def _certificates(settings: Settings) -> Iterator[Row]:

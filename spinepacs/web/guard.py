@@ -174,7 +174,8 @@ def _check_size(site: Site, page: Page, request: Request) -> None:
     if page.takes_files:
         limit = site.settings.web.maximum_upload_mb * _MB + _UPLOAD_MARGIN_BYTES
     stated = request.headers.get("content-length", "")
-    if not (stated.isascii() and stated.isdigit()):
+    # Where a request has both, its chunks count and not what it states (RFC 9112 6.3): they may be without end.
+    if "transfer-encoding" in request.headers or not (stated.isascii() and stated.isdigit()):
         raise HTTPException(411, _("say how long it is"))
     if int(stated) > limit:
         said = _("more than {number} bytes are not taken (web.maximum_upload_mb)", number=limit)

@@ -50,7 +50,7 @@ def log_in(visit: Visit) -> Response:
     token = visit.request.cookies.get(LOGIN_COOKIE, "")
     if not token or not hmac.compare_digest(token.encode(), visit.form.get("csrf", "").encode()):
         return form(visit, onward, 403, _("This form was too old. Please try again."))
-    keys = ((_BY_ACCOUNT_AND_PEER, (name.lower(), visit.peer)), (_BY_PEER, visit.peer))
+    keys = ((_BY_ACCOUNT_AND_PEER, passwords.guess(name, visit.peer)), (_BY_PEER, visit.peer))
     wait_s = max(guesses.wait_s(key) for guesses, key in keys)
     if wait_s > 0:
         said = n_(

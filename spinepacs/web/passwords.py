@@ -17,6 +17,7 @@ LEAST_LENGTH = 12
 LONGEST = 1024
 """Bytes of a password that are looked at: a longer one costs the server more than the guesser."""
 
+_LONGEST_NAME = 128
 _HASHER = PasswordHasher()
 _NOBODY = _HASHER.hash("the password of nobody")
 
@@ -50,6 +51,11 @@ def fits(password_hash: str | None, password: str) -> bool:
 def is_outdated(password_hash: str) -> bool:
     """Whether it was made at another cost than today's."""
     return _HASHER.check_needs_rehash(password_hash)
+
+
+def guess(name: str, peer: str) -> tuple[str, str]:
+    """Key of a guess; of a name its beginning: no account's is longer, and a form or a header may hold a whole book."""
+    return name.lower()[:_LONGEST_NAME], peer
 
 
 class Guesses:

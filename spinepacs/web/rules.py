@@ -70,9 +70,7 @@ def _path_of(visit: Visit, sop_uid: str) -> Path:
 def _kept(visit: Visit, upload: UploadFile) -> Iterator[Path]:
     """Keep what was sent along as a file without the sender's name, for as long as it is looked at."""
     limit = visit.site.settings.web.maximum_upload_mb * 1_000_000
-    folder = visit.site.settings.storage.folder / "tmp"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix="rules-", dir=folder)
+    descriptor, name = tempfile.mkstemp(prefix="rules-", dir=visit.site.spool.own_folder)
     path = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

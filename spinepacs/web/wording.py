@@ -101,6 +101,7 @@ STEPS = words.Words(
         "segment": NP_("step", "segment"),
         "levels": NP_("step", "levels"),
         "label": NP_("step", "label"),
+        "trace": NP_("step", "trace"),
         "measure": NP_("step", "measure"),
         "grade": NP_("step", "grade"),
         "segmentation": NP_("step", "segmentation"),

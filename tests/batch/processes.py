@@ -11,6 +11,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+from click.testing import CliRunner
+
+from spinepacs.batch import run as batch
+from spinepacs.cli.main import main
 from tests import films
 from tests.batch import scripted
 
@@ -36,28 +41,35 @@ class Process:
     """Commands on one ``--out``."""
 
     def __init__(self, tmp_path: Path) -> None:
-        self.films, self.out, self._reads = tmp_path / "films", tmp_path / "out", tmp_path / "reads"
+        self.films, self.out, self._reads = tmp_path / "films", tmp_path / "out", tmp_path / scripted.READS
+        tmp_path.mkdir(exist_ok=True)
+        self._reads.touch()
 
-    def start(self, *options: object, out: Path | None = None, given: object = None) -> subprocess.Popen[str]:
-        """Start it on the folder of films."""
-        command = [
-            sys.executable, "-m", "tests.batch.scripted", "process", str(given or self.films),
-            "--out", str(out or self.out), *map(str, options),
-        ]  # fmt: skip
-        environment = os.environ | {scripted.READS: str(self._reads), "PYTHONPATH": str(ROOT)}
+    def start(self, *options: object, **where: Any) -> subprocess.Popen[str]:
+        """Start it on the folder of films, as a process of its own: for who wants to stop or to kill it."""
+        command = [sys.executable, "-m", "tests.batch.scripted", *self._words(*options, **where)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         return subprocess.Popen(
             command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
     def run(self, *options: object, **where: Any) -> tuple[int, str, str]:
-        """Run it to its end: exit status, standard output and error."""
-        with self.start(*options, **where) as running:
-            told, complained = running.communicate(timeout=200)
-        return running.returncode, told, complained
+        """Run it to its end: exit status, standard output and error.
+
+        The command is run in this process, the workers in processes of their own as ever: what all of them import is
+        imported once for all tests.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch, "work", scripted.work)
+            done = CliRunner().invoke(main, self._words(*options, **where), catch_exceptions=False)
+        return done.exit_code, done.stdout, done.stderr
+
+    def _words(self, *options: object, out: Path | None = None, given: object = None) -> list[str]:
+        return ["process", str(given or self.films), "--out", str(out or self.out), *map(str, options)]
 
     def reads(self) -> Counter[str]:
         """How often each film was read."""
-        return Counter(self._reads.read_text().split() if self._reads.exists() else [])
+        return Counter(self._reads.read_text().split())
 
     def table(self, name: str = "readings") -> list[dict[str, str]]:
         """Rows of a table."""

@@ -1,8 +1,8 @@
 """``spinepacs process`` with a pipeline that does what the film asks for: ``python -m tests.batch.scripted process …``.
 
 Everything is the product's but for the pipeline, which answers at once: crash, spin, eat memory or sleep where
-ImageComments say so, else a made-up reading. Each film that it reads is a line in the file that SPINEPACS_TEST_READS
-names. What only workers need is imported there: the commands start faster.
+ImageComments say so, else a made-up reading. Each film that it reads is a line in the file ``reads`` beside the folder
+of the films, if there is one. What only workers need is imported there: the commands start faster.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from spinepacs.batch.task import Task
 from spinepacs.cli import main as cli
 from spinepacs.domain.findings import EncodedObject, ImageResult, ObjectKind, Refusal, Versions
 
-READS = "SPINEPACS_TEST_READS"
+READS = "reads"
 SPIN, CRASH, EAT, SLOW, LEAVE, NO_SPINE = "spin", "crash", "eat", "slow", "leave", "no spine"
-SLOW_S = 0.5
+SLOW_S = 0.3
 
 
 class Scripted:
@@ -47,8 +47,9 @@ class Scripted:
 
         header = dcmread(film, stop_before_pixels=True)
         uid = str(header.SOPInstanceUID)
-        if READS in os.environ:
-            with open(os.environ[READS], "a", encoding="utf-8") as log:
+        reads = film.resolve().parent.with_name(READS)
+        if reads.exists():
+            with reads.open("a", encoding="utf-8") as log:
                 log.write(f"{uid}\n")
         wish = header.get("ImageComments", "")
         _ACTS.get(wish, lambda: None)()

@@ -193,6 +193,17 @@ def test_what_comes_after_the_end_of_a_jpeg_or_in_its_thumbnail_does_not_matter(
         wrapped(image)
 
 
+@pytest.mark.parametrize("restarts", [0, 4])
+def test_a_jpeg_that_has_lost_its_middle_is_told(tmp_path: Path, restarts: int) -> None:
+    image = tmp_path / "film.jpg"
+    assert cv2.imwrite(str(image), GREY_8, [cv2.IMWRITE_JPEG_RST_INTERVAL, restarts])
+    data, middle = image.read_bytes(), len(image.read_bytes()) // 2
+    image.write_bytes(data[:middle] + data[middle + 600 :])
+    with pytest.raises(BadInput, match="data of the picture are missing") as caught:
+        wrapped(image)
+    assert caught.value.reason_code == "TRUNCATED"
+
+
 def test_progressive_jpegs_have_several_scans(tmp_path: Path) -> None:
     image = tmp_path / "film.jpg"
     assert cv2.imwrite(

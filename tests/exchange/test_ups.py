@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from spinepacs.domain.worklist import CodedTerm, Input, Output
+from spinepacs.domain.worklist import CodedTerm, Input, Output, Priority, Scheduled
 from spinepacs.exchange.archive import ArchiveAway, NotGiven
 from spinepacs.exchange.performed import not_performed, performed, progress
 from spinepacs.exchange.ups import Said, Worklist
@@ -53,12 +53,23 @@ def test_what_is_ours_is_found_page_by_page(worklist: Worklist, ups: peers_ups.U
         ups.schedule(f"2.{number}", code="B1")
     ups.schedule("3.1", InputReadinessState="INCOMPLETE")
     ups.schedule("3.2", ProcedureStepState=IN_PROGRESS)
-    assert list(worklist.scheduled(CODE, None, "SPINES")) == [("1.1", CODE)]
+    assert list(worklist.scheduled(CODE, None, "SPINES")) == [Scheduled("1.1", CODE)]
     assert len(list(worklist.scheduled(CodedTerm("B1", "99X"), None, ""))) == 150
     assert list(worklist.scheduled(CodedTerm("A1", "99Y"), None, "")) == []
     assert list(worklist.scheduled(None, US, "")) == []
     assert list(worklist.scheduled(None, None, "KNEES")) == []
     assert "answers" in worklist.probe()
+
+
+def test_of_one_priority(worklist: Worklist, ups: peers_ups.Ups) -> None:
+    for uid, stated in (("2.1", "HIGH"), ("2.2", "LOW"), ("2.3", "URGENT"), ("2.4", None)):
+        ups.schedule(uid, ScheduledProcedureStepPriority=stated)
+    of = {
+        priority: {each.uid for each in worklist.scheduled(CODE, None, "", priority)} for priority in Priority
+    }
+    assert of == {Priority.HIGH: {"2.1"}, Priority.MEDIUM: {"1.1"}, Priority.LOW: {"2.2"}}
+    found = {each.uid: each.priority for each in worklist.scheduled(CODE, None, "")}
+    assert found["2.3"] is found["2.4"] is Priority.MEDIUM, "what is not known is as usual"
 
 
 def test_a_server_that_ignores_filters_is_not_believed(ups: peers_ups.Ups) -> None:
@@ -67,7 +78,8 @@ def test_a_server_that_ignores_filters_is_not_believed(ups: peers_ups.Ups) -> No
     rows, nothing = list(ups.workitems.values()), answer("204 No Content")
     with web(lambda _: answer("200 OK", rows), lambda _: nothing) as server:
         client = Worklist(server.url)
-        assert list(client.scheduled(CODE, None, "")) == [("1.1", CODE)]
+        assert list(client.scheduled(CODE, None, "")) == [Scheduled("1.1", CODE)]
+        assert list(client.scheduled(CODE, None, "", Priority.HIGH)) == []
         client.close()
 
 
@@ -120,6 +132,13 @@ def test_claimed_and_canceled_with_a_reason(
     step = ups.step("1.1", peers_ups.PROGRESS)
     assert step["0074100E"]["Value"][0]["00080100"]["Value"] == [code]
     assert step["00741238"]["Value"] == [f"{reason_code}: so it is"]
+
+
+def test_the_state_that_a_workitem_has_there(worklist: Worklist, ups: peers_ups.Ups) -> None:
+    assert worklist.state("1.1") == "SCHEDULED"
+    worklist.change("1.1", MINE, IN_PROGRESS)
+    assert worklist.state("1.1") == IN_PROGRESS
+    assert worklist.state("9.9") is None
 
 
 def test_what_is_gone(worklist: Worklist) -> None:

@@ -178,11 +178,19 @@ def test_no_secret_goes_over_the_network_in_the_clear(
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x", "pacs/dicom-web", "https://u:p@pacs/dicom-web", "https://pacs/x?token=y"]
-)
+    "url",
+    [
+        "ftp://x", "pacs/dicom-web", "https://u:p@pacs/dicom-web", "https://pacs/x?token=y", "https://pacs/x?",
+        "https://pacs/x#", "https://[::1/x", "https://pacs:99999/x", "https://pacs:web/x", "https://pacs/a b",
+    ],
+)  # fmt: skip
 def test_a_url_that_would_put_a_secret_into_the_database_or_is_none(url: str) -> None:
-    with pytest.raises(BadSettings):
+    with pytest.raises(BadSettings, match="--dicomweb: "):
         check_url(url)
+
+
+def test_a_url_is_given_without_a_slash_at_its_end() -> None:
+    assert check_url("https://pacs.example.org:8443/dicom-web/") == "https://pacs.example.org:8443/dicom-web"
 
 
 def test_a_peer_is_named_by_title_host_and_port() -> None:

@@ -188,6 +188,17 @@ def test_all_128_contexts_of_a_sender_are_answered(spool, ledger) -> None:
         assert negotiated(listener.port, {uid: ["1.2.840.10008.1.2.1"] for uid in classes}) == classes
 
 
+def test_what_one_sender_was_answered_is_not_what_the_next_one_gets(spool, ledger) -> None:
+    with listening(spool, ledger) as (listener, _):
+        for syntaxes in ([MPEG2MPML], ["1.2.840.10008.1.2"], [MPEG2MPML, "1.2.840.10008.1.2.1"]):
+            ae = AE()
+            ae.add_requested_context(EncapsulatedPDFStorage, syntaxes)
+            association = ae.associate("127.0.0.1", listener.port, ae_title="SPINEPACS")
+            (accepted,) = association.accepted_contexts
+            association.release()
+            assert accepted.transfer_syntax == syntaxes[-1:]  # the simplest
+
+
 @pytest.mark.parametrize("sop_class", [PRIVATE, FUTURE])
 def test_classes_that_no_library_knows_are_stored(spool, ledger, sop_class: str) -> None:
     sent = beside(film(1), sop_class)

@@ -147,6 +147,8 @@ def test_the_daemon_tells_of_a_failed_study_by_mail_and_webhook_though_the_mail_
                 peers.wait_until(lambda: ledger.counts().studies.get("failed"), 60, "a failed study")
                 peers.wait_until(lambda: there.requests, 60, "the webhook")
                 assert ledger.notices.standing(["admins"])["admins"].waiting == 1
+                failing = 'spinepacs_notification_failing{notification="admins"} 1.0'
+                peers.wait_until(lambda: failing in daemon.http("/metrics")[1], 30, "that it says so")
                 assert (
                     'spinepacs_notifications{notification="admins",state="pending"} 1.0'
                     in daemon.http("/metrics")[1]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,20 +28,10 @@ pytestmark = pytest.mark.peer
 DAYS = ("--since", "2026-01-01", "--until", "2026-01-03")
 
 
-def command(running: Daemon, *words: str, code: int = 0) -> str:
-    """What a command prints; it must end as told."""
-    arguments = [sys.executable, "-m", "spinepacs", *words, "--config", str(running.config)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 def status(running: Daemon, name: str) -> dict[str, Any]:
-    arguments = [sys.executable, "-m", "spinepacs", "campaign", "status", name, "--format", "json"]
-    done = subprocess.run(
-        [*arguments, "--config", str(running.config)], capture_output=True, text=True, check=False
+    found: dict[str, Any] = json.loads(
+        running.command("campaign", "status", name, "--format", "json", code=None)
     )
-    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -91,19 +79,21 @@ def written(tmp_path: Path) -> list[Path]:
 
 
 @contextmanager
-def archive(tmp_path: Path, port: int) -> Iterator[peers.Orthanc]:
-    """An Orthanc that knows us."""
-    modalities = {"us": ["SPINEPACS", "127.0.0.1", port]}
-    with peers.orthanc(tmp_path, dicomweb=True, DicomModalities=modalities) as running:
-        yield running
-
-
-def source(kind: str, pacs: peers.Orthanc, folder: Path) -> tuple[str, ...]:
+def source(kind: str, tmp_path: Path, made: list[Path], port: int) -> Iterator[tuple[str, ...]]:
+    """Where these films are, as the command takes it: their folder, or an Orthanc that knows us."""
     if kind == "folder":
-        return ("--from", str(folder))
-    if kind == "dicomweb":
-        return ("--dicomweb", f"{pacs.url}/dicom-web", *DAYS)
-    return ("--ae", f"ORTHANC@127.0.0.1:{pacs.dicom_port}", *DAYS)
+        yield "--from", str(made[0].parent)
+        return
+    modalities = {"us": ["SPINEPACS", "127.0.0.1", port]}
+    with peers.orthanc(tmp_path, dicomweb=True, DicomModalities=modalities) as pacs:
+        for path in made:
+            pacs.post("/instances", path.read_bytes())
+        by_web = ("--dicomweb", f"{pacs.url}/dicom-web")
+        yield *(by_web if kind == "dicomweb" else ("--ae", _peer(pacs))), *DAYS
+
+
+def _peer(pacs: peers.Orthanc) -> str:
+    return f"ORTHANC@127.0.0.1:{pacs.dicom_port}"
 
 
 def test_an_archive_that_speaks_tls_only_in_both_directions(tmp_path: Path) -> None:
@@ -131,7 +121,7 @@ def test_an_archive_that_speaks_tls_only_in_both_directions(tmp_path: Path) -> N
         with daemon(tmp_path, listener={"port": port, "tls": True, **our_tls}, archives=archives) as running:
             running.start()
             running.wait_ready()
-            command(running, "campaign", "start", "one", *source("ae", pacs, tmp_path))
+            running.command("campaign", "start", "one", "--ae", _peer(pacs), *DAYS)
             assert done(running, "one")["items"] == {"read": 1}
 
 
@@ -141,15 +131,12 @@ def test_three_studies_one_refused_and_one_damaged(tmp_path: Path, kind: str) ->
     made = written(tmp_path)
     port = peers.free_port()
     with (
-        archive(tmp_path, port) as pacs,
+        source(kind, tmp_path, made, port) as where,
         daemon(tmp_path, [destination(peers.free_port())], listener={"port": port}) as running,
     ):
-        for path in made:
-            pacs.post("/instances", path.read_bytes())
         running.start()
         running.wait_ready()
-        where = source(kind, pacs, made[0].parent)
-        command(running, "campaign", "start", "one", *where, "--body-part", "LSPINE")
+        running.command("campaign", "start", "one", *where, "--body-part", "LSPINE")
         found = done(running, "one")
         assert found["items"] == {"read": 1, "refused": 2}
         codes = {reason["reason_code"] for reason in found["reasons"]}
@@ -169,7 +156,7 @@ def test_three_studies_one_refused_and_one_damaged(tmp_path: Path, kind: str) ->
 
         # Another campaign over the same: nothing is read twice.
         before = column(running, func.count(attempts.c.attempt_id))
-        command(running, "campaign", "start", "two", *where, "--body-part", "LSPINE")
+        running.command("campaign", "start", "two", *where, "--body-part", "LSPINE")
         assert done(running, "two")["items"] == {"known": 3}
         assert column(running, func.count(attempts.c.attempt_id)) == before
 
@@ -186,7 +173,7 @@ def test_killed_in_the_middle_and_the_archive_away_and_back(tmp_path: Path) -> N
         running.start()
         running.wait_ready()
         url = f"{pacs.url}/dicom-web"
-        command(running, "campaign", "start", "long", "--dicomweb", url, *DAYS, "--per-hour", "7200")
+        running.command("campaign", "start", "long", "--dicomweb", url, *DAYS, "--per-hour", "7200")
         read = lambda: len(column(running, readings.c.reading_id))  # noqa: E731
         peers.wait_until(lambda: read() >= 2, 60, "two films read")
         os.kill(running.pids("campaign")[-1], signal.SIGKILL)
@@ -216,8 +203,8 @@ def test_pause_resume_cancel_and_hours(tmp_path: Path) -> None:
         running.start()
         running.wait_ready()
         closed = ("--hours", "00:00-00:01") if not _is_just_past_midnight() else ("--hours", "12:00-12:01")
-        command(running, "campaign", "start", "shut", "--from", str(folder), *closed)
-        command(running, "campaign", "start", "slow", "--from", str(folder), "--per-hour", "7200")
+        running.command("campaign", "start", "shut", "--from", str(folder), *closed)
+        running.command("campaign", "start", "slow", "--from", str(folder), "--per-hour", "7200")
         count = lambda: len(column(running, readings.c.reading_id))  # noqa: E731
         peers.wait_until(lambda: count() >= 1, 60, "the first film")
         change(running, "slow", CampaignState.PAUSED)
@@ -254,14 +241,14 @@ def test_again_with_another_policy_keeps_both_readings_and_says_what_changed(tmp
         peers.wait_until(
             lambda: running.states() == {"delivered": 2}, 60, f"two delivered; see {running.log}"
         )
-        command(running, "campaign", "start", "next", "--again", "--policy", str(policy))
+        running.command("campaign", "start", "next", "--again", "--policy", str(policy))
         assert done(running, "next")["items"] == {"read": 2}
         assert sorted(set(column(running, readings.c.policy_version))) == sorted({old.split('"')[1], "next"})
         assert len(pacs.received()) == 6
-        report = command(running, "campaign", "report", "next")
+        report = running.command("campaign", "report", "next")
         assert "2 films were read before" in report
         out = tmp_path / "changes.csv"
-        command(running, "campaign", "report", "next", "--csv", "--out", str(out))
+        running.command("campaign", "report", "next", "--csv", "--out", str(out))
         lines = out.read_text().splitlines()
         assert lines[0].startswith("study_uid,sop_uid,region,what,place")
         assert any(",lumbar,disc_height_loss," in line and ",higher," in line for line in lines[1:]), lines

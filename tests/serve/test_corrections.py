@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -34,14 +33,6 @@ BEFORE = ["T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1"]
 AFTER = ["T9", *BEFORE[:-1]]
 BY_KIND = {"SEG": "1.2.840.10008.5.1.4.1.1.66.4", "SR": "1.2.840.10008.5.1.4.1.1.88.33",
            "OT": "1.2.840.10008.5.1.4.1.1.7", "KO": "1.2.840.10008.5.1.4.1.1.88.59"}  # fmt: skip
-
-
-def command(running: Daemon, *words: str, status: int = 0) -> str:
-    """What a command of the administrator prints, how ever it is meant to end."""
-    line = [sys.executable, "-m", "spinepacs", *words, "--config", str(running.config)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def ask(running: Daemon, sop: str, author: str, *operations: Operation) -> None:
@@ -119,11 +110,11 @@ def test_one_command_renames_a_film_everywhere(tmp_path: Path) -> None:
     ):
         old = held(pacs)
         assert {kind: len(each) for kind, each in old.items()} == {"SEG": 1, "SR": 1, "OT": 1}
-        preview = command(running, "correct", SOP, "--shift", "-1", "--author", "Doe^Jane", "--preview")
+        preview = running.command("correct", SOP, "--shift", "-1", "--author", "Doe^Jane", "--preview")
         assert "name       L4: L4 → L3" in preview
         assert rows(running, corrections.c.uid) == [], "a preview writes nothing"
 
-        command(running, "correct", SOP, "--shift", "-1", "--author", "Doe^Jane", "--organisation", "Ward 3",
+        running.command("correct", SOP, "--shift", "-1", "--author", "Doe^Jane", "--organisation", "Ward 3",
                 "--reason", "six lumbar bodies were counted")  # fmt: skip
         peers.wait_until(lambda: len(pacs.sop_uids()) == 7, 60, f"new results; see {running.log}")
         settled(running)
@@ -163,10 +154,10 @@ def test_one_command_renames_a_film_everywhere(tmp_path: Path) -> None:
             assert {row["raw_level"] for row in found} == set(BEFORE), "what the network said stays"
             assert {row["level_reason"] for row in found} == {"by a person"}
             assert len(queries.find(ledger, "films", all_versions=True)) == 2
-        listed = command(running, "corrections", "list")
+        listed = running.command("corrections", "list")
         assert "Doe^Jane" in listed
         assert "done" in listed
-        trail = command(running, "audit")
+        trail = running.command("audit")
         assert "correction-asked" in trail
         assert ",corrected," in trail
 
@@ -177,7 +168,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_it_doubles_nothing(tmp_path: P
     with peers.dcmtk_storescp(tmp_path) as pacs, delivered(tmp_path, pacs.port, sent) as running:
         (worker,) = running.pids("worker-1")
         os.kill(worker, signal.SIGSTOP)
-        command(running, "correct", sop, "--shift", "-1", "--author", "Doe^Jane")
+        running.command("correct", sop, "--shift", "-1", "--author", "Doe^Jane")
         peers.wait_until(lambda: running.states() == {"working": 1}, 30, f"in work; see {running.log}")
         os.kill(worker, signal.SIGKILL)
         settled(running)

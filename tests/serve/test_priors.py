@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from sqlalchemy import text
 from spinepacs.store.tables import arrivals, audit_events, outbox, readings
 from tests import films, peers
 from tests.daemons import Daemon, daemon, destination, film
-from tests.serve.test_campaign import column, command
+from tests.serve.test_campaign import column
 from tests.test_privacy import send
 
 pytestmark = pytest.mark.peer
@@ -47,9 +45,7 @@ def course(running: Daemon) -> list[str]:
 
 
 def waiting(running: Daemon) -> dict[str, Any]:
-    arguments = [sys.executable, "-m", "spinepacs", "status", "--format", "json", "--config"]
-    done = subprocess.run([*arguments, str(running.config)], capture_output=True, text=True, check=False)
-    found: dict[str, Any] = json.loads(done.stdout)["priors"]
+    found: dict[str, Any] = json.loads(running.command("status", "--format", "json", code=None))["priors"]
     return found
 
 
@@ -71,18 +67,18 @@ def test_the_archive_is_away_the_daemon_is_killed_and_the_course_is_there(tmp_pa
         assert send(running.port, [made["now"]]) == [0]
         peers.wait_until(lambda: bool(waiting(running)["trouble"]), 60, "an archive that is missed")
         assert waiting(running)["waiting"] == 1
-        listed = command(running, "queue")
+        listed = running.command("queue")
         assert "priors" in listed
         assert "does not answer" in listed
         running.kill()
-        running.start()
-        running.wait_ready()
         with peers.orthanc(tmp_path, dicomweb=True, http_port=port) as archive:
-            for name in made:
+            for name in made:  # first: while it was filled it could be asked, and would know of nothing
                 archive.post("/instances", made[name].read_bytes())
+            running.start()
+            running.wait_ready()
             peers.wait_until(lambda: course(running) == THREE, 90, f"three studies; see {running.log}")
             assert waiting(running) == {"waiting": 0, "failed": 0, "trouble": ""}
-            assert "answers" in command(running, "check", "--user", "root", code=1)
+            assert "answers" in running.check(code=1)
         held = {"now", "2024", "2022"}
         assert set(column(running, arrivals.c.sop_uid)) == {uid(made[name]) for name in held}
         assert len(set(column(running, outbox.c.study_uid))) == 1

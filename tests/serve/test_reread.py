@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,14 +15,6 @@ from tests.daemons import Daemon, daemon, destination, film
 from tests.test_privacy import send
 
 pytestmark = pytest.mark.peer
-
-
-def command(running: Daemon, *arguments: str) -> str:
-    """What a command of the administrator prints; it must end well."""
-    words = [sys.executable, "-m", "spinepacs", arguments[0], "--config", str(running.config), *arguments[1:]]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def policies(running: Daemon) -> list[str]:
@@ -62,23 +52,23 @@ def test_after_the_rules_and_the_policy_have_changed(tmp_path: Path) -> None:
 
         restarted(running, '["CR"]', '["CR", "DX"]')
         assert running.states() == {"refused": 2}, "nothing is read again by itself"
-        assert "1 held against today's rules" in command(
-            running, "reread", str(dcmread(sent[0]).StudyInstanceUID)
+        assert "1 held against today's rules" in running.command(
+            "reread", str(dcmread(sent[0]).StudyInstanceUID)
         )
         peers.wait_until(lambda: running.states() == {"refused": 1, "delivered": 1}, 60, "one read")
-        assert "1 held against today's rules" in command(running, "reread", "--refused", "NOT_SELECTED")
+        assert "1 held against today's rules" in running.command("reread", "--refused", "NOT_SELECTED")
         peers.wait_until(lambda: running.states() == {"delivered": 2}, 60, "both read")
         (before,) = set(policies(running))
         first = pacs.received()
 
         policy.write_text(shown.replace(f'version = "{before}"', 'version = "next"'))
         restarted(running, '["CR", "DX"]', '["DX"]')
-        assert "2 read again" in command(running, "reread", "--model-older", "--from", "2026-01-02")
+        assert "2 read again" in running.command("reread", "--model-older", "--from", "2026-01-02")
         peers.wait_until(lambda: len(policies(running)) == 4, 60, "both read again")
         peers.wait_until(lambda: running.states() == {"delivered": 2}, 60, "delivered again")
         assert policies(running) == [before] * 2 + ["next"] * 2
         assert len(pacs.received()) == 2 * len(first) == 12
         with running.ledger() as ledger:
             assert {row["state"] for row in ledger.rows(select(arrivals.c.state))} == {"selected"}
-        trail = command(running, "audit")
+        trail = running.command("audit")
         assert trail.count("reread --model-older --from 2026-01-02, by ") == 1

@@ -15,19 +15,21 @@ from pydicom import dcmread
 from sqlalchemy import select
 
 from spinepacs.domain.campaign import ItemState
-from spinepacs.domain.worklist import WORKLIST, Output, WorkitemState
+from spinepacs.domain.worklist import WORKLIST, Output, Scheduled, WorkitemState
 from spinepacs.exchange.archive import ArchiveAway
 from spinepacs.serve.worklist import Working
 from spinepacs.settings.destinations import DicomDestination, DicomwebDestination
 from spinepacs.settings.sections import WorkSettings
 from spinepacs.settings.settings import Settings
 from spinepacs.settings.worklist import WorklistSettings
+from spinepacs.status import Status, as_text
+from spinepacs.status import _worklist as add_worklist
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.tables import workitems
 from tests import films, peers, peers_ups
 from tests.daemons import daemon, destination, film
 from tests.peers_ups import CANCELED, COMPLETED, IN_PROGRESS, SCHEDULED, refers
-from tests.serve.test_campaign import column, command
+from tests.serve.test_campaign import column
 from tests.store.test_workitems import NEW
 from tests.web_liars import answer, web
 
@@ -56,7 +58,7 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
             claimed = lambda: [ups.state(uid) for uid in ("1.1", "1.2", "1.4")] == [IN_PROGRESS] * 3  # noqa: E731
             peers.wait_until(claimed, 60, f"three claims; see {running.log}")
             owners = dict(ups.owners)
-            assert "workitem" in command(running, "queue")
+            assert "workitem" in running.command("queue")
             running.kill()
             with peers.orthanc(tmp_path, dicomweb=True, http_port=port) as pacs:
                 for each in (good, empty):
@@ -74,7 +76,7 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
                 peers.wait_until(is_ended, 90, f"the end of all workitems; see {running.log}")
                 known = lambda: not {"claiming", "claimed"} & set(column(running, workitems.c.state))  # noqa: E731
                 peers.wait_until(known, 30, "that we know it, too")
-                assert "UPS-RS answers" in command(running, "check", "--user", "root")
+                assert "UPS-RS answers" in running.check()
         assert ups.owners == owners, "nobody has claimed anything twice"
         assert ups.owners["1.5"] == "2.25.1"
         _check_output(ups, {str(dcmread(path).SOPInstanceUID) for path in scp.received()})
@@ -82,6 +84,9 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
             step = ups.step(uid, peers_ups.PROGRESS)
             assert step["0074100E"]["Value"][0]["00080100"]["Value"] == [code]
         assert sorted(column(running, workitems.c.state)) == ["canceled", "canceled", "completed", "lost"]
+        counted = 'spinepacs_workitems{state="lost"} 1.0'
+        peers.wait_until(lambda: counted in running.http("/metrics")[1], 60, "that the metrics say so")
+        assert "worklist       0 workitems are ours, 1 were lost\n" in running.command("status")
 
 
 def _check_output(ups: peers_ups.Ups, sent: set[str]) -> None:
@@ -153,10 +158,10 @@ def test_no_more_are_claimed_than_there_is_room_for(bench: Callable[..., Bench])
 def test_the_server_is_asked_again_after_a_while_only(bench: Callable[..., Bench]) -> None:
     made = bench(poll_s=10)
     made.step(3)
-    assert len(made.ups.said) == 1
+    once = len(made.ups.said)
     made.clock[0] = 11.0
     made.step(3)
-    assert len(made.ups.said) == 2
+    assert len(made.ups.said) == 2 * once
 
 
 def test_a_server_that_answers_again_is_news(bench: Callable[..., Bench]) -> None:
@@ -209,7 +214,76 @@ def test_what_somebody_else_has_ended_is_lost(bench: Callable[..., Bench]) -> No
         made.ledger.campaigns.close(item, ItemState.FAILED, "NOT_SENT", "it did not come")
     peers.wait_until(lambda: not any(made.step()), 10, "that nothing is left to do")
     peers.wait_until(lambda: any(made.step()) or made.ledger.workitems.open() == 0, 10, "that both are lost")
-    assert made.states() == ["lost NOT_TAKEN", "lost GONE"]
+    assert made.states() == ["canceled CANCELED_THERE", "lost GONE"]
+    assert made.ups.state("1.1") == CANCELED
+    assert peers_ups.PROGRESS not in made.ups.workitems["1.1"] or not made.ups.workitems["1.1"][
+        peers_ups.PROGRESS
+    ].get("Value"), "nothing is claimed of it"
+
+
+def test_what_is_urgent_is_claimed_first_and_what_states_nothing_too(bench: Callable[..., Bench]) -> None:
+    made = bench(maximum=4)
+    for uid, stated in (("1.1", "LOW"), ("1.2", None), ("1.3", "MEDIUM"), ("1.4", "HIGH"), ("1.5", "LOW")):
+        made.ups.schedule(uid, refers(film(1)), ScheduledProcedureStepPriority=stated)
+    made.step(9)
+    claims = [path.split("/")[1] for method, path, _ in made.ups.said if method == "PUT"]
+    assert claims == ["1.4", "1.3", "1.1", "1.2"]
+
+
+@pytest.mark.parametrize(
+    ("there", "ended"),
+    [
+        (CANCELED, "canceled CANCELED_THERE"),
+        (COMPLETED, "lost COMPLETED_THERE"),
+        (SCHEDULED, "lost NOT_OURS"),
+        ("", "lost GONE"),
+    ],
+)
+def test_what_somebody_else_ends_while_we_wait_is_noticed(
+    bench: Callable[..., Bench], there: str, ended: str
+) -> None:
+    """One is looked at at a time, and each in its turn; nothing more is said of it, or fetched for it."""
+    made = bench("1.1", "1.2", poll_s=10)
+    made.step(5)
+    if there:
+        made.ups.workitems["1.2"][peers_ups.STATE]["Value"] = [there]
+    else:
+        made.ups.workitems.pop("1.2")
+    for _ in range(2):
+        made.clock[0] += 11
+        made.step()
+    assert made.states() == ["claimed", ended]
+    changes = [said for said in made.ups.said if said[0] != "GET"]
+    assert [path for _, path, _ in changes] == ["/1.1/state", "/1.2/state"]
+    campaign = made.ledger.campaigns.named(WORKLIST)
+    assert made.ledger.campaigns.listed(campaign) == 1
+
+
+def test_what_it_says_of_its_end_was_heard_though_the_server_denies_it(bench: Callable[..., Bench]) -> None:
+    """Some servers refuse the second time what the Standard takes with a warning (B304, B306)."""
+    made = bench("1.1")
+    not_sent(made)
+    made.ups.deaf.append("PUT")
+    with pytest.raises(ArchiveAway):
+        made.step()
+    made.ups.owners["1.1"] = "2.25.1"
+    made.step()
+    assert made.states() == ["canceled NOT_SENT"]
+
+
+def test_status_says_what_is_ours_and_what_a_person_may_have_to_end(bench: Callable[..., Bench]) -> None:
+    made, told = bench("1.1", "1.2", "1.3"), Status(running=True)
+    made.step(4)
+    first, second, _ = made.ledger.workitems.due(datetime.now(UTC))
+    made.ledger.workitems.end(first, WorkitemState.LOST, "NOT_TAKEN", "it is not taken")
+    made.ledger.workitems.end(second, WorkitemState.LOST, "NOT_OURS", "somebody else has it")
+    made.ledger.campaigns.say(made.ledger.campaigns.named(WORKLIST), "the worklist does not answer")
+    add_worklist(made.ledger, told)
+    trouble = "the worklist does not answer"
+    assert told.worklist == {"open": 1, "lost": 2, "left_open": 1, "trouble": trouble}
+    (problem,) = told.problems
+    assert problem.startswith("1 workitems were lost")
+    assert f"1 workitems are ours, 2 were lost ({trouble})" in as_text(told, made.working._settings)
 
 
 def test_whoever_dies_over_a_workitem_gives_it_up_in_the_end(bench: Callable[..., Bench]) -> None:
@@ -226,7 +300,7 @@ def test_whoever_dies_over_a_workitem_gives_it_up_in_the_end(bench: Callable[...
 
 def test_a_server_that_is_away_is_nobodys_fault(bench: Callable[..., Bench]) -> None:
     made = bench(script=lambda _: answer("503 Service Unavailable"))
-    made.ledger.workitems.claiming("1.1", "2.25.2", None)
+    made.ledger.workitems.claiming(Scheduled("1.1"), "2.25.2")
     for _ in range(3):
         with pytest.raises(ArchiveAway, match="503"):
             made.step()

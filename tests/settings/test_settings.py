@@ -88,6 +88,8 @@ def test_the_commented_file_names_every_key():
         (WEB + "commitment = true\n", 1, "goes with kind"),
         (WEB.replace("https://pacs", "https://me:pw@pacs"), 4, "no user or password here"),
         (WEB.replace("https://pacs", "ftp://pacs"), 4, "http:// or https://"),
+        (WEB.replace("/rs", "/rs#"), 4, "without ? and #"),
+        (WEB.replace("/rs", "/rs?"), 4, "without ? and #"),
         (WEB.replace("/rs", "/rs?x=1"), 4, "without ? and #"),
         (WEB + 'user = "me"\n', 1, "needs its password"),
         (WEB + 'secret_file = "a"\nsecret_variable = "B"\n', 1, "not both"),

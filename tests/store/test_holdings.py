@@ -65,6 +65,8 @@ def test_what_was_corrected_is_given_by_its_own_uid_alone(ledger: Ledger) -> Non
         (StudyKeys(patient_id="P*"), ["1.2", "1.1"]),
         (StudyKeys(patient_id="P_1"), []),
         (StudyKeys(patient_id="P%*"), []),
+        (StudyKeys(patient_id="p*"), []),
+        (StudyKeys(patient_id="[P]*"), []),
         (StudyKeys(patient_id="*\\*"), []),
         (StudyKeys(accession_number="A'2"), ["1.2"]),
         (StudyKeys(modalities=("CT", "CR")), ["1.2"]),

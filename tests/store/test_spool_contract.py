@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -274,3 +275,17 @@ def test_what_was_fetched_long_ago_makes_room(bucket: BucketSpool, monkeypatch: 
     paths = [bucket.path_of(digest) for digest in digests]
     assert [path.exists() for path in paths] == [False, False, True]
     assert bucket.read(digests[0]) == IMAGE + b"\0"
+
+
+@pytest.mark.peer
+def test_what_somebody_has_just_asked_for_stays(bucket: BucketSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long ago it was fetched: it is about to be opened."""
+    old, other, new = (bucket.add([IMAGE, bytes([number])]).sha256 for number in range(3))
+    now_s = [0.0]
+    monkeypatch.setattr("spinepacs.store.bucket.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr("spinepacs.store.bucket._KEPT_BYTES", len(IMAGE) + 1)
+    path, others_path = bucket.path_of(old), bucket.path_of(other)
+    now_s[0] = 1000.0
+    assert bucket.path_of(old) == path
+    bucket.path_of(new)
+    assert (path.exists(), others_path.exists()) == (True, False)

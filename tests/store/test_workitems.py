@@ -20,12 +20,21 @@ from spinepacs.domain.campaign import (
 )
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.study import Source
-from spinepacs.domain.worklist import WORKLIST, CodedTerm, Fate, Input, Workitem, WorkitemState
+from spinepacs.domain.worklist import (
+    WORKLIST,
+    CodedTerm,
+    Fate,
+    Input,
+    Priority,
+    Scheduled,
+    Workitem,
+    WorkitemState,
+)
 from spinepacs.errors import Permanent
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.queue import queue
 from spinepacs.store.records import OutboxState
-from tests.store.makers import NO_VERTEBRA, SOP, STUDY, VERSIONS
+from tests.store.makers import NO_VERTEBRA, SOP, STUDY, VERSIONS, take_in
 from tests.store.test_campaigns import come, read
 
 Answers = Callable[..., Any]
@@ -44,10 +53,12 @@ def only(ledger: Ledger, uid: str = "9.1") -> Workitem:
     return next(each for each in ledger.workitems.due(datetime.now(UTC)) if each.uid == uid)
 
 
-def claimed(ledger: Ledger, uid: str = "9.1", sop_uid: str = SOP) -> Item:
+def claimed(
+    ledger: Ledger, uid: str = "9.1", sop_uid: str = SOP, priority: Priority = Priority.MEDIUM
+) -> Item:
     """A workitem that is ours and of which it is known what it refers to."""
     campaign = standing(ledger)
-    ledger.workitems.claiming(uid, f"{uid}.99", CODE)
+    ledger.workitems.claiming(Scheduled(uid, CODE, priority), f"{uid}.99")
     ledger.workitems.claimed(campaign, only(ledger, uid))
     item = ledger.campaigns.next_item(campaign, datetime.now(UTC))
     assert item is not None
@@ -69,7 +80,7 @@ def fate(ledger: Ledger, uid: str = "9.1") -> Fate:
 
 
 def test_a_claim_is_written_down_before_it_is_asked_for(ledger: Ledger) -> None:
-    ledger.workitems.claiming("9.1", "9.1.99", CODE)
+    ledger.workitems.claiming(Scheduled("9.1", CODE), "9.1.99")
     assert ledger.workitems.known(["9.1", "9.2"]) == {"9.1"}
     assert ledger.workitems.open() == 1
     found = only(ledger)
@@ -119,6 +130,55 @@ def test_a_second_workitem_about_the_same_film(ledger: Ledger, refusal: Refusal 
     assert {len(outcome.outputs) for outcome in outcomes} == {0 if refusal else 3}
 
 
+@pytest.mark.parametrize("priority", [Priority.HIGH, Priority.MEDIUM])
+def test_a_workitem_of_high_priority_is_fetched_and_read_as_stat_is(
+    ledger: Ledger, priority: Priority
+) -> None:
+    """Its study goes before those of the day that have just come, though it was asked for after another workitem."""
+    campaign = standing(ledger)
+    for uid, stated in (("9.1", Priority.LOW), ("9.2", priority)):
+        ledger.workitems.claiming(Scheduled(uid, CODE, stated), f"{uid}.99")
+        ledger.workitems.claimed(campaign, only(ledger, uid))
+    first = ledger.campaigns.next_item(campaign, datetime.now(UTC))
+    assert first is not None
+    assert first.what == ("9.2" if priority is Priority.HIGH else "9.1")
+    ledger.campaigns.begin(first)
+    film = WantedFilm(SOP, STUDY)
+    ledger.workitems.wants(campaign, first.item_id, first.what, [film])
+    ledger.campaigns.want(campaign, first, [film])
+    come(ledger, SOP, Source.CAMPAIGN)
+    take_in(ledger, "1.2.3.1", "1.2.3")
+    ledger.mark_ready("1.2.3")
+    arrived(ledger, first)
+    claim = ledger.claim(VERSIONS, 3)
+    assert claim is not None
+    assert claim.study_uid == (STUDY if priority is Priority.HIGH else "1.2.3")
+
+
+def test_how_many_are_open_and_lost(ledger: Ledger) -> None:
+    now = datetime.now(UTC)
+    assert ledger.workitems.oldest_at() is None
+    for uid, code in (("9.1", ""), ("9.2", "NOT_TAKEN"), ("9.3", "NOT_OURS")):
+        ledger.workitems.claiming(Scheduled(uid, CODE), f"{uid}.99")
+        if code:
+            ledger.workitems.end(only(ledger, uid), WorkitemState.LOST, code, "so it is")
+    assert ledger.workitems.counts() == {"claiming": 1, "lost": 2}
+    assert ledger.workitems.lost_since(now) == 1, "what somebody else has needs nobody"
+    assert ledger.workitems.lost_since(now + timedelta(hours=1)) == 0
+    oldest_at = ledger.workitems.oldest_at()
+    assert oldest_at is not None
+    assert oldest_at >= now
+
+
+def test_nothing_is_fetched_for_what_is_over(ledger: Ledger, ask: Answers) -> None:
+    campaign = standing(ledger)
+    ledger.workitems.claiming(Scheduled("9.1", CODE), "9.1.99")
+    ledger.workitems.claimed(campaign, only(ledger))
+    ledger.workitems.end(only(ledger), WorkitemState.CANCELED, "CANCELED_THERE", "so it is")
+    assert ledger.campaigns.next_item(campaign, datetime.now(UTC)) is None
+    assert ask("campaign_items", "state", reason_code="CANCELED_THERE") == [ItemState.REFUSED]
+
+
 def test_what_was_read_before_is_not_read_again_and_told_at_once(ledger: Ledger, ask: Answers) -> None:
     item = claimed(ledger)
     come(ledger, SOP, Source.CAMPAIGN)
@@ -139,7 +199,7 @@ def test_a_film_that_never_came(ledger: Ledger) -> None:
 
 
 def test_a_workitem_without_a_film(ledger: Ledger) -> None:
-    ledger.workitems.claiming("9.1", "9.1.99", None)
+    ledger.workitems.claiming(Scheduled("9.1"), "9.1.99")
     campaign = standing(ledger)
     ledger.workitems.claimed(campaign, only(ledger))
     item = ledger.campaigns.next_item(campaign, datetime.now(UTC))
@@ -150,7 +210,7 @@ def test_a_workitem_without_a_film(ledger: Ledger) -> None:
 
 
 def test_attempts_are_counted_and_given_back(ledger: Ledger) -> None:
-    ledger.workitems.claiming("9.1", "9.1.99", CODE)
+    ledger.workitems.claiming(Scheduled("9.1", CODE), "9.1.99")
     first = only(ledger)
     ledger.workitems.begin(first)
     assert only(ledger).attempts == 1

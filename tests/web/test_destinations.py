@@ -19,6 +19,7 @@ from tests.certificates import authority
 from tests.peers import UNCLOSED_SOCKETS, free_port
 from tests.peers_postgresql import postgresql_with_tables
 from tests.store import makers
+from tests.test_health_pages import answering, http
 from tests.web.consoles import console
 
 pytestmark = UNCLOSED_SOCKETS
@@ -92,6 +93,11 @@ def test_the_parts_of_the_only_machine_are_those_of_its_health_page(ledger: Ledg
         health.stop()
     assert '<span class="tag good">up</span> database' in text
     assert re.search(r'<span class="tag bad">down</span> model <span class="note">no worker is up', text)
+
+
+def test_another_program_on_the_health_port_costs_no_page(ledger: Ledger, spool: Spool) -> None:
+    with answering(http(b"<html></html>")) as port, console(ledger, spool, health={"port": port}) as running:
+        assert running.visitor().get("/destinations").status == 200
 
 
 @pytest.mark.peer

@@ -215,6 +215,15 @@ def test_what_is_too_large_is_refused_before_it_is_read(ledger: Ledger, spool: S
             "POST", "/rules", headers={"Transfer-Encoding": "chunked"}, body=b"0\r\n\r\n"
         )
         assert unmeasured.status == 411
+        stated = {
+            "Transfer-Encoding": "chunked",
+            "Content-Length": "1",
+        }  # then the chunks count (RFC 9112 6.3)
+        for path in ("/rules", "/login"):
+            answer = visitor.ask(
+                "POST", path, headers=stated, body=b"10000\r\n" + b"x" * 65536 + b"\r\n0\r\n\r\n"
+            )
+            assert answer.status == 411, path
         assert visitor.upload("/queue/action", b"x", csrf=csrf).status == 400, "no file is taken there"
         assert visitor.post("/queue/action", {"csrf": csrf} | {f"f{n}": n for n in range(50)}).status == 400
 

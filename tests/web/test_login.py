@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from spinepacs.store.accounts import AccountRole
 from spinepacs.store.tables import audit_events
+from spinepacs.web import login
 from spinepacs.web.guard import COOKIE, LOGIN_COOKIE
 from spinepacs.web.login import local
 from spinepacs.web.passwords import Guesses
@@ -102,6 +103,11 @@ def test_guesses_are_forgotten_after_their_time_and_never_fill_the_memory() -> N
     for number in range(Guesses._MOST_KEYS + 5):
         guesses.add(number)
     assert len(guesses._times) == Guesses._MOST_KEYS
+
+
+def test_of_a_long_name_only_its_beginning_is_remembered(site: Console) -> None:
+    assert attempt(site.stranger(), "x" * 60_000, "no password").status == 403
+    assert max(len(name) for name, _peer in login._BY_ACCOUNT_AND_PEER._times) <= 128
 
 
 def test_an_account_that_only_sends_cannot_log_in(site: Console) -> None:

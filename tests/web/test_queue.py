@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from spinepacs.domain.study import StudyState
+from spinepacs.domain.worklist import Scheduled
 from spinepacs.store.accounts import AccountRole
 from spinepacs.store.records import OutboxState
 from spinepacs.store.tables import audit_events
@@ -62,7 +63,7 @@ def test_who_is_to_be_asked_for_and_what_a_worklist_wants(site: Console) -> None
     ledger.add_arrival(makers.arrival())
     for waiting in ledger.unregistered(1):
         ledger.register(waiting.arrival_id, makers.header(), None, ask_again_after=timedelta(days=1))
-    ledger.workitems.claiming("2.25.7", "2.25.8", None)
+    ledger.workitems.claiming(Scheduled("2.25.7"), "2.25.8")
     text = visitor.get("/queue").text
     assert "an archive is yet to be asked for" in text
     assert f'title="{makers.STUDY}">priors' in text

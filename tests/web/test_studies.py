@@ -91,7 +91,17 @@ def test_findings_are_searched_by_sign_grade_level_model_and_destination(
 
 
 @pytest.mark.parametrize(
-    "query", ["date_from=soon", "level=X9", "sign=none", "grade=many", "grade=-1", "state=lost", "after=x"]
+    "query",
+    [
+        "date_from=soon",
+        "level=X9",
+        "sign=none",
+        "grade=many",
+        "grade=-1",
+        "state=lost",
+        "after=x",
+        "after=0001-01-01T00:00:00%2B14:00+1.2.3",
+    ],
 )
 def test_what_is_no_question_is_said(site: Console, query: str) -> None:
     assert site.visitor().get(f"/studies?{query}").status == 400

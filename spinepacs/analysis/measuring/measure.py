@@ -73,7 +73,7 @@ _NEVER_NEGATIVE = frozenset(
 
 @dataclass(frozen=True)
 class _Film:
-    """What the values of a film have in common; ``deviations`` (25, 5) are those of its plates."""
+    """What the values of a film have in common; ``deviations`` (25, 2, 5) are those of its plates."""
 
     plates: Plates
     basis: SpacingBasis | None
@@ -96,14 +96,14 @@ class _Film:
         sides = [side for _, side in places[0][1]]
         stack = _picked(self.plates.points, levels, sides)
         values = formula(stack)
-        there = np.asarray(np.isfinite(np.stack(list(values.values()))).any(axis=0))
+        there = np.any(np.isfinite(list(values.values())), axis=0)
         places = [place for place, is_there in zip(places, there, strict=True) if is_there]
         levels, stack = levels[there], stack[there]
         values = {quantity: value[there] for quantity, value in values.items()}
         deviations = {quantity: np.full(len(places), np.nan) for quantity in values}
         if places and self.localisation and self.deviations is not None:
             # Beyond the spine's ends nothing counts.
-            spread = self.deviations[np.clip(levels, 0, len(Level) - 1)]
+            spread = self.deviations[np.clip(levels, 0, len(Level) - 1), sides]
             correlation = self.localisation.correlation(links)
             deviations = standard_deviations(formula, stack, sides, spread, correlation)
         columns = [

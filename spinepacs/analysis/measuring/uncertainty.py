@@ -2,8 +2,8 @@
 
 The law of propagation of uncertainty (JCGM 100:2008, 5.2: sensitivity coefficients and covariances), with the
 coefficients by central differences. A plate's errors are taken in its own frame and as shares of its length, because a
-network errs by much the same share of a body wherever it sees bodies of the same size. They grow where the network is
-less sure that there is a vertebra: on synthetic films of the chest fourfold from a score of 0.95 to one of 0.4.
+network errs by much the same share of a body wherever it sees bodies of the same size. They grow with doubt: where
+the corners' places are scattered widely, or, without a tracer, where the score is low.
 """
 
 from __future__ import annotations

@@ -235,6 +235,7 @@ def _plate_turned(plate: Endplate, where: str, to: Points) -> Endplate:
         PointPx(*left.tolist()),
         PointPx(*right.tolist()),
         left + np.stack([curve.real, curve.imag], axis=1),
+        plate.spread,
     )
 
 
@@ -246,13 +247,12 @@ def _finished(body: _Body, bodies: Sequence[_Body], are_vouched_for: bool) -> Ve
         vertebra = replace(vertebra, level_reason=BY_PERSON)
     if is_renamed or are_vouched_for:
         vertebra = replace(vertebra, level_margin=None)
-    # As label.py has it: C1 is a ring, C2 carries the dens on top, and the sacrum goes on below S1.
-    upper = vertebra.upper if level > Level.C2 else None
-    lower = vertebra.lower if Level.C1 < level < Level.S1 else None
+    upper = vertebra.upper if level.has_upper_plate else None
+    lower = vertebra.lower if level.has_lower_plate else None
     if is_renamed and (upper is None or lower is None):
         above, below = _plates(vertebra, _axis(bodies, bodies.index(body)))
-        upper = upper or (above if level > Level.C2 else None)
-        lower = lower or (below if Level.C1 < level < Level.S1 else None)
+        upper = upper or (above if level.has_upper_plate else None)
+        lower = lower or (below if level.has_lower_plate else None)
     return replace(vertebra, upper=upper, lower=lower)
 
 

@@ -113,9 +113,8 @@ def _vertebrae(chain: Chain) -> tuple[Vertebra, ...]:
             level_reason=_level_reason(detection.raw_level, level, published),
             score=detection.score,
             outline=detection.outline,
-            # C1 is a ring, C2 carries the dens on top, and the sacrum goes on below S1.
-            upper=upper if level > Level.C2 else None,
-            lower=lower if Level.C1 < level < Level.S1 else None,
+            upper=upper if level.has_upper_plate else None,
+            lower=lower if level.has_lower_plate else None,
             level_margin=float(margin) if np.isfinite(margin) else None,
         )
         for detection, level, margin, upper, lower in zip(

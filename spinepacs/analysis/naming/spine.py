@@ -1,8 +1,10 @@
-"""A film → its named spine: detect, name, and look again where the chain misses a vertebra."""
+"""A film → its named spine: detect, name, look again where one is missing, draw the bodies from near by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,10 @@ from spinepacs.analysis.naming.label import label
 from spinepacs.analysis.seeing.gaps import find_gaps
 from spinepacs.analysis.seeing.normalise import with_square_pixels
 from spinepacs.analysis.seeing.segment import Segmenter, Step, scaled, untimed
+from spinepacs.analysis.seeing.tracer import Traced
 from spinepacs.analysis.seeing.windows import join
-from spinepacs.domain.findings import Detection, Refusal, Spine
+from spinepacs.domain.findings import Detection, Refusal, Spine, Vertebra
+from spinepacs.domain.geometry import Outline, stretching
 from spinepacs.domain.study import Radiograph, View
 
 
@@ -25,7 +29,7 @@ def find_spine(
     Parameters
     ----------
     step
-        Called with ``normalise``, ``infer``, ``segment``, ``levels`` and ``label``, some more than once.
+        Called with ``normalise``, ``infer``, ``segment``, ``levels``, ``label`` and ``trace``, some more than once.
 
     Returns
     -------
@@ -39,12 +43,11 @@ def find_spine(
         segmenter, display, detect(segmenter, display, film.view, step, view_is_sure=film.view_is_sure), step
     )
     spine, found = _named(seen, factor, film, step)
-    if isinstance(spine, Refusal) or not spine.missing:
-        return spine, found
-    more = segmenter.detect_missing(display, find_gaps(spine, factor), step)
-    if not more:
-        return spine, found
-    return _named(_read(segmenter, display, seen + more, step), factor, film, step)
+    if isinstance(spine, Spine) and spine.missing:
+        more = segmenter.detect_missing(display, find_gaps(spine, factor), step)
+        if more:
+            spine, found = _named(_read(segmenter, display, seen + more, step), factor, film, step)
+    return _traced(segmenter, display, factor, (spine, found), step)
 
 
 def _named(
@@ -54,6 +57,44 @@ def _named(
     found = tuple(scaled(detection, factor) for detection in seen)
     with step("label"):
         return named(found, film), found
+
+
+def _traced(
+    segmenter: Segmenter,
+    display: NDArray[np.uint8],
+    factor: NDArray[np.float64],
+    read: tuple[Spine | Refusal, tuple[Detection, ...]],
+    step: Step,
+) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
+    """Spine and detections with the bodies drawn again from near by, where the model has a tracer; names stay."""
+    spine, found = read
+    if segmenter.tracer is None or isinstance(spine, Refusal):
+        return read
+    with step("trace"):
+        seen = [body.outline.moved(stretching(*1 / factor)) for body in spine.vertebrae]
+        way = np.subtract(seen[-1].centroid, seen[0].centroid) if len(seen) > 1 else np.array([0.0, 1.0])
+        traced = segmenter.tracer.trace(display, seen, way / np.hypot(*way))
+        fresh = tuple(map(_redrawn, spine.vertebrae, traced, repeat(factor)))
+        drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
+        outlines = (drawn.get(id(one.outline), one.outline) for one in found)
+        return replace(spine, vertebrae=fresh), tuple(map(_with_outline, found, outlines))
+
+
+def _redrawn(body: Vertebra, traced: Traced | None, factor: NDArray[np.float64]) -> Vertebra:
+    """A vertebra as it was traced; where a plate was not, its own one stays."""
+    if traced is None:
+        return body
+    move = stretching(*factor)
+    upper = traced.upper.moved(move) if traced.upper and body.level.has_upper_plate else body.upper
+    lower = traced.lower.moved(move) if traced.lower and body.level.has_lower_plate else body.lower
+    return replace(body, outline=traced.outline.moved(move), upper=upper, lower=lower)
+
+
+def _with_outline(detection: Detection, outline: Outline) -> Detection:
+    if outline is detection.outline:
+        return detection
+    box = np.concatenate([outline.points.min(axis=0), outline.points.max(axis=0)])
+    return replace(detection, outline=outline, box_px=box)
 
 
 def named(found: Sequence[Detection], film: Radiograph) -> Spine | Refusal:

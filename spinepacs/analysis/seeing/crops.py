@@ -14,10 +14,6 @@ from numpy.typing import NDArray
 
 from spinepacs.analysis.seeing.normalise import halved
 
-CROP_PX = (160, 128)
-"""Height and width of a crop."""
-BODY_PX = 26.0
-"""√area of a body in its crop: three bodies above it and below are in view, ribs, alae and crests beside it."""
 PAD_VALUE = 114
 _NEIGHBOURS = 5
 """A crop is scaled by the median √area of so many bodies around: one wrong outline must not set it."""
@@ -33,6 +29,39 @@ class Place(NamedTuple):
     centre: Floats
     size_px: float
     footwards: Floats
+
+
+class Frame(NamedTuple):
+    """A kind of crop: its height and width, px, and √area of the body in it, px."""
+
+    height: int
+    width: int
+    body_px: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of a crop's array."""
+        return self.height, self.width
+
+    def to_film(self, place: Place, change: Floats | None = None) -> Floats:
+        """(2, 3) affine: px of the crop at a place → px of the film; corners of pixels at whole numbers in both.
+
+        Parameters
+        ----------
+        change
+            (2, 2), training only: applied to vectors of the crop before the film is looked up (stretch, mirror).
+        """
+        down = place.footwards
+        turn = np.array([[down[1], down[0]], [-down[0], down[1]]]) * (place.size_px / self.body_px)
+        if change is not None:
+            turn = turn @ change
+        return np.column_stack([turn, place.centre - turn @ np.array([self.width / 2, self.height / 2])])
+
+
+NAMES = Frame(160, 128, 26.0)
+"""For what a body is called: three bodies above it and below are in view, ribs, alae and crests beside it."""
+EDGES = Frame(96, 96, 40.0)
+"""For where a body ends: it and the discs, with the plates that face it."""
 
 
 def places(centres: Floats, sizes_px: Floats, towards: Floats) -> list[Place]:
@@ -89,28 +118,30 @@ class Film:
     def __init__(self, display: NDArray[np.uint8]) -> None:
         self._levels = [display]
 
-    def cut(self, place: Place, change: Floats | None = None) -> NDArray[np.uint8]:
-        """The crop at a place, :data:`CROP_PX` uint8, with :data:`PAD_VALUE` beyond the film.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self._levels[0].shape
+        return rows, columns
+
+    def cut(self, place: Place, frame: Frame = NAMES, change: Floats | None = None) -> NDArray[np.uint8]:
+        """The crop at a place, (height, width) uint8, with :data:`PAD_VALUE` beyond the film.
 
         Parameters
         ----------
         change
-            (2, 2), training only: applied to vectors of the crop before the film is looked up (stretch, mirror).
+            As for :meth:`Frame.to_film`.
         """
-        height, width = CROP_PX
-        down = place.footwards
-        turn = np.array([[down[1], down[0]], [-down[0], down[1]]]) * (place.size_px / BODY_PX)
-        if change is not None:
-            turn = turn @ change
-        halvings = max(int(np.floor(np.log2(max(place.size_px / BODY_PX, 1e-6)))), 0)
+        times = max(place.size_px / frame.body_px, 1e-6)
+        halvings = max(int(np.floor(np.log2(times))), 0)
         # Pixel centres lie at halves in our coordinates and at whole numbers in OpenCV's.
-        offset = place.centre - turn @ np.array([width / 2 - 0.5, height / 2 - 0.5])
-        matrix = np.column_stack([turn, offset]) / 2**halvings
+        turn, shift = np.split(frame.to_film(place, change), [2], axis=1)
+        matrix = np.column_stack([turn, shift + turn @ [[0.5], [0.5]]]) / 2**halvings
         matrix[:, 2] -= 0.5
         cut = cv2.warpAffine(
             self._level(halvings),
             matrix,
-            (width, height),
+            frame.shape[::-1],
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=PAD_VALUE,

@@ -38,6 +38,12 @@ _OVERSHOOT = 0.12
 """Corners may lie outside the outline (round corners) by this share of the endplate's width, and no more."""
 
 
+_STANDS_APART = 0.08
+"""The same, of corners that were seen apart from the outline: where both disagree (rods, shoulders), it holds."""
+_MOST_BOW = 0.2
+"""An endplate is curved by less than this share of its width."""
+
+
 def find_endplates(outlines: Sequence[Points], towards: Array, rightwards: Array) -> list[Endplate | None]:
     """One endplate of each outline, all at once (numpy works on the whole spine in each step).
 
@@ -67,10 +73,47 @@ def find_endplates(outlines: Sequence[Points], towards: Array, rightwards: Array
         along, height = _in_frame(points, towards, rightwards)
         ends = _corners(along, height, ends)
     curves = _curves(along, height, ends, towards, rightwards)
-    curves[:, (0, -1)] = _drawn_in(curves[:, (0, -1)], points)
+    curves[:, (0, -1)] = _drawn_in(curves[:, (0, -1)], points, _STANDS_OUT)
     curves += origins[:, None]
     sound = np.isfinite(curves).all(axis=(1, 2)) & _plausible(along, ends)
     sound &= np.einsum("bx,bx->b", expected, towards) > _MOST_TURN
+    return [_endplate(curve) if good else None for curve, good in zip(curves, sound, strict=True)]
+
+
+def endplates_between(outlines: Sequence[Points], corners: Array, *, upper: bool) -> list[Endplate | None]:
+    """The endplates of outlines whose corners are known.
+
+    Parameters
+    ----------
+    outlines
+        B arrays (N, 2) float64, px.
+    corners
+        (B, 2, 2) float64: the left and the right one, px.
+    upper
+        Whether they are the sides towards the head, or those towards the foot.
+
+    Returns
+    -------
+    B endplates; None where the corners do not lie on such a side of the outline.
+    """
+    if not outlines:
+        return []
+    points, origins = _stacked(outlines)
+    ends = _drawn_in(corners - origins[:, None], points, _STANDS_APART)
+    across = ends[:, 1] - ends[:, 0]
+    width = np.maximum(np.hypot(across[:, 0], across[:, 1]), 1e-6)
+    rightwards = across / width[:, None]
+    towards = np.stack([rightwards[:, 1], -rightwards[:, 0]], axis=1) * (1 if upper else -1)
+    along, height = _in_frame(points, towards, rightwards)
+    first, chord = (np.einsum("bx,bx->b", ends[:, 0], axis)[:, None] for axis in (rightwards, towards))
+    at = first + _CURVE * width[:, None]
+    top = profile(along, height, at)
+    inner = (
+        (np.abs(top - chord) < _MOST_BOW * width[:, None]) & (_FITTED[0] < _CURVE) & (_FITTED[-1] > _CURVE)
+    )
+    top = np.where(inner, top, chord)
+    curves = origins[:, None] + at[:, :, None] * rightwards[:, None] + top[:, :, None] * towards[:, None]
+    sound = inner.any(axis=1) & _plausible(along, np.concatenate([at[:, :1], at[:, -1:]], axis=1))
     return [_endplate(curve) if good else None for curve, good in zip(curves, sound, strict=True)]
 
 
@@ -148,8 +191,8 @@ def _curves(along: Array, height: Array, ends: Array, towards: Array, rightwards
     return points
 
 
-def _drawn_in(corners: Array, outlines: Array) -> Array:
-    """(B, 2, 2) corners, those too far outside their outline (B, N, 2) brought nearer to it."""
+def _drawn_in(corners: Array, outlines: Array, most: float) -> Array:
+    """(B, 2, 2) corners, those further outside their outline (B, N, 2) than ``most`` of the width brought to it."""
     edges = np.roll(outlines, -1, axis=1) - outlines
     ways = corners[:, :, None] - outlines[:, None]
     lengths = np.maximum(np.einsum("bnx,bnx->bn", edges, edges), 1e-12)
@@ -157,7 +200,7 @@ def _drawn_in(corners: Array, outlines: Array) -> Array:
     off = ways - share[..., None] * edges[:, None]
     far = np.hypot(off[..., 0], off[..., 1])
     nearest = np.take_along_axis(off, far.argmin(axis=2)[:, :, None, None], axis=2)[:, :, 0]
-    reach = _STANDS_OUT * np.hypot(*(corners[:, 1] - corners[:, 0]).T)
+    reach = most * np.hypot(*(corners[:, 1] - corners[:, 0]).T)
     excess = np.maximum(1 - reach[:, None] / np.maximum(far.min(axis=2), 1e-12), 0)
     drawn: Array = corners - np.where(_inside(ways, edges), 0, excess)[..., None] * nearest
     return drawn

@@ -28,10 +28,11 @@ class Localisation:
     Parameters
     ----------
     shares
-        By level (``L5``) or, for those that are not named, by region (``lumbar``): root mean square error of a body
-        whose score is 1 in each of the ``MODES``, as a share of the plate's length. Other levels have no uncertainty.
+        By level (``L5``) or, for those that are not named, by region (``lumbar``): root mean square error of a plate
+        without doubt in each of the ``MODES``, as a share of its length. Other levels have no uncertainty.
     doubt
-        How the errors grow with doubt: they are ``shares × (1 + doubt × (1 − score))``.
+        How the errors grow with doubt: they are ``shares × (1 + doubt × d)``. d is the plate's ``spread`` where a
+        tracer has placed its corners; else what the body's score lacks of 1.
     body, disc
         By mode, the correlation of the errors of the two plates of one body, and of two that face each other over a
         disc.
@@ -67,12 +68,13 @@ class Localisation:
         return cls(shares, float(table["doubt"]), body, disc)
 
     def deviations(self, spine: Spine) -> Array:
-        """(25, 5) standard deviations of the plates of each level, shares of their length; NaN where not known."""
-        found = np.full((len(Level), len(MODES)), np.nan)
+        """(25, 2, 5) standard deviations of the plates by level and side, shares of their length; NaN: not known."""
+        growth = 1 + self.doubt * doubts(spine)
+        found = np.full((*growth.shape, len(MODES)), np.nan)
         for vertebra in spine.vertebrae:
             shares = self.shares.get(vertebra.level.name, self.shares.get(vertebra.level.region))
             if shares is not None:
-                found[vertebra.level] = np.array(shares) * (1 + self.doubt * (1 - vertebra.score))
+                found[vertebra.level] = np.array(shares) * growth[vertebra.level][:, None]
         return found
 
     def correlation(self, links: Sequence[str]) -> Array:
@@ -88,3 +90,13 @@ class Localisation:
             for j in range(i + 1, len(steps) + 1):
                 matrix[:, i, j] = matrix[:, j, i] = np.prod(steps[i:j], axis=0)
         return matrix
+
+
+def doubts(spine: Spine) -> Array:
+    """(25, 2) by level and side: the plate's spread, or what the body's score lacks of 1; NaN where no body is."""
+    found = np.full((len(Level), 2), np.nan)
+    for vertebra in spine.vertebrae:
+        for side, plate in enumerate((vertebra.upper, vertebra.lower)):
+            spread = None if plate is None else plate.spread
+            found[vertebra.level, side] = 1 - vertebra.score if spread is None else spread
+    return found

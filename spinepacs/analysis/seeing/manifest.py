@@ -85,6 +85,8 @@ class Manifest:
         What it loses beside ``model.onnx``: points (of 100) of the outlines' mAP50-95; infinite where not measured.
     reader
         None where the model has no ``reader.onnx`` (``analysis.seeing.reader``).
+    tracer_sha256
+        Of ``tracer.onnx`` (``analysis.seeing.tracer``); empty where the model has none.
     localisation
         Error of the endplates by view; measures on other views have no uncertainty.
     """
@@ -103,6 +105,7 @@ class Manifest:
     int8_sha256: str = ""
     int8_loss: float = math.inf
     reader: ReaderFacts | None = None
+    tracer_sha256: str = ""
     localisation: Mapping[View, Localisation] = field(default_factory=dict)
 
     @classmethod
@@ -138,6 +141,7 @@ class Manifest:
             int8_sha256=str(data.get("int8", {}).get("sha256", "")).lower(),
             int8_loss=float(data.get("int8", {}).get("loss_map50_95", math.inf)),
             reader=ReaderFacts.from_table(data["reader"]) if "reader" in data else None,
+            tracer_sha256=str(data.get("tracer", {}).get("sha256", "")).lower(),
             localisation={
                 View(view): Localisation.from_table(table)
                 for view, table in data.get("localisation", {}).items()

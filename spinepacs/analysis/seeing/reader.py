@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spinepacs.analysis.seeing.crops import CROP_PX, Film, Place, places, to_batch
+from spinepacs.analysis.seeing.crops import NAMES, Film, Place, places, to_batch
 from spinepacs.analysis.seeing.evidence import of_both
 from spinepacs.analysis.seeing.manifest import Manifest, ReaderFacts, checked_weights
 from spinepacs.analysis.seeing.sessions import open_session
@@ -51,7 +51,7 @@ class Reader:
         weights = checked_weights(folder / FILE, manifest.reader.sha256)
         session = open_session(folder / FILE, weights, threads)
         shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
-        if shapes != [[1, *CROP_PX], [ANSWERS]]:
+        if shapes != [[1, *NAMES.shape], [ANSWERS]]:
             raise BadModel(f"{folder / FILE}: input and answer {shapes} are not those of a reader")
         return cls(manifest.reader, session)
 

@@ -20,6 +20,7 @@ from spinepacs.analysis.seeing.normalise import input_shape, to_input
 from spinepacs.analysis.seeing.outline import mask_outline
 from spinepacs.analysis.seeing.reader import Reader
 from spinepacs.analysis.seeing.sessions import open_session
+from spinepacs.analysis.seeing.tracer import Tracer
 from spinepacs.analysis.seeing.windows import placed, plan_windows
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import SURE_SCORE, Detection
@@ -53,6 +54,8 @@ class Segmenter:
 
     reader: Reader | None = None
     """The network for names; None where the model has none."""
+    tracer: Tracer | None = None
+    """The network for outlines and corners; None where the model has none."""
 
     def __init__(
         self,
@@ -61,8 +64,9 @@ class Segmenter:
         *,
         int8: bool = False,
         reader: Reader | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        self.manifest, self.reader = manifest, reader
+        self.manifest, self.reader, self.tracer = manifest, reader, tracer
         self._int8 = int8
         self._session = session
         self._input_name: str = session.get_inputs()[0].name
@@ -94,7 +98,8 @@ class Segmenter:
         weights = checked_weights(path, manifest.int8_sha256 if int8 else manifest.sha256)
         session = open_session(path, weights, threads)
         _check_shapes(folder, manifest, session)
-        return cls(manifest, session, int8=int8, reader=Reader.open(folder, manifest, threads))
+        reader, tracer = Reader.open(folder, manifest, threads), Tracer.open(folder, manifest, threads)
+        return cls(manifest, session, int8=int8, reader=reader, tracer=tracer)
 
     @property
     def model_name(self) -> str:

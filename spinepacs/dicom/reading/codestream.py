@@ -9,9 +9,15 @@ from dataclasses import dataclass
 
 _SOI, _SOS, _DHP, _JPEG_LS = 0xFFD8, 0xFFDA, 0xFFDE, 0xFFF7
 _START_OF_FRAME = frozenset(range(0xFFC0, 0xFFD0)) - {0xFFC4, 0xFFC8, 0xFFCC} | {_JPEG_LS}
-_EOI = 0xD9
+_EOI, _DRI = 0xD9, 0xDD
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 """A marker that a segment or the end follows; not what stands for itself inside a scan (ISO 10918-1 B.1.1.3)."""
+_RESTARTS = range(0xD0, 0xD8)
+_ARITHMETIC = frozenset(range(0xC9, 0xD0)) - {0xCC}
+_BREAK = re.compile(rb"\xff[^\x00\x01\xff]")
+"""What ends a run of entropy-coded data: a marker, also one that stands for itself."""
+_NOISE = bytes(range(1, 129))
+"""What no compressed image goes on with."""
 _J2K_START = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JP2_CODESTREAM = b"jp2c"
@@ -86,6 +92,35 @@ def ends(frame: bytes) -> bool:
         length = int.from_bytes(frame[found.end() : found.end() + 2], "big")
         at = found.end() + length
     return False
+
+
+def drawn_out(frame: bytes) -> bytes:
+    """The same JPEG with noise behind each run of its entropy-coded data: before a restart, another scan, the end.
+
+    A decoder has all pixels of a whole image by then, and steps over the noise (ISO 10918-1 B.1.1.2: it looks for the
+    next marker). Where bytes are missing it would fill up with grey, and now takes noise for pixels: another image. So
+    it does where a restart is missing, which is put in. Arithmetic coding, of which no transfer syntax is, goes on with
+    zeros behind its end by right: it stays as it is.
+    """
+    parts, start, at, is_data, restart, has_restarts = [], 0, 2, False, 0, False
+    while (found := _BREAK.search(frame, at)) is not None:
+        marker, at = frame[found.end() - 1], found.end()
+        if marker in _ARITHMETIC:
+            return frame
+        if is_data:
+            parts += [frame[start : found.start()].rstrip(b"\xff"), _NOISE]  # what it strips are fill bytes
+            start = found.start()
+            if has_restarts and marker != 0xD0 + restart:
+                parts += [bytes((0xFF, 0xD0 + restart)), _NOISE]
+        if marker == _EOI:
+            return b"".join([*parts, frame[start:]])
+        if marker in _RESTARTS:
+            restart = (marker + 1) % 8
+            continue
+        is_data, restart = marker == _SOS & 0xFF, 0
+        has_restarts = any(frame[at + 2 : at + 4]) if marker == _DRI else has_restarts
+        at += int.from_bytes(frame[at : at + 2], "big")
+    return b"".join([*parts, frame[start:], _NOISE])
 
 
 def _segments(frame: bytes) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from pydicom.encaps import encapsulate, generate_fragments
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 
-from spinepacs.dicom.reading.codestream import MAXIMUM_TILES, ends, is_jpeg_ls, size_of
+from spinepacs.dicom.reading.codestream import MAXIMUM_TILES, drawn_out, is_jpeg_ls, size_of
 from spinepacs.dicom.reading.parse import number, quiet, uid
 from spinepacs.errors import BadInput
 
@@ -50,8 +50,6 @@ _JPEG = (
     uids.JPEGLSNearLossless,
 )
 _OFFSET_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
-_NOISE = bytes(range(1, 129))
-"""What no compressed image goes on with."""
 _REMEDY = "send the image again, uncompressed if need be"
 
 
@@ -104,12 +102,29 @@ def _jpeg(frame: bytes, dataset: Dataset) -> NDArray[Any]:
         pixels: NDArray[Any] = imagecodecs.jpegls_decode(frame)
     else:
         pixels = imagecodecs.jpeg8_decode(frame)
-        # A film whose lower half is missing comes back whole, without a word. Some senders forget the end alone:
-        # then it does not matter what follows.
-        if not (ends(frame) or np.array_equal(pixels, imagecodecs.jpeg8_decode(frame + _NOISE))):
-            raise BadInput("UNDECODABLE_PIXELS", f"the compressed image ends before its end: {_REMEDY}")
+        if lacks_data(frame, pixels):
+            raise BadInput("UNDECODABLE_PIXELS", f"data of the compressed image are missing: {_REMEDY}")
     is_signed = number(dataset, "PixelRepresentation", 0) == 1
     return pixels.view(f"i{pixels.itemsize}") if is_signed else pixels
+
+
+def lacks_data(frame: bytes, pixels: NDArray[Any] | None = None) -> bool:
+    """Whether a JPEG, other than JPEG-LS, has no data for some of the pixels that libjpeg-turbo gives.
+
+    A film whose lower half is missing, or some kilobytes of its middle, comes back in full size without a word: the
+    library counts a warning, which nobody shows us. What follows the data of a whole image does not matter; some
+    senders forget its end. ``pixels``: the image, where it has been decoded.
+
+    Raises
+    ------
+    RuntimeError
+        If it cannot be decoded.
+    """
+    import imagecodecs
+
+    if pixels is None:
+        pixels = imagecodecs.jpeg8_decode(frame)
+    return not np.array_equal(pixels, imagecodecs.jpeg8_decode(drawn_out(frame)))
 
 
 def _decoded(dataset: Dataset, frame: bytes) -> NDArray[Any]:

@@ -88,8 +88,7 @@ def _histogram(codes: NDArray[Any], length: int, header: Dataset) -> NDArray[np.
     inside = codes[_opening(codes.shape, header)]
     step = max(1, int((inside.size / _SAMPLES) ** 0.5))
     sample = np.ascontiguousarray(inside[::step, ::step])  # few enough for OpenCV, which counts in float32
-    counts = cv2.calcHist([sample], [0], None, [length], [0, length])
-    return np.asarray(counts, np.int64).ravel()
+    return np.asarray(cv2.calcHist([sample], [0], None, [length], [0, length]).ravel(), np.int64)
 
 
 def _opening(shape: tuple[int, ...], header: Dataset) -> tuple[slice, slice]:

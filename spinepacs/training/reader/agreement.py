@@ -7,22 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from spinepacs.analysis.seeing.crops import to_batch
-from spinepacs.training.reader.network import ReaderNetwork
 from spinepacs.training.reader.samples import Spine, crops_of
 
 _SHIFTS = range(-3, 4)
 
 
-def log_probabilities(network: ReaderNetwork, spine: Spine) -> NDArray[np.float64]:
+def log_probabilities(network: nn.Module, spine: Spine) -> NDArray[np.float64]:
     """(N + 2, 26) of the places of a spine."""
     with torch.no_grad():
         logits = network(torch.from_numpy(to_batch(crops_of(spine))))
     return np.asarray(torch.log_softmax(logits, dim=1).numpy(), np.float64)
 
 
-def agreement(network: ReaderNetwork, spines: Sequence[Spine]) -> dict[str, float]:
+def agreement(network: nn.Module, spines: Sequence[Spine]) -> dict[str, float]:
     """``crops``: share of bodies named right by themselves; ``nats``: their mean log probability; ``films``: share of
     spines that fit best where they are, not shifted as a whole."""
     exact, nats, films = [], [], []

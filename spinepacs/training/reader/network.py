@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from spinepacs.analysis.seeing.crops import CROP_PX
+from spinepacs.analysis.seeing.crops import NAMES
 from spinepacs.training.reader.samples import NOTHING
 
 CHANNELS = (32, 48, 96, 128)
@@ -42,7 +42,7 @@ class ReaderNetwork(nn.Module):
         )
         self.stages = nn.Sequential(*stages)
         self.neck = nn.Sequential(_convolution(CHANNELS[-1], _NECK, 1, 1), nn.ReLU(), nn.Flatten())
-        cells = (CROP_PX[0] // 32) * (CROP_PX[1] // 32)
+        cells = (NAMES.height // 32) * (NAMES.width // 32)
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(_NECK * cells, NOTHING + 1))
 
     def forward(self, crops: torch.Tensor) -> Any:

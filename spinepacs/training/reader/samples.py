@@ -88,7 +88,7 @@ class Sampler:
         place, kind = _chosen(spine, rng)
         stretch = np.exp(rng.normal(0, 0.3 if rng.random() < 0.1 else 0.08) / 2)
         change = np.diag([rng.choice([-1.0, 1.0]) * stretch, 1 / stretch])
-        return _veiled(change_greys(film.cut(_shaken(place, rng), change), rng), rng), kind
+        return veiled(change_greys(film.cut(shaken(place, rng), change=change), rng), rng), kind
 
 
 def _chosen(spine: Spine, rng: np.random.Generator) -> tuple[Place, int]:
@@ -110,7 +110,8 @@ def _beside(spine: Spine, rng: np.random.Generator) -> Place:
     )
 
 
-def _shaken(place: Place, rng: np.random.Generator) -> Place:
+def shaken(place: Place, rng: np.random.Generator) -> Place:
+    """The place as inexactly as a detector gives it."""
     angle = np.radians(rng.normal(0, 6))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return Place(
@@ -120,7 +121,7 @@ def _shaken(place: Place, rng: np.random.Generator) -> Place:
     )
 
 
-def _veiled(crop: Grey, rng: np.random.Generator) -> Grey:
+def veiled(crop: Grey, rng: np.random.Generator) -> Grey:
     """Now and then a part of the crop is bright and flat, as the lumbosacral region is under the belly, or dark."""
     if rng.random() > 0.35:
         return crop

@@ -22,7 +22,7 @@ from rich.progress import track
 from spinepacs.analysis.measuring.measure import measure
 from spinepacs.analysis.measuring.plates import BACK, FRONT, MIDDLE, Plates, along, dot, footwards, length
 from spinepacs.analysis.naming.spine import find_spine
-from spinepacs.analysis.seeing.localisation import MODES, Localisation
+from spinepacs.analysis.seeing.localisation import MODES, Localisation, doubts
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.domain.anatomy import Level, Region
 from spinepacs.domain.findings import Spine, Vertebra
@@ -46,7 +46,8 @@ _SAME_PLATE = 0.5
 """Of S1's plate where that is all that is labelled: mean error of its ends, share of its length."""
 _LEAST_PLATES = 60
 """A level with fewer takes the figures of its region."""
-_DOUBTS = np.arange(0, 30.5, 0.5)
+_DOUBTS = np.concatenate([np.arange(0, 30.5, 0.5), np.geomspace(32, 128, 13)])
+"""Of scores the former; spreads are smaller, and errors nearly proportional to them."""
 
 
 def read_pair(segmenter: Segmenter, film: Film) -> Pair | None:
@@ -126,12 +127,9 @@ def fit(pairs: Sequence[Pair]) -> Localisation:
     if not pairs:
         raise ValueError("no labelled vertebra was found on these films: there is no error to estimate")
     table = np.stack([errors(both) for both in pairs])
-    scores = np.full(table.shape[:2], np.nan)
-    for number, (found, _) in enumerate(pairs):
-        for vertebra in found.vertebrae:
-            scores[number, vertebra.level] = vertebra.score
-    doubt = max(_DOUBTS, key=lambda value: _likelihood(table, scores, value))
-    scaled = table / (1 + doubt * (1 - scores))[..., None, None]
+    doubted = np.stack([doubts(found) for found, _ in pairs])
+    doubt = max(_DOUBTS, key=lambda value: _likelihood(table, doubted, value))
+    scaled = table / (1 + doubt * doubted)[..., None]
     even = scaled / _by_level(scaled)[None, :, None]
     return Localisation(
         shares=_shares(scaled),
@@ -141,9 +139,9 @@ def fit(pairs: Sequence[Pair]) -> Localisation:
     )
 
 
-def _likelihood(table: Floats, scores: Floats, doubt: float) -> float:
+def _likelihood(table: Floats, doubted: Floats, doubt: float) -> float:
     """Log-likelihood of the errors as normal ones whose deviations grow with doubt."""
-    growth = (1 + doubt * (1 - scores))[..., None, None]
+    growth = (1 + doubt * doubted)[..., None]
     deviation = growth * _by_level(table / growth)[None, :, None]
     return -float(
         np.nansum(np.where(np.isnan(table), np.nan, np.log(deviation) + (table / deviation) ** 2 / 2))
@@ -206,7 +204,7 @@ def as_toml(view: View, localisation: Localisation) -> str:
     """One view's tables of a manifest."""
 
     def numbers(values: Iterable[float]) -> str:
-        return "[" + ", ".join(f"{value:.4f}" for value in values) + "]"
+        return "[" + ", ".join(f"{value:.4g}" for value in values) + "]"
 
     lines = [f"[localisation.{view}]", f"doubt = {localisation.doubt:.1f}"]
     lines += [f"body = {numbers(localisation.body)}", f"disc = {numbers(localisation.disc)}"]

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spinepacs.analysis.seeing.decode import Candidates, decode
-from spinepacs.analysis.seeing.reader import FILE as READER
 from spinepacs.training.data.dataset import CLASS_NAMES
 from spinepacs.training.learning.checkpoint import Floats, Network
+from spinepacs.training.release.crop_reference import FRAMES, crop_differences, open_network
 from spinepacs.training.release.pictures import picture
-from spinepacs.training.release.reader_reference import open_reader, reader_differences
 
 
 class ReferenceInput(NamedTuple):
@@ -129,8 +128,8 @@ def replay(folder: Path) -> list[str]:
         f"{name}: {difference}"
         for name, expected in reference["files"].items()
         for difference in (
-            reader_differences(open_reader(folder / name), expected)
-            if name == READER
+            crop_differences(open_network(folder / name), FRAMES[name], expected)
+            if name in FRAMES
             else differences(open_onnx(folder / name), expected)
         )
     ]

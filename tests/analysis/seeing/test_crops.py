@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from spinepacs.analysis.seeing.crops import BODY_PX, CROP_PX, PAD_VALUE, Film, Place, places, to_batch
+from spinepacs.analysis.seeing.crops import NAMES, PAD_VALUE, Film, Place, places, to_batch
 
-HEIGHT, WIDTH = CROP_PX
+HEIGHT, WIDTH = NAMES.shape
+BODY_PX = NAMES.body_px
 DOWN, RIGHT = np.array([0.0, 1.0]), np.array([1.0, 0.0])
 
 
@@ -42,7 +43,7 @@ def test_beyond_the_film_is_grey(display):
 
 
 def test_a_change_is_applied_to_the_crop(display):
-    cut = Film(display).cut(_place((200, 180)), np.diag([-1.0, 1.0]))
+    cut = Film(display).cut(_place((200, 180)), change=np.diag([-1.0, 1.0]))
     np.testing.assert_array_equal(cut, display[100:260, 136:264][:, ::-1])
 
 
@@ -64,4 +65,4 @@ def test_window_and_exposure_fall_away(display):
     plain, changed = to_batch([crop, crop + 60])
     assert (plain.shape, plain.dtype) == ((1, HEIGHT, WIDTH), np.float32)
     np.testing.assert_allclose(plain, changed, atol=1e-5)
-    assert np.isfinite(to_batch([np.zeros(CROP_PX, np.uint8)])).all()
+    assert np.isfinite(to_batch([np.zeros(NAMES.shape, np.uint8)])).all()

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinepacs.analysis.seeing.endplates import find_endplates, profile
+from spinepacs.analysis.seeing.endplates import endplates_between, find_endplates, profile
 from spinepacs.domain.geometry import Outline
 
 UP, RIGHT = np.array([[0.0, -1.0]]), np.array([[1.0, 0.0]])
@@ -96,3 +96,40 @@ def test_the_profile_of_a_polygon_is_its_upper_envelope():
 
 def test_the_outline_of_a_body_encloses_the_area_that_its_corners_do():
     assert Outline(_sampled([[0, 0], [60, 0], [60, 45], [0, 45]])).area_px == pytest.approx(2700)
+
+
+def _between(points, left, right, upper=True):
+    return endplates_between([np.asarray(points, float)], np.array([[left, right]], float), upper=upper)[0]
+
+
+def test_between_known_corners_the_curve_follows_the_outline():
+    corners = _sampled([[0, 0], [60, 0], [60, 45], [0, 45]], per_side=30)
+    corners[:30, 1] = 3 * np.sin(np.pi * corners[:30, 0] / 60)
+    corners[60:90, 1] -= 2 * np.sin(np.pi * corners[60:90, 0] / 60)
+    upper = _between(corners, (-1, -1), (61, -1))
+    assert (upper.left, upper.right) == ((-1, -1), (61, -1))
+    assert upper.middle == pytest.approx((30, 3), abs=0.1)
+    lower = _between(corners, (0, 46), (60, 46), upper=False)
+    assert lower.middle == pytest.approx((30, 43), abs=0.1)
+
+
+def test_corners_far_from_the_outline_are_brought_to_it():
+    square = _sampled([[0, 0], [60, 0], [60, 45], [0, 45]])
+    plate = _between(square, (-30, -30), (60, 0))
+    assert plate.left == pytest.approx((-5, -5), abs=1.5)
+    assert plate.right == pytest.approx((60, 0), abs=0.01)
+
+
+def test_corners_on_half_of_a_side_are_no_endplates():
+    square = _sampled([[0, 0], [60, 0], [60, 45], [0, 45]])
+    assert _between(square, (10, 0), (30, 0)) is None
+    assert endplates_between([], np.zeros((0, 2, 2)), upper=True) == []
+
+
+@given(lean=st.floats(-170, 170))
+def test_endplates_between_corners_turn_with_them(lean):
+    angle = np.radians(lean)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    corners = np.array([[0.0, 4], [60, -4], [60, 45], [0, 45]]) @ turn.T + [300, 200]
+    plate = _between(_sampled(corners), *corners[:2])
+    assert plate.middle == pytest.approx((corners[0] + corners[1]) / 2, abs=0.02)

@@ -81,6 +81,29 @@ def test_the_errors_that_were_put_in_are_found_again_and_the_intervals_hold_the_
     assert 0.93 < everything < 0.97
 
 
+def test_where_corners_were_scattered_the_errors_grow_with_that_and_not_with_the_score():
+    rng, pairs = np.random.default_rng(4), []
+    true = _true_spine()
+    for _ in range(60):
+        vertebrae = []
+        for vertebra in true.vertebrae:
+            plates = {}
+            for side in ("upper", "lower"):
+                if plate := getattr(vertebra, side):
+                    spread = rng.uniform(0.03, 0.3)
+                    wrong = _wrong(plate, rng.normal(size=5) * 0.1 * spread, side == "upper", True)
+                    plates[side] = replace(wrong, spread=spread)
+            vertebrae.append(replace(vertebra, score=rng.uniform(0.4, 1), **plates))
+        pairs.append((replace(true, vertebrae=tuple(vertebrae)), true))
+    found = fit(pairs)
+    assert found.doubt > 30
+    for spread in (0.05, 0.2):
+        assert np.array(found.shares["L3"]) * (1 + found.doubt * spread) == pytest.approx(
+            0.1 * spread, rel=0.25
+        )
+    assert 0.93 < np.mean([share for _, share in coverage(pairs, found).values()]) < 0.97
+
+
 def test_a_bias_counts_as_an_error():
     true = _true_spine()
     shifted = tuple(replace(v, upper=_wrong(v.upper, [0.05, 0, 0, 0, 0], True, True)) for v in true.vertebrae)

@@ -13,17 +13,17 @@ import pytest
 
 torch: Any = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
-from spinepacs.analysis.seeing.manifest import Manifest, ReaderFacts  # noqa: E402
+from spinepacs.analysis.seeing.manifest import Manifest  # noqa: E402
 from spinepacs.analysis.seeing.segment import Segmenter  # noqa: E402
 from spinepacs.errors import BadModel  # noqa: E402
 from spinepacs.training.reader.network import ReaderNetwork  # noqa: E402
-from spinepacs.training.release.reader import add_reader, main, manifest_with_reader  # noqa: E402
+from spinepacs.training.release.joining import with_table  # noqa: E402
+from spinepacs.training.release.reader import add_reader, main, reader_table  # noqa: E402
 from spinepacs.training.release.reference import replay  # noqa: E402
 from tests import phantoms  # noqa: E402
 from tests.models import READER_WEIGHTS, write_model  # noqa: E402
 
 WEIGHTS = READER_WEIGHTS
-FACTS = ReaderFacts("abc", WEIGHTS)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own exporter
 
 
@@ -79,7 +79,7 @@ def test_a_folder_without_a_model_is_refused(checkpoint: Path, tmp_path: Path) -
 def test_other_keys_and_tables_stay(tables: str) -> None:
     text = 'name = "m"\nversion = "1.0.0"\nclasses = ["C1"]\n' + tables
     before = tomllib.loads(text)
-    after = tomllib.loads(manifest_with_reader(text, FACTS, "1.1.0"))
+    after = tomllib.loads(with_table(text, "reader", reader_table("abc", WEIGHTS), "1.1.0"))
     assert after.pop("reader") == {"sha256": "abc", "weights": asdict(WEIGHTS)}
     before.pop("reader", None)
     assert after == before | {"version": "1.1.0"}

@@ -13,8 +13,8 @@ import pytest
 
 from spinepacs.domain.anatomy import Level
 from spinepacs.training.learning.checkpoint import Floats
+from spinepacs.training.release.crop_reference import FRAMES, crop_answers, crop_differences, open_network
 from spinepacs.training.release.pictures import FORMULAS, picture
-from spinepacs.training.release.reader_reference import open_reader, reader_answers, reader_differences
 from spinepacs.training.release.reference import ReferenceInput, differences, open_onnx, replay
 from tests import phantoms
 from tests.models import write_model
@@ -39,8 +39,7 @@ def test_the_shipped_manifest_names_the_shipped_weights(shipped: Path) -> None:
     named = {"model.onnx": manifest["sha256"]}
     if "int8" in manifest:
         named["model-int8.onnx"] = manifest["int8"]["sha256"]
-    if "reader" in manifest:
-        named["reader.onnx"] = manifest["reader"]["sha256"]
+    named |= {f"{kind}.onnx": manifest[kind]["sha256"] for kind in ("reader", "tracer") if kind in manifest}
     weights = {path.name: path.read_bytes() for path in shipped.glob("*.onnx")}
     assert named == {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()}
     assert manifest["classes"] == [level.name for level in sorted(Level)]
@@ -74,15 +73,21 @@ def test_each_altered_answer_is_told(
     assert any(told in line for line in differences(open_onnx(SHIPPED[0] / "model.onnx"), altered))
 
 
-def test_a_reader_that_answers_otherwise_is_told(tmp_path: Path) -> None:
-    answer = np.arange(26) / 10
+@pytest.mark.parametrize(
+    ("kind", "answer", "kept"),
+    [("reader", np.arange(26) / 10, 26), ("tracer", np.arange(5 * 48 * 48).reshape(5, 48, 48) / 1e4, 10)],
+)
+def test_a_network_for_crops_that_answers_otherwise_is_told(
+    tmp_path: Path, kind: str, answer: Floats, kept: int
+) -> None:
     for name, logits in (("a", answer), ("b", answer + 0.1)):
-        write_model(tmp_path / name, phantoms.spine(), reader=logits)
-    ours, other = (open_reader(tmp_path / name / "reader.onnx") for name in "ab")
-    expected = reader_answers(ours)
-    assert np.shape(expected["logits"]) == (len(FORMULAS), 26)
-    assert reader_differences(ours, expected) == []
-    assert reader_differences(other, expected) == ["logits by 0.100"]
+        write_model(tmp_path / name, phantoms.spine(), **{kind: logits})
+    ours, other = (open_network(tmp_path / name / f"{kind}.onnx") for name in "ab")
+    frame = FRAMES[f"{kind}.onnx"]
+    expected = crop_answers(ours, frame)
+    assert np.shape(expected["logits"]) == (len(FORMULAS), kept)
+    assert crop_differences(ours, frame, expected) == []
+    assert crop_differences(other, frame, expected) == ["logits by 0.100"]
 
 
 def test_pictures_of_a_batch_that_change_places_are_told(answered: dict[str, Any]) -> None:

@@ -1,0 +1,176 @@
+"""The tracer: what it draws of bodies lies where their crops were cut, and what it guesses is not taken."""
+
+import hashlib
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from spinepacs.analysis.naming.spine import find_spine
+from spinepacs.analysis.seeing.crops import EDGES, places
+from spinepacs.analysis.seeing.segment import Segmenter
+from spinepacs.analysis.seeing.tracer import MAP, MAP_STRIDE, MAPS, Tracer, corner_places, corner_spreads
+from spinepacs.domain.anatomy import Level
+from spinepacs.domain.findings import Spine
+from spinepacs.domain.geometry import Outline
+from spinepacs.domain.study import View
+from spinepacs.errors import BadModel
+from spinepacs.training.evaluation.film import radiograph_of
+from tests import models, phantoms
+
+PHANTOM = phantoms.spine()
+DOWN = np.array([0.0, 1.0])
+
+
+SPREAD = 0.8
+
+
+def _corner_map(x, y, spread=SPREAD):
+    """Logits of a corner at x, y in cells."""
+    row, column = np.indices(MAP) + 0.5
+    return -((row - y) ** 2 + (column - x) ** 2) / (2 * spread**2)
+
+
+def _maps(body, place):
+    """What a perfect network answers of a body (4, 2) at a place."""
+    move = EDGES.to_film(place)
+    cells = (body - move[:, 2]) @ np.linalg.inv(move[:, :2]).T / MAP_STRIDE
+    row, column = np.indices(MAP) + 0.5
+    line = cells.astype(np.float32).reshape(-1, 1, 2)
+    inside = [
+        cv2.pointPolygonTest(line, (float(x), float(y)), True)
+        for x, y in zip(column.flat, row.flat, strict=True)
+    ]
+    return np.stack([*(_corner_map(*corner) for corner in cells), np.reshape(inside, MAP)])
+
+
+class _Drawn(Tracer):
+    """Answers with what it is told of the bodies, whatever the crops show."""
+
+    def __init__(self, answer):
+        self._answer = answer
+
+    def maps(self, crops):
+        assert all(crop.shape == EDGES.shape for crop in crops)
+        return self._answer.astype(np.float32)
+
+
+def _outlines(phantom=PHANTOM):
+    return [phantom.outline(level) for level in phantom.bodies]
+
+
+def _places(outlines):
+    centres = np.array([outline.centroid for outline in outlines])
+    return places(centres, np.sqrt([outline.area_px for outline in outlines]), DOWN)[1:-1]
+
+
+def _answer(outlines, bodies):
+    return np.stack([_maps(body, at) for body, at in zip(bodies, _places(outlines), strict=True)])
+
+
+@pytest.mark.parametrize("at", [(10.3, 20.8), (30.0, 11.5), (47.4, 0.6)])
+def test_a_corner_is_placed_between_cells(at):
+    answer = np.stack([_corner_map(*at)] * 4)[None].astype(np.float32)
+    np.testing.assert_allclose(corner_places(answer), np.broadcast_to(at, (1, 4, 2)), atol=0.15)
+
+
+@pytest.mark.parametrize("spread", [0.8, 1.5, 3.0])
+def test_the_spread_of_a_corner_is_told(spread):
+    answer = np.stack([_corner_map(20.3, 30.1, spread)] * 4)[None].astype(np.float32)
+    np.testing.assert_allclose(corner_spreads(answer), np.full((1, 4), spread * np.sqrt(2)), rtol=1e-3)
+
+
+def test_what_is_drawn_lies_on_the_film_where_it_was_seen():
+    true = list(PHANTOM.bodies.values())
+    # The detector's outlines are a little off, and too small.
+    seen = [Outline((o.points - o.centroid) * 0.9 + o.centroid + [3.0, -2.0]) for o in _outlines()]
+    tracer = _Drawn(_answer(seen, true))
+    for body, traced in zip(true, tracer.trace(PHANTOM.picture(), seen, DOWN), strict=True):
+        size = np.sqrt(traced.outline.area_px)
+        for plate, (left, right) in ((traced.upper, body[[0, 1]]), (traced.lower, body[[3, 2]])):
+            np.testing.assert_allclose([plate.left, plate.right], [left, right], atol=0.02 * size)
+            np.testing.assert_allclose(plate.middle, (left + right) / 2, atol=0.02 * size)
+            assert plate.spread == pytest.approx(SPREAD * np.sqrt(2) * MAP_STRIDE / EDGES.body_px, rel=1e-3)
+        assert traced.outline.area_px == pytest.approx(Outline(body).area_px, rel=0.03)
+        np.testing.assert_allclose(traced.outline.centroid, Outline(body).centroid, atol=0.02 * size)
+
+
+def test_something_else_than_the_body_is_not_taken():
+    outlines, bodies = _outlines(), list(PHANTOM.bodies.values())
+    answer = _answer(outlines, bodies)
+    answer[1] = _maps(bodies[1] * 0.6 + bodies[1].mean(axis=0) * 0.4, _places(outlines)[1])
+    answer[2, 4] = -1.0
+    traced = _Drawn(answer).trace(PHANTOM.picture(), outlines, DOWN)
+    assert [one is None for one in traced] == [False, True, True, False, False, False]
+
+
+def test_a_body_that_the_border_cuts_has_no_plate_there():
+    first = next(iter(PHANTOM.bodies.values()))
+    cut = PHANTOM.moved(np.array([[1.0, 0, 0], [0, 1.0, -first[:, 1].mean()]]), PHANTOM.rows, PHANTOM.columns)
+    outlines = [Outline(np.clip(one.points, 0, None)) for one in _outlines(cut)]
+    answer = _answer(outlines, list(cut.bodies.values()))
+    traced = _Drawn(answer).trace(cut.picture(), outlines, DOWN)
+    assert traced[0].upper is None
+    assert traced[0].lower is not None
+    assert traced[0].outline.points.min() >= 0
+    assert all(one.upper and one.lower for one in traced[1:])
+
+
+def test_a_spine_is_redrawn_and_keeps_its_names(tmp_path):
+    segmenter = Segmenter.open(models.write_model(tmp_path / "m", PHANTOM), threads=1)
+    film = radiograph_of(PHANTOM.picture(), View.LATERAL)
+    before, found = find_spine(segmenter, film)
+    assert isinstance(before, Spine)
+    true = [PHANTOM.bodies[body.level] for body in before.vertebrae]
+    segmenter.tracer = _Drawn(_answer([body.outline for body in before.vertebrae], true))
+    after, redrawn = find_spine(segmenter, film)
+    assert isinstance(after, Spine)
+    kept = [
+        replace(new, outline=old.outline, upper=old.upper, lower=old.lower)
+        for new, old in zip(after.vertebrae, before.vertebrae, strict=True)
+    ]
+    assert kept == list(before.vertebrae)
+    for new, old, body in zip(after.vertebrae, before.vertebrae, true, strict=True):
+        assert (new.upper is None, new.lower is None) == (old.upper is None, old.lower is None)
+        if new.upper:
+            np.testing.assert_allclose([new.upper.left, new.upper.right], body[:2], atol=1.5)
+    # The detections are those of before, with the outlines of the spine.
+    assert [one.score for one in redrawn] == [one.score for one in found]
+    assert {id(body.outline) for body in after.vertebrae} <= {id(one.outline) for one in redrawn}
+
+
+def test_a_sacrum_keeps_no_lower_plate_and_the_axis_no_upper_one(tmp_path):
+    neck = phantoms.spine(levels=phantoms.CERVICAL)
+    segmenter = Segmenter.open(models.write_model(tmp_path / "m", neck), threads=1)
+    film = radiograph_of(neck.picture(), View.LATERAL)
+    before, _ = find_spine(segmenter, film)
+    segmenter.tracer = _Drawn(
+        _answer([body.outline for body in before.vertebrae], list(neck.bodies.values()))
+    )
+    after, _ = find_spine(segmenter, film)
+    assert after.vertebrae[0].level is Level.C2
+    assert after.vertebrae[0].upper is None
+    assert after.vertebrae[0].lower is not None
+
+
+def test_a_model_opens_the_tracer_that_its_manifest_names(tmp_path):
+    answer = np.zeros((MAPS, *MAP))
+    folder = models.write_model(tmp_path / "m", PHANTOM, tracer=answer)
+    tracer = Segmenter.open(folder, threads=1).tracer
+    assert tracer.maps([np.zeros(EDGES.shape, np.uint8)] * 3).shape == (3, MAPS, *MAP)
+    assert Segmenter.open(models.write_model(tmp_path / "n", PHANTOM), threads=1).tracer is None
+    (folder / "tracer.onnx").write_bytes(b"other")
+    with pytest.raises(BadModel, match="altered or half-copied"):
+        Segmenter.open(folder, threads=1)
+
+
+def test_another_network_is_no_tracer(tmp_path):
+    folder = models.write_model(tmp_path / "m", PHANTOM, tracer=np.zeros((MAPS, *MAP)))
+    wrong = models.write_model(tmp_path / "w", PHANTOM, reader=np.zeros(26)) / "reader.onnx"
+    (folder / "tracer.onnx").write_bytes(wrong.read_bytes())
+    manifest = folder / "manifest.toml"
+    named = hashlib.sha256(wrong.read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().rsplit("sha256", 1)[0] + f'sha256 = "{named}"\n')
+    with pytest.raises(BadModel, match="not those of a tracer"):
+        Segmenter.open(folder, threads=1)
