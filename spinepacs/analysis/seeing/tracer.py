@@ -31,6 +31,8 @@ MAPS = 5
 """The four corners, clockwise from the upper left one, and inside the body."""
 MAP = (EDGES.height // MAP_STRIDE, EDGES.width // MAP_STRIDE)
 
+_MIRRORED = [1, 0, 3, 2, 4]
+"""The maps of a crop in those of its mirror image."""
 _REACH = 3
 """Cells around the likeliest one of which a corner's place is the mean."""
 _TOLERANCE = 0.04
@@ -114,8 +116,11 @@ class Tracer:
         return _with_plates(alike, corners, spreads, film.shape)
 
     def maps(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, 5, 48, 48) logits of N crops; one batch."""
-        answer: NDArray[np.float32] = self._session.run(None, {self._input_name: to_batch(crops)})[0]
+        """(N, 5, 48, 48) logits of N crops: the mean of what is said of each one and of its mirror image; one batch."""
+        batch = to_batch(crops)
+        both = np.concatenate([batch, batch[..., ::-1]])
+        plain, mirrored = np.split(self._session.run(None, {self._input_name: both})[0], 2)
+        answer: NDArray[np.float32] = (plain + mirrored[:, _MIRRORED, :, ::-1]) / 2
         return answer
 
 

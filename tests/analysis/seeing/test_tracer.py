@@ -165,6 +165,15 @@ def test_a_model_opens_the_tracer_that_its_manifest_names(tmp_path):
         Segmenter.open(folder, threads=1)
 
 
+def test_a_crop_and_its_mirror_image_are_asked_alike(tmp_path):
+    answer = np.arange(MAPS * MAP[0] * MAP[1], dtype=float).reshape(MAPS, *MAP) / 1e3
+    tracer = Segmenter.open(models.write_model(tmp_path / "m", PHANTOM, tracer=answer), threads=1).tracer
+    (told,) = tracer.maps([np.zeros(EDGES.shape, np.uint8)])
+    for one, other in ((0, 1), (3, 2), (4, 4)):  # corners that change places, and the inside, which does not
+        np.testing.assert_allclose(told[one], (answer[one] + answer[other][:, ::-1]) / 2, rtol=1e-5)
+        np.testing.assert_allclose(told[one], told[other][:, ::-1], rtol=1e-5)
+
+
 def test_another_network_is_no_tracer(tmp_path):
     folder = models.write_model(tmp_path / "m", PHANTOM, tracer=np.zeros((MAPS, *MAP)))
     wrong = models.write_model(tmp_path / "w", PHANTOM, reader=np.zeros(26)) / "reader.onnx"
