@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spinepacs.analysis.naming.chain import SHIFTS
 from spinepacs.analysis.naming.exposures import are_two
 from spinepacs.analysis.naming.pose import shown_facing
 from spinepacs.analysis.naming.spine import find_spine, named
@@ -40,6 +39,8 @@ _LYING = 0.7
 """Downward part of a chain's direction below which it lies."""
 _CLEARLY_BETTER = (1.5, 1.0)
 """Another position must agree this many times as well, and by so much more, than the one that was looked at first."""
+_SHIFTS = (0, -1, 1, -2, 2)
+"""By how many levels the detector's answers may be off as a whole; where two fit alike, the first."""
 _AS_GOOD = 0.7
 """What is enough for the position in which the chain itself says that the head is elsewhere."""
 _UNCLEAR = Refusal(
@@ -66,8 +67,8 @@ class _Look(NamedTuple):
     """What one position shows.
 
     ``agreement``: what the detector gives to the published levels, summed over the ``agreeing`` vertebrae that it names
-    so itself; of two exposures, each of which has its own, to all that is surely there. Where a reader may have shifted
-    the levels as a whole, the detector's are taken to be shifted by as much as fits best.
+    so itself; of two exposures, each of which has its own, to all that is surely there. Where a reader has its say,
+    the detector's levels are taken to be shifted by as much as fits best.
     """
 
     turn: Turn
@@ -82,7 +83,7 @@ class _Look(NamedTuple):
             return cls(turn, _TWO, float(sum(one.class_scores.max() for one in sure)))
         if isinstance(spine, Refusal):
             return cls(turn, spine, 0.0)
-        shifts = SHIFTS if any(one.evidence for one in found) else (0,)
+        shifts = _SHIFTS if any(one.evidence is not None for one in found) else (0,)
         same = [
             [
                 vertebra.raw_score
