@@ -72,7 +72,7 @@ class Prices:
 
 
 FITTED = Prices(
-    distance=22.0, missed=2.5, missed_more=0.7, sideways=12.5, size=35.0, kept=1.0, kept_score=0.6
+    distance=22.0, missed=3.57, missed_more=0.39, sideways=12.5, size=35.0, kept=2.51, kept_score=0.85
 )
 
 

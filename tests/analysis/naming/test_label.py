@@ -224,7 +224,7 @@ def test_levels_that_would_fit_one_higher_as_well_are_called_ambiguous():
 
 def test_only_the_levels_below_a_gap_that_may_hide_a_vertebra_are_ambiguous():
     levels = [Level(number) for number in range(Level.T4, Level.L1)]
-    heights = [38.0 if level != Level.T8 else 104.0 for level in levels[:-1]]
+    heights = [38.0 if level != Level.T8 else 86.0 for level in levels[:-1]]
     phantom = phantoms.spine(levels, left_px=heights, right_px=heights, rows=2400)
     scores = {level: phantoms.scores_of(level) for level in levels}
     for level in levels[
