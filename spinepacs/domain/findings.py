@@ -45,25 +45,8 @@ class Refusal:
 SURE_SCORE = 0.25
 """Confidence from which a detection is a vertebra by itself; a less sure one only as a member of a chain."""
 SURE_MARGIN = 3.0
-"""Nats from which a level is sure: 95 %, where a reader's weighed evidence makes them nats of a probability. What it
-is worth, with a reader and without: the model's card."""
-
-
-@dataclass(frozen=True)
-class LevelEvidence:
-    """What is said of one body's level, nats; 0 says nothing.
-
-    Parameters
-    ----------
-    alone
-        (25,) float64, for its place among its neighbours: every body counts alike.
-    together
-        (25,) float64, to be added up over the film for its naming as a whole: weighed so that the sums are nats of a
-        calibrated probability.
-    """
-
-    alone: NDArray[np.float64]
-    together: NDArray[np.float64]
+"""Log odds from which a level is sure, nats: 95 %, as far as the weights of the evidence make them nats of a
+probability. What that is worth: the model's card."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +64,15 @@ class Detection:
     outline
         Outline of the vertebral body, native px, sub-pixel.
     evidence
-        What all networks together say of its level; None where only ``class_scores`` do.
+        (25,) float64, what all networks together say of its level, nats, weighed so that they add up along a film;
+        0 says nothing. None where only ``class_scores`` do.
     """
 
     class_scores: NDArray[np.float32]
     score: float
     box_px: NDArray[np.float64]
     outline: Outline
-    evidence: LevelEvidence | None = None
+    evidence: NDArray[np.float64] | None = None
 
     @property
     def raw_level(self) -> Level:
@@ -115,8 +99,7 @@ class Vertebra:
     upper, lower
         Endplates; None where the outline does not show one (C1; C2 has no upper, S1 no lower).
     level_margin
-        How much better the chain fits than the best one that gives this vertebra another level, nats; None where none
-        does.
+        Log odds of the level against all others that this vertebra may have, nats; None where there is no other.
     """
 
     level: Level

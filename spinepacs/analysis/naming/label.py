@@ -2,7 +2,7 @@
 
 Notes that a :class:`~spinepacs.domain.findings.Spine` may carry:
 
-``LEVEL_AMBIGUOUS``        another chain, with other levels for some vertebrae, fits almost as well
+``LEVEL_AMBIGUOUS``        some vertebra's level is not sure: it has another one in too many of the chains that fit
 ``LEVELS_SHIFTED``         most published levels differ from the network's
 ``VERTEBRAE_MISSING``      levels inside the chain were not found: ``Spine.missing`` names them
 ``DETECTIONS_DROPPED``     something was found that fits nowhere in the chain
@@ -66,7 +66,7 @@ def label(
     """
     if not detections:
         return Refusal("NO_VERTEBRA_FOUND", "no vertebra was found on this film")
-    chain = _sure_at_both_ends(detections, levels_in_view(body_part))
+    chain = _sure_at_both_ends(detections, levels_in_view(body_part), view)
     if sum(one.score >= SURE_SCORE for one in chain.detections) < _LEAST_VERTEBRAE:
         return Refusal("TOO_FEW_VERTEBRAE", "fewer than two sure vertebrae in a row were found on this film")
     vertebrae = _vertebrae(chain)
@@ -80,12 +80,12 @@ def label(
     return Spine(vertebrae, missing_between(chain.levels), view, facing, basis, tuple(notes))
 
 
-def _sure_at_both_ends(detections: Sequence[Detection], in_view: range) -> Chain:
+def _sure_at_both_ends(detections: Sequence[Detection], in_view: range, view: View) -> Chain:
     """The best chain that neither begins nor ends with a doubtful vertebra: there only one neighbour vouches for it."""
-    chain = best_chain(detections, in_view)
+    chain = best_chain(detections, in_view, view)
     doubtful = [one for one in (chain.detections[0], chain.detections[-1]) if one.score < _LEAST_END_SCORE]
     left = [one for one in detections if not any(one is other for other in doubtful)]
-    return _sure_at_both_ends(left, in_view) if doubtful and left else chain
+    return _sure_at_both_ends(left, in_view, view) if doubtful and left else chain
 
 
 def levels_in_view(body_part: str) -> range:

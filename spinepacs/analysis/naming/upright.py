@@ -1,7 +1,7 @@
 """A film → its spine with the head up: turned as the header says, or as the picture shows where that cannot be right.
 
 A film that reads well costs nothing more. One that does not (no chain, a short one, one that lies or stands on its
-head, or whose levels are not those that the network sees) is looked at in the other three positions, and the clearly
+head, that leaves out most of what is there, or whose levels are not those that the network sees) is looked at in the other three positions, and the clearly
 best one is kept. On 4 demo, 15 lateral, 10 cervical and 20 AP films the network agrees with the published levels at
 least twice, mostly ten times, as much with the head up as in any other position.
 
@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spinepacs.analysis.naming.chain import SHIFTS
 from spinepacs.analysis.naming.exposures import are_two
 from spinepacs.analysis.naming.pose import shown_facing
 from spinepacs.analysis.naming.spine import find_spine, named
@@ -40,6 +39,8 @@ _LYING = 0.7
 """Downward part of a chain's direction below which it lies."""
 _CLEARLY_BETTER = (1.5, 1.0)
 """Another position must agree this many times as well, and by so much more, than the one that was looked at first."""
+_SHIFTS = (0, -1, 1, -2, 2)
+"""By how many levels the detector's answers may be off as a whole; where two fit alike, the first."""
 _AS_GOOD = 0.7
 """What is enough for the position in which the chain itself says that the head is elsewhere."""
 _UNCLEAR = Refusal(
@@ -66,14 +67,15 @@ class _Look(NamedTuple):
     """What one position shows.
 
     ``agreement``: what the detector gives to the published levels, summed over the ``agreeing`` vertebrae that it names
-    so itself; of two exposures, each of which has its own, to all that is surely there. Where a reader may have shifted
-    the levels as a whole, the detector's are taken to be shifted by as much as fits best.
+    so itself; of two exposures, each of which has its own, to all that is surely there. Where a reader has its say,
+    the detector's levels are taken to be shifted by as much as fits best. ``sure``: how many vertebrae are surely there.
     """
 
     turn: Turn
     spine: Spine | Refusal
     agreement: float
     agreeing: int = 0
+    sure: int = 0
 
     @classmethod
     def of(cls, turn: Turn, spine: Spine | Refusal, found: Sequence[Detection]) -> _Look:
@@ -82,7 +84,7 @@ class _Look(NamedTuple):
             return cls(turn, _TWO, float(sum(one.class_scores.max() for one in sure)))
         if isinstance(spine, Refusal):
             return cls(turn, spine, 0.0)
-        shifts = SHIFTS if any(one.evidence for one in found) else (0,)
+        shifts = _SHIFTS if any(one.evidence is not None for one in found) else (0,)
         same = [
             [
                 vertebra.raw_score
@@ -92,7 +94,7 @@ class _Look(NamedTuple):
             for shift in shifts
         ]
         best = max(same, key=sum)
-        return cls(turn, spine, sum(best), len(best))
+        return cls(turn, spine, sum(best), len(best), sum(one.score >= SURE_SCORE for one in found))
 
 
 def find_upright(segmenter: Segmenter, film: Radiograph, step: Step = untimed) -> Upright:
@@ -135,6 +137,7 @@ def _is_doubtful(look: _Look, film: Radiograph) -> bool:
     return bool(
         _own_turn(spine) is not Turn.NONE
         or look.agreeing * 2 < len(spine.vertebrae)
+        or len(spine.vertebrae) * 2 < look.sure
         or not fills(spine, film.columns if look.turn.is_sideways else film.rows)
         or look.agreement < _LEAST_AGREEMENT * len(spine.vertebrae)
     )

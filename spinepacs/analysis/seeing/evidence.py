@@ -1,10 +1,9 @@
 """What detector and reader say of each body's level, in nats.
 
-Which bodies are neighbours, and whether one is missed between them, every answer tells alike. What the film's levels
-are as a whole it does not: neighbours are seen with the same surroundings, so that their answers are no independent
-evidence; and where nothing but counting tells one level from the next, a network's confidence is worth little. There
-each answer is weighed by where it says that it is: a body beside the alae tells more than five behind the heart. These
-weights belong to the model and are fitted on films that neither network has seen (``training.release.names``).
+Neighbours are seen with the same surroundings, so that their answers are no independent evidence; and where nothing but
+counting tells one level from the next, a network's confidence is worth little. So each answer is weighed by where it
+says that it is: a body beside the alae tells more than five behind the heart. The weights belong to the model and are
+fitted on films that neither network has seen (``training.release.names``).
 """
 
 from __future__ import annotations
@@ -17,15 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.domain.anatomy import Level
-from spinepacs.domain.findings import LevelEvidence
 
 _LEVELS = len(Level)
 _SHARE_FLOOR = 0.03
 """Least share of a class score: one confident wrong answer of the detector says 3.5 nats and no more."""
 _READ_FLOOR = 0.01
 """The same of the reader's probability: 4.6 nats, before it is weighed."""
-_ALONE = 0.5
-"""Weight of either network's answer for a body's place among its neighbours."""
 _STRETCHES = {
     "cervical": (Level.C1, Level.C7),
     "thoracic": (Level.T1, Level.T10),
@@ -66,17 +62,8 @@ class Weights:
         return cls(**{field.name: float(table[field.name]) for field in fields(cls)})
 
 
-def of_both(
-    class_scores: Sequence[NDArray[np.float32]], answers: Floats, weights: Weights
-) -> list[LevelEvidence]:
-    """Evidence of N bodies from head to foot by both networks; ``answers`` as in :func:`of_reader`."""
-    alone = _ALONE * (of_detector(class_scores) + _nats(np.exp(answers[1:-1, :_LEVELS])))
-    rows = zip(alone, weighed(class_scores, answers, weights), strict=True)
-    return [LevelEvidence(*row) for row in rows]
-
-
 def weighed(class_scores: Sequence[NDArray[np.float32]], answers: Floats, weights: Weights) -> Floats:
-    """(N, levels): what is to be added up over the film for its naming as a whole."""
+    """(N, levels) evidence of N bodies from head to foot by both networks; ``answers`` as in :func:`of_reader`."""
     worth = _worth(_shares(class_scores), weights, "detector_")
     total: Floats = worth[:, None] * of_detector(class_scores) + of_reader(answers, weights)
     return total

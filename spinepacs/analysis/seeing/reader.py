@@ -16,7 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spinepacs.analysis.seeing.crops import NAMES, Film, Place, places, to_batch
-from spinepacs.analysis.seeing.evidence import of_both
+from spinepacs.analysis.seeing.evidence import weighed
 from spinepacs.analysis.seeing.manifest import Manifest, ReaderFacts, checked_weights
 from spinepacs.analysis.seeing.sessions import open_session
 from spinepacs.domain.anatomy import Level
@@ -70,7 +70,7 @@ class Reader:
             (2,) unit vector along the spine, to the foot.
         """
         order, answers = self.look(display, found, towards)
-        said = of_both([found[row].class_scores for row in order], answers, self._facts.weights)
+        said = weighed([found[row].class_scores for row in order], answers, self._facts.weights)
         read = list(found)
         for row, evidence in zip(order, said, strict=True):
             read[row] = replace(read[row], evidence=evidence)

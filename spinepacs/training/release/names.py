@@ -1,9 +1,10 @@
-"""Fit how much each answer of detector and reader counts in a film's naming, on labelled films that neither has seen.
+"""Fit what each answer of detector and reader, and each body that is missed or dropped, counts in a film's naming.
 
 Run as ``python -m spinepacs.training.release.names --model DIR --ap DIR --levels FILE --lateral DIR --synthetic DIR
---out weights.toml``. Of each film the namings that are shifted as a whole are compared: the weights are those under
-which the right one is most probable (a temperature for each kind of answer, Guo et al. 2017). So the margins of the
-chain are nats of a probability. How good that is is told on films left out of the fit, a fifth of the groups at a time.
+--out weights.toml``, with labelled films that neither network has seen. The weights are those under which what the
+labels say is most probable among all chains (a conditional random field, Lafferty et al. 2001, ICML 18: 282). So the
+margins of the chain are nats of a probability. How good that is is told on films left out of the fit, a part of the
+groups at a time.
 """
 
 from __future__ import annotations
@@ -14,140 +15,232 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from spinepacs.analysis.naming.chain import best_chain
-from spinepacs.analysis.naming.spine import detect
+from spinepacs.analysis.naming.chain import LEAST, best_chain
+from spinepacs.analysis.naming.lattice import Lattice, most_right, steps_taken, summed
+from spinepacs.analysis.naming.prices import FITTED, Prices, Surprises, log_odds, surprises
+from spinepacs.analysis.naming.spine import find_spine
 from spinepacs.analysis.seeing.evidence import Weights, weighed
 from spinepacs.analysis.seeing.reader import Reader
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.domain.anatomy import Level
-from spinepacs.domain.findings import Detection
+from spinepacs.domain.findings import SURE_MARGIN, Detection
 from spinepacs.training.data.dataset import Film, read_grey
 from spinepacs.training.evaluation.evaluate import film_sets
-from spinepacs.training.evaluation.film import outline_iou
+from spinepacs.training.evaluation.film import outline_iou, radiograph_of
 from spinepacs.training.evaluation.reading import header_view
-from spinepacs.training.reader.samples import is_unusual
 
-SHIFTS = range(-2, 3)
-_RIGHT = list(SHIFTS).index(0)
-_SAME_BODY = 0.5
+_SAME_BODY, _PERHAPS = 0.5, 0.2
+"""Overlaps from which a detection is a labelled body, and from which it may be one."""
 _KINDS = tuple(field.name for field in fields(Weights))
-_GUESS, _PULL = 0.1, 0.005
-"""Where the fit begins, and how strongly a weight that the films do not tell stays there, nats per squared e-fold."""
+_OF_STEPS = Surprises._fields
+_GUESS, _PULL = 0.15, 0.02
+"""Where the networks' weights begin, and how strongly a weight that the films do not tell stays where it began, nats
+per squared e-fold."""
+_MEASURED = ("distance", "sideways", "size")
+"""Prices that stay as they are. Fitted, they come out at half, to make room for outlines that are badly drawn; then a
+film is mended at any place, and fewer laterals are named right."""
 _FOLDS = 5
-_SURE = 0.95
+_ITERATIONS = 25
+_RIGHT, _WRONG = 1e3, -1e4
+"""Nats for a detection at its own level, and at any other: so that no other chain counts."""
+_HOPELESS = 500.0
+"""Nats: no chain fits these labels, which are out of order or twice the same."""
 
 Floats = NDArray[np.float64]
 
 
+class Worth(NamedTuple):
+    """What is fitted."""
+
+    weights: Weights
+    prices: Prices
+
+    @classmethod
+    def of(cls, numbers: Floats) -> Self:
+        """From all numbers in one row."""
+        values = [float(value) for value in numbers]
+        return cls(Weights(*values[: len(_KINDS)]), Prices(*values[len(_KINDS) :]))
+
+    @property
+    def numbers(self) -> Floats:
+        """All of them in one row."""
+        return np.array([*astuple(self.weights), *astuple(self.prices)])
+
+
 @dataclass(frozen=True)
 class Case:
-    """One film: (shifts, kinds of answer) float64, what each kind says for each shift of the whole naming."""
+    """One film, with everything that a price or a weight is multiplied by.
+
+    Parameters
+    ----------
+    bodies
+        (N, levels, kinds) what each kind of answer says, then 1 and the log odds of the score.
+    steps
+        Surprises of each step.
+    labels
+        (N, levels) nats, :data:`_WRONG` for what the labels exclude and :data:`_RIGHT` for what they say.
+    """
 
     name: str
     group: str
-    said: Floats
+    bodies: Floats
+    steps: Surprises
+    labels: Floats
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(N, levels) detections that are a labelled body, at its level."""
+        return self.labels == _RIGHT
+
+    def lattice(self, worth: Worth) -> Lattice:
+        """All that speaks for each chain."""
+        prices = worth.prices
+        return Lattice(
+            self.bodies @ np.array([*astuple(worth.weights), prices.kept, prices.kept_score]),
+            self.steps.priced(prices),
+        )
 
 
 def case_of(segmenter: Segmenter, reader: Reader, film: Film) -> Case | None:
-    """Read a film and see what speaks for its labels; None where no labelled body is found."""
+    """Read a film; None where no labelled body is found."""
     display = read_grey(film.path)
-    found = detect(segmenter, display, header_view(film))
-    true = _true_levels(found, film)
-    if not true:
+    found = find_spine(segmenter, radiograph_of(display, header_view(film)))[1]
+    if not found:
         return None
     towards = best_chain(found).axes.mean(axis=0)
-    order, answers = reader.look(display, found, towards / np.hypot(*towards))
-    said = [_said(found, order, answers, kind, true) for kind in _KINDS]
-    return Case(film.name, film.group, np.stack(said, axis=1))
+    towards /= np.hypot(*towards)
+    order, answers = reader.look(display, found, towards)
+    case = _case(film, [found[row] for row in order], answers, towards)
+    return case if case.known.any() else None
 
 
-def _true_levels(found: Sequence[Detection], film: Film) -> dict[int, int]:
-    """Labelled level of each detection that is a labelled body; the surest one of each."""
-    true: dict[int, int] = {}
-    for place in sorted(range(len(found)), key=lambda place: -found[place].score):
-        points = found[place].outline.points
-        overlaps = [outline_iou(points, body.outline_px.astype(np.float64) + 0.5) for body in film.bodies]
-        best = int(np.argmax(overlaps))
-        if overlaps[best] >= _SAME_BODY and film.bodies[best].class_id not in true.values():
-            true[place] = film.bodies[best].class_id
-    return true
+def _case(film: Film, ordered: Sequence[Detection], answers: Floats, towards: Floats) -> Case:
+    """The case of detections from head to foot and the reader's answers there and beyond both ends."""
+    scores = [one.class_scores for one in ordered]
+    only = (Weights(**{name: float(name == kind) for name in _KINDS}) for kind in _KINDS)
+    said = [weighed(scores, answers, weights) for weights in only]
+    ones = np.ones_like(said[0])
+    centres = np.array([one.outline.centroid for one in ordered])
+    bodies = np.stack([*said, ones, ones * log_odds(ordered)[:, None]], axis=2)
+    steps = surprises(ordered, centres, towards, header_view(film))
+    return Case(film.name, film.group, bodies, steps, _labels(ordered, film))
 
 
-def _said(
-    found: Sequence[Detection],
-    order: NDArray[np.intp],
-    answers: Floats,
-    kind: str,
-    true: Mapping[int, int],
-) -> Floats:
-    """(shifts,) nats of one kind of answer, its weight 1, over the bodies whose level is known."""
-    only = Weights(**{name: float(name == kind) for name in _KINDS})
-    nats = np.empty((len(found), len(Level)))
-    nats[order] = weighed([found[row].class_scores for row in order], answers, only)
-    least = nats.min(axis=1)  # of a level beyond the spine
-    return np.array(
+def _labels(found: Sequence[Detection], film: Film) -> Floats:
+    """What a film's labels say of detections: the surest of each body has its level, others may not have it.
+
+    Levels above the first label and below the last one are free: that a film shows no label there tells nothing.
+    """
+    overlaps = np.array(
         [
-            sum(
-                nats[place, level + shift] if 0 <= level + shift < len(Level) else least[place]
-                for place, level in true.items()
-            )
-            for shift in SHIFTS
+            [
+                outline_iou(one.outline.points, body.outline_px.astype(np.float64) + 0.5)
+                for body in film.bodies
+            ]
+            for one in found
         ]
     )
+    levels = np.array([body.class_id for body in film.bodies])
+    labels = np.zeros((len(found), len(Level)))
+    labels[:, levels.min() : levels.max() + 1] = _WRONG
+    for level in set(levels.tolist()):
+        labels[(overlaps[:, levels == level] >= _PERHAPS).any(axis=1), level] = 0
+    taken: set[int] = set()
+    for row in sorted(range(len(found)), key=lambda row: -found[row].score):
+        body = int(np.argmax(overlaps[row]))
+        if overlaps[row, body] >= _SAME_BODY and levels[body] not in taken:
+            taken.add(int(levels[body]))
+            labels[row] = _WRONG
+            labels[row, levels[body]] = _RIGHT
+    return labels
 
 
-def probabilities(cases: Sequence[Case], weights: Weights) -> Floats:
-    """(films, shifts) of each naming."""
-    totals = np.array([case.said for case in cases]) @ np.array(astuple(weights))
-    totals -= totals.max(axis=1, keepdims=True)
-    likely: Floats = np.exp(totals)
-    return likely / likely.sum(axis=1, keepdims=True)
+def surprise(case: Case, worth: Worth) -> tuple[float, Floats]:
+    """Nats by which the labels are improbable, and its derivatives by all numbers of ``worth``; 0 where none fits."""
+    lattice = case.lattice(worth)
+    labelled = Lattice(lattice.bodies + case.labels, lattice.steps)
+    free, tied = summed(lattice), summed(labelled)
+    nats = free.total - tied.total + _RIGHT * int(case.known.sum())
+    if nats > _HOPELESS:
+        return 0.0, np.zeros(len(worth.numbers))
+    of_bodies = np.einsum("nl,nlk->k", free.names - tied.names, case.bodies)
+    change = steps_taken(labelled, tied) - steps_taken(lattice, free)
+    of_steps = [float((change * part).sum()) for part in case.steps]
+    return nats, np.array([*of_bodies[:-2], *of_steps, *of_bodies[-2:]])
 
 
-def fit(sets: Sequence[Sequence[Case]]) -> Weights:
-    """Weights under which the right namings are most probable; every set counts alike, however many films it has."""
+def fit(sets: Sequence[Sequence[Case]]) -> Worth:
+    """What makes the labels most probable; every set counts alike, however many films it has."""
     from scipy.optimize import minimize
 
-    def surprise(logarithms: Floats) -> float:
-        weights = Weights(*np.exp(logarithms))
-        missed = sum(-np.log(probabilities(cases, weights)[:, _RIGHT] + 1e-12).mean() for cases in sets)
-        return float(missed + _PULL * ((logarithms - np.log(_GUESS)) ** 2).sum())
+    start = Worth(Weights(*[_GUESS] * len(_KINDS)), FITTED).numbers
 
-    best = minimize(surprise, np.full(len(_KINDS), np.log(_GUESS)), method="L-BFGS-B")
-    return Weights(*(round(float(value), 4) for value in np.exp(best.x)))
+    def total(logarithms: Floats) -> tuple[float, Floats]:
+        numbers = np.exp(logarithms)
+        off = logarithms - np.log(start)
+        nats, change = float(_PULL * (off**2).sum()), 2 * _PULL * off
+        for cases in sets:
+            for case in cases:
+                one, by_number = surprise(case, Worth.of(numbers))
+                nats += one / len(cases)
+                change = change + by_number * numbers / len(cases)
+        return nats, np.where(_is_fitted(), change, 0.0)
+
+    best = minimize(total, np.log(start), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
+    return Worth.of(np.round(np.exp(best.x), 4))
 
 
-def left_out(sets: Mapping[str, Sequence[Case]]) -> dict[str, Floats]:
-    """By set: (films, shifts), each film's by weights fitted without its group."""
+def _is_fitted() -> NDArray[np.bool_]:
+    return np.array([name not in _MEASURED for name in (*_KINDS, *(price.name for price in fields(Prices)))])
+
+
+class Naming(NamedTuple):
+    """How a film comes out: whether all labelled bodies that are named have their name, and the least sure name."""
+
+    right: bool
+    probability: float
+
+
+def naming(case: Case, worth: Worth) -> Naming:
+    """Name a film as the chain does."""
+    names = summed(case.lattice(worth)).names
+    rows, levels = np.array(most_right(names, LEAST)).T
+    known = case.known
+    right = known[rows, levels] | ~known[rows].any(axis=1)
+    return Naming(bool(right.all()), float((names[rows, levels] / names[rows].sum(axis=1)).min()))
+
+
+def left_out(sets: Mapping[str, Sequence[Case]]) -> dict[str, list[Naming]]:
+    """By set: how each film comes out by a fit without its group."""
     groups = sorted({case.group for cases in sets.values() for case in cases})
     random.Random(0).shuffle(groups)  # noqa: S311  (not a secret, but folds that can be repeated)
     fold = {group: number % _FOLDS for number, group in enumerate(groups)}
-    found = {name: np.empty((len(cases), len(SHIFTS))) for name, cases in sets.items()}
+    found: dict[str, list[Naming]] = {name: [] for name in sets}
     for held in range(_FOLDS):
         rest = [[case for case in cases if fold[case.group] != held] for cases in sets.values()]
-        weights = fit([cases for cases in rest if cases])
+        worth = fit([cases for cases in rest if cases])
         for name, cases in sets.items():
-            rows = [row for row, case in enumerate(cases) if fold[case.group] == held]
-            if rows:
-                found[name][rows] = probabilities([cases[row] for row in rows], weights)
+            found[name] += [naming(case, worth) for case in cases if fold[case.group] == held]
     return found
 
 
-def described(name: str, found: Floats) -> str:
-    """One line of how right and how sure the best naming is."""
-    right, sure = found.argmax(axis=1) == _RIGHT, found.max(axis=1) >= _SURE
-    parts = [
-        f"right {right.sum()} of {len(right)}",
-        f"doubted: {(~sure & ~right).sum()} of {(~right).sum()} wrong, {(~sure & right).sum()} of {right.sum()} right",
-        f"mean probability of the best {found.max(axis=1).mean():.3f}",
-        f"nats {-np.log(found[:, _RIGHT] + 1e-12).mean():.3f}",
-    ]
-    return f"{name}: " + "; ".join(parts)
+def described(name: str, found: Sequence[Naming]) -> str:
+    """One line of how right and how sure the names are."""
+    sure = 1 / (1 + np.exp(-SURE_MARGIN))
+    right = [one.right for one in found]
+    doubted = [one.probability < sure for one in found]
+    counts = {
+        kind: [doubt for doubt, true in zip(doubted, right, strict=True) if true is wanted]
+        for kind, wanted in (("wrong", False), ("right", True))
+    }
+    parts = ", ".join(f"{sum(of_kind)} of {len(of_kind)} {kind}" for kind, of_kind in counts.items())
+    return f"{name}: right {sum(right)} of {len(right)}; doubted: {parts}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--levels", type=Path, help="table of AP films' names that were read anew")
     add("--lateral", type=Path)
     add("--synthetic", type=Path, nargs="+", default=[])
-    add("--out", type=Path, required=True, help="TOML of the weights")
+    add("--out", type=Path, required=True, help="TOML of the networks' weights; the prices are printed")
     given = parser.parse_args(arguments)
     segmenter = Segmenter.open(given.model, 1)
     if segmenter.reader is None:
@@ -169,16 +262,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sets = {name: _cases(segmenter, segmenter.reader, name, part) for name, part in films.items()}
     for name, found in left_out(sets).items():
         sys.stdout.write(described(name, found) + "\n")
-    weights = fit(list(sets.values()))
-    text = "".join(f"{name} = {value:g}\n" for name, value in zip(_KINDS, astuple(weights), strict=True))
+    worth = fit(list(sets.values()))
+    text = "".join(
+        f"{name} = {value:g}\n" for name, value in zip(_KINDS, astuple(worth.weights), strict=True)
+    )
     given.out.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    sys.stdout.write(f"{text}analysis.naming.prices.FITTED = {worth.prices}\n")
     return 0
 
 
 def _cases(segmenter: Segmenter, reader: Reader, name: str, films: Sequence[Film]) -> list[Case]:
-    usual = [film for film in films if not is_unusual(film)]
-    cases = [case_of(segmenter, reader, film) for film in track(usual, name)]
+    cases = [case_of(segmenter, reader, film) for film in track(films, name)]
     return [case for case in cases if case]
 
 

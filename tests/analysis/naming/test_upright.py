@@ -13,7 +13,7 @@ from spinepacs.analysis.naming.upright import find_upright
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.domain.anatomy import Level
-from spinepacs.domain.findings import LevelEvidence, Refusal, Spine
+from spinepacs.domain.findings import Refusal, Spine
 from spinepacs.domain.geometry import Turn
 from spinepacs.domain.study import View
 from tests import phantoms
@@ -116,11 +116,11 @@ def test_a_header_with_the_front_at_the_back_is_not_believed(segmenter, films):
 
 @pytest.mark.parametrize(("read", "agreeing"), [(True, 5), (False, 0)])
 def test_levels_that_a_reader_has_shifted_are_no_sign_of_a_film_upside_down(read, agreeing):
-    together = np.eye(25)[Level.L4] * 9  # of the third body, which the detector calls L3
+    told = np.eye(25)[Level.L4] * 9  # of the third body, which the detector calls L3
     found = [
         replace(
             one,
-            evidence=LevelEvidence(np.log(one.class_scores + 0.01), together * (one.raw_level == Level.L3)),
+            evidence=told * (one.raw_level == Level.L3),
         )
         for one in phantoms.spine(phantoms.LUMBAR[:5]).detections()
     ]

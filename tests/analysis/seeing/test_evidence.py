@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spinepacs.analysis.seeing.evidence import Weights, of_both, of_detector, of_reader
+from spinepacs.analysis.seeing.evidence import Weights, of_detector, of_reader, weighed
 from spinepacs.domain.anatomy import Level
 from tests.models import READER_WEIGHTS
 
@@ -72,18 +72,17 @@ def test_a_weight_that_is_missing_is_named():
         Weights.from_table(dict.fromkeys(("cervical", "thoracic", "thoracolumbar", "lumbosacral"), 1))
 
 
-def test_alone_every_answer_counts_alike_and_together_by_its_weight():
+def test_every_answer_counts_by_its_weight():
     scores = [np.eye(25, dtype=np.float32)[level] for level in (Level.T4, Level.T5, Level.L5)]
     answers = np.log(np.full((5, 26), 1e-9))
     for place, level in enumerate((Level.T4, Level.T5, Level.L5), 1):
         answers[place, level] = 0
     answers[[0, -1]] = np.nan
-    said = of_both(scores, answers, READER_WEIGHTS)
+    said = weighed(scores, answers, READER_WEIGHTS)
     own = of_detector(scores)
     for place, level in enumerate((Level.T4, Level.T5, Level.L5)):
-        assert said[place].alone[level] == pytest.approx(np.log(25))
         own_weight = (
             READER_WEIGHTS.detector_thoracic if level < Level.T11 else READER_WEIGHTS.detector_lumbosacral
         )
         reader = of_reader(answers, READER_WEIGHTS)[place]
-        np.testing.assert_allclose(said[place].together, own_weight * own[place] + reader)
+        np.testing.assert_allclose(said[place], own_weight * own[place] + reader)

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from spinepacs.analysis.seeing.evidence import of_both
+from spinepacs.analysis.seeing.evidence import weighed
 from spinepacs.analysis.seeing.reader import ANSWERS, Reader
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.domain.anatomy import Level
@@ -35,11 +35,10 @@ def test_every_body_gets_what_both_networks_say_by_their_weights(folder):
     answer = np.arange(ANSWERS) - np.log(np.exp(np.arange(ANSWERS)).sum())
     lined_up = sorted(zip(read, found, strict=True), key=lambda pair: pair[1].outline.centroid[1])
     scores = [before.class_scores for _, before in lined_up]
-    said = of_both(scores, np.tile(answer, (len(read) + 2, 1)), models.READER_WEIGHTS)
+    said = weighed(scores, np.tile(answer, (len(read) + 2, 1)), models.READER_WEIGHTS)
     for (one, before), evidence in list(zip(lined_up, said, strict=True))[1:-1]:
         assert one.outline is before.outline
-        np.testing.assert_allclose(one.evidence.alone, evidence.alone, atol=1e-5)
-        np.testing.assert_allclose(one.evidence.together, evidence.together, atol=1e-5)
+        np.testing.assert_allclose(one.evidence, evidence, atol=1e-5)
 
 
 class _Painted(Reader):

@@ -1,0 +1,139 @@
+"""All chains of levels over detections in order, weighed at once: a semi-Markov random field.
+
+A chain keeps some of N detections, from head to foot, and gives each a level greater than that of the one before. Its
+weight is the exponential of what speaks for it (nats): of each kept detection at its level, and of each step from one
+kept detection to the next. Sums over all chains are made by dynamic programming, forwards and backwards (Rabiner 1989,
+Proc IEEE 77: 257; Sarawagi and Cohen 2004, NIPS 17), so that the probability of every name is that of all chains with
+it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_NEVER = -1e30
+
+
+class Lattice(NamedTuple):
+    """What speaks for each part of a chain, nats.
+
+    Parameters
+    ----------
+    bodies
+        (N, L): for keeping a detection at a level, against dropping it.
+    steps
+        (N, N, K, L): for going from one detection to a later one by 1 … K levels, to the level that is reached; only
+        what lies above the diagonal counts.
+    """
+
+    bodies: Floats
+    steps: Floats
+
+
+class Sums(NamedTuple):
+    """Sums over all chains of a lattice.
+
+    Parameters
+    ----------
+    total
+        Logarithm of the sum of their weights, nats.
+    to, onwards
+        (N, L), the same of all beginnings that end at a detection and level (it included), and of all that may follow.
+    """
+
+    total: float
+    to: Floats
+    onwards: Floats
+
+    @property
+    def names(self) -> Floats:
+        """(N, L) probability that a detection is kept and has a level; the rest of each row is that it is dropped."""
+        probable: Floats = np.exp(self.to + self.onwards - self.total)
+        return probable
+
+
+def summed(lattice: Lattice) -> Sums:
+    """Sums over all chains that keep at least one detection."""
+    bodies, steps = lattice
+    number, levels = bodies.shape
+    most = steps.shape[2]
+    to, onwards = bodies.copy(), np.zeros_like(bodies)
+    before = np.full((number, most, levels), _NEVER)  # [n, k - 1, l] is to[n, l - k]
+    for here in range(number):
+        if here:
+            ways = (before[:here] + steps[:here, here]).reshape(-1, levels)
+            to[here] += np.logaddexp(0.0, _log_sum(ways))
+        for step in range(1, min(most, levels - 1) + 1):
+            before[here, step - 1, step:] = to[here, :-step]
+    for here in range(number - 2, -1, -1):
+        after = slice(here + 1, number)
+        ways = (bodies + onwards)[after][:, None] + steps[here, after]
+        reached = _log_sum(ways)  # [k - 1, the level k below]
+        parts = np.full((most + 1, levels), _NEVER)
+        parts[0] = 0.0
+        for step in range(1, min(most, levels - 1) + 1):
+            parts[step, :-step] = reached[step - 1, step:]
+        onwards[here] = _log_sum(parts)
+    total = float(_log_sum(to.reshape(-1, 1))[0])
+    return Sums(total, to, onwards)
+
+
+def steps_taken(lattice: Lattice, sums: Sums) -> Floats:
+    """(N, N, K, L) probability of each step."""
+    number, most, levels = lattice.steps.shape[1:]
+    before = np.full((number, most, levels), _NEVER)
+    for step in range(1, min(most, levels - 1) + 1):
+        before[:, step - 1, step:] = sums.to[:, :-step]
+    nats = before[:, None] + lattice.steps + (lattice.bodies + sums.onwards)[None, :, None] - sums.total
+    later = np.triu(np.ones((number, number), bool), 1)[:, :, None, None]
+    probable: Floats = np.exp(np.where(later, nats, _NEVER))
+    return probable
+
+
+def most_right(names: Floats, least: float) -> list[tuple[int, int]]:
+    """(detection, level) of the chain of which most names are expected to be right.
+
+    Parameters
+    ----------
+    names
+        (N, L) probabilities, of :class:`Sums`.
+    least
+        Probability of being kept below which a detection is not named, unless it is the surest of all. Of the others a
+        name counts by how much more probable it is than half of the detection's likeliest name.
+    """
+    held = names.sum(axis=1)
+    worth = names - names.max(axis=1, keepdims=True) / 2
+    worth[held < min(least, held.max())] = _NEVER
+    return _heaviest(worth)
+
+
+def _heaviest(worth: Floats) -> list[tuple[int, int]]:
+    """The chain with the greatest sum of worths."""
+    number, levels = worth.shape
+    best = worth.copy()
+    came_from = np.full((number, levels, 2), -1, np.intp)
+    for here in range(1, number):
+        before = best[:here, :-1].max(axis=0)
+        upto = np.maximum.accumulate(before)
+        for level in np.flatnonzero(upto > 0).tolist():
+            place, below = np.argwhere(best[:here, : level + 1] == upto[level])[0]
+            came_from[here, level + 1] = place, below
+            best[here, level + 1] += upto[level]
+    here, level = (int(value) for value in np.unravel_index(best.argmax(), best.shape))
+    chain = []
+    while here >= 0:
+        chain.append((here, level))
+        here, level = (int(value) for value in came_from[here, level])
+    return chain[::-1]
+
+
+def _log_sum(nats: Floats) -> Floats:
+    """Logarithm of the sum of exponentials along the first axis."""
+    greatest = nats.max(axis=0)
+    total: Floats = greatest + np.log(np.exp(nats - greatest).sum(axis=0))
+    return total
