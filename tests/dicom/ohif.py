@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
             file = self._files / path.lstrip("/")
             file = file if file.is_file() else self._files / "index.html"
             kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-            self._answer(200, kind, file.read_bytes(), **{"Cache-Control": "max-age=3600"})
+            self._answer(200, kind, file.read_bytes())
 
     def _pass_on(self) -> None:
         headers = {"Accept": self.headers.get("Accept", "*/*"), **self._own_headers}
@@ -99,10 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
         except urllib.error.HTTPError as error:
             self._answer(error.code, "text/plain", error.read())
 
-    def _answer(self, status: int, kind: str, body: bytes, **headers: str) -> None:
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        said = {"Content-Type": kind, "Content-Length": str(len(body)), **_ISOLATION, **headers}
-        for name, value in said.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **_ISOLATION}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

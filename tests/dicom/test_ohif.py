@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,7 @@ from spinepacs.domain.measures import Quantity
 from spinepacs.settings.sections import OutputSettings
 from tests.dicom.ohif import ohif
 from tests.dicom.truth import FILMS, true_reading
-from tests.peers import Orthanc, orthanc, require
+from tests.peers import orthanc, require
 
 try:
     from playwright import sync_api as playwright
@@ -53,30 +53,9 @@ HEADERS: dict[str, Callable[[Dataset], None]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Viewer:
-    """An archive, OHIF's address before it, and a browser that keeps OHIF's scripts from test to test."""
-
-    archive: Orthanc
-    url: str
-    browser: playwright.BrowserContext
-
-
-@pytest.fixture(scope="module")
-def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
-    chromium = require("chromium")
-    with (
-        orthanc(tmp_path_factory.mktemp("archive"), dicomweb=True) as archive,
-        ohif(archive.url) as url,
-        playwright.sync_playwright() as driver,
-    ):
-        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM)
-        yield Viewer(archive, url, browser.new_context(viewport={"width": 1400, "height": 900}))
-        browser.close()
-
-
-def put_result(archive: Orthanc, tmp_path: Path, change: Callable[[Dataset], None]) -> Reading:
-    """Have an archive hold a film of the demo, its header changed, its SEG, its report and its picture; nothing else.
+@contextmanager
+def archive_with_result(tmp_path: Path, change: Callable[[Dataset], None]) -> Iterator[tuple[str, Reading]]:
+    """Orthanc with a film of the demo, its header changed, its SEG, its report and its picture.
 
     Its 1241 columns are no multiple of 8: the frames of a BINARY SEG do not begin at bytes.
     """
@@ -93,21 +72,19 @@ def put_result(archive: Orthanc, tmp_path: Path, change: Callable[[Dataset], Non
         encode_report(film.header, reading, segmentation, output),
         encode_overlay(film.header, reading, picture, output),
     ]
-    for study in archive.get("/studies"):
-        archive.delete(f"/studies/{study}")
-    for part10 in ((tmp_path / "film.dcm").read_bytes(), *(item.part10 for item in objects)):
-        archive.post("/instances", part10)
-    return reading
+    with orthanc(tmp_path, dicomweb=True) as pacs:
+        pacs.post("/instances", (tmp_path / "film.dcm").read_bytes())
+        for item in objects:
+            pacs.post("/instances", item.part10)
+        yield pacs.url, reading
 
 
 def coloured(page: playwright.Page, reading: Reading, name: str) -> int:
     """Pixels of the viewport in a hue of the segments; the screenshot is kept as an artifact."""
     ARTIFACTS.mkdir(exist_ok=True)
-    shot = cv2.imdecode(np.frombuffer(page.screenshot(path=ARTIFACTS / name), np.uint8), cv2.IMREAD_COLOR)
-    pane = page.locator('[data-cy="viewport-pane"]').bounding_box()
-    assert pane
-    x, y, width, height = (round(pane[side]) for side in ("x", "y", "width", "height"))
-    picture = cv2.cvtColor(shot[y : y + height, x : x + width], cv2.COLOR_BGR2HSV)
+    page.screenshot(path=ARTIFACTS / name)
+    shot = page.locator('[data-cy="viewport-pane"]').screenshot()
+    picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2HSV)
     assert reading.spine
     hues = {
         int(cv2.cvtColor(np.uint8([[colour_of(v.level)]]), cv2.COLOR_RGB2HSV)[0, 0, 0])
@@ -124,13 +101,19 @@ def open_series(page: playwright.Page, name: str) -> None:
 
 @pytest.mark.peer
 @pytest.mark.parametrize("header", HEADERS)
-def test_ohif_draws_the_segments_and_the_measurements(viewer: Viewer, tmp_path: Path, header: str) -> None:
-    reading = put_result(viewer.archive, tmp_path, HEADERS[header])
-    with viewer.browser.new_page() as page:
+def test_ohif_draws_the_segments_and_the_measurements(tmp_path: Path, header: str) -> None:
+    chromium = require("chromium")
+    with (
+        archive_with_result(tmp_path, HEADERS[header]) as (orthanc_url, reading),
+        ohif(orthanc_url) as url,
+        playwright.sync_playwright() as driver,
+    ):
+        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.set_default_timeout(40_000)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{viewer.url}/viewer?StudyInstanceUIDs={reading.study_uid}")
+        page.goto(f"{url}/viewer?StudyInstanceUIDs={reading.study_uid}")
         page.get_by_text("Skip all").click()
         assert coloured(page, reading, f"ohif-film-{header}.png") < 200
 
@@ -156,4 +139,4 @@ def test_ohif_draws_the_segments_and_the_measurements(viewer: Viewer, tmp_path: 
         assert f"Cervical lordosis C2-C7: {angle.value:.1f}" in text
         assert drawn.locator("polyline").count() > len(heights)
         assert errors == []
-        page.evaluate("localStorage.clear()")  # the next test is a new user
+        browser.close()
