@@ -77,6 +77,10 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
                 known = lambda: not {"claiming", "claimed"} & set(column(running, workitems.c.state))  # noqa: E731
                 peers.wait_until(known, 30, "that we know it, too")
                 assert "UPS-RS answers" in running.check()
+                counted = 'spinepacs_workitems{state="lost"} 1.0'
+                is_counted = lambda: counted in running.http("/metrics")[1]  # noqa: E731
+                peers.wait_until(is_counted, 60, "that the metrics say so")
+                assert "worklist       0 workitems are ours, 1 were lost\n" in running.command("status")
         assert ups.owners == owners, "nobody has claimed anything twice"
         assert ups.owners["1.5"] == "2.25.1"
         _check_output(ups, {str(dcmread(path).SOPInstanceUID) for path in scp.received()})
@@ -84,9 +88,6 @@ def test_claimed_killed_read_and_told(tmp_path: Path) -> None:
             step = ups.step(uid, peers_ups.PROGRESS)
             assert step["0074100E"]["Value"][0]["00080100"]["Value"] == [code]
         assert sorted(column(running, workitems.c.state)) == ["canceled", "canceled", "completed", "lost"]
-        counted = 'spinepacs_workitems{state="lost"} 1.0'
-        peers.wait_until(lambda: counted in running.http("/metrics")[1], 60, "that the metrics say so")
-        assert "worklist       0 workitems are ours, 1 were lost\n" in running.command("status")
 
 
 def _check_output(ups: peers_ups.Ups, sent: set[str]) -> None:

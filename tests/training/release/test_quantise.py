@@ -35,7 +35,7 @@ def fp32_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped model as ``export`` leaves it before it is quantised."""
     folder = tmp_path_factory.mktemp("models") / "fp32"
     folder.mkdir()
-    for name in ("model.onnx", "reader.onnx"):
+    for name in ("model.onnx", "reader.onnx", "tracer.onnx"):
         shutil.copyfile(SHIPPED / name, folder / name)
     manifest = (SHIPPED / "manifest.toml").read_text(encoding="utf-8").split("\n[int8]")[0]
     (folder / "manifest.toml").write_text(manifest, encoding="utf-8")
