@@ -1,9 +1,9 @@
 """A film → its spine with the head up: turned as the header says, or as the picture shows where that cannot be right.
 
 A film that reads well costs nothing more. One that does not (no chain, a short one, one that lies or stands on its
-head, that leaves out most of what is there, or whose levels are not those that the network sees) is looked at in the other three positions, and the clearly
-best one is kept. On 4 demo, 15 lateral, 10 cervical and 20 AP films the network agrees with the published levels at
-least twice, mostly ten times, as much with the head up as in any other position.
+head, that leaves out most of what is there, or whose levels are not those that the network sees) is looked at in the
+other three positions, and the clearly best one is kept. On 4 demo, 15 lateral, 10 cervical and 20 AP films the network
+agrees with the published levels at least twice, mostly ten times, as much with the head up as in any other position.
 
 Notes beside those of :mod:`~spinepacs.analysis.naming.label`:
 
@@ -68,7 +68,7 @@ class _Look(NamedTuple):
 
     ``agreement``: what the detector gives to the published levels, summed over the ``agreeing`` vertebrae that it names
     so itself; of two exposures, each of which has its own, to all that is surely there. Where a reader has its say,
-    the detector's levels are taken to be shifted by as much as fits best. ``sure``: how many vertebrae are surely there.
+    the detector's levels are taken to be shifted by as much as fits best. ``sure``: how many are surely there.
     """
 
     turn: Turn
