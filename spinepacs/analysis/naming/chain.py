@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right, summed
+from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right, summed, total_of
 from spinepacs.analysis.naming.prices import FITTED, kept, surprises
 from spinepacs.analysis.seeing.crops import directions
 from spinepacs.analysis.seeing.evidence import of_detector
@@ -85,18 +85,17 @@ def best_chain(
     towards = _principal_axis(centres)
     ordered = _Ordered.along(towards, detections, centres)
     lattice = ordered.lattice(prior, view)
-    down = summed(lattice)
     turned = _Ordered.along(-towards, detections, centres)
     # The same lattice from the other end, unless two lie side by side.
     is_mirrored = all(
         one is other for one, other in zip(turned.detections, ordered.detections[::-1], strict=True)
     )
     mirrored = Lattice(lattice.bodies[::-1], lattice.steps[::-1, ::-1])
-    up = summed(mirrored if is_mirrored else turned.lattice(prior, view))
+    upwards = mirrored if is_mirrored else turned.lattice(prior, view)
     lying = abs(towards[1]) < 0.5
-    if up.total > down.total + (0 if lying else _REVERSAL_PRICE):
-        return turned.chain(up)
-    return ordered.chain(down)
+    if total_of(upwards) > total_of(lattice) + (0 if lying else _REVERSAL_PRICE):
+        return turned.chain(summed(upwards))
+    return ordered.chain(summed(lattice))
 
 
 def _principal_axis(centres: Vector) -> Vector:

@@ -57,12 +57,26 @@ class Sums(NamedTuple):
         return probable
 
 
+def total_of(lattice: Lattice) -> float:
+    """Logarithm of the summed weights of all chains that keep at least one detection, nats."""
+    return _total(_forwards(lattice))
+
+
 def summed(lattice: Lattice) -> Sums:
     """Sums over all chains that keep at least one detection."""
+    to = _forwards(lattice)
+    return Sums(_total(to), to, _backwards(lattice))
+
+
+def _total(to: Floats) -> float:
+    return float(_log_sum(to.reshape(-1, 1))[0])
+
+
+def _forwards(lattice: Lattice) -> Floats:
     bodies, steps = lattice
     number, levels = bodies.shape
     most = steps.shape[2]
-    to, onwards = bodies.copy(), np.zeros_like(bodies)
+    to = bodies.copy()
     before = np.full((number, most, levels), _NEVER)  # [n, k - 1, l] is to[n, l - k]
     for here in range(number):
         if here:
@@ -70,6 +84,14 @@ def summed(lattice: Lattice) -> Sums:
             to[here] += np.logaddexp(0.0, _log_sum(ways))
         for step in range(1, min(most, levels - 1) + 1):
             before[here, step - 1, step:] = to[here, :-step]
+    return to
+
+
+def _backwards(lattice: Lattice) -> Floats:
+    bodies, steps = lattice
+    number, levels = bodies.shape
+    most = steps.shape[2]
+    onwards = np.zeros_like(bodies)
     for here in range(number - 2, -1, -1):
         after = slice(here + 1, number)
         ways = (bodies + onwards)[after][:, None] + steps[here, after]
@@ -79,8 +101,7 @@ def summed(lattice: Lattice) -> Sums:
         for step in range(1, min(most, levels - 1) + 1):
             parts[step, :-step] = reached[step - 1, step:]
         onwards[here] = _log_sum(parts)
-    total = float(_log_sum(to.reshape(-1, 1))[0])
-    return Sums(total, to, onwards)
+    return onwards
 
 
 def steps_taken(lattice: Lattice, sums: Sums) -> Floats:
@@ -117,13 +138,18 @@ def _heaviest(worth: Floats) -> list[tuple[int, int]]:
     number, levels = worth.shape
     best = worth.copy()
     came_from = np.full((number, levels, 2), -1, np.intp)
+    column, place = best[0].copy(), np.zeros(levels, np.intp)  # best end at each level so far, and whose
     for here in range(1, number):
-        before = best[:here, :-1].max(axis=0)
-        upto = np.maximum.accumulate(before)
-        for level in np.flatnonzero(upto > 0).tolist():
-            place, below = np.argwhere(best[:here, : level + 1] == upto[level])[0]
-            came_from[here, level + 1] = place, below
-            best[here, level + 1] += upto[level]
+        upto = np.maximum.accumulate(column)
+        is_new = np.concatenate([[True], column[1:] > upto[:-1]])
+        below = np.maximum.accumulate(
+            np.where(is_new, np.arange(levels), 0)
+        )  # the level that is the best up to each
+        goes_on = upto[:-1] > 0
+        came_from[here, 1:][goes_on] = np.stack([place[below], below], axis=1)[:-1][goes_on]
+        best[here, 1:] += np.where(goes_on, upto[:-1], 0.0)
+        better = best[here] > column
+        column, place = np.where(better, best[here], column), np.where(better, here, place)
     here, level = (int(value) for value in np.unravel_index(best.argmax(), best.shape))
     chain = []
     while here >= 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -141,6 +142,7 @@ def log_odds(detections: Sequence[Detection]) -> Floats:
     return odds
 
 
+@cache
 def _expected(view: View) -> Floats:
     """(steps, levels) logarithm of the usual ratio of a step of 1, 2, … levels to each level."""
     sides = [_FROM_THE_SIDE] * (view is not View.AP) + [_FROM_THE_FRONT] * (view in (View.AP, View.UNKNOWN))
