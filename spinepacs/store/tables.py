@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0029"
+REVISION = "r0023"
 """The newest migration."""
 
 

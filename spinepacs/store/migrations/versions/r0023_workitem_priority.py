@@ -7,7 +7,7 @@ from sqlalchemy import Column
 
 from spinepacs.store.columns import SafeText
 
-revision = "r0029"
+revision = "r0023"
 down_revision = "r0022"
 
 
