@@ -100,6 +100,8 @@ class Vertebra:
         Endplates; None where the outline does not show one (C1; C2 has no upper, S1 no lower).
     level_margin
         Log odds of the level against all others that this vertebra may have, nats; None where there is no other.
+    other_level
+        The likeliest of those others, where the level is not sure.
     """
 
     level: Level
@@ -111,11 +113,18 @@ class Vertebra:
     upper: Endplate | None
     lower: Endplate | None
     level_margin: float | None = None
+    other_level: Level | None = None
 
     def moved(self, move: Move) -> Vertebra:
         """The same vertebra on another picture."""
         upper, lower = (plate and plate.moved(move) for plate in (self.upper, self.lower))
         return replace(self, outline=self.outline.moved(move), upper=upper, lower=lower)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called: its level, and where that is not sure the other one too, from head to foot."""
+        levels = {self.level} if self.other_level is None else {self.level, self.other_level}
+        return tuple(level.name for level in sorted(levels))
 
     @property
     def level_is_ambiguous(self) -> bool:

@@ -20,7 +20,7 @@ _TYPES = {
     "string": (
         "study_uid patient_id patient_sex accession_number body_part series_uid sop_uid view_position "
         "model_name model_version policy_name policy_version disc upper_level lower_level upper_raw_level "
-        "lower_raw_level spacing_basis stage_reason level raw_level level_reason finding unit grade_reason "
+        "lower_raw_level spacing_basis stage_reason level raw_level level_reason other_level finding unit grade_reason "
         "side scheme basis expected_from form reference_scheme place quantity apex area span statement "
         "sentence reason for_age measure_reason study_description anterior_basis missing_levels notes "
         "refusal_code refusal_reason file_name author previous_sop_uid "

@@ -23,7 +23,7 @@ COLUMNS = (
     "notes", "missing_levels",
     "item", "name", "raw_level", "score", "level_reason", "level_margin", "height_index", "wedge_deg", *_DISC_MEASURES,
     "finding", "computed_grade", "published_grade", "finding_reason", "measure_reason",
-    "model", "model_version", "policy", "policy_version",
+    "model", "model_version", "policy", "policy_version", "other_level",
 )  # fmt: skip
 """Columns of readings.csv, in order."""
 _FILM = ("film", "study_uid", "sop_uid", "view")
@@ -140,6 +140,7 @@ def _vertebra(vertebra: Vertebra) -> Row:
         "raw_score": round(float(vertebra.raw_score), 4),
         "level_reason": vertebra.level_reason,
         "level_margin": _margin(vertebra),
+        "other_level": _other(vertebra),
         "score": round(float(vertebra.score), 4),
         "outline_px": vertebra.outline.points.round(2).tolist(),
         "upper_endplate_px": _endplate(vertebra.upper),
@@ -149,6 +150,10 @@ def _vertebra(vertebra: Vertebra) -> Row:
 
 def _margin(vertebra: Vertebra) -> float | None:
     return None if vertebra.level_margin is None else round(vertebra.level_margin, 2)
+
+
+def _other(vertebra: Vertebra) -> str | None:
+    return vertebra.other_level.name if vertebra.other_level is not None else None
 
 
 def _endplate(endplate: Endplate | None) -> Row | None:
@@ -210,6 +215,7 @@ def _vertebra_row(vertebra: Vertebra) -> Row:
         "score": round(float(vertebra.score), 4),
         "level_reason": vertebra.level_reason,
         "level_margin": _margin(vertebra),
+        "other_level": _other(vertebra) or "",
     }
 
 

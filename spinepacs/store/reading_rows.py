@@ -68,6 +68,7 @@ def _vertebra_row(vertebra: Vertebra) -> Row:
         "upper_px": _endplate(vertebra.upper),
         "lower_px": _endplate(vertebra.lower),
         "level_margin": vertebra.level_margin,
+        "other_level": vertebra.other_level.name if vertebra.other_level is not None else None,
     }
 
 

@@ -118,6 +118,7 @@ def _vertebra(row: Row[Any]) -> Vertebra:
         upper=_endplate(row.upper_px),
         lower=_endplate(row.lower_px),
         level_margin=row.level_margin,
+        other_level=Level[row.other_level] if row.other_level else None,
     )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from spinepacs.store.columns import Key, Measure, PlainJson, SafeText, UtcTime
 
-REVISION = "r0023"
+REVISION = "r0024"
 """The newest migration."""
 
 
@@ -222,6 +222,7 @@ vertebrae = Table(
     Column("upper_px", PlainJson),
     Column("lower_px", PlainJson),
     Column("level_margin", Measure),
+    Column("other_level", SafeText),
     UniqueConstraint("reading_id", "level"),
     Index("ix_vertebrae_level", "level", "reading_id"),
 )

@@ -98,13 +98,19 @@ def _vertebrae(rows: Sequence[Row], sheet: cells.Film) -> Iterator[Shape]:
         colour = f"rgb{colour_of(Level[level])}"
         yield Shape("outlines", _lines([row["outline_px"]]), colour, about=about, is_closed=True)
         at = (row["centre_x_px"] or 0.0, row["centre_y_px"] or 0.0)
-        yield Shape("names", (), colour, level, at)
+        yield Shape("names", (), colour, "/".join(_names(row)), at)
         plates = [plate["curve"] for plate in (row["upper_px"], row["lower_px"]) if plate]
         yield Shape("plates", _lines(plates), colour)
 
 
+def _names(row: Row) -> list[str]:
+    """The level, and where it is not sure the other one too, from head to foot."""
+    return sorted({row["level"], row["other_level"] or row["level"]}, key=lambda name: Level[name])
+
+
 def _about_vertebra(row: Row, sheet: cells.Film) -> str:
-    said = [row["level"]]
+    names = _names(row)
+    said = [_("{level} or {other}", level=names[0], other=names[-1]) if len(names) > 1 else names[0]]
     if row["score"] is not None:
         said.append(_("found with a score of {score}", score=f"{row['score']:.2f}"))
     if row["raw_level"] != row["level"]:

@@ -98,7 +98,10 @@ def vertebra(level: Level, raw_level: Level | None = None) -> Vertebra:
     upper = Endplate(PointPx(200, top), PointPx(300, top), corners[:2], spread=0.0625)
     lower = Endplate(PointPx(200, top + 80), PointPx(300, top + 80), corners[:1:-1])
     margin = 2.5 if reason else None
-    return Vertebra(level, raw, float(scores[raw]), reason, seen.score, seen.outline, upper, lower, margin)
+    other = raw if reason else None
+    return Vertebra(
+        level, raw, float(scores[raw]), reason, seen.score, seen.outline, upper, lower, margin, other
+    )
 
 
 def reading(

@@ -243,7 +243,7 @@ def test_a_row_says_how_it_came_about(ledger: Ledger) -> None:
     assert (row["policy_name"], row["policy_version"]) == ("disc-height", "1.0")
     vertebra = queries.find(ledger, "vertebrae", level="L4")[0]
     assert (vertebra["raw_level"], vertebra["level_reason"]) == ("L3", "made consistent along the chain")
-    assert vertebra["level_margin"] == 2.5
+    assert (vertebra["level_margin"], vertebra["other_level"]) == (2.5, "L3")
     assert queries.find(ledger, "vertebrae", level="L5")[0]["level_margin"] is None
     assert vertebra["area_mm2"] == pytest.approx(8000 * 0.15**2)
 

@@ -58,6 +58,8 @@ class Chain:
         Logarithm of the summed weights of all chains, nats: how well the film fits any.
     margins
         (N,) float64, log odds of each level against all others that the vertebra may have, nats.
+    others
+        The likeliest of those others, one for each.
     """
 
     detections: tuple[Detection, ...]
@@ -66,6 +68,7 @@ class Chain:
     dropped: tuple[Detection, ...]
     score: float
     margins: Vector
+    others: tuple[Level, ...]
 
 
 def best_chain(
@@ -147,4 +150,5 @@ class _Ordered(NamedTuple):
             dropped=tuple(one for row, one in enumerate(self.detections) if row not in chosen),
             score=sums.total,
             margins=margins,
+            others=tuple(map(Level, others.argmax(axis=1))),
         )

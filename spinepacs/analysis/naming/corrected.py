@@ -246,7 +246,7 @@ def _finished(body: _Body, bodies: Sequence[_Body], are_vouched_for: bool) -> Ve
     if is_renamed:
         vertebra = replace(vertebra, level_reason=BY_PERSON)
     if is_renamed or are_vouched_for:
-        vertebra = replace(vertebra, level_margin=None)
+        vertebra = replace(vertebra, level_margin=None, other_level=None)
     upper = vertebra.upper if level.has_upper_plate else None
     lower = vertebra.lower if level.has_lower_plate else None
     if is_renamed and (upper is None or lower is None):

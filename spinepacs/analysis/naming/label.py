@@ -20,7 +20,7 @@ from spinepacs.analysis.naming.chain import Chain, best_chain
 from spinepacs.analysis.naming.pose import anterior_left_from_picture, view_from_picture
 from spinepacs.analysis.seeing.endplates import find_endplates
 from spinepacs.domain.anatomy import Level
-from spinepacs.domain.findings import SURE_SCORE, Detection, Refusal, Spine, Vertebra
+from spinepacs.domain.findings import SURE_MARGIN, SURE_SCORE, Detection, Refusal, Spine, Vertebra
 from spinepacs.domain.study import View
 
 _LEAST_VERTEBRAE = 2
@@ -116,9 +116,10 @@ def _vertebrae(chain: Chain) -> tuple[Vertebra, ...]:
             upper=upper if level.has_upper_plate else None,
             lower=lower if level.has_lower_plate else None,
             level_margin=float(margin) if np.isfinite(margin) else None,
+            other_level=other if margin < SURE_MARGIN else None,
         )
-        for detection, level, margin, upper, lower in zip(
-            chain.detections, chain.levels, chain.margins, uppers, lowers, strict=True
+        for detection, level, margin, other, upper, lower in zip(
+            chain.detections, chain.levels, chain.margins, chain.others, uppers, lowers, strict=True
         )
     )
 

@@ -119,7 +119,7 @@ class Marks:
                 chips[f.level] = [Chip(f"G{f.published_grade}{form}", STAGES[f.published_grade])]
         return [
             Label(
-                v.level.name,
+                "/".join(v.names),
                 v.outline.centroid.y,
                 _OUTLINES[v.level.region][0],
                 self._size,

@@ -55,6 +55,9 @@ def test_the_margin_is_the_log_odds_of_the_naming(nats, doubted):
     assert [one.level for one in spine.vertebrae] == list(phantoms.LUMBAR[:4])
     assert [one.level_margin for one in spine.vertebrae] == pytest.approx([nats] * 4, abs=0.2)
     assert ("LEVEL_AMBIGUOUS" in spine.notes) is doubted
+    others = [Level(level + 1) if doubted else None for level in phantoms.LUMBAR[:4]]
+    assert [one.other_level for one in spine.vertebrae] == others
+    assert spine.vertebrae[0].names == (("L1", "L2") if doubted else ("L1",))
 
 
 def test_a_body_part_that_shows_no_sacrum_counts_too():

@@ -34,7 +34,7 @@ ROWS, COLUMNS = 3000, 2500
 
 def spine(*levels: Level) -> Spine:
     """Boxes one below the other, 100 px apart, each with a doubtful name."""
-    doubtful = (replace(vertebra(level), level_margin=1.0) for level in levels)
+    doubtful = (replace(vertebra(level), level_margin=1.0, other_level=Level(max(level - 1, 0))) for level in levels)
     notes = ("LEVEL_AMBIGUOUS", "DETECTIONS_DROPPED")
     return Spine(tuple(doubtful), (), View.LATERAL, True, "header", notes)
 
@@ -115,7 +115,7 @@ def test_levels_are_in_order_and_each_once_whatever_is_done(before: Spine, data:
 def test_what_a_person_names_is_certain_and_says_who() -> None:
     found = applied(lumbar(), Shift(-1)).spine
     assert {v.level_reason for v in found.vertebrae} == {BY_PERSON}
-    assert [v.level_margin for v in found.vertebrae] == [None] * 5
+    assert [(v.level_margin, v.other_level) for v in found.vertebrae] == [(None, None)] * 5
     assert [v.raw_level.name for v in found.vertebrae] == ["L1", "L2", "L3", "L4", "L5"]
     assert found.notes == ("LEVELS_SHIFTED", "DETECTIONS_DROPPED")
     confirmed = applied(lumbar(), Name(Level.L4, Level.L4)).spine

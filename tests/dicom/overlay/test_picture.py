@@ -380,6 +380,16 @@ def test_a_deformed_body_is_tinted_and_its_form_named() -> None:
     assert "Genant's grade 1 to 3 and form (wedge, biconcave, crush)" in words_of(graded(deformed))
 
 
+def test_where_a_level_is_not_sure_both_names_stand() -> None:
+    spine = reading_of().spine
+    assert spine
+    doubted = replace(spine.vertebrae[1], other_level=spine.vertebrae[0].level)
+    marks = Marks(
+        reading_of(), replace(spine, vertebrae=(spine.vertebrae[0], doubted, *spine.vertebrae[2:])), 20
+    )
+    assert [label.text for label in marks.names()][:3] == ["C2", "C2/C3", "C4"]
+
+
 def test_a_slip_is_named_by_its_side_and_not_by_its_sign() -> None:
     reading, disc = reading_of(), DiscLevel.below(Level.C4)
     assert reading.spine
