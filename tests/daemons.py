@@ -96,7 +96,10 @@ class Daemon:
     def terminate(self, timeout_s: float = 30) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not ended after {timeout_s} s:\n{self.log.read_text()[-3000:]}") from None
 
     def http(self, path: str) -> tuple[int, str]:
         """Status and text of a path of the health server; status 0: it does not answer."""

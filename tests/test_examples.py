@@ -17,8 +17,8 @@ PRINTS = {
     "wrap_picture.sh": r"film\.dcm\n.*1 read, 0 refused, 0 failed",
     "read_segmentation.py": r"^L4 \d{4,} px$",
     "read_report.py": r"^L4/L5 \d+\.\d+ mm$",
-    "pipeline.py": r"^levels: .*L4 L5 S1$.*^L4/L5 \d+\.\d ± \d+\.\d mm$.*^disc_height_loss L3/L4 grade 2$",
-    "own_policy.sh": r"L3/L4.*,2,2,.*,spinepacs-v1,.*\n.*L3/L4.*,3,3,.*,strict,",
+    "pipeline.py": r"^levels: .*L4 L5 S1$.*^L4/L5 \d+\.\d ± \d+\.\d mm$.*^disc_height_loss L3/L4 grade 3$",
+    "own_policy.sh": r"L3/L4.*,3,3,.*,spinepacs-v1,.*\n.*L3/L4.*,4,4,.*,strict,",
     "daemon.sh": r"^one film read$.*L4/L5.*^study_uid,",
 }
 """What each prints, as a regular expression."""

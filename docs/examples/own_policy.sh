@@ -1,11 +1,11 @@
 #!/bin/sh
 # Other thresholds for the grades: a copy of config/grading.toml with a name of its own, so that its readings stay apart.
-# Prints: the stage of L3/L4 by spinepacs-v1 (2) and by strict (3).
+# Prints: the stage of L3/L4 by spinepacs-v1 (3) and by strict (4).
 set -eu
 out=$1
 mkdir -p "$out"
 
-sed -e 's/^name = .*/name = "strict"/' -e 's/^stage_from = .*/stage_from = [0.10, 0.20, 0.40, 0.70]/' \
+sed -e 's/^name = .*/name = "strict"/' -e 's/^stage_from = .*/stage_from = [0.10, 0.20, 0.40, 0.55]/' \
   config/grading.toml >"$out/strict.toml"
 cat >"$out/spinepacs.toml" <<TOML
 [model]

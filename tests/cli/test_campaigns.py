@@ -48,7 +48,7 @@ def test_each_explains_itself_and_the_group_gives_examples(command: str) -> None
     [
         ([], "give one of"),
         (["--from", "/", "--again"], "give one of"),
-        (["--dicomweb", "https://u:p@pacs/x", "--since", "2020-01-01"], "would stand in the database"),
+        (["--dicomweb", "https://u:p@pacs/x", "--since", "2020-01-01"], "no user or password here"),
         (["--dicomweb", "https://pacs/x"], "--since"),
         (["--ae", "pacs:104", "--since", "2020-01-01"], "AE@host:port"),
         (["--again", "--move-to", "X"], "--move-to is for --ae"),

@@ -37,7 +37,7 @@ from tests.test_privacy import send
 OLD = "r0016"
 """The tables of the first version with campaigns."""
 
-OF_ARCHIVE = 8
+OF_ARCHIVE = 16
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 

@@ -34,7 +34,9 @@ ROWS, COLUMNS = 3000, 2500
 
 def spine(*levels: Level) -> Spine:
     """Boxes one below the other, 100 px apart, each with a doubtful name."""
-    doubtful = (replace(vertebra(level), level_margin=1.0, other_level=Level(max(level - 1, 0))) for level in levels)
+    doubtful = (
+        replace(vertebra(level), level_margin=1.0, other_level=Level(max(level - 1, 0))) for level in levels
+    )
     notes = ("LEVEL_AMBIGUOUS", "DETECTIONS_DROPPED")
     return Spine(tuple(doubtful), (), View.LATERAL, True, "header", notes)
 
