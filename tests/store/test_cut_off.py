@@ -50,7 +50,8 @@ def ask(who):
     while question:
         try:
             who(question)
-            print(who.__name__, question, flush=True)
+            sys.stdout.write(f"{who.__name__} {question}\n")  # in one piece: the other thread writes, too
+            sys.stdout.flush()
             question = ""
         except (DatabaseAway, OperationalError):
             question = "SELECT 1"
