@@ -50,7 +50,7 @@ def ask(who):
     while question:
         try:
             who(question)
-            sys.stdout.write(f"{who.__name__} {question}\n")  # in one piece: the other thread writes, too
+            sys.stdout.write(f"{who.__name__} {question}\\n")  # in one piece: the other thread writes, too
             sys.stdout.flush()
             question = ""
         except (DatabaseAway, OperationalError):
