@@ -63,6 +63,12 @@ class Level(IntEnum):
         return Level.C1 < self < Level.S1
 
 
+def either(level: Level, other: Level | None) -> tuple[str, ...]:
+    """What a vertebra is called: its level, and where that is not sure the other one too, from head to foot."""
+    levels = {level} if other is None else {level, other}
+    return tuple(each.name for each in sorted(levels))
+
+
 class DiscLevel(NamedTuple):
     """The disc space between two neighbouring levels, C2/C3 to L5/S1."""
 

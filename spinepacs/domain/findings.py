@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from spinepacs.domain.anatomy import DiscLevel, Level
+from spinepacs.domain.anatomy import DiscLevel, Level, either
 from spinepacs.domain.corrections import Correction
 from spinepacs.domain.geometry import Endplate, Move, Outline, Spacing, Turn
 from spinepacs.domain.measures import Measure
@@ -123,8 +123,7 @@ class Vertebra:
     @property
     def names(self) -> tuple[str, ...]:
         """What it is called: its level, and where that is not sure the other one too, from head to foot."""
-        levels = {self.level} if self.other_level is None else {self.level, self.other_level}
-        return tuple(level.name for level in sorted(levels))
+        return either(self.level, self.other_level)
 
     @property
     def level_is_ambiguous(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from spinepacs.dicom.codes import colour_of
 from spinepacs.domain import words
-from spinepacs.domain.anatomy import Level
+from spinepacs.domain.anatomy import Level, either
 from spinepacs.domain.measures import Quantity, Reason
 from spinepacs.domain.signs import Sign
 from spinepacs.language import N_, _
@@ -103,9 +103,8 @@ def _vertebrae(rows: Sequence[Row], sheet: cells.Film) -> Iterator[Shape]:
         yield Shape("plates", _lines(plates), colour)
 
 
-def _names(row: Row) -> list[str]:
-    """The level, and where it is not sure the other one too, from head to foot."""
-    return sorted({row["level"], row["other_level"] or row["level"]}, key=lambda name: Level[name])
+def _names(row: Row) -> tuple[str, ...]:
+    return either(Level[row["level"]], Level[row["other_level"]] if row["other_level"] else None)
 
 
 def _about_vertebra(row: Row, sheet: cells.Film) -> str:

@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right, summed, total_of
+from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right
 from spinepacs.analysis.naming.prices import FITTED, kept, surprises
 from spinepacs.analysis.seeing.crops import directions
 from spinepacs.analysis.seeing.evidence import of_detector
@@ -96,9 +96,10 @@ def best_chain(
     mirrored = Lattice(lattice.bodies[::-1], lattice.steps[::-1, ::-1])
     upwards = mirrored if is_mirrored else turned.lattice(prior, view)
     lying = abs(towards[1]) < 0.5
-    if total_of(upwards) > total_of(lattice) + (0 if lying else _REVERSAL_PRICE):
-        return turned.chain(summed(upwards))
-    return ordered.chain(summed(lattice))
+    down, up = Sums(lattice), Sums(upwards)
+    if up.total > down.total + (0 if lying else _REVERSAL_PRICE):
+        return turned.chain(up)
+    return ordered.chain(down)
 
 
 def _principal_axis(centres: Vector) -> Vector:

@@ -9,6 +9,8 @@ it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -35,20 +37,26 @@ class Lattice(NamedTuple):
     steps: Floats
 
 
-class Sums(NamedTuple):
-    """Sums over all chains of a lattice.
+@dataclass(frozen=True)
+class Sums:
+    """Sums over all chains of a lattice that keep at least one detection; each is made when it is asked for, once."""
 
-    Parameters
-    ----------
-    total
-        Logarithm of the sum of their weights, nats.
-    to, onwards
-        (N, L), the same of all beginnings that end at a detection and level (it included), and of all that may follow.
-    """
+    lattice: Lattice
 
-    total: float
-    to: Floats
-    onwards: Floats
+    @cached_property
+    def to(self) -> Floats:
+        """(N, L) logarithm of the summed weights, nats, of all beginnings that end with a detection at a level."""
+        return _forwards(self.lattice)
+
+    @cached_property
+    def onwards(self) -> Floats:
+        """(N, L) the same of all that may follow."""
+        return _backwards(self.lattice)
+
+    @cached_property
+    def total(self) -> float:
+        """The same of all chains."""
+        return float(_log_sum(self.to.reshape(-1, 1))[0])
 
     @property
     def names(self) -> Floats:
@@ -56,20 +64,18 @@ class Sums(NamedTuple):
         probable: Floats = np.exp(self.to + self.onwards - self.total)
         return probable
 
-
-def total_of(lattice: Lattice) -> float:
-    """Logarithm of the summed weights of all chains that keep at least one detection, nats."""
-    return _total(_forwards(lattice))
-
-
-def summed(lattice: Lattice) -> Sums:
-    """Sums over all chains that keep at least one detection."""
-    to = _forwards(lattice)
-    return Sums(_total(to), to, _backwards(lattice))
-
-
-def _total(to: Floats) -> float:
-    return float(_log_sum(to.reshape(-1, 1))[0])
+    @property
+    def steps_taken(self) -> Floats:
+        """(N, N, K, L) probability of each step."""
+        bodies, steps = self.lattice
+        number, most, levels = steps.shape[1:]
+        before = np.full((number, most, levels), _NEVER)
+        for step in range(1, min(most, levels - 1) + 1):
+            before[:, step - 1, step:] = self.to[:, :-step]
+        nats = before[:, None] + steps + (bodies + self.onwards)[None, :, None] - self.total
+        later = np.triu(np.ones((number, number), bool), 1)[:, :, None, None]
+        probable: Floats = np.exp(np.where(later, nats, _NEVER))
+        return probable
 
 
 def _forwards(lattice: Lattice) -> Floats:
@@ -104,18 +110,6 @@ def _backwards(lattice: Lattice) -> Floats:
     return onwards
 
 
-def steps_taken(lattice: Lattice, sums: Sums) -> Floats:
-    """(N, N, K, L) probability of each step."""
-    number, most, levels = lattice.steps.shape[1:]
-    before = np.full((number, most, levels), _NEVER)
-    for step in range(1, min(most, levels - 1) + 1):
-        before[:, step - 1, step:] = sums.to[:, :-step]
-    nats = before[:, None] + lattice.steps + (lattice.bodies + sums.onwards)[None, :, None] - sums.total
-    later = np.triu(np.ones((number, number), bool), 1)[:, :, None, None]
-    probable: Floats = np.exp(np.where(later, nats, _NEVER))
-    return probable
-
-
 def most_right(names: Floats, least: float) -> list[tuple[int, int]]:
     """(detection, level) of the chain of which most names are expected to be right.
 
@@ -142,9 +136,8 @@ def _heaviest(worth: Floats) -> list[tuple[int, int]]:
     for here in range(1, number):
         upto = np.maximum.accumulate(column)
         is_new = np.concatenate([[True], column[1:] > upto[:-1]])
-        below = np.maximum.accumulate(
-            np.where(is_new, np.arange(levels), 0)
-        )  # the level that is the best up to each
+        # The level that is the best up to each.
+        below = np.maximum.accumulate(np.where(is_new, np.arange(levels), 0))
         goes_on = upto[:-1] > 0
         came_from[here, 1:][goes_on] = np.stack([place[below], below], axis=1)[:-1][goes_on]
         best[here, 1:] += np.where(goes_on, upto[:-1], 0.0)

@@ -113,15 +113,15 @@ def _smooth(sizes: Floats) -> Floats:
 
 
 class Film:
-    """A film as displayed, with its halvings made as they are asked for."""
+    """A film as displayed, from which crops are cut."""
 
     def __init__(self, display: NDArray[np.uint8]) -> None:
-        self._levels = [display]
+        self._display = display
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        rows, columns = self._levels[0].shape
+        rows, columns = self._display.shape
         return rows, columns
 
     def cut(self, place: Place, frame: Frame = NAMES, change: Floats | None = None) -> NDArray[np.uint8]:
@@ -138,8 +138,11 @@ class Film:
         turn, shift = np.split(frame.to_film(place, change), [2], axis=1)
         matrix = np.column_stack([turn, shift + turn @ [[0.5], [0.5]]]) / 2**halvings
         matrix[:, 2] -= 0.5
+        picture = self._display
+        for _ in range(halvings):
+            picture = halved(picture)
         cut = cv2.warpAffine(
-            self._level(halvings),
+            picture,
             matrix,
             frame.shape[::-1],
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -147,11 +150,6 @@ class Film:
             borderValue=PAD_VALUE,
         )
         return np.asarray(cut, np.uint8)
-
-    def _level(self, halvings: int) -> NDArray[np.uint8]:
-        while len(self._levels) <= halvings:
-            self._levels.append(halved(self._levels[-1]))
-        return self._levels[halvings]
 
 
 def to_batch(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from spinepacs.analysis.seeing.crops import NAMES, Film, Place, places, to_batch
 from spinepacs.analysis.seeing.evidence import weighed
-from spinepacs.analysis.seeing.manifest import Manifest, ReaderFacts, checked_weights
-from spinepacs.analysis.seeing.sessions import open_session
+from spinepacs.analysis.seeing.manifest import Manifest, ReaderFacts
+from spinepacs.analysis.seeing.sessions import open_for_crops
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import Detection
-from spinepacs.errors import BadModel
 
 FILE = "reader.onnx"
 ANSWERS = len(Level) + 1
@@ -48,12 +47,8 @@ class Reader:
         """
         if manifest.reader is None:
             return None
-        weights = checked_weights(folder / FILE, manifest.reader.sha256)
-        session = open_session(folder / FILE, weights, threads)
-        shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
-        if shapes != [[1, *NAMES.shape], [ANSWERS]]:
-            raise BadModel(f"{folder / FILE}: input and answer {shapes} are not those of a reader")
-        return cls(manifest.reader, session)
+        facts = manifest.reader
+        return cls(facts, open_for_crops(folder / FILE, facts.sha256, threads, NAMES, (ANSWERS,)))
 
     def read(
         self, display: NDArray[np.uint8], found: Sequence[Detection], towards: Floats

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime as ort
 
+from spinepacs.analysis.seeing.crops import Frame
+from spinepacs.analysis.seeing.manifest import checked_weights
 from spinepacs.errors import BadModel
 
 
@@ -21,6 +24,23 @@ def open_session(path: Path, weights: bytes, threads: int) -> ort.InferenceSessi
         return ort.InferenceSession(weights, _options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes of its own, straight below Exception
         raise BadModel(f"{path}: ONNX Runtime cannot load the model ({type(error).__name__})") from error
+
+
+def open_for_crops(
+    path: Path, sha256: str, threads: int, frame: Frame, answer: Sequence[int]
+) -> ort.InferenceSession:
+    """The session of a network that looks at crops of a kind; ``answer``: shape of what it says of each.
+
+    Raises
+    ------
+    BadModel
+        If the weights are not those of that SHA-256, or not those of such a network.
+    """
+    session = open_session(path, checked_weights(path, sha256), threads)
+    shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
+    if shapes != [[1, *frame.shape], [*answer]]:
+        raise BadModel(f"{path}: input and answer {shapes} are not those of a {path.stem}")
+    return session
 
 
 def _options(threads: int) -> ort.SessionOptions:

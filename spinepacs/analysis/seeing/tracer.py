@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from spinepacs.analysis.seeing.crops import EDGES, Film, places, to_batch
 from spinepacs.analysis.seeing.endplates import endplates_between
-from spinepacs.analysis.seeing.manifest import Manifest, checked_weights
+from spinepacs.analysis.seeing.manifest import Manifest
 from spinepacs.analysis.seeing.outline import largest_level_line, simplified
-from spinepacs.analysis.seeing.sessions import open_session
+from spinepacs.analysis.seeing.sessions import open_for_crops
 from spinepacs.domain.geometry import Endplate, Outline
-from spinepacs.errors import BadModel
 
 FILE = "tracer.onnx"
 MAP_STRIDE = 2
@@ -74,12 +73,7 @@ class Tracer:
         """
         if not manifest.tracer_sha256:
             return None
-        weights = checked_weights(folder / FILE, manifest.tracer_sha256)
-        session = open_session(folder / FILE, weights, threads)
-        shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
-        if shapes != [[1, *EDGES.shape], [MAPS, *MAP]]:
-            raise BadModel(f"{folder / FILE}: input and answer {shapes} are not those of a tracer")
-        return cls(session)
+        return cls(open_for_crops(folder / FILE, manifest.tracer_sha256, threads, EDGES, (MAPS, *MAP)))
 
     def trace(
         self, display: NDArray[np.uint8], outlines: Sequence[Outline], towards: Floats

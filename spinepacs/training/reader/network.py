@@ -21,9 +21,9 @@ class Stage(nn.Module):
 
     def __init__(self, width: int, wider: int) -> None:
         super().__init__()
-        self.first = _convolution(width, wider, 3, 2)
-        self.second = _convolution(wider, wider, 3, 1)
-        self.beside = _convolution(width, wider, 1, 2)
+        self.first = convolution(width, wider, 3, 2)
+        self.second = convolution(wider, wider, 3, 1)
+        self.beside = convolution(width, wider, 1, 2)
 
     def forward(self, map_: torch.Tensor) -> Any:
         """(n, width, h, w) → (n, wider, h / 2, w / 2)."""
@@ -41,7 +41,7 @@ class ReaderNetwork(nn.Module):
             nn.Conv2d(1, CHANNELS[0], 6, 4, 1, bias=False), nn.BatchNorm2d(CHANNELS[0]), nn.ReLU()
         )
         self.stages = nn.Sequential(*stages)
-        self.neck = nn.Sequential(_convolution(CHANNELS[-1], _NECK, 1, 1), nn.ReLU(), nn.Flatten())
+        self.neck = nn.Sequential(convolution(CHANNELS[-1], _NECK, 1, 1), nn.ReLU(), nn.Flatten())
         cells = (NAMES.height // 32) * (NAMES.width // 32)
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(_NECK * cells, NOTHING + 1))
 
@@ -50,5 +50,7 @@ class ReaderNetwork(nn.Module):
         return self.head(self.neck(self.stages(self.stem(crops))).float())
 
 
-def _convolution(width: int, wider: int, side: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(width, wider, side, stride, side // 2, bias=False), nn.BatchNorm2d(wider))
+def convolution(width: int, wider: int, side: int, stride: int, pad: int | None = None) -> nn.Sequential:
+    """A convolution and its batch norm; ``pad`` None: as much as keeps the map's size at stride 1."""
+    pad = side // 2 if pad is None else pad
+    return nn.Sequential(nn.Conv2d(width, wider, side, stride, pad, bias=False), nn.BatchNorm2d(wider))

@@ -51,7 +51,7 @@ def labelled_spine(film: Film, known: Container[int] = range(NOTHING + 1)) -> Sp
     levels = [body.class_id for body in bodies]
     if len(bodies) < _LEAST_BODIES or np.any(np.diff(levels) != 1) or is_unusual(film):
         return None
-    centres = np.array([_centroid(body.outline_px) + 0.5 for body in bodies])
+    centres = np.array([centroid(body.outline_px) + 0.5 for body in bodies])
     sizes = np.sqrt([cv2.contourArea(body.outline_px) for body in bodies])
     way = centres[-1] - centres[0]
     above = levels[0] - 1 if levels[0] > 0 else NOTHING
@@ -71,7 +71,8 @@ def is_unusual(film: Film) -> bool:
     return bool(patient["lumbar_vertebrae"] != 5 or patient["rib_pairs"] != 12 or patient["transitional"])
 
 
-def _centroid(outline: NDArray[np.float32]) -> Floats:
+def centroid(outline: NDArray[np.floating]) -> Floats:
+    """(2,) centre of the area that an outline (N, 2) encloses."""
     moments = cv2.moments(outline.reshape(-1, 1, 2).astype(np.float32))
     return np.array([moments["m10"], moments["m01"]]) / moments["m00"]
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from spinepacs.analysis.naming.chain import LEAST, best_chain
-from spinepacs.analysis.naming.lattice import Lattice, most_right, steps_taken, summed
+from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right
 from spinepacs.analysis.naming.prices import FITTED, Prices, Surprises, log_odds, surprises
 from spinepacs.analysis.naming.spine import find_spine
 from spinepacs.analysis.seeing.evidence import Weights, weighed
@@ -165,12 +165,12 @@ def surprise(case: Case, worth: Worth) -> tuple[float, Floats]:
     """Nats by which the labels are improbable, and its derivatives by all numbers of ``worth``; 0 where none fits."""
     lattice = case.lattice(worth)
     labelled = Lattice(lattice.bodies + case.labels, lattice.steps)
-    free, tied = summed(lattice), summed(labelled)
+    free, tied = Sums(lattice), Sums(labelled)
     nats = free.total - tied.total + _RIGHT * int(case.known.sum())
     if nats > _HOPELESS:
         return 0.0, np.zeros(len(worth.numbers))
     of_bodies = np.einsum("nl,nlk->k", free.names - tied.names, case.bodies)
-    change = steps_taken(labelled, tied) - steps_taken(lattice, free)
+    change = tied.steps_taken - free.steps_taken
     of_steps = [float((change * part).sum()) for part in case.steps]
     return nats, np.array([*of_bodies[:-2], *of_steps, *of_bodies[-2:]])
 
@@ -209,7 +209,7 @@ class Naming(NamedTuple):
 
 def naming(case: Case, worth: Worth) -> Naming:
     """Name a film as the chain does."""
-    names = summed(case.lattice(worth)).names
+    names = Sums(case.lattice(worth)).names
     rows, levels = np.array(most_right(names, LEAST)).T
     known = case.known
     right = known[rows, levels] | ~known[rows].any(axis=1)

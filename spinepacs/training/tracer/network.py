@@ -8,21 +8,9 @@ import torch
 from torch import nn
 
 from spinepacs.analysis.seeing.tracer import MAPS
+from spinepacs.training.reader.network import Stage, convolution
 
 CHANNELS = (16, 32, 64, 96)
-
-
-class _Down(nn.Module):
-    """Halves the map: two 3 × 3 convolutions beside a 1 × 1 one."""
-
-    def __init__(self, width: int, wider: int) -> None:
-        super().__init__()
-        self.first = _convolution(width, wider, 3, 2)
-        self.second = _convolution(wider, wider, 3, 1)
-        self.beside = _convolution(width, wider, 1, 2)
-
-    def forward(self, map_: torch.Tensor) -> Any:
-        return torch.relu(self.second(torch.relu(self.first(map_))) + self.beside(map_))
 
 
 class _Up(nn.Module):
@@ -30,9 +18,9 @@ class _Up(nn.Module):
 
     def __init__(self, width: int, narrower: int) -> None:
         super().__init__()
-        self.narrow = _convolution(width, narrower, 1, 1)
+        self.narrow = convolution(width, narrower, 1, 1)
         self.grow = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-        self.mix = _convolution(narrower, narrower, 3, 1)
+        self.mix = convolution(narrower, narrower, 3, 1)
 
     def forward(self, map_: torch.Tensor, seen: torch.Tensor) -> Any:
         grown = torch.relu(self.grow(self.narrow(map_)) + seen)
@@ -45,14 +33,14 @@ class TracerNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         first, second, third, fourth = CHANNELS
-        self.stem = nn.Sequential(_convolution(1, first, 4, 2, 1), nn.ReLU())
-        self.fine = nn.Sequential(_convolution(first, first, 3, 1), nn.ReLU())
+        self.stem = nn.Sequential(convolution(1, first, 4, 2, 1), nn.ReLU())
+        self.fine = nn.Sequential(convolution(first, first, 3, 1), nn.ReLU())
         self.down = nn.ModuleList(
-            [_Down(width, wider) for width, wider in ((first, second), (second, third), (third, fourth))]
+            [Stage(width, wider) for width, wider in ((first, second), (second, third), (third, fourth))]
         )
-        self.deep = nn.Sequential(_convolution(fourth, fourth, 3, 1), nn.ReLU())
+        self.deep = nn.Sequential(convolution(fourth, fourth, 3, 1), nn.ReLU())
         self.up = nn.ModuleList([_Up(fourth, third), _Up(third, second), _Up(second, first)])
-        self.head = nn.Sequential(_convolution(first, 24, 3, 1), nn.ReLU(), nn.Conv2d(24, MAPS, 1))
+        self.head = nn.Sequential(convolution(first, 24, 3, 1), nn.ReLU(), nn.Conv2d(24, MAPS, 1))
 
     def forward(self, crops: torch.Tensor) -> Any:
         """Logits of each cell of the map."""
@@ -63,8 +51,3 @@ class TracerNetwork(nn.Module):
         for stage in self.up:
             map_ = stage(map_, seen.pop())
         return self.head(map_).float()
-
-
-def _convolution(width: int, wider: int, side: int, stride: int, pad: int | None = None) -> nn.Sequential:
-    pad = side // 2 if pad is None else pad
-    return nn.Sequential(nn.Conv2d(width, wider, side, stride, pad, bias=False), nn.BatchNorm2d(wider))

@@ -17,7 +17,7 @@ from spinepacs.analysis.seeing.crops import Film as Cutter
 from spinepacs.analysis.seeing.tracer import MAP, MAP_STRIDE
 from spinepacs.training.data.augment import change_greys
 from spinepacs.training.data.dataset import Film, read_grey
-from spinepacs.training.reader.samples import shaken, veiled
+from spinepacs.training.reader.samples import centroid, shaken, veiled
 
 _FINE = 8
 """Of a cell of the map along each axis, for its share inside an outline."""
@@ -63,7 +63,7 @@ def marked(film: Film) -> Marked | None:
     if not known:
         return None
     known.sort(key=lambda marks: float(marks[0][:, 1].mean()))
-    centres = np.array([_centroid(outline) for outline, _ in known])
+    centres = np.array([centroid(outline) for outline, _ in known])
     sizes = np.sqrt([cv2.contourArea(outline.astype(np.float32)) for outline, _ in known])
     way = centres[-1] - centres[0] if len(known) > 1 else np.array([0.0, 1.0])
     where = places(centres, sizes, way / np.hypot(*way))[1:-1]
@@ -91,11 +91,6 @@ def _from_quads(film: Film) -> list[tuple[Floats, Floats]]:
     if rightwards < 0:  # labels of lateral films go from back to front, and this patient looks to the left
         quads = [quad[_MIRRORED] for quad in quads]
     return [(quad, quad) for quad in quads]
-
-
-def _centroid(outline: Floats) -> Floats:
-    moments = cv2.moments(outline.reshape(-1, 1, 2).astype(np.float32))
-    return np.array([moments["m10"], moments["m01"]]) / moments["m00"]
 
 
 class Sampler:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spinepacs.analysis.naming.chain import _Ordered, best_chain
 from spinepacs.analysis.naming.label import label, levels_in_view
-from spinepacs.analysis.naming.lattice import summed
+from spinepacs.analysis.naming.lattice import Sums
 from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import Refusal
 from spinepacs.domain.geometry import Outline
@@ -245,7 +245,7 @@ def test_margins_are_the_log_odds_of_each_name():
     chain = best_chain(ordered)
     down = np.array([0.0, 1.0])
     centres = np.array([one.outline.centroid for one in ordered])
-    names = summed(_Ordered(ordered, centres, down).lattice(np.zeros(25), View.UNKNOWN)).names
+    names = Sums(_Ordered(ordered, centres, down).lattice(np.zeros(25), View.UNKNOWN)).names
     for one, level, margin in zip(chain.detections, chain.levels, chain.margins, strict=True):
         row = next(row for row, other in enumerate(ordered) if other is one)
         assert margin == pytest.approx(np.log(names[row, level] / (names[row].sum() - names[row, level])))

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from spinepacs.analysis.naming.lattice import Lattice, most_right, steps_taken, summed
+from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right
 
 
 def _lattice(seed, number=4, most=3, levels=5):
@@ -31,7 +31,7 @@ def _every_chain(lattice):
 @pytest.mark.parametrize("seed", range(4))
 def test_totals_names_and_steps_are_those_of_all_chains(seed):
     lattice = _lattice(seed)
-    sums = summed(lattice)
+    sums = Sums(lattice)
     weights = {chain: np.exp(nats) for chain, nats in _every_chain(lattice)}
     total = sum(weights.values())
     assert sums.total == pytest.approx(np.log(total))
@@ -42,26 +42,26 @@ def test_totals_names_and_steps_are_those_of_all_chains(seed):
         for (here, level), (there, below) in itertools.pairwise(chain):
             steps[here, there, below - level - 1, below] += weight / total
     np.testing.assert_allclose(sums.names, names, atol=1e-12)
-    np.testing.assert_allclose(steps_taken(lattice, sums), steps, atol=1e-12)
+    np.testing.assert_allclose(sums.steps_taken, steps, atol=1e-12)
 
 
 def test_from_the_other_end_the_sums_are_the_same():
     lattice = _lattice(7)
     backwards = Lattice(lattice.bodies[::-1, ::-1], np.zeros_like(lattice.steps))
     forwards = Lattice(lattice.bodies, np.zeros_like(lattice.steps))
-    assert summed(backwards).total == pytest.approx(summed(forwards).total)
+    assert Sums(backwards).total == pytest.approx(Sums(forwards).total)
 
 
 def test_what_can_never_be_has_no_probability_and_spoils_nothing():
     lattice = _lattice(3)
     lattice.bodies[1] = -1e4
-    names = summed(lattice).names
+    names = Sums(lattice).names
     assert names[1].max() == 0
     assert np.isfinite(names).all()
 
 
 def test_one_detection_alone_is_named_by_what_speaks_for_it():
-    sums = summed(Lattice(np.log([[1.0, 3.0]]), np.zeros((1, 1, 1, 2))))
+    sums = Sums(Lattice(np.log([[1.0, 3.0]]), np.zeros((1, 1, 1, 2))))
     np.testing.assert_allclose(sums.names, [[0.25, 0.75]])
     assert most_right(sums.names, 0.2) == [(0, 1)]
 
@@ -70,7 +70,7 @@ def test_one_detection_alone_is_named_by_what_speaks_for_it():
 @pytest.mark.parametrize("least", [0.05, 0.6])
 def test_the_chain_published_has_most_names_right_of_all(seed, least):
     lattice = _lattice(seed)
-    names = summed(lattice).names
+    names = Sums(lattice).names
     held = names.sum(axis=1)
     worth = names - names.max(axis=1, keepdims=True) / 2
     every = {
