@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.analysis.naming.chain import best_chain
 from spinepacs.analysis.naming.label import label
+from spinepacs.analysis.naming.redrawing import redrawn
 from spinepacs.analysis.seeing.gaps import find_gaps
 from spinepacs.analysis.seeing.normalise import with_square_pixels
 from spinepacs.analysis.seeing.segment import Segmenter, Step, scaled, untimed
-from spinepacs.analysis.seeing.tracer import Traced
 from spinepacs.analysis.seeing.windows import join
-from spinepacs.domain.findings import Detection, Refusal, Spine, Vertebra
+from spinepacs.domain.findings import Detection, Refusal, Spine
 from spinepacs.domain.geometry import Outline, stretching
 from spinepacs.domain.study import Radiograph, View
 
@@ -71,23 +70,13 @@ def _traced(
     if segmenter.tracer is None or isinstance(spine, Refusal):
         return read
     with step("trace"):
-        seen = [body.outline.moved(stretching(*1 / factor)) for body in spine.vertebrae]
-        way = np.subtract(seen[-1].centroid, seen[0].centroid) if len(seen) > 1 else np.array([0.0, 1.0])
-        traced = segmenter.tracer.trace(display, seen, way / np.hypot(*way))
-        fresh = tuple(map(_redrawn, spine.vertebrae, traced, repeat(factor)))
+        seen = [body.moved(stretching(*1 / factor)) for body in spine.vertebrae]
+        fresh = tuple(
+            body.moved(stretching(*factor)) for body in redrawn(segmenter.tracer, display, seen)
+        )
         drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
         outlines = (drawn.get(id(one.outline), one.outline) for one in found)
         return replace(spine, vertebrae=fresh), tuple(map(_with_outline, found, outlines))
-
-
-def _redrawn(body: Vertebra, traced: Traced | None, factor: NDArray[np.float64]) -> Vertebra:
-    """A vertebra as it was traced; where a plate was not, its own one stays."""
-    if traced is None:
-        return body
-    move = stretching(*factor)
-    upper = traced.upper.moved(move) if traced.upper and body.level.has_upper_plate else body.upper
-    lower = traced.lower.moved(move) if traced.lower and body.level.has_lower_plate else body.lower
-    return replace(body, outline=traced.outline.moved(move), upper=upper, lower=lower)
 
 
 def _with_outline(detection: Detection, outline: Outline) -> Detection:

@@ -76,7 +76,11 @@ class Tracer:
         return cls(open_for_crops(folder / FILE, manifest.tracer_sha256, threads, EDGES, (MAPS, *MAP)))
 
     def trace(
-        self, display: NDArray[np.uint8], outlines: Sequence[Outline], towards: Floats
+        self,
+        display: NDArray[np.uint8],
+        outlines: Sequence[Outline],
+        towards: Floats,
+        rows: Sequence[int] | None = None,
     ) -> list[Traced | None]:
         """Draw the bodies of a spine again.
 
@@ -88,14 +92,18 @@ class Tracer:
             From head to foot, at least one, px of ``display``.
         towards
             (2,) unit vector along the spine, to the foot.
+        rows
+            Which of them; all where it is not given.
 
         Returns
         -------
-        One for each outline; None where something else was outlined than that.
+        One for each of those outlines; None where something else was outlined than that.
         """
         centres = np.array([outline.centroid for outline in outlines])
         sizes = np.sqrt([outline.area_px for outline in outlines])
         where = places(centres, sizes, towards)[1:-1]
+        if rows is not None:
+            where, outlines = [where[row] for row in rows], [outlines[row] for row in rows]
         film = Film(display)
         answers = self.maps([film.cut(place, EDGES) for place in where])
         moves = [EDGES.to_film(place) for place in where]

@@ -132,7 +132,7 @@ def make_sample(
     levels, first_scale = cache.get(film)
     image = _warp(levels, first_scale, affine, canvas)
     if rng is not None:
-        image = change_greys(image, rng)
+        image = veiled(change_greys(image, rng), rng)
     linear, shift = affine[:, :2].T.astype(np.float32), affine[:, 2].astype(np.float32)
     outlines = [body.outline_px @ linear + shift for body in film.bodies]
     return _labelled(image, film.bodies, outlines, canvas, film.unlabelled)
@@ -229,6 +229,19 @@ def change_greys(image: Grey, rng: np.random.Generator) -> Grey:
     if rng.random() < 0.12:
         values = np.float32(1) - values
     return np.asarray(np.clip(values * 255 + 0.5, 0, 255), np.uint8)
+
+
+def veiled(image: Grey, rng: np.random.Generator) -> Grey:
+    """Now and then a part is bright and flat, as behind shoulders and under the belly, or dark."""
+    if rng.random() > 0.35:
+        return image
+    rows, columns = image.shape
+    y, x = np.mgrid[:rows, :columns]
+    middle = rng.uniform(0, [rows, columns])
+    reach = rng.uniform(0.2, 0.8) * rows
+    veil = rng.uniform(0.2, 0.95) * np.exp(-((y - middle[0]) ** 2 + (x - middle[1]) ** 2) / (2 * reach**2))
+    grey = rng.choice([rng.uniform(170, 255), rng.uniform(0, 60)])
+    return np.asarray(image * (1 - veil) + grey * veil, np.uint8)
 
 
 def _local_contrast(image: Grey, rng: np.random.Generator) -> Grey:

@@ -34,12 +34,15 @@ class TrainConfig:
         ``data.toml`` of merged data sets; takes the place of ``ap`` and ``synthetic``.
     ap : Path or None
         Folder of AP films with corner CSVs; a fifth of its groups is kept for validation.
+    levels : Path or None
+        ``docs/aasce-levels.csv``: names of the ``ap`` films that were read anew; undecided films take no part.
     synthetic : tuple of Path
         YOLO-seg folders; films that appear later are taken up.
     recipe : str
         ``spine``, our own loop, or ``seed``, the seed study's through Ultralytics' trainer.
     init : Path or None
-        OpenVINO folder of COCO weights; None starts from ``start`` or from random weights.
+        OpenVINO folder of COCO weights, or a model folder with its ``model.onnx``; None starts from ``start`` or from
+        random weights.
     start : Path or None
         Checkpoint of an earlier stage (``ema.pt``) whose weights this run begins with.
     minutes : float
@@ -74,6 +77,7 @@ class TrainConfig:
     out: Path
     data: Path | None = None
     ap: Path | None = None
+    levels: Path | None = None
     synthetic: tuple[Path, ...] = ()
     recipe: str = "spine"
     init: Path | None = None
@@ -104,6 +108,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[TrainConfig, bool]:
     check = given.pop("check")
     if given["data"] and (given["ap"] or given["synthetic"]):
         parser.error("--data takes the place of --ap and --synthetic: list those films in the file")
+    if given["levels"] and not given["ap"]:
+        parser.error("--levels names the films of --ap: give that folder, too")
     if given["workers"] > 1 and given["device"] != "cpu" and given["recipe"] == "spine":
         parser.error("--workers above 1 is for the CPU; one worker keeps a GPU busy")
     if given["out"] is None and not check:
@@ -122,6 +128,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="print class balance and leaks, train nothing; exit 1 if it leaks",
     )
     add("--ap", type=Path, help="folder of AP films with corners.csv and films.csv")
+    add("--levels", type=Path, help="names of the AP films that were read anew (docs/aasce-levels.csv)")
     add("--synthetic", type=Path, nargs="*", default=[], help="YOLO-seg folders of the film generator")
     add("--real-share", type=float, default=0.4, help="share of real films beside synthetic ones")
 
@@ -130,7 +137,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--recipe", default="spine", choices=("spine", "seed"), help="our own, or the seed study's")
     add("--out", type=Path, help="folder for checkpoints and log")
-    add("--init", type=Path, help="OpenVINO folder of COCO weights")
+    add("--init", type=Path, help="OpenVINO folder of COCO weights, or a model folder with model.onnx")
     add("--start", type=Path, help="checkpoint (.pt) of an earlier stage")
     add("--minutes", type=float, default=60.0, help="length of the run (recipe spine)")
     add("--steps", type=int, help="end after so many batches (recipe spine)")

@@ -1,12 +1,12 @@
-"""Start a YOLO11n-seg network from the COCO weights of an int8 OpenVINO detector.
+"""Start a YOLO11n-seg network from folded weights: the COCO ones of an int8 OpenVINO detector, or a model folder's.
 
-The detector's convolutions are dequantised (int8 weight x per-channel scale) and copied by module name.
+The OpenVINO detector's convolutions are dequantised (int8 weight x per-channel scale) and copied by module name.
 Its batch norms are folded into them, so the copied network would start with batch norms that know nothing:
 :func:`calibrate_batch_norm` un-folds them on a few films, which leaves the evaluation output unchanged and
 makes train mode agree with it.  Measured on AP films, eight epochs: box mAP50-95 25.9 from scratch, 46.8
 with batch norm left at identity, 54.8 calibrated.
 
-Source of the weights: Ultralytics YOLO11n, COCO, OpenVINO int8 export, AGPL-3.0.
+Source of the COCO weights: Ultralytics YOLO11n, OpenVINO int8 export, AGPL-3.0.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from torch import nn
 
@@ -141,6 +142,33 @@ def _folded(graph: _Graph, layer_id: str) -> FoldedConvolution:
         if graph.kind(follower) == "Add":
             bias = graph.constant(graph.inputs(follower)[1]).reshape(-1)
     return FoldedConvolution(weight, bias)
+
+
+def read_onnx(path: Path) -> dict[str, FoldedConvolution]:
+    """Read every convolution of a ``model.onnx`` as ``spinepacs export`` writes it, by torch module name.
+
+    Raises
+    ------
+    WeightsError
+        The file cannot be read, or its convolutions have no names.
+    """
+    import onnx
+
+    try:
+        stored = onnx.load(path).graph.initializer
+    except (OSError, ValueError, DecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as ONNX ({error})") from error
+    values = {tensor.name: np.array(onnx.numpy_helper.to_array(tensor), np.float32) for tensor in stored}
+    found = {
+        name.removesuffix(".weight"): FoldedConvolution(
+            weight, values.get(name.removesuffix("weight") + "bias", np.zeros(len(weight), np.float32))
+        )
+        for name, weight in values.items()
+        if name.startswith("model.") and name.endswith(".weight")
+    }
+    if not found:
+        raise WeightsError(f"{path}: its convolutions have no names; give the fp32 model.onnx of an export")
+    return found
 
 
 def build_network(n_classes: int, size: str = "n") -> nn.Module:
@@ -276,8 +304,12 @@ def _unfold(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor) ->
 
 
 def initialise(weights: Path, n_classes: int, batches: Sequence[torch.Tensor], size: str = "n") -> nn.Module:
-    """Build the network, copy the COCO weights in and calibrate its batch norms; see the functions above."""
+    """Build the network, copy weights in and calibrate its batch norms; see the functions above.
+
+    ``weights`` is a model folder with its ``model.onnx``, or an OpenVINO folder.
+    """
     network = build_network(n_classes, size)
-    load_folded(network, read_openvino(weights))
+    exported = weights / "model.onnx"
+    load_folded(network, read_onnx(exported) if exported.is_file() else read_openvino(weights))
     calibrate_batch_norm(network, batches)
     return network

@@ -20,7 +20,7 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.utils.events import events
 
-from spinepacs.training.data.augment import FilmCache
+from spinepacs.training.data.batches import Pool
 from spinepacs.training.data.dataset import CLASS_NAMES, Film, LabelsError, read_yolo_seg
 from spinepacs.training.data.merge import DataSet
 from spinepacs.training.learning.config import TrainConfig
@@ -94,7 +94,7 @@ def _start(config: TrainConfig, data: DataSet) -> None:
         Path(tempfile.mkdtemp(prefix="merged-", dir=config.out)), training, data.validation
     )
     first = config.out / "start.pt"
-    write_checkpoint(first, first_network(config, FilmCache(), training))
+    write_checkpoint(first, first_network(config, Pool(training, (), 1.0)))
     YOLO(first).train(
         trainer=SeedTrainer,
         data=str(merged),

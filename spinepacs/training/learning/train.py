@@ -12,25 +12,24 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
 
-from spinepacs.training.data.augment import FilmCache, centred, make_sample
 from spinepacs.training.data.balance import balance, balance_table, write_balance
-from spinepacs.training.data.batches import TALL, Pool, collate, stream
+from spinepacs.training.data.batches import Pool, make_batch, stream
 from spinepacs.training.data.dataset import (
     CLASS_NAMES,
-    Film,
     LabelsError,
     write_split,
 )
 from spinepacs.training.data.held_out import real_films
 from spinepacs.training.data.leaks import find_leaks, without_leaks
+from spinepacs.training.data.levels import read_levels, renamed
 from spinepacs.training.data.merge import DataSet, read_data
 from spinepacs.training.data.pools import SourcePool
 from spinepacs.training.learning.config import TrainConfig, record
@@ -46,18 +45,19 @@ from spinepacs.training.learning.workers import agreed, average_gradients, join,
 
 log = logging.getLogger(__name__)
 
-_CALIBRATION_FILMS = 48
+_CALIBRATION_BATCHES = 8
 
 
-def first_network(config: TrainConfig, cache: FilmCache, films: Sequence[Film]) -> nn.Module:
-    """The network that a run begins with: of an earlier stage, with the COCO weights, or untrained."""
+def first_network(config: TrainConfig, pool: Pool) -> nn.Module:
+    """The network that a run begins with: of an earlier stage, with folded weights, or untrained."""
     if config.start is not None:
         return read_checkpoint(config.start)
     if config.init is None:
         return build_network(len(CLASS_NAMES), config.size)
-    chosen = list(films)[:: max(1, len(films) // _CALIBRATION_FILMS)][:_CALIBRATION_FILMS]
-    samples = [make_sample(film, cache, TALL, centred(film, TALL), None) for film in chosen]
-    batches = [collate(samples[index : index + 8], TALL)["img"] for index in range(0, len(samples), 8)]
+    batches = [
+        make_batch(pool, np.random.default_rng([config.seed, number]))["img"]
+        for number in range(_CALIBRATION_BATCHES)
+    ]
     return initialise(config.init, len(CLASS_NAMES), batches, config.size)
 
 
@@ -153,6 +153,9 @@ def films_of(config: TrainConfig) -> DataSet:
     if config.data is not None:
         return read_data(config.data)
     training, validation = real_films(config.ap) if config.ap else ([], [])
+    if config.levels is not None:
+        readings = read_levels(config.levels)
+        training, validation = renamed(training, readings), renamed(validation, readings)
     return DataSet(tuple(training), tuple(validation), {})
 
 
@@ -200,7 +203,7 @@ def _work(rank: int, config: TrainConfig, data: DataSet, meeting: Path | None) -
     if meeting is not None:
         join(meeting, rank, config.workers)
     pool = _pool(config, data, (rank, config.workers))
-    run = _Run(config, first_network(config, pool.cache, data.training).train(), rank)
+    run = _Run(config, first_network(config, pool).train(), rank)
     if (config.out / "last.pt").is_file():
         run.resume(config.out / "last.pt")
     share_state(run.network, config.workers)

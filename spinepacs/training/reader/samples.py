@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spinepacs.analysis.seeing.crops import Film as Cutter
 from spinepacs.analysis.seeing.crops import Place, places
 from spinepacs.domain.anatomy import Level
-from spinepacs.training.data.augment import change_greys
+from spinepacs.training.data.augment import change_greys, veiled
 from spinepacs.training.data.dataset import Film, read_grey
 
 NOTHING = len(Level)
@@ -120,19 +120,6 @@ def shaken(place: Place, rng: np.random.Generator) -> Place:
         place.size_px * float(np.exp(rng.normal(0, 0.12))),
         turn @ place.footwards,
     )
-
-
-def veiled(crop: Grey, rng: np.random.Generator) -> Grey:
-    """Now and then a part of the crop is bright and flat, as the lumbosacral region is under the belly, or dark."""
-    if rng.random() > 0.35:
-        return crop
-    rows, columns = crop.shape
-    y, x = np.mgrid[:rows, :columns]
-    middle = rng.uniform(0, [rows, columns])
-    reach = rng.uniform(0.2, 0.8) * rows
-    veil = rng.uniform(0.2, 0.95) * np.exp(-((y - middle[0]) ** 2 + (x - middle[1]) ** 2) / (2 * reach**2))
-    grey = rng.choice([rng.uniform(170, 255), rng.uniform(0, 60)])
-    return np.asarray(crop * (1 - veil) + grey * veil, np.uint8)
 
 
 def crops_of(spine: Spine) -> list[Grey]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from spinepacs.analysis.seeing.crops import EDGES, Place, places
 from spinepacs.analysis.seeing.crops import Film as Cutter
 from spinepacs.analysis.seeing.tracer import MAP, MAP_STRIDE
-from spinepacs.training.data.augment import change_greys
+from spinepacs.training.data.augment import change_greys, veiled
 from spinepacs.training.data.dataset import Film, read_grey
-from spinepacs.training.reader.samples import centroid, shaken, veiled
+from spinepacs.training.reader.samples import centroid, shaken
 
 _FINE = 8
 """Of a cell of the map along each axis, for its share inside an outline."""
