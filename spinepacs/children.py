@@ -65,6 +65,7 @@ def preloading() -> Iterator[None]:
     try:
         yield
     finally:
+        return_memory()
         gc.freeze()
         gc.enable()
 
@@ -192,6 +193,13 @@ def keep_memory() -> None:
     if set_option:
         set_option(_M_MMAP_THRESHOLD, _FROM_HEAP_BYTES)
         set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def return_memory() -> None:
+    """Give back to the kernel what is free by now, as after a network is opened (malloc_trim(3))."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)
 
 
 def limit_memory(more_mb: int) -> None:

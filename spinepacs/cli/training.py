@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -37,6 +38,11 @@ from spinepacs.cli.options import progress
     help="Surfaces of a mean L2 to L5, in one file.",
 )
 @click.option("--plain", is_flag=True, help="The one donor's sacrum and hips, as before they varied.")
+@click.option(
+    "--metal",
+    type=click.FloatRange(0, 1),
+    help="Share of patients with screws, rods, plates or cages [default: 0.14]; above that half of the rods are long.",
+)
 @click.option("--dicom", is_flag=True, help="Write every film as DICOM DX with its truth beside it, too.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 def synthesise(
@@ -47,6 +53,7 @@ def synthesise(
     second_donor: Path | None,
     mean_lumbar: Path | None,
     plain: bool,
+    metal: float | None,
     dicom: bool,
     workers: int,
 ) -> None:
@@ -59,6 +66,8 @@ def synthesise(
 
     with progress("drawing films", count) as advance:
         run = Run(meshes, out, seed, dicom, second_dir=second_donor, mean_path=mean_lumbar, plain=plain)
+        if metal is not None:
+            run = replace(run, metal=metal)
         drawn = draw(run, count, workers=workers, on_film=lambda _: advance())
     click.echo(f"{drawn} films drawn; {out}")
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spinepacs import logs
-from spinepacs.children import keep_memory, limit_memory
+from spinepacs.children import keep_memory, limit_memory, return_memory
 from spinepacs.dicom.reading.header import read_header
 from spinepacs.domain.findings import DOCUMENTS, ImageResult, Refusal, StudyResult
 from spinepacs.domain.study import NO_FILM, Arrival, Source
@@ -43,6 +43,7 @@ def work(channel: Connection, settings: Settings) -> None:
     except Exception as error:
         channel.send_bytes(pack(failed(error)))
         return
+    return_memory()
     channel.send_bytes(pack(Ready(worker.pipeline.versions)))
     limit_memory(settings.work.memory_limit_mb)
     while True:

@@ -71,9 +71,7 @@ def _traced(
         return read
     with step("trace"):
         seen = [body.moved(stretching(*1 / factor)) for body in spine.vertebrae]
-        fresh = tuple(
-            body.moved(stretching(*factor)) for body in redrawn(segmenter.tracer, display, seen)
-        )
+        fresh = tuple(body.moved(stretching(*factor)) for body in redrawn(segmenter.tracer, display, seen))
         drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
         outlines = (drawn.get(id(one.outline), one.outline) for one in found)
         return replace(spine, vertebrae=fresh), tuple(map(_with_outline, found, outlines))

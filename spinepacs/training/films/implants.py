@@ -15,6 +15,8 @@ from spinepacs.training.films.pose import Pose, place_vertebra
 
 ROD_MM = 2.75
 C7 = LEVELS.index("C7")
+USUAL = 0.14
+"""Share of patients with metal."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,14 @@ class Metal:
     caged: tuple[int, ...] = ()
 
 
-def implants(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Metal:
-    """Return the metal of one patient; most have none, some after fusion have cages too."""
-    dice = rng.random()
+def implants(anatomy: Anatomy, pose: Pose, rng: np.random.Generator, share: float = USUAL) -> Metal:
+    """Return the metal of one patient; most have none, some after fusion have cages too.
+
+    share: of the patients that have metal; with more than usual, half of the rods are long, as after a scoliosis.
+    """
+    dice = rng.random() * USUAL / share if share else 1.0
     if dice < 0.09:
-        meshes, span = _screws_and_rods(anatomy, pose, rng)
+        meshes, span = _screws_and_rods(anatomy, pose, rng, long=share > USUAL and rng.random() < 0.5)
     elif dice < 0.13:
         meshes, span = _plate(anatomy, pose, rng)
     elif dice < 0.14:
@@ -52,10 +57,19 @@ def _local(anatomy: Anatomy, level: int, points: list[list[float]], pose: Pose) 
     return place_vertebra(local, level, anatomy, pose)
 
 
-def _screws_and_rods(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> tuple[list[Mesh], range]:
-    """Return two rods with their screws over two to twelve levels from T3 to S1, and the discs they span."""
-    last = int(rng.integers(LEVELS.index("T10"), anatomy.last + 1))
-    first = max(LEVELS.index("T3"), last - int(rng.integers(1, 12)))
+def _screws_and_rods(
+    anatomy: Anatomy, pose: Pose, rng: np.random.Generator, long: bool = False
+) -> tuple[list[Mesh], range]:
+    """Return two rods with their screws over two to twelve levels from T3 to S1, and the discs they span.
+
+    long: from T2 … T6 to T12 … S1.
+    """
+    if long:
+        last = int(rng.integers(LEVELS.index("T12"), anatomy.last + 1))
+        first = int(rng.integers(LEVELS.index("T2"), LEVELS.index("T6") + 1))
+    else:
+        last = int(rng.integers(LEVELS.index("T10"), anatomy.last + 1))
+        first = max(LEVELS.index("T3"), last - int(rng.integers(1, 12)))
     reach = rng.uniform(0.12, 0.45)
     metal = []
     for side in (-1.0, 1.0):

@@ -23,7 +23,7 @@ from spinepacs.training.films.build import Build, draw_build, with_lumbar
 from spinepacs.training.films.clutter import clutter
 from spinepacs.training.films.dicom import write_study
 from spinepacs.training.films.flesh import Tissue, draw_tissue
-from spinepacs.training.films.implants import Metal, implants
+from spinepacs.training.films.implants import USUAL, Metal, implants
 from spinepacs.training.films.look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
 from spinepacs.training.films.measures import body_signs, patient_record, slips
 from spinepacs.training.films.mesh import Floats, Image
@@ -98,10 +98,12 @@ class Patient:
     metal: Metal
 
 
-def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan, varied: bool = False) -> Patient:
+def draw_patient(
+    anatomy: Anatomy, rng: np.random.Generator, plan: Plan, varied: bool = False, metal: float = USUAL
+) -> Patient:
     """Draw a patient as one stands for a kind of film: arms down or forward, neck bent or not.
 
-    varied: with a sacrum, pelvis and hips of their own; else the donor's.
+    varied: with a sacrum, pelvis and hips of their own; else the donor's. metal: share of patients that have some.
     """
     neck = plan.region == "cervical"
     build = draw_build(rng, frontal=plan.view == "ap")
@@ -114,7 +116,7 @@ def draw_patient(anatomy: Anatomy, rng: np.random.Generator, plan: Plan, varied:
     tissue = draw_tissue(rng, neck or not plan.lateral, build.cortex < 1 or rng.random() < often - 0.4)
     if varied:
         tissue = vary_tissue(tissue, rng)
-    return Patient(own, turned(pose, plan.view, rng), tissue, build, implants(own, pose, rng))
+    return Patient(own, turned(pose, plan.view, rng), tissue, build, implants(own, pose, rng, metal))
 
 
 def turned(pose: Pose, view: str, rng: np.random.Generator) -> Pose:
@@ -194,7 +196,8 @@ class Run:
     """What every process of a run needs. dicom: write DX files too. plans: the mix to draw from.
 
     second_dir, mean_path: surfaces of other donors from L1 down, see `variety.load_donors`. plain: every sacrum, pelvis
-    and hip is the first donor's, as it was before they varied; then the two are not read.
+    and hip is the first donor's, as it was before they varied; then the two are not read. metal: share of patients with
+    metal in their spine.
     """
 
     meshes_dir: Path
@@ -205,6 +208,7 @@ class Run:
     second_dir: Path | None = None
     mean_path: Path | None = None
     plain: bool = False
+    metal: float = USUAL
 
 
 def _is_drawn(run: Run, index: int) -> bool:
@@ -218,9 +222,9 @@ def _draw(run: Run, donors: Donors, index: int) -> int:
     rng, name = np.random.default_rng([run.seed, index]), film_name(run.seed, index)
     plan = choose_plan(rng, run.plans)
     if run.plain:
-        film = draw_film(draw_patient(donors.first, rng, plan), plan, rng)
+        film = draw_film(draw_patient(donors.first, rng, plan, metal=run.metal), plan, rng)
     else:
-        patient = draw_patient(donors.draw(rng), rng, plan, varied=True)
+        patient = draw_patient(donors.draw(rng), rng, plan, varied=True, metal=run.metal)
         film = draw_film(patient, plan, rng, wash=draw_wash(rng, plan.lateral))
     if run.dicom:
         write_study(film, run.out_dir / "dicom", name, run.seed)

@@ -54,7 +54,9 @@ def test_a_body_that_hardly_shows_lies_where_its_neighbours_say(row, shift):
     assert set(places) == {row}
     np.testing.assert_allclose(places[row].centre, _centre(row), atol=0.15 * _side(row))
     assert places[row].growth == pytest.approx(_side(row) / 25.0, rel=0.2)
-    assert places[row].move == pytest.approx(np.hypot(*shift) / np.median([_side(n) for n in range(22)]), abs=0.15)
+    assert places[row].move == pytest.approx(
+        np.hypot(*shift) / np.median([_side(n) for n in range(22)]), abs=0.15
+    )
 
 
 def test_several_in_a_row_are_put_in_line():

@@ -16,7 +16,7 @@ from spinepacs.domain.anatomy import Level
 from spinepacs.errors import BadSettings
 from spinepacs.training.films import synthesise as module
 from spinepacs.training.films.anatomy import LEVELS, Anatomy
-from spinepacs.training.films.implants import Metal
+from spinepacs.training.films.implants import USUAL, Metal, implants
 from spinepacs.training.films.plans import PLANS, Plan
 from spinepacs.training.films.pose import draw_pose, place_vertebra, plate_middle
 from spinepacs.training.films.synthesise import (
@@ -224,3 +224,21 @@ def test_middles_of_plates_follow_the_shape(anatomy: Anatomy) -> None:
     height_mm = plate_middle(vertebra, shape, True)[2] - plate_middle(vertebra, shape, False)[2]
     drawn_mm = (vertebra.upper_mm - vertebra.lower_mm) * shape.height * shape.scale
     assert height_mm == pytest.approx(drawn_mm - 2 * shape.hollow_mm, abs=1.0)
+
+
+@pytest.mark.parametrize("share", [0.0, USUAL, 0.6, 1.0])
+def test_as_many_patients_have_metal_as_was_asked_for(anatomy: Anatomy, share: float) -> None:
+    pose = draw_patient(anatomy, np.random.default_rng(1), plan_of("full", True)).pose
+    drawn = [implants(anatomy, pose, np.random.default_rng([7, n]), share) for n in range(150)]
+    assert np.mean([bool(one.meshes or one.caged) for one in drawn]) == pytest.approx(share, abs=0.09)
+
+
+def test_with_more_metal_than_usual_half_of_the_rods_are_long(anatomy: Anatomy) -> None:
+    pose = draw_patient(anatomy, np.random.default_rng(1), plan_of("full", True)).pose
+
+    def rods_mm(share: float) -> list[float]:
+        drawn = [implants(anatomy, pose, np.random.default_rng([7, n]), share) for n in range(120)]
+        return [max(float(np.ptp(mesh.vertices[:, 2])) for mesh in one.meshes) for one in drawn if one.meshes]
+
+    few, many = rods_mm(USUAL), rods_mm(1.0)
+    assert np.mean(np.array(many) > 210) > 1.8 * np.mean(np.array(few) > 210)
