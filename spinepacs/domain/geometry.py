@@ -7,7 +7,7 @@ corner of the top-left pixel is (0, 0) and its centre (0.5, 0.5). Resizing is th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
@@ -106,17 +106,21 @@ class Endplate:
     spread
         How widely the network that placed the corners scattered them: root mean square of their standard deviations, as
         a share of the usual √area of bodies around; None where they follow from the outline.
+    spurs
+        How far a spur (osteophyte) stands out beyond the left and the right corner, as the network sees it: shares of
+        the plate's width; None where no network says.
     """
 
     left: PointPx
     right: PointPx
     curve: Points
     spread: float | None = None
+    spurs: tuple[float, float] | None = None
 
     def moved(self, move: Move) -> Endplate:
         """The same endplate on another picture; its corners keep their names, which are those with the head up."""
         left, right = move(np.array([self.left, self.right])).tolist()
-        return Endplate(PointPx(*left), PointPx(*right), move(self.curve), self.spread)
+        return replace(self, left=PointPx(*left), right=PointPx(*right), curve=move(self.curve))
 
     @cached_property
     def middle(self) -> PointPx:

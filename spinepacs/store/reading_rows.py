@@ -162,12 +162,16 @@ def _lines(lines: Sequence[Points]) -> list[list[list[float | None]]]:
 
 
 def _endplate(endplate: Endplate | None) -> dict[str, Any] | None:
-    """Corners, curve and spread as JSON holds them."""
+    """Corners and curve, spread and spurs where they are known, as JSON holds them."""
     if endplate is None:
         return None
     left, right = _points(np.array([endplate.left, endplate.right]))
-    found = {"left": left, "right": right, "curve": _points(endplate.curve)}
-    return found if endplate.spread is None else found | {"spread": _number(endplate.spread, 5)}
+    found: dict[str, Any] = {"left": left, "right": right, "curve": _points(endplate.curve)}
+    if endplate.spread is not None:
+        found["spread"] = _number(endplate.spread, 5)
+    if endplate.spurs is not None:
+        found["spurs"] = [_number(share, 5) for share in endplate.spurs]
+    return found
 
 
 def _points(points: NDArray[np.float64]) -> list[list[float | None]]:

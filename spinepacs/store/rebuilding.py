@@ -126,7 +126,8 @@ def _endplate(stored: dict[str, Any] | None) -> Endplate | None:
     if stored is None:
         return None
     left, right = _points([stored["left"], stored["right"]]).tolist()
-    return Endplate(PointPx(*left), PointPx(*right), _points(stored["curve"]), stored.get("spread"))
+    spurs = tuple(stored["spurs"]) if "spurs" in stored else None
+    return Endplate(PointPx(*left), PointPx(*right), _points(stored["curve"]), stored.get("spread"), spurs)
 
 
 def _disc(row: Row[Any]) -> DiscHeight:

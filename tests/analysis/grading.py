@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -15,8 +17,9 @@ from spinepacs.analysis.judging.quality import Quality, quality
 from spinepacs.analysis.judging.texture import Texture, texture
 from spinepacs.analysis.measuring.measure import measure
 from spinepacs.analysis.naming.label import label
+from spinepacs.domain.anatomy import Level
 from spinepacs.domain.findings import Spine
-from spinepacs.domain.geometry import Points
+from spinepacs.domain.geometry import Endplate, Points
 from spinepacs.domain.signs import Conclusion, Finding, Sign
 from spinepacs.domain.study import Radiograph, View
 from spinepacs.settings.shipped import shipped
@@ -52,15 +55,38 @@ def graded(
     detections=None,
     localisation=None,
     age: float | None = None,
+    spurs: Mapping[tuple[Level, str], float] | None = None,
 ) -> Graded:
-    """Name, measure, look at and grade a phantom; the front is at the image's left."""
+    """Name, measure, look at and grade a phantom; the front is at the image's left.
+
+    ``spurs``: what a tracer says of front rims (level; ``upper``, ``lower``), of all others that there is none.
+    """
     lateral = view is View.LATERAL
-    spine = label(detections or phantom.detections(), view, True if lateral else None)
+    spine = with_spurs(
+        label(detections or phantom.detections(), view, True if lateral else None), spurs or {}
+    )
     film = radiograph(phantom.picture() if picture is None else picture, view, age)
     look = texture(spine, film)
     verdict = quality(spine, film, look)
     findings = grade(spine, measure(spine, None, localisation), look, verdict, POLICY)
     return Graded(spine, look, verdict, findings, conclude(spine, findings, POLICY, age))
+
+
+def with_spurs(spine: Spine, spurs: Mapping[tuple[Level, str], float]) -> Spine:
+    """The spine as a tracer that looks for spurs draws it."""
+
+    def told(level: Level, side: str, plate: Endplate | None) -> Endplate | None:
+        return plate and replace(plate, spurs=(spurs.get((level, side), 0.0), 0.0))
+
+    return replace(
+        spine,
+        vertebrae=tuple(
+            replace(
+                body, **{side: told(body.level, side, getattr(body, side)) for side in ("upper", "lower")}
+            )
+            for body in spine.vertebrae
+        ),
+    )
 
 
 def drawn(picture: NDArray[np.uint8], corners: Points, value: int = 190) -> NDArray[np.uint8]:

@@ -173,12 +173,11 @@ def _slip(film: _Film, disc: DiscLevel) -> Iterator[Finding]:
 
 
 def _spur_share(film: _Film, level: Level, side: int) -> float:
-    """How far a rim stands out beyond a bare one; NaN where it cannot be read, or is not graded."""
-    rules = film.policy.spur
-    is_graded = any((level, side) in ((disc.upper, LOWER), (disc.lower, UPPER)) for disc in rules.discs)
-    if not is_graded or not film.texture.contrasts[level] >= rules.least_contrast:
-        return float("nan")
-    return max(0.0, float(film.texture.spurs[level, side]) - rules.bare_rim[level.region])
+    """How far a rim stands out; NaN where it was not looked at, or is not graded."""
+    is_graded = any(
+        (level, side) in ((disc.upper, LOWER), (disc.lower, UPPER)) for disc in film.policy.spur.discs
+    )
+    return float(film.texture.spurs[level, side]) if is_graded else float("nan")
 
 
 def _osteophytes(film: _Film, disc: DiscLevel) -> Finding:

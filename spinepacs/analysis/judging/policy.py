@@ -55,16 +55,14 @@ class SlipRules:
 
 @dataclass(frozen=True)
 class SpurRules:
-    """Osteophytes, shares of depth; ``bare_rim`` and its ``error`` by region, ``least_contrast`` over the noise.
+    """Osteophytes, shares of depth, and the standard deviation of what is told of them, by region.
 
     ``discs``: those whose rims are graded.
     """
 
     discs: frozenset[DiscLevel]
     grade_from: Steps
-    bare_rim: Mapping[Region, float]
     error: Mapping[Region, float]
-    least_contrast: float
 
 
 @dataclass(frozen=True)
@@ -168,15 +166,11 @@ def _slip(data: Mapping[str, Any]) -> SlipRules:
 
 
 def _spur(data: Mapping[str, Any]) -> SpurRules:
-    bare, error = (
-        {Region(region): float(share) for region, share in data[key].items()} for key in ("bare_rim", "error")
-    )
-    if bare.keys() != error.keys():
-        raise ValueError("osteophytes: bare_rim and error name the same regions")
+    error = {Region(region): float(share) for region, share in data["error"].items()}
     discs = frozenset(_DISCS[name] for name in data["discs"])
-    if not {disc.upper.region for disc in discs} <= bare.keys():
-        raise ValueError("osteophytes: bare_rim and error name the regions of all discs")
-    return SpurRules(discs, _steps(data["grade_from"], 3), bare, error, float(data["least_contrast"]))
+    if not {disc.upper.region for disc in discs} <= error.keys():
+        raise ValueError("osteophytes: error names the regions of all discs")
+    return SpurRules(discs, _steps(data["grade_from"], 3), error)
 
 
 def _steps(values: Sequence[float], count: int) -> Steps:

@@ -1,4 +1,4 @@
-"""What the pixels of a lateral film show at the rims and under the endplates of each body.
+"""What a lateral film shows under the endplates of each body, and what the tracer saw at its rims.
 
 Each body is brought to a patch of the same size: rows from its upper to its lower endplate, columns from well in front
 of it to its back. Film values are those before any window, turned so that bone is bright; every result is a ratio of
@@ -27,12 +27,8 @@ DOWN = np.linspace(-0.1, 1.1, 73)
 
 _WAIST = (0.40, 0.60)
 """Rows that show the front wall without its rims."""
-_RIM = (-0.02, 0.14)
-"""Rows of a rim, from its endplate into the body, as a share of the height."""
 _BONE, _BEFORE = (0.06, 0.22), (-0.42, -0.20)
 """Columns behind the front wall, and of the soft tissue before it."""
-_INSIDE = 0.15
-"""Column from which the front edge is looked for."""
 _BAND, _CENTRE = (0.03, 0.14), (0.35, 0.65)
 """Rows under an endplate, and of the body's centre."""
 _INNER = (0.20, 0.80)
@@ -54,8 +50,8 @@ class Texture:
     Parameters
     ----------
     spurs
-        (25, 2) float64 by level and rim (upper, lower): how far bone reaches before the fitted front corner, as a
-        share of the depth.
+        (25, 2) float64 by level and rim (upper, lower): how far a spur stands out before the front corner, as a share
+        of the depth; as the model's tracer saw it, where it looks for spurs.
     densities
         (25, 2) float64 by level and endplate: brightness of the band under it above that of the body's centre, less
         the median of the same over the endplates near by, as a share of the contrast of bone there.
@@ -74,7 +70,7 @@ class Texture:
 def texture(spine: Spine, film: Radiograph) -> Texture:
     """Look at every body that shows both endplates, on a lateral film whose front is known; at nothing elsewhere."""
     count = len(Level)
-    spurs, bands = np.full((count, 2), np.nan), np.full((count, 2), np.nan)
+    bands = np.full((count, 2), np.nan)
     walls, contrasts = np.full(count, np.nan), np.full(count, np.nan)
     metal, values = np.zeros(count, bool), bone_bright(film)
     patches = tuple(_patches(spine, values, film.spacing))
@@ -88,11 +84,10 @@ def texture(spine: Spine, film: Radiograph) -> Texture:
         body = patch[np.ix_(_within(DOWN, (0.05, 0.95)), _within(ACROSS, (0.05, 0.95)))]
         metal[level] = float(((body - np.nanmedian(body)) / scale > _METAL).mean()) > _METAL_SHARE
         for side in (UPPER, LOWER):
-            spurs[level, side] = _spur(patch, side, (bone + before) / 2)
             bands[level, side] = _mean(patch, _from(side, _BAND), _INNER) - centre
     usual, wall = _near(bands), _near(np.abs(walls)[:, None])
     wall = np.where(wall > 0, wall, np.nan)
-    return Texture(spurs, (bands - usual[:, None]) / wall[:, None], contrasts, metal)
+    return Texture(_spurs(spine), (bands - usual[:, None]) / wall[:, None], contrasts, metal)
 
 
 def _patches(spine: Spine, values: Values, spacing: Spacing | None) -> Iterator[tuple[Level, Array]]:
@@ -174,22 +169,16 @@ def _mean(patch: Array, rows: tuple[float, float], columns: tuple[float, float])
     return float(found.mean()) if found.size else float("nan")
 
 
-def _spur(patch: Array, side: int, threshold: float) -> float:
-    """How much further bone reaches to the front at a rim than at the waist: a misplaced corner moves both alike."""
-    return _reach(patch, _from(side, _RIM), threshold) - _reach(patch, _WAIST, threshold)
-
-
-def _reach(patch: Array, rows: tuple[float, float], threshold: float) -> float:
-    """How far before the front wall these rows stay brighter than the threshold, going outwards from inside the body.
-
-    NaN where they are not brighter to begin with, or the film or the patch ends too early.
-    """
-    profile = patch[_within(DOWN, rows)].mean(axis=0)
-    start = int(np.searchsorted(ACROSS, _INSIDE))
-    dark = np.flatnonzero(~(profile[start::-1] > threshold))
-    if not np.isfinite(profile[: start + 1]).all() or not dark.size or dark[0] == 0:
-        return float("nan")
-    return float(-ACROSS[start - dark[0]])
+def _spurs(spine: Spine) -> Array:
+    """Of the front rims, where the front is known."""
+    found = np.full((len(Level), 2), np.nan)
+    if spine.view is View.LATERAL and spine.anterior_left is not None:
+        front = 0 if spine.anterior_left else 1
+        for vertebra in spine.vertebrae:
+            for side, plate in enumerate((vertebra.upper, vertebra.lower)):
+                if plate and plate.spurs:
+                    found[vertebra.level, side] = max(0.0, plate.spurs[front])
+    return found
 
 
 def spur_mark(spine: Spine, level: Level, side: int, share: float) -> tuple[Array, ...]:

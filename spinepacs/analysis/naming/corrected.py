@@ -231,11 +231,11 @@ def _plate_turned(plate: Endplate, where: str, to: Points) -> Endplate:
     # As complex numbers a turn and a stretch is one factor.
     old = complex(*(corners["right"] - corners["left"])) or 1e-9
     curve = (plate.curve - corners["left"]) @ np.array([1, 1j]) * (complex(*(right - left)) / old)
-    return Endplate(
-        PointPx(*left.tolist()),
-        PointPx(*right.tolist()),
-        left + np.stack([curve.real, curve.imag], axis=1),
-        plate.spread,
+    return replace(
+        plate,
+        left=PointPx(*left.tolist()),
+        right=PointPx(*right.tolist()),
+        curve=left + np.stack([curve.real, curve.imag], axis=1),
     )
 
 

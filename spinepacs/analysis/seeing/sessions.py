@@ -27,9 +27,9 @@ def open_session(path: Path, weights: bytes, threads: int) -> ort.InferenceSessi
 
 
 def open_for_crops(
-    path: Path, sha256: str, threads: int, frame: Frame, answer: Sequence[int]
+    path: Path, sha256: str, threads: int, frame: Frame, *answers: Sequence[int]
 ) -> ort.InferenceSession:
-    """The session of a network that looks at crops of a kind; ``answer``: shape of what it says of each.
+    """The session of a network that looks at crops of a kind; ``answers``: shapes that what it says of each may have.
 
     Raises
     ------
@@ -37,9 +37,9 @@ def open_for_crops(
         If the weights are not those of that SHA-256, or not those of such a network.
     """
     session = open_session(path, checked_weights(path, sha256), threads)
-    shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
-    if shapes != [[1, *frame.shape], [*answer]]:
-        raise BadModel(f"{path}: input and answer {shapes} are not those of a {path.stem}")
+    seen, said = session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]
+    if seen != [1, *frame.shape] or said not in [[*answer] for answer in answers]:
+        raise BadModel(f"{path}: input and answer {[seen, said]} are not those of a {path.stem}")
     return session
 
 

@@ -1,8 +1,9 @@
 """The tracer: a third, small network that draws each body's outline and corners from a crop around it.
 
 The detector outlines a body from masks of a quarter of its input's size. The tracer sees each one at a scale of its
-own, turned so that the spine runs straight down, and says of each cell of a map whether it lies inside the body, and
-how likely each of the four corners lies there. A model folder need not have one.
+own, turned so that the spine runs straight down, and says of each cell of a map whether it lies inside the body, how
+likely each of the four corners lies there, and perhaps how far a spur would stand out there. A model folder need not
+have one.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ FILE = "tracer.onnx"
 MAP_STRIDE = 2
 """Px of a crop along each axis of a cell of the answers."""
 MAPS = 5
-"""The four corners, clockwise from the upper left one, and inside the body."""
+"""The four corners, clockwise from the upper left one, and inside the body; one more may tell of spurs, as shares of
+the plate's width."""
 MAP = (EDGES.height // MAP_STRIDE, EDGES.width // MAP_STRIDE)
 
-_MIRRORED = [1, 0, 3, 2, 4]
+_MIRRORED = [1, 0, 3, 2, 4, 5]
 """The maps of a crop in those of its mirror image."""
 _REACH = 3
 """Cells around the likeliest one of which a corner's place is the mean."""
@@ -73,7 +75,8 @@ class Tracer:
         """
         if not manifest.tracer_sha256:
             return None
-        return cls(open_for_crops(folder / FILE, manifest.tracer_sha256, threads, EDGES, (MAPS, *MAP)))
+        answers = [(maps, *MAP) for maps in (MAPS, MAPS + 1)]
+        return cls(open_for_crops(folder / FILE, manifest.tracer_sha256, threads, EDGES, *answers))
 
     def trace(
         self,
@@ -115,14 +118,16 @@ class Tracer:
             one if one and _is_like(one, outline) else None
             for one, outline in zip(drawn, outlines, strict=True)
         ]
-        return _with_plates(alike, corners, spreads, film.shape)
+        spurs = values_at(answers[:, MAPS], seen / MAP_STRIDE) if answers.shape[1] > MAPS else None
+        return _with_plates(alike, corners, spreads, spurs, film.shape)
 
     def maps(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, 5, 48, 48) logits of N crops: the mean of what is said of each one and of its mirror image; one batch."""
+        """(N, 5 or 6, 48, 48) answers for N crops: the mean of what is said of each one and of its mirror image; one
+        batch."""
         batch = to_batch(crops)
         both = np.concatenate([batch, batch[..., ::-1]])
         plain, mirrored = np.split(self._session.run(None, {self._input_name: both})[0], 2)
-        answer: NDArray[np.float32] = (plain + mirrored[:, _MIRRORED, :, ::-1]) / 2
+        answer: NDArray[np.float32] = (plain + mirrored[:, _MIRRORED[: plain.shape[1]], :, ::-1]) / 2
         return answer
 
 
@@ -153,6 +158,19 @@ def corner_spreads(logits: NDArray[np.float32]) -> Floats:
     return np.sqrt(np.maximum(variance, 0.0))
 
 
+def values_at(maps: NDArray[np.float32], places: Floats) -> Floats:
+    """(N, P) of (N, h, w) maps at (N, P, 2) x, y in cells, straight between the middles of cells."""
+    number, height, width = maps.shape
+    x, y = (np.clip(places[..., axis] - 0.5, 0, size - 1) for axis, size in ((0, width), (1, height)))
+    left, top = (np.minimum(at.astype(int), size - 2) for at, size in ((x, width), (y, height)))
+    row = np.arange(number)[:, None]
+    found = np.zeros(x.shape)
+    for down, share_y in ((0, 1 - y + top), (1, y - top)):
+        for across, share_x in ((0, 1 - x + left), (1, x - left)):
+            found += share_y * share_x * maps[row, top + down, left + across]
+    return found
+
+
 def _outline(mask: NDArray[np.float32], move: Floats, shape: tuple[int, int]) -> Outline | None:
     """The line around the cells inside, px of a film of ``shape``."""
     ringed = np.full((MAP[0] + 2, MAP[1] + 2), _OUTSIDE)
@@ -175,9 +193,13 @@ def _is_like(drawn: Outline, outline: Outline) -> bool:
 
 
 def _with_plates(
-    outlines: Sequence[Outline | None], corners: Floats, spreads: Floats, shape: tuple[int, int]
+    outlines: Sequence[Outline | None],
+    corners: Floats,
+    spreads: Floats,
+    spurs: Floats | None,
+    shape: tuple[int, int],
 ) -> list[Traced | None]:
-    """The outlines with their plates: ``corners`` (N, 4, 2) px of a film of ``shape``, ``spreads`` (N, 4)."""
+    """The outlines with their plates: ``corners`` (N, 4, 2) px of a film of ``shape``, the others (N, 4)."""
     rows = [row for row, outline in enumerate(outlines) if outline]
     kept = [outline for outline in outlines if outline]
     inside = np.all((corners > _MARGIN_PX) & (corners < np.array(shape[::-1]) - _MARGIN_PX), axis=2)
@@ -186,10 +208,11 @@ def _with_plates(
         drawn = endplates_between([one.points for one in kept], corners[rows][:, ends], upper=upper)
         spread = np.sqrt((spreads[rows][:, ends] ** 2).mean(axis=1)).tolist()
         there = inside[rows][:, ends].all(axis=1).tolist()
+        out = [None] * len(rows) if spurs is None else map(tuple, spurs[rows][:, ends].tolist())
         plates.append(
             [
-                replace(plate, spread=much) if plate and seen else None
-                for plate, much, seen in zip(drawn, spread, there, strict=True)
+                replace(plate, spread=much, spurs=far) if plate and seen else None
+                for plate, much, far, seen in zip(drawn, spread, out, there, strict=True)
             ]
         )
     traced: list[Traced | None] = [None] * len(outlines)

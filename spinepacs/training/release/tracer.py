@@ -15,19 +15,21 @@ from spinepacs.training.release.joining import join, say
 
 
 def add_tracer(checkpoint: Path, folder: Path, version: str) -> float:
-    """Put a tracer into a model folder; see :func:`spinepacs.training.release.joining.join`."""
-    from spinepacs.training.tracer.network import TracerNetwork
+    """Put a tracer, with spurs or without, into a model folder; see :func:`spinepacs.training.release.joining.join`."""
+    import torch
 
-    return join(
-        TracerNetwork(), checkpoint, folder, FILE, lambda sha256: f'[tracer]\nsha256 = "{sha256}"', version
-    )
+    from spinepacs.training.tracer.network import SpursNetwork, TracerNetwork
+
+    weights = torch.load(checkpoint, weights_only=True)["average"]
+    network = SpursNetwork() if any(name.startswith("tracer.") for name in weights) else TracerNetwork()
+    return join(network, checkpoint, folder, FILE, lambda sha256: f'[tracer]\nsha256 = "{sha256}"', version)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="spinepacs.training.release.tracer", description=__doc__)
     add = parser.add_argument
-    add("--tracer", type=Path, required=True, help="checkpoint of training.tracer.learn")
+    add("--tracer", type=Path, required=True, help="checkpoint of training.tracer.learn or .spurs")
     add("--model", type=Path, required=True, help="model folder that it joins")
     add("--version", required=True, help="of the model from now on")
     given = parser.parse_args(arguments)

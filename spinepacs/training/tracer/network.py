@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from spinepacs.analysis.seeing.tracer import MAPS
 from spinepacs.training.reader.network import Stage, convolution
 
 CHANNELS = (16, 32, 64, 96)
+_GATHERED = 48
 
 
 class _Up(nn.Module):
@@ -44,10 +46,50 @@ class TracerNetwork(nn.Module):
 
     def forward(self, crops: torch.Tensor) -> Any:
         """Logits of each cell of the map."""
+        return self.head(self.maps(crops)[-1]).float()
+
+    def maps(self, crops: torch.Tensor) -> list[torch.Tensor]:
+        """What is seen, from the coarsest map (n, 96, 6, 6) to the finest (n, 16, 48, 48)."""
         seen = [self.fine(self.stem(crops))]
         for stage in self.down:
             seen.append(stage(seen[-1]))
-        map_ = self.deep(seen.pop())
+        maps = [self.deep(seen.pop())]
         for stage in self.up:
-            map_ = stage(map_, seen.pop())
-        return self.head(map_).float()
+            maps.append(stage(maps[-1], seen.pop()))
+        return maps
+
+
+class SpursNetwork(nn.Module):
+    """A trained tracer, which stays as it is, with one map more: how far a spur stands out at each cell, as a share of
+    its plate. (n, 1, 96, 96) float32 → (n, 6, 48, 48)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tracer = TracerNetwork().requires_grad_(False)
+        first, *coarser = CHANNELS
+        self.gather = nn.Conv2d(4 * first + sum(coarser), _GATHERED, 1)
+        self.near = nn.Conv2d(_GATHERED, _GATHERED, 3, padding=1)
+        self.wide = nn.Conv2d(_GATHERED, _GATHERED, 3, padding=2, dilation=2)
+        self.last = nn.Conv2d(_GATHERED, 1, 1)
+
+    def train(self, mode: bool = True) -> Any:
+        """Train, or not, what is learnt here; the tracer's batch norms keep their statistics."""
+        super().train(mode)
+        self.tracer.eval()
+        return self
+
+    def forward(self, crops: torch.Tensor) -> Any:
+        """The tracer's logits, and the spurs."""
+        with torch.no_grad():
+            deep, third, second, fine = self.tracer.maps(crops)
+            edges = self.tracer.head(fine).float()
+            grown = [
+                functional.interpolate(deep, scale_factor=4.0, mode="bilinear"),
+                functional.interpolate(third, scale_factor=2.0, mode="bilinear"),
+            ]
+            seen = torch.cat([functional.pixel_unshuffle(fine, 2), second, *grown], dim=1)
+        map_ = torch.relu(self.gather(seen))
+        map_ = torch.relu(self.near(map_)) + map_
+        map_ = torch.relu(self.wide(map_)) + map_
+        spurs = functional.interpolate(self.last(map_).float(), scale_factor=2.0, mode="bilinear")
+        return torch.cat([edges, spurs], dim=1)

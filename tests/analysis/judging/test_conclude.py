@@ -6,7 +6,7 @@ from spinepacs.domain.measures import Reason
 from spinepacs.domain.signs import Area, ForAge, Sign, Statement
 from spinepacs.domain.study import View
 from tests import phantoms
-from tests.analysis.grading import POLICY, drawn, graded
+from tests.analysis.grading import POLICY, graded
 
 
 def _spine(levels, width, **shares):
@@ -96,9 +96,7 @@ def test_a_disc_that_has_lost_half_of_its_height_is_enough_alone():
 
 def test_a_narrow_disc_with_a_spur_has_signs_of_osteochondrosis():
     phantom = _neck(C5=0.4)
-    corner = phantom.bodies[Level.C5][3]
-    spur = corner + np.array([[0, 0], [0, -20], [-40, -17], [-40, 0]])
-    (cervical,) = graded(phantom, picture=drawn(phantom.picture(), spur)).conclusions
+    (cervical,) = graded(phantom, spurs={(Level.C5, "lower"): 0.4}).conclusions
     assert (cervical.statement, cervical.published_degree) == (Statement.MODERATE_SIGNS, 2)
     assert {f.sign for f in cervical.support} == {Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES}
     assert (

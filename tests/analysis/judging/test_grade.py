@@ -15,7 +15,7 @@ from spinepacs.analysis.judging.texture import texture
 from spinepacs.analysis.measuring.measure import measure
 from spinepacs.analysis.naming.label import label
 from spinepacs.analysis.seeing.localisation import MODES, Localisation
-from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level
+from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Level, Region
 from spinepacs.domain.findings import Spine
 from spinepacs.domain.measures import Reason
 from spinepacs.domain.signs import Deformity, ExpectedFrom, Scheme, Side, Sign
@@ -154,18 +154,10 @@ def _neck(**shares):
     return phantoms.spine(phantoms.CERVICAL, width_px=100, height_px=85, left_px=heights, right_px=heights)
 
 
-def _with_spur(phantom, share, level=Level.C5):
-    """The phantom's picture with a wedge of bone in front of the lower rim of a body."""
-    corner, above = phantom.bodies[level][3], phantom.bodies[level][0]
-    up = (above - corner) / np.hypot(*(above - corner))
-    tip = corner - np.array([share * 100, 0])
-    return drawn(phantom.picture(), np.array([corner, corner + 20 * up, tip + 17 * up, tip]))
-
-
 @pytest.mark.parametrize(("share", "grade"), [(0.0, 0), (0.19, 2), (0.40, 3)])
 def test_bone_in_front_of_a_rim_is_an_osteophyte(share, grade):
     phantom = _neck()
-    found = graded(phantom, picture=_with_spur(phantom, share))
+    found = graded(phantom, spurs={(Level.C5, "lower"): share})
     assert found.at(Sign.OSTEOPHYTES, "C5/C6").published_grade == grade
     assert found.at(Sign.OSTEOPHYTES, "C3/C4").published_grade == 0
     rims = [f for f in found.findings if f.sign is Sign.OSTEOPHYTES and f.level is not None]
@@ -176,11 +168,34 @@ def test_bone_in_front_of_a_rim_is_an_osteophyte(share, grade):
         assert start[0] - end[0] == pytest.approx(rim.value * 100, abs=1)
 
 
+def test_a_spur_is_looked_for_at_the_front():
+    phantom = _neck()
+    spine = graded(phantom, spurs={(Level.C5, "lower"): 0.3}).spine
+    film = radiograph(phantom.picture())
+    assert texture(spine, film).spurs[Level.C5].tolist() == [0.0, 0.3]
+    turned = dataclasses.replace(spine, anterior_left=False)
+    assert texture(turned, film).spurs[Level.C5].tolist() == [0.0, 0.0]
+    unknown = dataclasses.replace(spine, anterior_left=None)
+    assert np.isnan(texture(unknown, film).spurs).all()
+    frontal = dataclasses.replace(spine, view=View.AP)
+    assert np.isnan(texture(frontal, film).spurs).all()
+
+
+def test_where_no_network_looked_for_spurs_none_is_graded():
+    phantom = _neck()
+    spine = label(phantom.detections(), View.LATERAL, True)
+    look = texture(spine, radiograph(phantom.picture()))
+    findings = grade(spine, measure(spine, None), look, Quality(()), POLICY)
+    found = [finding for finding in findings if finding.sign is Sign.OSTEOPHYTES]
+    assert {finding.reason for finding in found} == {Reason.NOT_MEASURABLE, Reason.NOT_VALIDATED}
+    assert not any(finding.published_grade for finding in found)
+
+
 def test_what_looks_like_a_spur_under_the_shoulder_or_at_the_lip_of_c2_is_not_graded():
     phantom = phantoms.spine(
         (*phantoms.CERVICAL, Level.T1), width_px=100, height_px=85, left_px=29, right_px=29
     )
-    found = graded(phantom, picture=_with_spur(phantom, 0.4, Level.C7))
+    found = graded(phantom, spurs={(Level.C7, "lower"): 0.4, (Level.C2, "lower"): 0.4})
     for disc in ("C2/C3", "C7/T1"):
         finding = found.at(Sign.OSTEOPHYTES, disc)
         assert (finding.published_grade, finding.reason) == (None, Reason.NOT_VALIDATED)
@@ -189,8 +204,9 @@ def test_what_looks_like_a_spur_under_the_shoulder_or_at_the_lip_of_c2_is_not_gr
 
 
 def test_a_spur_within_the_error_is_published_as_none():
-    phantom = _neck()
-    finding = graded(phantom, picture=_with_spur(phantom, 0.08)).at(Sign.OSTEOPHYTES, "C5/C6")
+    share = 1.01 * POLICY.spur.grade_from[0]
+    assert share < POLICY.certain[Sign.OSTEOPHYTES] * POLICY.spur.error[Region.CERVICAL]
+    finding = graded(_neck(), spurs={(Level.C5, "lower"): share}).at(Sign.OSTEOPHYTES, "C5/C6")
     assert (finding.computed_grade, finding.published_grade, finding.reason) == (1, 0, Reason.WITHIN_ERROR)
 
 
@@ -231,11 +247,11 @@ def test_outlines_that_touch_are_no_disc_that_has_vanished():
 
 @pytest.mark.parametrize("scale", [16.0, -3.0])
 def test_neither_scale_nor_offset_nor_sign_of_the_stored_values_matters(scale):
-    picture = _with_spur(_neck(), 0.3)
-    film, spine = radiograph(picture), graded(_neck()).spine
+    phantom = phantoms.spine(phantoms.LUMBAR, left_px=40, right_px=40)
+    film, spine = radiograph(_with_dense_plate(phantom, 65)), graded(phantom).spine
     stored = dataclasses.replace(film, values=(scale * film.values + 700).astype(np.float32))
     one, other = texture(spine, film), texture(spine, stored)
-    for name in ("spurs", "densities", "contrasts"):
+    for name in ("densities", "contrasts"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-3)
 
 
@@ -248,7 +264,7 @@ def test_what_could_not_be_told_in_a_region_is_not_graded_there():
 
 def test_the_overall_degree_is_that_of_the_points_and_its_range_counts_what_is_not_graded():
     phantom = _neck(C5=0.2)
-    found = graded(phantom, picture=_with_spur(phantom, 0.40))
+    found = graded(phantom, spurs={(Level.C5, "lower"): 0.40})
     assert found.at(Sign.DISC_HEIGHT_LOSS, "C5/C6").published_grade == 4
     overall = found.at(Sign.DISC_DEGENERATION, "C5/C6")
     assert (overall.value, overall.published_grade) == (7, 3)
@@ -332,7 +348,6 @@ def _policy_with(tmp_path: Path, old: str, new: str) -> Path:
         ("stage_from = [0.18, 0.25, 0.50, 0.75]", "stage_from = [0.5, 0.25, 0.50, 0.75]"),
         ("stage_from = [0.18, 0.25, 0.50, 0.75]", "stage_from = [0.25, 0.50, 0.75]"),
         ("error = { cervical = 0.05 }", "error = { lumbar = 0.05 }"),
-        ("least_contrast = 8.0", ""),
         ("reach = 6", "reach = 0"),
         ('"L5/S1" = 0.245', '"L5/S1" = -0.245'),
         ('"L5/S1" = 0.245', '"L5/S2" = 0.245'),

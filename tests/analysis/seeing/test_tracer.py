@@ -96,6 +96,28 @@ def test_what_is_drawn_lies_on_the_film_where_it_was_seen():
         np.testing.assert_allclose(traced.outline.centroid, Outline(body).centroid, atol=0.02 * size)
 
 
+def test_spurs_are_read_where_the_corners_are():
+    true = list(PHANTOM.bodies.values())
+    outlines = _outlines()
+    row, column = np.indices(MAP) + 0.5
+    slope = np.repeat((column + 100 * row)[None, None], len(true), axis=0) / 1e4
+    answer = np.concatenate([_answer(outlines, true), slope], axis=1)
+    for body, at, traced in zip(
+        true, _places(outlines), _Drawn(answer).trace(PHANTOM.picture(), outlines, DOWN), strict=True
+    ):
+        move = EDGES.to_film(at)
+        cells = (body - move[:, 2]) @ np.linalg.inv(move[:, :2]).T / MAP_STRIDE
+        expected = (cells[:, 0] + 100 * cells[:, 1]) / 1e4
+        np.testing.assert_allclose(traced.upper.spurs, expected[[0, 1]], atol=2e-3)
+        np.testing.assert_allclose(traced.lower.spurs, expected[[3, 2]], atol=2e-3)
+
+
+def test_a_tracer_without_spurs_says_nothing_of_them():
+    outlines = _outlines()
+    traced = _Drawn(_answer(outlines, list(PHANTOM.bodies.values()))).trace(PHANTOM.picture(), outlines, DOWN)
+    assert {plate.spurs for one in traced for plate in (one.upper, one.lower)} == {None}
+
+
 def test_something_else_than_the_body_is_not_taken():
     outlines, bodies = _outlines(), list(PHANTOM.bodies.values())
     answer = _answer(outlines, bodies)

@@ -111,3 +111,63 @@ def test_a_sampler_draws_other_crops_of_the_bodies_each_time(ap_folder: Path) ->
     assert len({one.crop.tobytes() for one in drawn}) > 15
     middles = np.array([one.corners.mean(axis=0) for one in drawn])
     np.testing.assert_allclose(middles.mean(axis=0), np.array(MAP) / 2, atol=3)
+
+
+SPURS = {"upper": {"anterior": 4.0, "posterior": 1.0}, "lower": {"anterior": 0.0, "posterior": 2.0}}
+
+
+@pytest.mark.parametrize(
+    ("facing", "clockwise"), [("right", [1.0, 4.0, 0.0, 2.0]), ("left", [4.0, 1.0, 2.0, 0.0])]
+)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_spurs_are_told_at_the_corners_where_they_stand_out(
+    truths: Path, facing: str, clockwise: list[float], mirrored: bool
+) -> None:
+    rectangle = [[40.0, 60.0], [90.0, 60.0], [90.0, 100.0], [40.0, 100.0]]
+    row = {
+        "level": "L4",
+        "seen": True,
+        "outline_px": rectangle,
+        "corners_px": rectangle,
+        "osteophytes_mm": SPURS,
+    }
+    scale = {
+        "spacing_mm": 0.6,
+        "magnification": 1.2,
+    }  # half a millimetre of the patient a pixel: a plate of 25 mm
+    record = {"view": "lateral", "facing": facing, "vertebrae": [row], **scale}
+    (truths / "truth" / "s0.json").write_text(json.dumps(record))
+    film = marked(read_yolo_seg(truths)[0])
+    assert film is not None
+    np.testing.assert_allclose(film.bodies[0].spurs, np.array(clockwise) / 25)
+    move = EDGES.to_film(film.bodies[0].place, np.diag([-1.0 if mirrored else 1.0, 1.0]))
+    one = sample(np.zeros(EDGES.shape, np.uint8), film.bodies[0], move, (200, 160))
+    shown = np.array(clockwise)[[1, 0, 3, 2]] if mirrored else np.array(clockwise)
+    np.testing.assert_allclose(one.spurs, shown / 25, rtol=1e-6)
+
+
+def test_of_other_films_spurs_are_not_known(truths: Path, ap_folder: Path) -> None:
+    for films in (read_yolo_seg(truths), read_ap_corners(ap_folder)):
+        assert all(np.isnan(body.spurs).all() for film in usable(films) for body in film.bodies)
+
+
+def test_bodies_with_spurs_are_drawn_as_often_as_is_asked(truths: Path) -> None:
+    rows = []
+    for number, mm in enumerate((0.0, 0.0, 5.0)):
+        quad = [
+            [40.0, 20.0 + 50 * number],
+            [90, 20.0 + 50 * number],
+            [90, 55 + 50 * number],
+            [40, 55 + 50 * number],
+        ]
+        spurs = {"upper": {"anterior": mm, "posterior": 0.0}, "lower": {"anterior": 0.0, "posterior": 0.0}}
+        rows.append(
+            {"level": "L4", "seen": True, "outline_px": quad, "corners_px": quad, "osteophytes_mm": spurs}
+        )
+    record = {"view": "lateral", "facing": "left", "spacing_mm": 1, "magnification": 1, "vertebrae": rows}
+    (truths / "truth" / "s0.json").write_text(json.dumps(record))
+    films = usable(read_yolo_seg(truths)[:1])
+    for spurred, share in ((1.0, 1 / 3), (4.0, 2 / 3)):
+        sampler, rng = Sampler(films, spurred), np.random.default_rng(2)
+        drawn = [sampler.draw(rng).spurs.max() > 0.05 for _ in range(200)]
+        assert np.mean(drawn) == pytest.approx(share, abs=0.1)
