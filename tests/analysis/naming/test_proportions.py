@@ -57,7 +57,9 @@ def test_a_stretched_film_is_read_as_the_same_film_at_natural_proportions(segmen
     assert 0.85 < shape < 1.15
     back = stretching(films[name].columns / film.columns, films[name].rows / film.rows)
     seen = {level: back(point) for level, point in _native(found, film).items()}
-    named = {vertebra.level: vertebra for vertebra in true.vertebrae}
+    # A body that the border cuts may be too little to be found again.
+    named = {body.level: body for body in true.vertebrae if body.outline.points[:, 1].min() > 1}
+    assert len(named) >= len(true.vertebrae) - 1
     assert set(named) <= set(seen)
     for level, vertebra in named.items():
         low, high = vertebra.outline.points.min(axis=0), vertebra.outline.points.max(axis=0)
