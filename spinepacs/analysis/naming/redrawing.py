@@ -30,7 +30,12 @@ def redrawn(
     way = way / np.hypot(*way) if len(vertebrae) > 1 else np.array([0.0, 1.0])
     traced = tracer.trace(display, [body.outline for body in vertebrae], way)
     drawn = [_as_traced(body, one) for body, one in zip(vertebrae, traced, strict=True)]
-    moved = {row: _moved(drawn[row], place) for row, place in out_of_line(drawn).items()}
+    size = np.array(display.shape[::-1], np.float64)
+    moved = {
+        row: _moved(drawn[row], place, size)
+        for row, place in out_of_line(drawn).items()
+        if (place.centre > 0).all() and (place.centre < size).all()
+    }
     if moved:
         outlines = [moved.get(row, body).outline for row, body in enumerate(drawn)]
         again = tracer.trace(display, outlines, way, tuple(moved))
@@ -49,12 +54,12 @@ def _as_traced(body: Vertebra, traced: Traced | None) -> Vertebra:
     return replace(body, outline=traced.outline, upper=upper, lower=lower)
 
 
-def _moved(body: Vertebra, place: Place) -> Vertebra:
-    """A vertebra at its place, with plates that are as unsure as the move was long."""
+def _moved(body: Vertebra, place: Place, size: Points) -> Vertebra:
+    """A vertebra at its place on a picture of a size (width, height), with plates as unsure as the move was long."""
     middle = np.asarray(body.outline.centroid)
 
     def move(points: Points) -> Points:
-        return np.asarray((points - middle) * place.growth + place.centre)
+        return np.asarray(np.clip((points - middle) * place.growth + place.centre, 0, size))
 
     there = body.moved(move)
     return replace(there, upper=_doubted(there.upper, place.move), lower=_doubted(there.lower, place.move))

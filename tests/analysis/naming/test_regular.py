@@ -172,6 +172,17 @@ def test_where_nothing_is_seen_there_either_it_is_put_there_and_as_unsure_as_it_
     np.testing.assert_allclose(body.upper.middle, np.mean([body.upper.left, body.upper.right], axis=0))
 
 
+def test_what_is_moved_stays_on_the_picture():
+    spine = _spine()
+    spine[6] = _unsure(spine[6], (0, 25))
+    right = int(_centre(6)[0]) + 5
+    (body,) = redrawn(_Tracer([None] * len(spine), [None]), PICTURE[:, :right], spine)[6:7]
+    assert body.outline.points[:, 0].max() == right
+    assert body.upper.right.x <= right
+    narrow = PICTURE[:, : int(_centre(6)[0]) - 5]
+    assert redrawn(_Tracer([None] * len(spine)), narrow, spine)[6] == spine[6]
+
+
 def test_a_spine_that_shows_is_drawn_once():
     spine = _spine()
     tracer = _Tracer([_traced(body, SURE) for body in spine])
