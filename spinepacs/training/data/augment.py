@@ -91,13 +91,6 @@ def whole_film(film: Film, canvas: Canvas, rng: np.random.Generator) -> Affine:
     return _affine((film.width_px / 2, film.height_px / 2), centre, scale, rng, turn_deg=14)
 
 
-def centred(film: Film, canvas: Canvas) -> Affine:
-    """Native-to-canvas affine that fits a film into the canvas, upright and centred."""
-    fit = min(canvas.height_px / film.height_px, canvas.width_px / film.width_px)
-    left, top = (canvas.width_px - fit * film.width_px) / 2, (canvas.height_px - fit * film.height_px) / 2
-    return np.array([[fit, 0, left], [0, fit, top]])
-
-
 def zoom_in(film: Film, canvas: Canvas, body_px: tuple[float, float], rng: np.random.Generator) -> Affine:
     """Native-to-canvas affine of a window on the spine, in which a body is ``body_px`` (from, to) pixels high."""
     heights = [float(np.ptp(body.outline_px[:, 1])) for body in film.bodies]

@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.training.films.anatomy import LEVELS
-from spinepacs.training.films.clutter import clutter
-from spinepacs.training.films.look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
+from spinepacs.training.films.develop import developed
+from spinepacs.training.films.look import draw_look
 from spinepacs.training.films.mesh import Floats, Image
-from spinepacs.training.films.rough import roughen
 from spinepacs.training.films.thorax import Body, Thorax, read_thorax
-from spinepacs.training.films.truth import Film, Truth, clip_outline, mark_seen, mirror, write_film
+from spinepacs.training.films.truth import Film, Truth, write_film
 from spinepacs.training.films.xray import Camera
 
 
@@ -39,21 +38,7 @@ def draw(thorax: Thorax, rng: np.random.Generator) -> Film:
     if lateral and rng.random() < 0.6:
         shadow += _arms(truths[0].corners_px.mean(axis=0), camera, rng)
     look = draw_look(rng, lateral, "full" if rng.random() < 0.6 else "thoracic")
-    shadow += clutter(camera.shape_px, camera.spacing_mm, rng)
-    density = expose(shadow, look, camera.spacing_mm, rng)
-    shown = [one for one in truths if clip_outline(one.outline_px, camera.shape_px) is not None]
-    path_px = np.array([one.corners_px.mean(axis=0) for one in shown])
-    value = display(density, look, camera.spacing_mm, path_px)
-    value = roughen(value, 0.4, rng)
-    value = collimate(grid_and_seam(value, look, camera.spacing_mm, rng), rng)
-    facing = "right" if lateral else "front"
-    if lateral and rng.random() < 0.5:
-        value, facing = np.ascontiguousarray(value[:, ::-1]), "left"
-        shown = [mirror(one, camera.shape_px[1]) for one in shown]
-    pixels = finish(value, rng)
-    stamp(pixels, rng, lateral)
-    seen = tuple(mark_seen(shown, value))
-    return Film(pixels, value, view, "thoracic", facing, camera, seen, {})
+    return developed(shadow, truths, camera, look, rng, view=view, region="thoracic", rough=0.4)
 
 
 def _camera(thorax: Thorax, lateral: bool, turn: float, rng: np.random.Generator) -> Camera:

@@ -20,23 +20,19 @@ from spinepacs.errors import BadSettings
 from spinepacs.training.films.anatomy import LEVELS, Anatomy
 from spinepacs.training.films.body import build_body, metal_solids, sign_solids, vessels
 from spinepacs.training.films.build import Build, draw_build, with_lumbar
-from spinepacs.training.films.clutter import clutter
+from spinepacs.training.films.develop import developed
 from spinepacs.training.films.dicom import write_study
 from spinepacs.training.films.flesh import Tissue, draw_tissue
 from spinepacs.training.films.implants import USUAL, Metal, implants
-from spinepacs.training.films.look import collimate, display, draw_look, expose, finish, grid_and_seam, stamp
+from spinepacs.training.films.look import draw_look
 from spinepacs.training.films.measures import body_signs, patient_record, slips
 from spinepacs.training.films.mesh import Floats, Image
 from spinepacs.training.films.plans import PLANS, Plan, choose_plan
 from spinepacs.training.films.pose import Pose, draw_pose, rotation
-from spinepacs.training.films.rough import roughen
 from spinepacs.training.films.signs import signs
 from spinepacs.training.films.truth import (
     Film,
-    clip_outline,
     disc_heights,
-    mark_seen,
-    mirror,
     project_truths,
     write_film,
 )
@@ -47,7 +43,6 @@ from spinepacs.training.films.variety import (
     load_donors,
     vary_build,
     vary_tissue,
-    washed,
 )
 from spinepacs.training.films.xray import Camera, attenuation
 
@@ -148,28 +143,14 @@ def draw_film(
     camera, shift = _frame(plan, pose, rng, decorate)
     shadow = _shadow(patient, camera, shift, rng)
     look = draw_look(rng, plan.lateral, plan.region)
-    if decorate:
-        shadow += clutter(camera.shape_px, camera.spacing_mm, rng)
-    density = expose(shadow, look, camera.spacing_mm, rng)
     truths = project_truths(anatomy, pose, camera, shift, oblique=plan.view == "oblique")
-    shown = [t for t in truths if clip_outline(t.outline_px, camera.shape_px) is not None]
     # As an examiner would, set the window for the part that was asked for: shoulders may turn white.
     asked = anatomy.levels[LEVELS.index(plan.top) : LEVELS.index(plan.bottom) + 1]
-    path_px = np.array([t.corners_px.mean(axis=0) for t in shown if t.level in asked])
-    value = display(density, look, camera.spacing_mm, path_px)
-    value = washed(value, wash or Wash(), camera.spacing_mm, path_px)
-    facing = "right" if plan.lateral else "front"
-    if decorate:
-        value = roughen(value, 0.7 if plan.view == "ap" else 0.3, rng)
-        value = collimate(grid_and_seam(value, look, camera.spacing_mm, rng), rng)
-        if plan.lateral and rng.random() < 0.5:
-            value, facing = np.ascontiguousarray(value[:, ::-1]), "left"
-            shown = [mirror(t, camera.shape_px[1]) for t in shown]
-    shown = mark_seen(shown, value)
-    pixels = finish(value, rng, packed=decorate)
-    if decorate:
-        stamp(pixels, rng, plan.lateral)
-    return _with_truth(Film(pixels, value, plan.view, plan.region, facing, camera, tuple(shown), {}), patient)
+    film = developed(
+        shadow, truths, camera, look, rng, view=plan.view, region=plan.region,
+        rough=0.7 if plan.view == "ap" else 0.3, asked=asked, wash=wash, decorate=decorate,
+    )  # fmt: skip
+    return _with_truth(film, patient)
 
 
 def _with_truth(film: Film, patient: Patient) -> Film:

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
 from torch import nn
 from torch.nn import functional
 
 from spinepacs.analysis.seeing.crops import EDGES, to_batch
 from spinepacs.analysis.seeing.crops import Film as Cutter
-from spinepacs.analysis.seeing.tracer import MAP
+from spinepacs.analysis.seeing.tracer import MAP, MAPS, values_at
 from spinepacs.training.data.dataset import read_grey, read_yolo_seg
 from spinepacs.training.reader.loop import Trainer, parser, prepare, train
 from spinepacs.training.tracer.network import SpursNetwork
@@ -36,7 +37,7 @@ def loss_of(network: nn.Module, drawn: Sequence[Sample]) -> torch.Tensor:
     corners = torch.from_numpy(np.stack([one.corners for one in drawn]))
     known = np.stack([np.isfinite(one.spurs) & one.seen for one in drawn])
     true = np.clip(np.nan_to_num(np.stack([one.spurs for one in drawn])), 0, _MOST)
-    told = at_corners(network(batch)[:, 5:6], corners)
+    told = at_corners(network(batch)[:, MAPS:], corners)
     away = (told - torch.from_numpy(true)).square() / _UNIT**2
     there = torch.from_numpy(known).float()
     return (away * there).sum() / there.sum().clamp(min=1)
@@ -51,7 +52,7 @@ def at_corners(map_: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
 def judged(network: nn.Module, films: Sequence[Marked]) -> dict[str, float]:
     """How often, of two rims, the one with the spur of a grade or more gets the longer one, by grade (area under the
     ROC curve), over all known rims of films, and how many they are."""
-    told: list[NDArray[np.float32]] = []
+    told: list[NDArray[np.float64]] = []
     true: list[NDArray[np.float32]] = []
     for film in films:
         cutter = Cutter(read_grey(film.path))
@@ -61,8 +62,8 @@ def judged(network: nn.Module, films: Sequence[Marked]) -> dict[str, float]:
             for crop, body in zip(crops, film.bodies, strict=True)
         ]
         with torch.no_grad():
-            maps = network(torch.from_numpy(to_batch(crops)))[:, 5:6]
-            found = at_corners(maps, torch.from_numpy(np.stack([one.corners for one in seen]))).numpy()
+            answer = network(torch.from_numpy(to_batch(crops))).numpy()
+        found = values_at(answer[:, MAPS], np.stack([one.corners for one in seen]))
         known = np.stack([np.isfinite(one.spurs) & one.seen for one in seen])
         told.append(found[known])
         true.append(np.stack([one.spurs for one in seen])[known])
@@ -71,15 +72,12 @@ def judged(network: nn.Module, films: Sequence[Marked]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in areas.items()} | {"rims": len(true_all)}
 
 
-def area_under_roc(told: NDArray[np.float32], there: NDArray[np.bool_]) -> float:
+def area_under_roc(told: NDArray[np.floating], there: NDArray[np.bool_]) -> float:
     """Mann and Whitney's statistic as a share; NaN where all are there, or none is."""
     both = np.sum(there) * np.sum(~there)
     if not both:
         return float("nan")
-    _, place, count = np.unique(told, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-    least = np.sum(there) * (np.sum(there) + 1) / 2
-    return float((ranks[there].sum() - least) / both)
+    return float(mannwhitneyu(told[there], told[~there]).statistic / both)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,18 +6,25 @@ import numpy as np
 import pytest
 
 from spinepacs.training.data.augment import (
+    Affine,
     Canvas,
     FilmCache,
-    centred,
     change_greys,
     make_sample,
     soft_mask,
     whole_film,
     zoom_in,
 )
-from spinepacs.training.data.dataset import read_ap_corners
+from spinepacs.training.data.dataset import Film, read_ap_corners
 
 CANVAS = Canvas(640, 288)
+
+
+def centred(film: Film, canvas: Canvas) -> Affine:
+    """Native-to-canvas affine that fits a film into the canvas, upright and centred."""
+    fit = min(canvas.height_px / film.height_px, canvas.width_px / film.width_px)
+    left, top = (canvas.width_px - fit * film.width_px) / 2, (canvas.height_px - fit * film.height_px) / 2
+    return np.array([[fit, 0, left], [0, fit, top]])
 
 
 def test_soft_mask_holds_the_area_of_the_outline() -> None:

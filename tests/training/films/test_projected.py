@@ -9,7 +9,7 @@ import pytest
 
 from spinepacs.errors import BadSettings
 from spinepacs.training.data.dataset import read_yolo_seg
-from spinepacs.training.films import projected, thorax
+from spinepacs.training.films import develop, projected, thorax
 from spinepacs.training.films.anatomy import LEVELS
 
 STEP = np.array([2.0, 2.0, 2.5])  # mm, x y z
@@ -80,10 +80,10 @@ def test_a_table_is_no_part_of_the_patient(tmp_path):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_marks_lie_on_the_bodies_that_the_film_shows(chest, seed, monkeypatch):
     # Without noise, clothes and the changes of other consoles, bone is what is bright.
-    monkeypatch.setattr(projected, "roughen", lambda value, chance, rng: value)
-    monkeypatch.setattr(projected, "clutter", lambda shape, spacing, rng: np.zeros(shape, np.float32))
-    monkeypatch.setattr(projected, "collimate", lambda value, rng: value)
-    monkeypatch.setattr(projected, "stamp", lambda pixels, rng, lateral: None)
+    monkeypatch.setattr(develop, "roughen", lambda value, chance, rng: value)
+    monkeypatch.setattr(develop, "clutter", lambda shape, spacing, rng: np.zeros(shape, np.float32))
+    monkeypatch.setattr(develop, "collimate", lambda value, rng: value)
+    monkeypatch.setattr(develop, "stamp", lambda pixels, rng, lateral: None)
     monkeypatch.setattr(projected, "_arms", lambda top, camera, rng: np.zeros(camera.shape_px, np.float32))
     film = projected.draw(chest, np.random.default_rng([5, seed]))
     assert {truth.level for truth in film.truths} >= {"T9", "T10", "T11"}
