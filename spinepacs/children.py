@@ -189,7 +189,7 @@ def keep_memory() -> None:
     Else GNU's allocator gives large arrays back to the kernel, which clears each of their pages when they are made
     again: some thousand page faults a film. Other C libraries have no such switch.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    set_option = _of_allocator("mallopt")
     if set_option:
         set_option(_M_MMAP_THRESHOLD, _FROM_HEAP_BYTES)
         set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
@@ -197,9 +197,14 @@ def keep_memory() -> None:
 
 def return_memory() -> None:
     """Give back to the kernel what is free by now, as after a network is opened (malloc_trim(3))."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    trim = _of_allocator("malloc_trim")
     if trim:
         trim(0)
+
+
+def _of_allocator(function: str) -> Callable[..., int] | None:
+    """A function of GNU's allocator; None where there is another one."""
+    return getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
 
 
 def limit_memory(more_mb: int) -> None:

@@ -19,6 +19,7 @@ from spinepacs.training.films.anatomy import LEVELS
 from spinepacs.training.films.develop import developed
 from spinepacs.training.films.look import draw_look
 from spinepacs.training.films.mesh import Floats, Image
+from spinepacs.training.films.pose import rotation
 from spinepacs.training.films.thorax import Body, Thorax, read_thorax
 from spinepacs.training.films.truth import Film, Truth, write_film
 from spinepacs.training.films.xray import Camera
@@ -28,7 +29,7 @@ def draw(thorax: Thorax, rng: np.random.Generator) -> Film:
     """Project one film: turned, tilted and bent a little, arms before it or not, exposed as any film."""
     view = "lateral" if rng.random() < 0.8 else "ap"
     lateral = view == "lateral"
-    turn = float(np.radians(rng.normal(0, 6)))
+    turn = rotation(0.0, 0.0, float(np.radians(rng.normal(0, 6))))
     camera = _camera(thorax, lateral, turn, rng)
     densities = rng.uniform((0.9, 0.0), (2.2, 3.5))
     volume = thorax.soft + np.tensordot(densities.astype(np.float32), (thorax.bone, thorax.spine), 1)
@@ -41,14 +42,14 @@ def draw(thorax: Thorax, rng: np.random.Generator) -> Film:
     return developed(shadow, truths, camera, look, rng, view=view, region="thoracic", rough=0.4)
 
 
-def _camera(thorax: Thorax, lateral: bool, turn: float, rng: np.random.Generator) -> Camera:
+def _camera(thorax: Thorax, lateral: bool, turn: Floats, rng: np.random.Generator) -> Camera:
     """A camera whose film ends where the CT does, in the plane of the spine: the rest is thought to go on a little."""
     source, back = rng.uniform(1500, 2000), rng.uniform(180, 320)
     grow = source / (source - back)
     top = grow * (thorax.first_mm[0] + thorax.step_mm[0] * (len(thorax.soft) - 1)) - rng.uniform(0, 12)
     bottom = grow * thorax.first_mm[0] + rng.uniform(0, 60)
     view = "lateral" if lateral else "ap"
-    marks = np.concatenate([_turned(body.corners[view], turn) for body in thorax.bodies])
+    marks = np.concatenate([body.corners[view] for body in thorax.bodies]) @ turn.T
     across = -marks[:, 1] if lateral else marks[:, 0]
     spread = grow * float(np.ptp(across)) + 30
     wide = max(spread * 1.1, rng.uniform(0.35, 0.9) * (top - bottom))
@@ -62,21 +63,14 @@ def _camera(thorax: Thorax, lateral: bool, turn: float, rng: np.random.Generator
     return Camera(lateral, source, back, np.zeros(2), left, top, spacing, (rows, int(wide / spacing)))
 
 
-def _turned(points: Floats, turn: float) -> Floats:
-    """Points (N, 3) x, y, z after a turn about the long axis."""
-    cosine, sine = np.cos(turn), np.sin(turn)
-    matrix = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
-    return np.asarray(points @ matrix.T)
-
-
-def _projected(body: Body, view: str, camera: Camera, turn: float) -> Truth:
-    marks = [camera.project(_turned(kind[view], turn))[0] for kind in (body.outlines, body.corners)]
+def _projected(body: Body, view: str, camera: Camera, turn: Floats) -> Truth:
+    marks = [camera.project(kind[view] @ turn.T)[0] for kind in (body.outlines, body.corners)]
     # `across` runs against y on lateral films: left and right change places.
     corners = marks[1][[1, 0, 3, 2]] if camera.lateral else marks[1]
     return Truth(body.level, marks[0], corners)
 
 
-def _shadow(thorax: Thorax, volume: NDArray[np.float32], camera: Camera, turn: float) -> Image:
+def _shadow(thorax: Thorax, volume: NDArray[np.float32], camera: Camera, turn: Floats) -> Image:
     """Attenuation along the ray of every pixel, (H, W) float32: slabs of the CT, each seen from the source."""
     volume = _turned_slices(volume, thorax, turn)
     slabs = volume.transpose(2, 0, 1) if camera.lateral else volume.transpose(1, 0, 2)
@@ -105,13 +99,11 @@ def _shadow(thorax: Thorax, volume: NDArray[np.float32], camera: Camera, turn: f
     return np.maximum(total, 0)
 
 
-def _turned_slices(volume: NDArray[np.float32], thorax: Thorax, turn: float) -> NDArray[np.float32]:
-    """The volume after a turn about the room's long axis, slice by slice."""
+def _turned_slices(volume: NDArray[np.float32], thorax: Thorax, turn: Floats) -> NDArray[np.float32]:
+    """The volume after a turn (3, 3) about the room's long axis, slice by slice."""
     step, first = thorax.step_mm[1:][::-1], thorax.first_mm[1:][::-1]  # x, y
-    cosine, sine = np.cos(turn), np.sin(turn)
-    linear = np.diag(1 / step) @ np.array([[cosine, -sine], [sine, cosine]]) @ np.diag(step)
-    shift = (np.array([[cosine, -sine], [sine, cosine]]) @ first - first) / step
-    matrix = np.column_stack([linear, shift])
+    flat = turn[:2, :2]
+    matrix = np.column_stack([np.diag(1 / step) @ flat @ np.diag(step), (flat @ first - first) / step])
     size = (volume.shape[2], volume.shape[1])
     return np.stack([cv2.warpAffine(row, matrix, size, flags=cv2.INTER_LINEAR) for row in volume])
 
