@@ -38,6 +38,8 @@ READER_WEIGHTS = Weights(
     detector_thoracic=0.05,
     detector_thoracolumbar=0.15,
     detector_lumbosacral=0.25,
+    below=0.45,
+    below_end=0.6,
 )
 
 

@@ -152,6 +152,19 @@ class Film:
         return np.asarray(cut, np.uint8)
 
 
+def hidden_above(crop: NDArray[np.uint8], sizes: float = 0.6) -> NDArray[np.uint8]:
+    """A crop for names that shows only the body in its middle and what lies below: where the sacrum is, without ribs.
+
+    Parameters
+    ----------
+    sizes
+        How far above its middle what is shown begins, in √area of the body.
+    """
+    shown = crop.copy()
+    shown[: round(NAMES.height / 2 - sizes * NAMES.body_px)] = PAD_VALUE
+    return shown
+
+
 def to_batch(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Crops → (N, 1, height, width) float32, each with mean 0 and deviation 1: windows and exposures fall away."""
     batch = np.stack(crops).astype(np.float32)[:, None]

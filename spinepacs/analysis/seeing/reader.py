@@ -15,8 +15,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spinepacs.analysis.seeing.crops import NAMES, Film, Place, places, to_batch
-from spinepacs.analysis.seeing.evidence import weighed
+from spinepacs.analysis.seeing.crops import NAMES, Film, Place, hidden_above, places, to_batch
+from spinepacs.analysis.seeing.evidence import Answers, weighed
 from spinepacs.analysis.seeing.manifest import Manifest, ReaderFacts
 from spinepacs.analysis.seeing.sessions import open_for_crops
 from spinepacs.domain.anatomy import Level
@@ -25,6 +25,8 @@ from spinepacs.domain.findings import Detection
 FILE = "reader.onnx"
 ANSWERS = len(Level) + 1
 """The levels, and that there is no vertebra."""
+_LOWEST = 8
+"""Of so many places at the foot of the spine it is asked again what they are, with all above them hidden."""
 
 Floats = NDArray[np.float64]
 
@@ -73,22 +75,25 @@ class Reader:
 
     def look(
         self, display: NDArray[np.uint8], found: Sequence[Detection], towards: Floats
-    ) -> tuple[NDArray[np.intp], Floats]:
-        """(N,) indices of the detections from head to foot, and (N + 2, 26) answers there and beyond both ends."""
+    ) -> tuple[NDArray[np.intp], Answers]:
+        """(N,) indices of the detections from head to foot, and the answers there and beyond both ends."""
         centres = np.array([one.outline.centroid for one in found])
         sizes = np.sqrt([one.outline.area_px for one in found])
         order = np.lexsort((centres[:, 0], centres @ towards))
         where = places(centres[order], sizes[order], towards)
         shown = [row for row, place in enumerate(where) if 0 < row <= len(found) or _on(display, place)]
-        answers = np.full((len(where), ANSWERS), np.nan)
-        answers[shown] = self.log_probabilities(display, [where[row] for row in shown])
-        return order, answers
-
-    def log_probabilities(self, display: NDArray[np.uint8], where: Sequence[Place]) -> Floats:
-        """(N, 26) float64: of each level and of no vertebra, at each place; one batch."""
+        lowest = [row for row in shown if row > max(0, len(where) - 1 - _LOWEST)]
         film = Film(display)
-        crops = to_batch([film.cut(place) for place in where])
-        logits = self._session.run(None, {self._input_name: crops})[0].astype(np.float64)
+        crops = [film.cut(where[row]) for row in shown]
+        below = [hidden_above(crop) for crop in crops[len(crops) - len(lowest) :]]
+        answers = np.full((2, len(where), ANSWERS), np.nan)
+        said = self.log_probabilities([*crops, *below])
+        answers[0, shown], answers[1, lowest] = said[: len(crops)], said[len(crops) :]
+        return order, Answers(*answers)
+
+    def log_probabilities(self, crops: Sequence[NDArray[np.uint8]]) -> Floats:
+        """(N, 26) float64: of each level and of no vertebra, for what each crop shows; one batch."""
+        logits = self._session.run(None, {self._input_name: to_batch(crops)})[0].astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         answer: Floats = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         return answer

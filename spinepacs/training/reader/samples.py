@@ -1,4 +1,8 @@
-"""Labelled films → crops with the level that they show: of bodies, of what lies beyond both ends, of no vertebra."""
+"""Labelled films → crops with the level that they show: of bodies, of what lies beyond both ends, of no vertebra.
+
+Some of the crops show only what lies below (:func:`~spinepacs.analysis.seeing.crops.hidden_above`), most of them by the
+sacrum: there the same network has to tell a level without the ribs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinepacs.analysis.seeing.crops import Film as Cutter
-from spinepacs.analysis.seeing.crops import Place, places
+from spinepacs.analysis.seeing.crops import Place, hidden_above, places
 from spinepacs.domain.anatomy import Level
 from spinepacs.training.data.augment import change_greys, veiled
 from spinepacs.training.data.dataset import Film, read_grey
@@ -25,6 +29,10 @@ _OFTEN = dict.fromkeys((Level.C1, Level.C2, Level.C7, Level.T1, Level.T11, Level
 _OFTEN |= dict.fromkeys((Level.L4, Level.L5, Level.S1), 3.0)
 """How many times as often as others are shown the levels that can be told by what lies there, not by counting."""
 _LEAST_BODIES = 3
+_HIDDEN, _HIDDEN_BY_THE_SACRUM = 0.15, 0.5
+"""Shares of the crops whose upper part is hidden; by the sacrum: from L2 downwards."""
+_HIDDEN_FROM = 0.5, 0.8
+"""How far above the body's middle, in its own size, that begins."""
 
 Floats = NDArray[np.float64]
 Grey = NDArray[np.uint8]
@@ -68,7 +76,9 @@ def is_unusual(film: Film) -> bool:
     if not truth.is_file():
         return False
     patient = json.loads(truth.read_text(encoding="utf-8"))["patient"]
-    return bool(patient["lumbar_vertebrae"] != 5 or patient["rib_pairs"] != 12 or patient["transitional"])
+    # Of films projected from a CT nothing is said: the donor has the usual number.
+    known = {"lumbar_vertebrae": 5, "rib_pairs": 12, "transitional": False} | patient
+    return bool(known["lumbar_vertebrae"] != 5 or known["rib_pairs"] != 12 or known["transitional"])
 
 
 def centroid(outline: NDArray[np.floating]) -> Floats:
@@ -89,7 +99,10 @@ class Sampler:
         place, kind = _chosen(spine, rng)
         stretch = np.exp(rng.normal(0, 0.3 if rng.random() < 0.1 else 0.08) / 2)
         change = np.diag([rng.choice([-1.0, 1.0]) * stretch, 1 / stretch])
-        return veiled(change_greys(film.cut(shaken(place, rng), change=change), rng), rng), kind
+        crop = veiled(change_greys(film.cut(shaken(place, rng), change=change), rng), rng)
+        if rng.random() < (_HIDDEN_BY_THE_SACRUM if kind >= Level.L2 else _HIDDEN):
+            crop = hidden_above(crop, rng.uniform(*_HIDDEN_FROM))
+        return crop, kind
 
 
 def _chosen(spine: Spine, rng: np.random.Generator) -> tuple[Place, int]:

@@ -25,7 +25,7 @@ from spinepacs.analysis.naming.chain import LEAST, best_chain
 from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right
 from spinepacs.analysis.naming.prices import FITTED, Prices, Surprises, log_odds, surprises
 from spinepacs.analysis.naming.spine import find_spine
-from spinepacs.analysis.seeing.evidence import Weights, weighed
+from spinepacs.analysis.seeing.evidence import Answers, Weights, weighed
 from spinepacs.analysis.seeing.reader import Reader
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.domain.anatomy import Level
@@ -120,7 +120,7 @@ def case_of(segmenter: Segmenter, reader: Reader, film: Film) -> Case | None:
     return case if case.known.any() else None
 
 
-def _case(film: Film, ordered: Sequence[Detection], answers: Floats, towards: Floats) -> Case:
+def _case(film: Film, ordered: Sequence[Detection], answers: Answers, towards: Floats) -> Case:
     """The case of detections from head to foot and the reader's answers there and beyond both ends."""
     scores = [one.class_scores for one in ordered]
     only = (Weights(**{name: float(name == kind) for name in _KINDS}) for kind in _KINDS)

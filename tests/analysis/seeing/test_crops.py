@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spinepacs.analysis.seeing.crops import NAMES, PAD_VALUE, Film, Place, places, to_batch
+from spinepacs.analysis.seeing.crops import NAMES, PAD_VALUE, Film, Place, hidden_above, places, to_batch
 
 HEIGHT, WIDTH = NAMES.shape
 BODY_PX = NAMES.body_px
@@ -66,3 +66,11 @@ def test_window_and_exposure_fall_away(display):
     assert (plain.shape, plain.dtype) == ((1, HEIGHT, WIDTH), np.float32)
     np.testing.assert_allclose(plain, changed, atol=1e-5)
     assert np.isfinite(to_batch([np.zeros(NAMES.shape, np.uint8)])).all()
+
+
+def test_what_lies_above_the_body_is_hidden_and_the_rest_is_not():
+    crop = np.full(NAMES.shape, 7, np.uint8)
+    shown = hidden_above(crop, 1.0)
+    assert (shown[:54] == PAD_VALUE).all()
+    assert (shown[54:] == 7).all()
+    assert (crop == 7).all(), "the crop itself stays as it is"

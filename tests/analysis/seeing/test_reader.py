@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from spinepacs.analysis.seeing.evidence import weighed
+from spinepacs.analysis.seeing.crops import PAD_VALUE
+from spinepacs.analysis.seeing.evidence import Answers, weighed
 from spinepacs.analysis.seeing.reader import ANSWERS, Reader
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.domain.anatomy import Level
@@ -35,34 +36,55 @@ def test_every_body_gets_what_both_networks_say_by_their_weights(folder):
     answer = np.arange(ANSWERS) - np.log(np.exp(np.arange(ANSWERS)).sum())
     lined_up = sorted(zip(read, found, strict=True), key=lambda pair: pair[1].outline.centroid[1])
     scores = [before.class_scores for _, before in lined_up]
-    said = weighed(scores, np.tile(answer, (len(read) + 2, 1)), models.READER_WEIGHTS)
+    whole = np.tile(answer, (len(read) + 2, 1))
+    said = weighed(scores, Answers(whole, whole), models.READER_WEIGHTS)
     for (one, before), evidence in list(zip(lined_up, said, strict=True))[1:-1]:
         assert one.outline is before.outline
         np.testing.assert_allclose(one.evidence, evidence, atol=1e-5)
 
 
 class _Painted(Reader):
-    """Answers with the height of each place; where the film is shown beyond an end it says so."""
+    """Answers with the grey in the middle of each crop, negative where what lies above is hidden."""
 
     def __init__(self):
         self.asked = []
 
-    def log_probabilities(self, display, where):
-        self.asked.append([float(place.centre[1]) for place in where])
-        return np.array([np.full(ANSWERS, place.centre[1]) for place in where])
+    def log_probabilities(self, crops):
+        beyond = [(crop == PAD_VALUE).all(axis=1) for crop in crops]
+        hidden = [rows[60] and not rows[72] for rows in beyond]
+        middles = [
+            float(crop[80, 64]) * (-1 if above else 1) for crop, above in zip(crops, hidden, strict=True)
+        ]
+        self.asked.append(middles)
+        return np.array([np.full(ANSWERS, middle) for middle in middles])
+
+
+def _striped(rows):
+    """A film whose grey is a tenth of the height."""
+    return np.tile((np.arange(rows)[:, None] // 10 + 10).astype(np.uint8), (1, 200))
 
 
 @pytest.mark.parametrize(
-    ("rows", "asked"), [(450, [0, 100, 200, 300, 400]), (390, [0, 100, 200, 300]), (310, [0, 100, 200, 300])]
+    ("rows", "asked"), [(450, [10, 20, 30, 40, 50]), (390, [10, 20, 30, 40]), (310, [10, 20, 30, 40])]
 )
 def test_places_beyond_the_ends_are_looked_at_where_the_film_goes_on(rows, asked):
     reader = _Painted()
     found = [_detection(y) for y in (300, 100, 200)]
-    order, answers = reader.look(np.zeros((rows, 200), np.uint8), found, DOWN)
-    assert reader.asked == [asked]
+    order, answers = reader.look(_striped(rows), found, DOWN)
+    assert reader.asked == [[*asked, *(-grey for grey in asked[1:])]]
     assert order.tolist() == [1, 2, 0]
-    np.testing.assert_array_equal(answers[:4, 0], [0, 100, 200, 300])
-    assert np.isnan(answers[4]).all() == (len(asked) == 4)
+    np.testing.assert_array_equal(answers.whole[:4, 0], [10, 20, 30, 40])
+    np.testing.assert_array_equal(answers.below[1:4, 0], [-20, -30, -40])
+    assert np.isnan(answers.below[0]).all(), "nothing lies above the first"
+    assert np.isnan(answers.whole[4]).all() == np.isnan(answers.below[4]).all() == (len(asked) == 4)
+
+
+def test_only_the_lowest_are_looked_at_without_what_lies_above():
+    reader = _Painted()
+    found = [_detection(y) for y in range(100, 1300, 100)]
+    _, answers = reader.look(_striped(1500), found, DOWN)
+    assert np.isfinite(answers.below[:, 0]).nonzero()[0].tolist() == list(range(6, 14))
+    assert np.isfinite(answers.whole).all()
 
 
 def _detection(y):

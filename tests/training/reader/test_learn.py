@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ torch: Any = pytest.importorskip("torch", reason="the extra 'train' is not insta
 import numpy as np  # noqa: E402
 
 from spinepacs.domain.anatomy import Level  # noqa: E402
-from spinepacs.training.reader.agreement import best_shift  # noqa: E402
+from spinepacs.training.data.dataset import read_ap_corners  # noqa: E402
+from spinepacs.training.reader.agreement import agreement, best_shift  # noqa: E402
 from spinepacs.training.reader.learn import main, targets  # noqa: E402
-from spinepacs.training.reader.samples import NOTHING  # noqa: E402
+from spinepacs.training.reader.samples import NOTHING, usable  # noqa: E402
 
 
 def test_targets_spread_a_little_over_the_neighbours() -> None:
@@ -32,6 +34,27 @@ def test_the_best_shift_is_the_one_that_the_answers_show(shift: int) -> None:
     found = np.log(np.full((5, NOTHING + 1), 0.01))
     found[np.arange(5), levels + shift] = 0
     assert best_shift(found, levels) == shift
+
+
+class _KnowsTheSacrum(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
+    """Says L5, or else S1, of crops whose upper part is hidden, and that there is no vertebra of all others."""
+
+    def forward(self, crops: Any) -> Any:
+        hidden = (crops[:, 0, :64] == crops[:, 0, :1, :1]).all(dim=2).all(dim=1)
+        logits = torch.zeros(len(crops), NOTHING + 1)
+        logits[hidden, Level.L5] = logits[~hidden, NOTHING] = 9.0
+        logits[hidden, Level.S1] = 5.0
+        return logits
+
+
+def test_what_is_told_without_the_ribs_is_judged_by_itself(ap_folder: Path) -> None:
+    spine = usable(read_ap_corners(ap_folder))[0]
+    only = replace(spine, places=spine.places[-3:], classes=spine.classes[-3:], often=spine.often[-3:])
+    told = agreement(_KnowsTheSacrum(), [only])
+    assert told["sacrum"] == 1
+    assert told["crops"] == 0
+    neck = replace(spine, places=spine.places[:5], classes=spine.classes[:5], often=spine.often[:5])
+    assert np.isnan(agreement(_KnowsTheSacrum(), [neck])["sacrum"])
 
 
 def test_a_run_leaves_a_checkpoint_and_goes_on_from_it(

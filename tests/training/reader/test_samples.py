@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spinepacs.analysis.seeing.crops import PAD_VALUE
 from spinepacs.domain.anatomy import Level
 from spinepacs.training.data.dataset import LabelledBody, read_ap_corners, read_yolo_seg
 from spinepacs.training.data.levels import Reading, renamed
@@ -48,6 +49,22 @@ def test_patients_whose_levels_have_no_usual_name_are_left_out(
         record = {"view": "lateral", "patient": usual | odd}
         (yolo_folder / "truth" / f"s{number}.json").write_text(json.dumps(record))
     assert len(usable(read_yolo_seg(yolo_folder))) == (0 if odd else 2)
+
+
+def test_of_a_donor_of_whom_nothing_is_said_the_levels_have_their_usual_names(yolo_folder: Path) -> None:
+    for number in range(2):
+        record = {"view": "lateral", "patient": {}}
+        (yolo_folder / "truth" / f"s{number}.json").write_text(json.dumps(record))
+    assert len(usable(read_yolo_seg(yolo_folder))) == 2
+
+
+def test_half_of_what_lies_by_the_sacrum_is_shown_without_what_lies_above(ap_folder: Path) -> None:
+    sampler, rng = Sampler(usable(read_ap_corners(ap_folder))), np.random.default_rng(0)
+    hidden: dict[bool, list[bool]] = {True: [], False: []}
+    for crop, kind in (sampler.draw(rng) for _ in range(400)):
+        hidden[kind >= Level.L2].append(bool((crop[:59] == PAD_VALUE).all()))
+    assert 0.4 < np.mean(hidden[True]) < 0.6
+    assert 0.05 < np.mean(hidden[False]) < 0.3
 
 
 def test_of_an_unusual_patient_only_the_known_is_shown(ap_folder: Path) -> None:
