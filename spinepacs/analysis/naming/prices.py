@@ -73,7 +73,7 @@ class Prices:
 
 
 FITTED = Prices(
-    distance=22.0, missed=3.57, missed_more=0.39, sideways=12.5, size=35.0, kept=2.51, kept_score=0.85
+    distance=22.0, missed=3.84, missed_more=0.095, sideways=12.5, size=35.0, kept=2.47, kept_score=0.59
 )
 
 

@@ -1,4 +1,5 @@
-"""A film → its named spine: detect, name, look again where one is missing, draw the bodies from near by."""
+"""A film → its named spine: detect, name, look again where one is missing, draw the bodies from near by, name them as
+they were drawn."""
 
 from __future__ import annotations
 
@@ -38,6 +39,25 @@ def find_spine(
         All detections, native px: those of the spine and those that it has no place for.
     """
     display, factor = with_square_pixels(film.display, film.spacing)
+    read = _traced(segmenter, display, factor, _first_named(segmenter, display, factor, film, step), step)
+    return _named_as_drawn(segmenter, display, factor, read, film, step)
+
+
+def find_bodies(segmenter: Segmenter, film: Radiograph) -> tuple[Detection, ...]:
+    """What :func:`find_spine` finds as it is first named, before any body is drawn: what the prices of names are
+    fitted to."""
+    display, factor = with_square_pixels(film.display, film.spacing)
+    return _first_named(segmenter, display, factor, film, untimed)[1]
+
+
+def _first_named(
+    segmenter: Segmenter,
+    display: NDArray[np.uint8],
+    factor: NDArray[np.float64],
+    film: Radiograph,
+    step: Step,
+) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
+    """Detect, name, and look again where one is missing."""
     seen = _read(
         segmenter, display, detect(segmenter, display, film.view, step, view_is_sure=film.view_is_sure), step
     )
@@ -46,7 +66,7 @@ def find_spine(
         more = segmenter.detect_missing(display, find_gaps(spine, factor), step)
         if more:
             spine, found = _named(_read(segmenter, display, seen + more, step), factor, film, step)
-    return _traced(segmenter, display, factor, (spine, found), step)
+    return spine, found
 
 
 def _named(
@@ -75,6 +95,34 @@ def _traced(
         drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
         outlines = (drawn.get(id(one.outline), one.outline) for one in found)
         return replace(spine, vertebrae=fresh), tuple(map(_with_outline, found, outlines))
+
+
+def _named_as_drawn(
+    segmenter: Segmenter,
+    display: NDArray[np.uint8],
+    factor: NDArray[np.float64],
+    read: tuple[Spine | Refusal, tuple[Detection, ...]],
+    film: Radiograph,
+    step: Step,
+) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
+    """The same bodies, read and named once more where they were drawn: there the reader looks at their middles, and
+    distances and sizes are truer. Where that changes names, they are drawn anew."""
+    spine, found = read
+    if segmenter.tracer is None or isinstance(spine, Refusal):
+        return read
+    said = _read(segmenter, display, tuple(scaled(one, 1 / factor) for one in found), step)
+    found = tuple(replace(one, evidence=new.evidence) for one, new in zip(found, said, strict=True))
+    with step("label"):
+        again = named(found, film)
+    if isinstance(again, Refusal):
+        return read
+    drawn = {(id(body.outline), body.level): body for body in spine.vertebrae}
+    before = [drawn.get((id(body.outline), body.level)) for body in again.vertebrae]
+    if not all(before):
+        return _traced(segmenter, display, factor, (again, found), step)
+    kept = zip(again.vertebrae, filter(None, before), strict=True)
+    plated = tuple(replace(body, upper=old.upper, lower=old.lower) for body, old in kept)
+    return replace(again, vertebrae=plated), found
 
 
 def _with_outline(detection: Detection, outline: Outline) -> Detection:

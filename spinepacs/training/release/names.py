@@ -24,7 +24,7 @@ from rich.progress import track
 from spinepacs.analysis.naming.chain import LEAST, best_chain
 from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right
 from spinepacs.analysis.naming.prices import FITTED, Prices, Surprises, log_odds, surprises
-from spinepacs.analysis.naming.spine import find_spine
+from spinepacs.analysis.naming.spine import find_bodies
 from spinepacs.analysis.seeing.evidence import Answers, Weights, weighed
 from spinepacs.analysis.seeing.reader import Reader
 from spinepacs.analysis.seeing.segment import Segmenter
@@ -110,7 +110,7 @@ class Case:
 def case_of(segmenter: Segmenter, reader: Reader, film: Film) -> Case | None:
     """Read a film; None where no labelled body is found."""
     display = read_grey(film.path)
-    found = find_spine(segmenter, radiograph_of(display, header_view(film)))[1]
+    found = find_bodies(segmenter, radiograph_of(display, header_view(film)))
     if not found:
         return None
     towards = best_chain(found).axes.mean(axis=0)

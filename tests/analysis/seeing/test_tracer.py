@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from spinepacs.analysis.naming.spine import find_spine
+from spinepacs.analysis.naming.spine import find_bodies, find_spine, named
 from spinepacs.analysis.seeing.crops import EDGES, places
 from spinepacs.analysis.seeing.segment import Segmenter
 from spinepacs.analysis.seeing.tracer import MAP, MAP_STRIDE, MAPS, Tracer, corner_places, corner_spreads
@@ -149,17 +149,52 @@ def test_a_spine_is_redrawn_and_keeps_its_names(tmp_path):
     after, redrawn = find_spine(segmenter, film)
     assert isinstance(after, Spine)
     kept = [
-        replace(new, outline=old.outline, upper=old.upper, lower=old.lower)
+        replace(new, outline=old.outline, upper=old.upper, lower=old.lower, level_margin=old.level_margin)
         for new, old in zip(after.vertebrae, before.vertebrae, strict=True)
     ]
     assert kept == list(before.vertebrae)
+    as_drawn = named(redrawn, film)
+    assert [body.level_margin for body in after.vertebrae] == [
+        body.level_margin for body in as_drawn.vertebrae
+    ]
     for new, old, body in zip(after.vertebrae, before.vertebrae, true, strict=True):
         assert (new.upper is None, new.lower is None) == (old.upper is None, old.lower is None)
         if new.upper:
             np.testing.assert_allclose([new.upper.left, new.upper.right], body[:2], atol=1.5)
+    first = find_bodies(segmenter, film)
+    assert all(
+        (one.outline.points == old.outline.points).all() for one, old in zip(first, found, strict=True)
+    )
     # The detections are those of before, with the outlines of the spine.
     assert [one.score for one in redrawn] == [one.score for one in found]
     assert {id(body.outline) for body in after.vertebrae} <= {id(one.outline) for one in redrawn}
+
+
+class _SecondThought:
+    """A reader that is sure of the detector's levels at first, and of the next higher ones once bodies are drawn."""
+
+    def __init__(self):
+        self.looks = 0
+
+    def read(self, display, found, towards):
+        self.looks += 1
+        off = 0 if self.looks == 1 else -1
+        told = [np.where(np.arange(25) == one.raw_level + off, 9.0, 0.0) for one in found]
+        return tuple(replace(one, evidence=evidence) for one, evidence in zip(found, told, strict=True))
+
+
+def test_bodies_are_named_once_more_as_they_were_drawn(tmp_path):
+    segmenter = Segmenter.open(models.write_model(tmp_path / "m", PHANTOM), threads=1)
+    film = radiograph_of(PHANTOM.picture(), View.LATERAL)
+    before, _ = find_spine(segmenter, film)
+    true = [PHANTOM.bodies[body.level] for body in before.vertebrae]
+    segmenter.tracer = _Drawn(_answer([body.outline for body in before.vertebrae], true))
+    segmenter.reader = _SecondThought()
+    after, _ = find_spine(segmenter, film)
+    assert [body.level for body in after.vertebrae] == [body.level - 1 for body in before.vertebrae]
+    # S1, which has one plate, has become L5, which has two: both are the tracer's.
+    plates = [plate for body in after.vertebrae for plate in (body.upper, body.lower)]
+    assert all(plate is not None and plate.spread is not None for plate in plates)
 
 
 def test_a_sacrum_keeps_no_lower_plate_and_the_axis_no_upper_one(tmp_path):
