@@ -73,7 +73,7 @@ class Prices:
 
 
 FITTED = Prices(
-    distance=22.0, missed=3.84, missed_more=0.095, sideways=12.5, size=35.0, kept=2.47, kept_score=0.59
+    distance=22.0, missed=3.96, missed_more=0.05, sideways=12.5, size=35.0, kept=2.23, kept_score=0.54
 )
 
 

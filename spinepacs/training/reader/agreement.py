@@ -26,7 +26,7 @@ def log_probabilities(network: nn.Module, crops: Sequence[Grey]) -> NDArray[np.f
 def agreement(network: nn.Module, spines: Sequence[Spine]) -> dict[str, float]:
     """``crops``: share of bodies named right by themselves; ``nats``: their mean log probability; ``films``: share of
     spines that fit best where they are, not shifted as a whole; ``sacrum``: the same of what is seen from L2 downwards
-    with all above each body hidden, where a spine has an L5."""
+    with all above each body hidden, where L5 is among them or the next below."""
     exact, nats, films, sacra = [], [], [], []
     for spine in spines:
         crops, levels = crops_of(spine)[1:], np.array(spine.classes[1:])
@@ -34,7 +34,7 @@ def agreement(network: nn.Module, spines: Sequence[Spine]) -> dict[str, float]:
         exact.extend(found.argmax(axis=1) == levels_seen)
         nats.extend(found[np.arange(len(levels_seen)), levels_seen])
         films.append(best_shift(found, levels_seen) == 0)
-        if Level.L5 in levels_seen:
+        if Level.L5 in levels:
             low = np.flatnonzero(levels >= Level.L2)
             told = log_probabilities(network, [hidden_above(crops[row]) for row in low])
             sacra.append(best_shift(told, levels[low]) == 0)

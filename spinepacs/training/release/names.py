@@ -3,8 +3,8 @@
 Run as ``python -m spinepacs.training.release.names --model DIR --ap DIR --levels FILE --lateral DIR --synthetic DIR
 --out weights.toml``, with labelled films that neither network has seen. The weights are those under which what the
 labels say is most probable among all chains (a conditional random field, Lafferty et al. 2001, ICML 18: 282). So the
-margins of the chain are nats of a probability. How good that is is told on films left out of the fit, a part of the
-groups at a time.
+margins of the chain are nats of a probability. A film is named twice, of bodies as they are found and as they were
+drawn; the fit is to both. How good it is is told on films left out of it, a part of the groups at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.progress import track
 from spinepacs.analysis.naming.chain import LEAST, best_chain
 from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right
 from spinepacs.analysis.naming.prices import FITTED, Prices, Surprises, log_odds, surprises
-from spinepacs.analysis.naming.spine import find_bodies
+from spinepacs.analysis.naming.spine import find_bodies, find_spine
 from spinepacs.analysis.seeing.evidence import Answers, Weights, weighed
 from spinepacs.analysis.seeing.reader import Reader
 from spinepacs.analysis.seeing.segment import Segmenter
@@ -107,10 +107,14 @@ class Case:
         )
 
 
-def case_of(segmenter: Segmenter, reader: Reader, film: Film) -> Case | None:
-    """Read a film; None where no labelled body is found."""
-    display = read_grey(film.path)
-    found = find_bodies(segmenter, radiograph_of(display, header_view(film)))
+def cases_of(segmenter: Segmenter, reader: Reader, film: Film) -> tuple[Case | None, Case | None]:
+    """Read a film: its bodies as they are first found, and as they were drawn; None where no labelled one is found."""
+    shown = radiograph_of(read_grey(film.path), header_view(film))
+    first, drawn = find_bodies(segmenter, shown), find_spine(segmenter, shown)[1]
+    return _read(reader, film, shown.display, first), _read(reader, film, shown.display, drawn)
+
+
+def _read(reader: Reader, film: Film, display: NDArray[np.uint8], found: Sequence[Detection]) -> Case | None:
     if not found:
         return None
     towards = best_chain(found).axes.mean(axis=0)
@@ -259,7 +263,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{given.model} has no reader: python -m spinepacs.training.release.reader puts one in")
     films = film_sets(given.ap, given.lateral, given.synthetic, given.levels)
     films.pop("ap_validation", None) if given.levels else None
-    sets = {name: _cases(segmenter, segmenter.reader, name, part) for name, part in films.items()}
+    sets = {
+        f"{name}, {how}": cases
+        for name, part in films.items()
+        for how, cases in _cases(segmenter, segmenter.reader, name, part).items()
+    }
     for name, found in left_out(sets).items():
         sys.stdout.write(described(name, found) + "\n")
     worth = fit(list(sets.values()))
@@ -271,9 +279,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _cases(segmenter: Segmenter, reader: Reader, name: str, films: Sequence[Film]) -> list[Case]:
-    cases = [case_of(segmenter, reader, film) for film in track(films, name)]
-    return [case for case in cases if case]
+def _cases(segmenter: Segmenter, reader: Reader, name: str, films: Sequence[Film]) -> dict[str, list[Case]]:
+    """By how bodies lie: as they are first found, and as they were drawn. Both are named with the same weights."""
+    read = [cases_of(segmenter, reader, film) for film in track(films, name)]
+    return {
+        "found": [first for first, _ in read if first],
+        "drawn": [drawn for _, drawn in read if drawn],
+    }
 
 
 if __name__ == "__main__":
