@@ -150,8 +150,9 @@ def _bilinear(values: Values, points: Array) -> Array:
     inside = (left >= 0) & (top >= 0) & (left < columns - 1) & (top < rows - 1)
     left, top = np.clip(left, 0, columns - 2), np.clip(top, 0, rows - 2)
     u, v = x - left, y - top
-    upper = values[top, left] * (1 - u) + values[top, left + 1] * u
-    lower = values[top + 1, left] * (1 - u) + values[top + 1, left + 1] * u
+    at = top * columns + left  # numbers of pixels: half the time of an index by rows and columns
+    upper = values.take(at) * (1 - u) + values.take(at + 1) * u
+    lower = values.take(at + columns) * (1 - u) + values.take(at + columns + 1) * u
     return np.where(inside, upper * (1 - v) + lower * v, np.nan)
 
 
