@@ -180,6 +180,10 @@ class PixelValues:
         # Twice as fast as an index; "clip" spares the check of codes that windowing has checked already.
         return np.asarray(self.table.take(self.codes[index], mode="clip"))
 
+    def take(self, places: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Values at places counted row by row, as :meth:`numpy.ndarray.take` gives them; at most ``codes.size`` - 1."""
+        return np.asarray(self.table.take(self.codes.take(places), mode="clip"))
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or np.float32, copy=False)
 

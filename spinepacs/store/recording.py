@@ -27,6 +27,7 @@ _Rows = dict[Table, list[Row]]
 
 # Made once: to put such a statement together costs more than to run it.
 _NEW_READING = insert(readings).returning(readings.c.reading_id)
+_NEW_ROWS = {table: insert(table) for table in (*PARTS, objects, outbox)}
 _OF_CAMPAIGN = select(studies.c.campaign_id).where(studies.c.study_uid == bindparam("of_study"))
 
 
@@ -42,7 +43,7 @@ def record(
     if not is_open(connection, claim):
         return False
     is_wanted = claim.campaign is None or claim.campaign.delivers
-    rows: _Rows = {table: [] for table in (*PARTS, objects, outbox)}
+    rows: _Rows = {table: [] for table in _NEW_ROWS}
     for arrival_id, image in images.items():
         # What a model reads of a film that a person has corrected is kept, and contradicts nobody in the archive.
         is_sent = is_wanted and not replacing.by_person(connection, arrival_id)
@@ -89,7 +90,7 @@ def _add(
 def _insert(connection: Connection, rows: _Rows) -> None:
     for table, of_table in rows.items():
         if of_table:
-            connection.execute(insert(table), of_table)
+            connection.execute(_NEW_ROWS[table], of_table)
 
 
 def _correct(
@@ -103,7 +104,7 @@ def _correct(
     if isinstance(outcome, Refusal):
         replacing.refuse(connection, job, outcome)
         return
-    rows: _Rows = {table: [] for table in (*PARTS, objects, outbox)}
+    rows: _Rows = {table: [] for table in _NEW_ROWS}
     addressed = replacing.addressees(connection, job, outcome.objects, destinations)
     letters = [_letter(job.arrival.study_uid or "", item.sop_uid, name) for item, name in addressed]
     replacing.replace_earlier(connection, job)

@@ -1,4 +1,4 @@
-"""Wall and processor time of each step of the pipeline for one 3000 × 2500 film, beside inference.
+"""Wall and processor time of each step of the pipeline, beside its networks, for a 3000 × 2500 film and a whole spine.
 
 ``--beside PATH`` runs another checkout too, round by round in turns, so that both meet the same machine.
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from spinepacs import pipeline
 from spinepacs.dicom.reading.film import LoadedFilm, read_film
@@ -37,6 +41,9 @@ ROUNDS = 9
 HERE = Path(__file__).parents[2]
 DEMO_FILMS = HERE / "demo" / "films"
 
+NETWORKS = "networks"
+"""The step that is what ONNX Runtime takes of the others."""
+
 Times = dict[str, tuple[float, float]]
 """Step → ms by the wall clock, ms of processor time."""
 
@@ -50,12 +57,25 @@ def large_film(folder: Path, seed: str = "large") -> Path:
     return write(make_dx(pixels.astype(np.uint16) * 16, seed=seed, study=seed), folder / f"{seed}.dcm")
 
 
+def whole_spine(folder: Path, seed: str) -> Path:
+    """The demo's full-spine lateral (JPEG 2000) as one more film."""
+    film = dcmread(DEMO_FILMS / "3-full-spine-lateral.dcm")
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(film, keyword, generate_uid(entropy_srcs=[keyword, seed]))
+    film.file_meta.MediaStorageSOPInstanceUID = film.SOPInstanceUID
+    film.save_as(folder / f"{seed}.dcm")
+    return folder / f"{seed}.dcm"
+
+
+FILMS = {f"one {ROWS} × {COLUMNS} film": large_film, "the demo's full-spine lateral": whole_spine}
+
+
 @dataclass
 class Clock:
-    """Stands in for the pipeline's own clock, which takes wall time only."""
+    """Stands in for the pipeline's own clock, which takes wall time only; knows the networks apart."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    times: dict[str, tuple[float, float]] = field(default_factory=dict)
+    times: dict[str, tuple[float, float]] = field(default_factory=lambda: {NETWORKS: (0.0, 0.0)})
     last: Any = None
 
     def __post_init__(self) -> None:
@@ -63,18 +83,32 @@ class Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Add the block to a step."""
-        wall, processor = time.perf_counter(), time.process_time()
+        """Add the block to a step, but for what the networks took."""
+        networks, start = np.array(self.times[NETWORKS]), _now()
         yield
-        before = self.times.get(name, (0.0, 0.0))
-        spent = time.perf_counter() - wall, time.process_time() - processor
-        self.seconds[name] = before[0] + spent[0]
-        self.times[name] = before[0] + spent[0], before[1] + spent[1]
+        spent = _now() - start - (0 if name == NETWORKS else np.array(self.times[NETWORKS]) - networks)
+        wall, processor = spent + self.times.get(name, (0.0, 0.0))
+        self.seconds[name], self.times[name] = wall, (wall, processor)
+
+    @classmethod
+    def stand_in(cls) -> None:
+        """Take the pipeline's times, and those of ONNX Runtime."""
+        pipeline._Clock, run = cls, ort.InferenceSession.run
+
+        def timed(*arguments: Any) -> Any:
+            with cls.last.step(NETWORKS):
+                return run(*arguments)
+
+        ort.InferenceSession.run = timed
 
 
-def rounds() -> Iterator[Times]:
+def _now() -> NDArray[np.float64]:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def rounds(make: Callable[[Path, str], Path]) -> Iterator[Times]:
     """Film after film, through the whole pipeline and into a ledger; the first ones warm up."""
-    pipeline._Clock = Clock
+    Clock.stand_in()
     with tempfile.TemporaryDirectory(prefix="spinepacs-benchmark-", dir="/var/tmp") as name:
         folder = Path(name)
         spool, ledger = Spool(folder / "spool"), Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}")
@@ -82,7 +116,7 @@ def rounds() -> Iterator[Times]:
         destinations = (DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104),)
         number = 0
         while True:
-            film = large_film(folder, f"film{number}")
+            film = make(folder, f"film{number}")
             claim = ingest(film, spool, ledger, reader.versions)
             result = reader.read_study(claim.study_uid, [film])
             clock = Clock.last
@@ -97,9 +131,9 @@ def rounds() -> Iterator[Times]:
             yield {step: (1000 * wall, 1000 * spent) for step, (wall, spent) in clock.times.items()}
 
 
-def serve() -> None:
+def serve(make: Callable[[Path, str], Path]) -> None:
     """Answer each line of standard input with the times of one more film."""
-    times = rounds()
+    times = rounds(make)
     for _ in sys.stdin:
         print(json.dumps(next(times)), flush=True)
 
@@ -107,9 +141,9 @@ def serve() -> None:
 class _Checkout:
     """A process that reads films with the code of one checkout."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, film: str) -> None:
         environment = os.environ | {"PYTHONPATH": str(folder)}
-        command = [sys.executable, "-P", __file__, "--serve"]
+        command = [sys.executable, "-P", __file__, "--serve", film]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, text=True
@@ -131,7 +165,12 @@ class _Checkout:
 
 def main(beside: Path | None = None) -> None:
     """Print the median of each step, of this checkout and of the one beside it."""
-    checkouts = [_Checkout(folder) for folder in (*filter(None, [beside]), HERE)]
+    for film in FILMS:
+        _compare(film, beside)
+
+
+def _compare(film: str, beside: Path | None) -> None:
+    checkouts = [_Checkout(folder, film) for folder in (*filter(None, [beside]), HERE)]
     taken: list[list[Times]] = [[] for _ in checkouts]
     for number in range(ROUNDS + 2):
         for checkout, times in zip(checkouts, taken, strict=True):
@@ -140,7 +179,7 @@ def main(beside: Path | None = None) -> None:
                 times.clear()
     for checkout in checkouts:
         checkout.close()
-    print(f"\npipeline: one {ROWS} × {COLUMNS} film, 1 thread, {ROUNDS} rounds; ms (ms of processor time)")
+    print(f"\npipeline: {film}, 1 thread, {ROUNDS} rounds; ms (ms of processor time)")
     _print([_medians(times) for times in taken])
 
 
@@ -159,16 +198,16 @@ def _print(columns: list[Times]) -> None:
         cells = (medians.get(step, (0.0, 0.0)) for medians in columns)
         print(f"{step:>20}" + "".join(f"{wall:>9.1f} ({spent:>6.1f})" for wall, spent in cells))
     shares = [
-        [(total - ms) / ms for total, ms in zip(both, medians["infer"], strict=True)]
+        [(total - ms) / ms for total, ms in zip(both, medians[NETWORKS], strict=True)]
         for both, medians in zip(sums, columns, strict=True)
     ]
     print(f"{'all':>20}" + "".join(f"{wall:>9.1f} ({spent:>6.1f})" for wall, spent in sums))
-    print(f"{'beside ÷ inference':>20}" + "".join(f"{wall:>9.2f} ({spent:>6.2f})" for wall, spent in shares))
+    print(f"{'beside ÷ networks':>20}" + "".join(f"{wall:>9.2f} ({spent:>6.2f})" for wall, spent in shares))
 
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--serve", action="store_true", help="read a film for each line (internal)")
+    options.add_argument("--serve", choices=FILMS, help="read such a film for each line (internal)")
     options.add_argument("--beside", type=Path, help="another checkout, read in turns")
     chosen = options.parse_args()
-    serve() if chosen.serve else main(chosen.beside)
+    serve(FILMS[chosen.serve]) if chosen.serve else main(chosen.beside)

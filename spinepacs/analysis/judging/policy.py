@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from spinepacs.domain.anatomy import ALL_DISCS, DiscLevel, Region
 from spinepacs.domain.signs import Sign
@@ -24,7 +23,7 @@ _DISCS = {disc.name: disc for disc in ALL_DISCS}
 
 def grade_of(value: float, steps: Steps) -> int:
     """Grade of a value: how many steps it has reached."""
-    return int(np.searchsorted(steps, value, side="right"))
+    return bisect_right(steps, value)
 
 
 @dataclass(frozen=True)

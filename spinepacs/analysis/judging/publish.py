@@ -67,7 +67,9 @@ class Doubts:
 
 def published(measures: Sequence[Measure], doubts: Doubts) -> tuple[Measure, ...]:
     """The same measures, those on doubtful places with the reason."""
-    reasons: Mapping[Place, Reason | None] = {m.place: doubts.about(m.place) for m in measures}
+    reasons: Mapping[Place, Reason | None] = {
+        place: doubts.about(place) for place in {measure.place for measure in measures}
+    }
     return tuple(replace(m, reason=reasons[m.place]) if reasons[m.place] else m for m in measures)
 
 

@@ -136,22 +136,29 @@ def patch_of(values: Values, corners: Array, plates: Plates) -> Array:
     corners
         (2, 3, 2) its plates, px of the plane.
     """
-    across, down = ACROSS[None, :, None], DOWN[:, None, None]
-    rows = [corners[side, FRONT] + across * (corners[side, BACK] - corners[side, FRONT]) for side in (0, 1)]
-    points = plates.to_film((1 - down) * rows[0] + down * rows[1])
-    return _bilinear(values, points)
+    down = DOWN[:, None]
+    front, back = corners[:, FRONT], corners[:, BACK]
+    # x and y one after the other: numpy takes short rows of two one by one.
+    x, y = (
+        ((1 - down) * upper + down * lower) / factor
+        for (upper, lower), factor in zip(
+            (front + ACROSS[:, None, None] * (back - front)).T, plates.factor, strict=True
+        )
+    )
+    return _bilinear(values, x, y)
 
 
-def _bilinear(values: Values, points: Array) -> Array:
-    """Values at points (…, 2) px, whose pixel centres lie at halves; NaN beyond the film."""
-    x, y = points[..., 0] - 0.5, points[..., 1] - 0.5
+def _bilinear(values: Values, x: Array, y: Array) -> Array:
+    """Values at points, px, whose pixel centres lie at halves; NaN beyond the film."""
+    x, y = x - 0.5, y - 0.5
     left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     rows, columns = values.shape
     inside = (left >= 0) & (top >= 0) & (left < columns - 1) & (top < rows - 1)
     left, top = np.clip(left, 0, columns - 2), np.clip(top, 0, rows - 2)
     u, v = x - left, y - top
-    upper = values[top, left] * (1 - u) + values[top, left + 1] * u
-    lower = values[top + 1, left] * (1 - u) + values[top + 1, left + 1] * u
+    at = top * columns + left  # numbers of pixels: half the time of an index by rows and columns
+    upper = values.take(at) * (1 - u) + values.take(at + 1) * u
+    lower = values.take(at + columns) * (1 - u) + values.take(at + columns + 1) * u
     return np.where(inside, upper * (1 - v) + lower * v, np.nan)
 
 

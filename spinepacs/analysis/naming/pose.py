@@ -40,6 +40,13 @@ _CLEAR_CURVE_DEG = 20.0
 """The same sum from which it stands against a header: 24 to 118 on 18 films, all to the right side."""
 _BESIDE = (0.12, 0.45)
 """How far in front of a body and behind it bone is looked for, shares of its depth."""
+_ACROSS = tuple(
+    np.linspace(*span, 9)[:, None]
+    for span in ((-_BESIDE[1], -_BESIDE[0]), (0.1, 0.9), (1 + _BESIDE[0], 1 + _BESIDE[1]))
+)
+"""At a body's left, on it, and at its right: shares of its width, 0 left, 1 right."""
+_DOWN = np.linspace(0.2, 0.8, 7)[:, None, None]
+"""The middle of its height."""
 _LEAST_BONE_BEHIND = 0.4
 """How much brighter one side of the neck's bodies must be, as a share of the body's own contrast: 0.63 to 2.1 on 27
 films, and always behind, where arches and spines are; in chest and loin it tells nothing."""
@@ -122,20 +129,16 @@ def _brighter_at_right(vertebrae: Sequence[Vertebra], display: NDArray[np.uint8]
     found = []
     for vertebra in vertebrae:
         if vertebra.level.region is Region.CERVICAL and vertebra.upper and vertebra.lower:
-            left, body, right = (
-                _grey(vertebra.upper, vertebra.lower, display, span)
-                for span in ((-_BESIDE[1], -_BESIDE[0]), (0.1, 0.9), (1 + _BESIDE[0], 1 + _BESIDE[1]))
-            )
+            left, body, right = (_grey(vertebra.upper, vertebra.lower, display, across) for across in _ACROSS)
             found.append((right - left) / max(body - min(left, right), 5.0))
     known = np.array(found)[np.isfinite(found)]
     return float(np.median(known)) if known.size >= _LEAST_BODIES else 0.0
 
 
-def _grey(upper: Endplate, lower: Endplate, display: NDArray[np.uint8], span: tuple[float, float]) -> float:
-    """Mean grey at the middle of a body's height over a span of its width (0 left, 1 right); NaN beyond the film."""
-    across, down = np.linspace(*span, 9)[:, None], np.linspace(0.2, 0.8, 7)[:, None, None]
+def _grey(upper: Endplate, lower: Endplate, display: NDArray[np.uint8], across: NDArray[np.float64]) -> float:
+    """Mean grey at the middle of a body's height over (N, 1) shares of its width; NaN beyond the film."""
     plates = [np.asarray(p.left) + across * np.subtract(p.right, p.left) for p in (upper, lower)]
-    x, y = np.moveaxis((1 - down) * plates[0] + down * plates[1], -1, 0).astype(np.intp)
+    x, y = np.moveaxis((1 - _DOWN) * plates[0] + _DOWN * plates[1], -1, 0).astype(np.intp)
     inside = x.min() >= 0 <= y.min() and x.max() < display.shape[1] and y.max() < display.shape[0]
     return float(display[y, x].mean()) if inside else float("nan")
 

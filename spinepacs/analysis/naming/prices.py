@@ -89,13 +89,11 @@ class Surprises(NamedTuple):
 
     def priced(self, prices: Prices) -> Floats:
         """(N, N, steps, levels) nats, ≤ 0."""
-        total: Floats = -(
-            prices.distance * self.distance
-            + (prices.sideways * self.sideways)
-            + prices.size * self.size
-            + (prices.missed * self.missed + prices.missed_more * self.missed_more)
-        )
-        return total
+        total: Floats = prices.distance * self.distance
+        total += prices.sideways * self.sideways
+        total += prices.size * self.size
+        total += prices.missed * self.missed + prices.missed_more * self.missed_more
+        return np.negative(total, out=total)
 
 
 def surprises(detections: Sequence[Detection], centres: Floats, towards: Floats, view: View) -> Surprises:

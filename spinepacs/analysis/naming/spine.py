@@ -16,7 +16,7 @@ from spinepacs.analysis.seeing.gaps import find_gaps
 from spinepacs.analysis.seeing.normalise import with_square_pixels
 from spinepacs.analysis.seeing.segment import Segmenter, Step, scaled, untimed
 from spinepacs.analysis.seeing.windows import join
-from spinepacs.domain.findings import Detection, Refusal, Spine
+from spinepacs.domain.findings import Detection, Refusal, Spine, Vertebra
 from spinepacs.domain.geometry import Outline, stretching
 from spinepacs.domain.study import Radiograph, View
 
@@ -90,11 +90,19 @@ def _traced(
     if segmenter.tracer is None or isinstance(spine, Refusal):
         return read
     with step("trace"):
-        seen = [body.moved(stretching(*1 / factor)) for body in spine.vertebrae]
-        fresh = tuple(body.moved(stretching(*factor)) for body in redrawn(segmenter.tracer, display, seen))
+        seen = _stretched(spine.vertebrae, 1 / factor)
+        fresh = _stretched(redrawn(segmenter.tracer, display, seen), factor)
         drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
-        outlines = (drawn.get(id(one.outline), one.outline) for one in found)
-        return replace(spine, vertebrae=fresh), tuple(map(_with_outline, found, outlines))
+        return replace(spine, vertebrae=fresh), tuple(
+            _with_outline(one, drawn[id(one.outline)]) if id(one.outline) in drawn else one for one in found
+        )
+
+
+def _stretched(bodies: tuple[Vertebra, ...], factor: NDArray[np.float64]) -> tuple[Vertebra, ...]:
+    """The same bodies on a picture that is so many times as wide and as high."""
+    if (factor == 1).all():  # copies would have to work out their areas and centres again
+        return bodies
+    return tuple(body.moved(stretching(*factor)) for body in bodies)
 
 
 def _named_as_drawn(
@@ -126,8 +134,6 @@ def _named_as_drawn(
 
 
 def _with_outline(detection: Detection, outline: Outline) -> Detection:
-    if outline is detection.outline:
-        return detection
     box = np.concatenate([outline.points.min(axis=0), outline.points.max(axis=0)])
     return replace(detection, outline=outline, box_px=box)
 

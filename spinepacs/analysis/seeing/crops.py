@@ -135,8 +135,9 @@ class Film:
         times = max(place.size_px / frame.body_px, 1e-6)
         halvings = max(int(np.floor(np.log2(times))), 0)
         # Pixel centres lie at halves in our coordinates and at whole numbers in OpenCV's.
-        turn, shift = np.split(frame.to_film(place, change), [2], axis=1)
-        matrix = np.column_stack([turn, shift + turn @ [[0.5], [0.5]]]) / 2**halvings
+        matrix = frame.to_film(place, change)
+        matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2
+        matrix /= 2**halvings
         matrix[:, 2] -= 0.5
         picture = self._display
         for _ in range(halvings):

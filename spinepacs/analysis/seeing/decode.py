@@ -92,10 +92,11 @@ def suppress(boxes_px: Floats, iou_threshold: float) -> NDArray[np.intp]:
 
 def box_iou(boxes: Floats) -> Floats:
     """(N, N) float32: intersection over union of each box with each."""
-    upper_left = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    lower_right = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.prod(np.clip(lower_right - upper_left, 0, None), axis=2)
-    area = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
+    x0, y0, x1, y1 = boxes.T
+    width = np.minimum(x1[:, None], x1) - np.maximum(x0[:, None], x0)
+    height = np.minimum(y1[:, None], y1) - np.maximum(y0[:, None], y0)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    area = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
     union = area[:, None] + area[None, :] - shared
     overlap: Floats = shared / np.maximum(union, np.float32(1e-9))
     return overlap

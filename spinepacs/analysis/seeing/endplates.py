@@ -246,6 +246,5 @@ def profile(along: Array, across: Array, at: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (at[:, :, None] - along[:, None]) / run[:, None]
         reached = across[:, None] + share * rise[:, None]
-    reached[~((share >= 0) & (share <= 1))] = -np.inf
-    found = reached.max(axis=2)
+    found = np.where((share >= 0) & (share <= 1), reached, -np.inf).max(axis=2)
     return np.where(np.isfinite(found), found, np.nan)

@@ -234,8 +234,10 @@ def _overlap(first: Detection, second: Detection) -> float:
 
     Boxes would not do: those of neighbours in a tilted spine overlap too.
     """
-    one, other = first.box_px, second.box_px
-    if (one[:2] >= other[2:]).any() or (other[:2] >= one[2:]).any():
+    # As plain numbers: nearly all of a thousand pairs lie apart, and numpy takes 3 µs to say so.
+    left, top, right, bottom = first.box_px.tolist()
+    other_left, other_top, other_right, other_bottom = second.box_px.tolist()
+    if left >= other_right or top >= other_bottom or other_left >= right or other_top >= bottom:
         return 0.0
     hulls = [cv2.convexHull(item.outline.points.astype(np.float32)) for item in (first, second)]
     common = cv2.intersectConvexConvex(*hulls)[0]

@@ -29,6 +29,8 @@ from spinepacs.language import _
 
 Item = bytes
 """One encoded content item."""
+_Said = tuple[str, str, bytes]
+"""A code's value, scheme and encoded meaning."""
 
 CONTAINS = "CONTAINS"
 CONTEXT = "HAS OBS CONTEXT"
@@ -93,7 +95,10 @@ def text(relation: str, concept: Code, value: str) -> Item:
 
 def code(relation: str, concept: Code, value: Code, children: Iterable[Item] = ()) -> Item:
     """CODE."""
-    return _content(relation, "CODE", concept, _coded(0x0040A168, *_said(value)), children)
+    nested = b"".join(children)
+    if not nested:
+        return _plain_code(relation, _said(concept), _said(value))
+    return _content(relation, "CODE", concept, _coded(0x0040A168, *_said(value)), [nested])
 
 
 def uid(relation: str, concept: Code, value: str) -> Item:
@@ -165,7 +170,13 @@ def _coded(tag: int, value: str, scheme: str, meaning: bytes) -> bytes:
     return _sequence(tag, item(code))
 
 
-def _said(code: Code) -> tuple[str, str, bytes]:
+@lru_cache(maxsize=1024)
+def _plain_code(relation: str, concept: _Said, value: _Said) -> Item:
+    """A CODE without children: of those in a report nearly all come again."""
+    return item(_head(relation, "CODE", *concept) + _coded(0x0040A168, *value))
+
+
+def _said(code: Code) -> _Said:
     """Value, scheme and encoded meaning: of our own codes in the language spoken (PS3.3 8.3 lets it be any)."""
     value, scheme, meaning = code[:3]
     return value, scheme, _encoded(_(meaning) if scheme == PRIVATE_SCHEME else meaning)
