@@ -87,8 +87,17 @@ def _simplest_first(offered: Sequence[UID]) -> tuple[str | UID, ...]:
     return tuple(dict.fromkeys([*known, *offered]))
 
 
-def services(requested: Iterable[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+def services(requested: Sequence[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
     """Tell pynetdicom that classes which it does not know are for storage; nothing of it is sent to the peer."""
+    return dict(_services_remembered(Same(requested)) if is_remembered(requested) else _services(requested))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _services_remembered(requested: Same) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+    return _services(requested.each)
+
+
+def _services(requested: Iterable[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
     found = {}
     for context in requested:
         sop_class = context.abstract_syntax

@@ -11,6 +11,7 @@ else than what was asked and what is supported, and nobody changes them afterwar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Any, cast
 
@@ -73,6 +74,18 @@ class Request(A_ASSOCIATE_RQ):
             return super()._wrap_generate_items(bytestream)
         return list(_items(bytestream))
 
+    def to_primitive(self) -> A_ASSOCIATE:
+        """What is asked for; its contexts, which are remembered, are not looked at one by one."""
+        every = self.variable_items
+        asked = [item for item in every if isinstance(item, _Item)]
+        self.variable_items = [item for item in every if not isinstance(item, _Item)]
+        try:
+            primitive = super().to_primitive()
+        finally:
+            self.variable_items = every
+        primitive.presentation_context_definition_list.extend(item.context for item in asked)
+        return primitive
+
 
 @lru_cache(maxsize=REMEMBERED)
 def _items(encoded: bytes) -> tuple[Any, ...]:
@@ -114,11 +127,9 @@ class Answer(A_ASSOCIATE_AC):
         if not is_remembered(settled):
             super().from_primitive(primitive)
             return
-        primitive.presentation_context_definition_results_list = []
-        try:
-            super().from_primitive(primitive)
-        finally:
-            primitive.presentation_context_definition_results_list = settled
+        rest = copy(primitive)
+        rest.presentation_context_definition_results_list = []
+        super().from_primitive(rest)
         self.variable_items.insert(1, cast(Any, _encoded(Same(settled))))
 
 

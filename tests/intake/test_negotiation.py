@@ -30,6 +30,13 @@ from tests.intake.doors import associate, listening
 STORAGE = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
 FILM = sorted(RADIOGRAPH_CLASSES)[0]
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+REMEMBERED = (
+    negotiation._items,
+    negotiation._settled,
+    negotiation._encoded,
+    contexts._remembered,
+    contexts._services_remembered,
+)
 ASKED = {
     "echo": [(Verification, SYNTAXES)],
     "all storage classes": [(uid, SYNTAXES) for uid in STORAGE[:128]],
@@ -42,7 +49,7 @@ ASKED = {
 
 @pytest.fixture(autouse=True)
 def nothing_is_remembered():
-    for remembered in (negotiation._items, negotiation._settled, negotiation._encoded, contexts._remembered):
+    for remembered in REMEMBERED:
         remembered.cache_clear()
 
 
@@ -75,6 +82,7 @@ def answered(decode, negotiate, encode, sent: bytes) -> tuple[A_ASSOCIATE, list,
         for item in primitive.user_information
         if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
     }
+    assert contexts.services(asked) == contexts._services(asked)
     settled, roles_settled = negotiate(asked, contexts.supported(asked, "all", True), roles)
     answer = A_ASSOCIATE()
     answer.application_context_name = primitive.application_context_name
@@ -151,14 +159,14 @@ def test_a_long_request_is_not_remembered():
     sent = request([(uid, [f"1.2.{n}.{'9' * 50}" for n in range(20)]) for uid in STORAGE[:128]])
     assert len(sent) > negotiation._LONGEST_BYTES
     assert same(as_installed(sent), as_pynetdicom(sent))
-    for remembered in (negotiation._items, negotiation._settled, negotiation._encoded, contexts._remembered):
+    for remembered in REMEMBERED:
         assert remembered.cache_info().currsize == 0
 
 
 def test_only_the_last_requests_are_remembered():
     for number in range(3 * negotiation.REMEMBERED):
         as_installed(request([(f"1.2.840.10008.5.1.4.1.1.{number}", SYNTAXES)]))
-    for remembered in (negotiation._items, negotiation._settled, negotiation._encoded, contexts._remembered):
+    for remembered in REMEMBERED:
         assert remembered.cache_info().currsize == negotiation.REMEMBERED
 
 
