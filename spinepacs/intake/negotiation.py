@@ -10,6 +10,7 @@ else than what was asked and what is supported, and nobody changes them afterwar
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import lru_cache
@@ -25,7 +26,11 @@ REMEMBERED = 16
 """Kinds of requests; the programs of one manufacturer mostly ask for the same."""
 
 _LONGEST_BYTES = 1 << 15
-"""Of a request that is remembered: 128 contexts of two transfer syntaxes have 14 KB."""
+"""Of contexts that are remembered: 128 of two transfer syntaxes have 14 KB."""
+
+
+_ITEM_HEAD = struct.Struct(">BxH")
+_CONTEXT = 0x20
 
 
 class Asked(PresentationContext):
@@ -67,12 +72,15 @@ class _Item(PresentationContextItemRQ):
 
 
 class Request(A_ASSOCIATE_RQ):
-    """A-ASSOCIATE-RQ (PS3.8 9.3.2) whose variable items are decoded only where they have not been lately."""
+    """A-ASSOCIATE-RQ (PS3.8 9.3.2) whose presentation contexts are decoded only where they have not been lately."""
 
     def _wrap_generate_items(self, bytestream: bytes) -> list[Any]:
-        if len(bytestream) > _LONGEST_BYTES:
+        start, end = _contexts_in(bytestream)
+        if not 0 < end - start <= _LONGEST_BYTES:
             return super()._wrap_generate_items(bytestream)
-        return list(_items(bytestream))
+        # What else is asked for may hold names and passwords (PS3.7 D.3.3.7): nothing of it is kept.
+        before = super()._wrap_generate_items(bytestream[:start])
+        return [*before, *_items(bytestream[start:end]), *super()._wrap_generate_items(bytestream[end:])]
 
     def to_primitive(self) -> A_ASSOCIATE:
         """What is asked for; its contexts, which are remembered, are not looked at one by one."""
@@ -85,6 +93,20 @@ class Request(A_ASSOCIATE_RQ):
             self.variable_items = every
         primitive.presentation_context_definition_list.extend(item.context for item in asked)
         return primitive
+
+
+def _contexts_in(encoded: bytes) -> tuple[int, int]:
+    """Where the presentation contexts of a request begin and end; 0, 0 where they do not lie side by side."""
+    at, start, end = 0, 0, 0
+    while at + _ITEM_HEAD.size <= len(encoded):
+        kind, length = _ITEM_HEAD.unpack_from(encoded, at)
+        after = at + _ITEM_HEAD.size + length
+        if kind == _CONTEXT:
+            if end not in (0, at):
+                return 0, 0
+            start, end = (start if end else at), after
+        at = after
+    return start, end
 
 
 @lru_cache(maxsize=REMEMBERED)

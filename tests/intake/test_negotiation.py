@@ -18,6 +18,7 @@ from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
     ImplementationClassUIDNotification,
     SCP_SCU_RoleSelectionNegotiation,
+    UserIdentityNegotiation,
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 from pynetdicom.sop_class import Verification
@@ -154,6 +155,27 @@ def test_what_is_supported_decides_of_what_was_remembered():
         assert plain(settled) == plain(expected)
 
 
+def test_contexts_that_do_not_lie_side_by_side_are_decoded_as_pynetdicom_does():
+    sent = request(ASKED["some refused"])
+    items = list(A_ASSOCIATE_RQ._generate_items(sent[74:]))
+    shuffled = [items[1], items[0], *items[2:]]
+    mixed = sent[:74] + b"".join(data for _, data in shuffled)
+    for _ in range(2):
+        assert same(as_installed(mixed), as_pynetdicom(mixed))
+    assert negotiation._items.cache_info().currsize == 0
+
+
+def test_nothing_but_contexts_is_remembered():
+    """Who calls may send names and passwords."""
+    identity = UserIdentityNegotiation()
+    identity.user_identity_type, identity.primary_field, identity.secondary_field = 2, b"name", b"password"
+    sent = request(ASKED["echo"], roles=[identity])
+    primitive = as_installed(sent)[0]
+    assert identity in primitive.user_information
+    assert identity not in as_installed(request(ASKED["echo"]))[0].user_information
+    assert negotiation._items.cache_info().hits == 1, "it was remembered from the one who said who he is"
+
+
 def test_a_long_request_is_not_remembered():
     """Whoever sends long ones must not fill the memory."""
     sent = request([(uid, [f"1.2.{n}.{'9' * 50}" for n in range(20)]) for uid in STORAGE[:128]])
@@ -191,7 +213,7 @@ def test_it_is_what_pynetdicom_calls():
 
 
 WORK = (
-    (A_ASSOCIATE_RQ, "_wrap_generate_items"),
+    (PresentationContextItemRQ, "decode"),
     (PresentationContextItemRQ, "to_primitive"),
     (negotiation, "negotiate_as_acceptor"),
     (PresentationContextItemAC, "encode"),
