@@ -15,6 +15,7 @@ from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from spinepacs.intake import negotiation
 from spinepacs.intake.connection import LimitedSocket
 from spinepacs.intake.gate import Gate, read_request, says_something
 from spinepacs.intake.incoming import StreamingDimse
@@ -41,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 # Its own log lines are made by formatting every PDU, at a price for each even where nobody reads them.
 _config.LOG_HANDLER_LEVEL = "none"
+negotiation.install()
 
 
 def application_entity(settings: ListenerSettings) -> AE:

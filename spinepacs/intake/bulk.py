@@ -22,6 +22,7 @@ _LEAST_READ_BYTES = 1 << 16
 _P_DATA = 4
 _PDU_HEAD = struct.Struct(">BBL")
 _PDV_HEAD = struct.Struct(">LBB")
+_BOTH_HEADS = struct.Struct(">BxLLBB")
 _COMMAND, _LAST = 0x01, 0x02
 
 
@@ -88,8 +89,10 @@ class DatasetReader:
 
     def _next_fragment(self) -> tuple[int, bool] | None:
         """Length of the next fragment and whether it is the last; None: what comes next is none of this dataset."""
-        if self._pdu_left_bytes == 0 and not self._next_pdu():
-            return None
+        if self._pdu_left_bytes == 0:
+            self._step_over_whole()
+            if not self._next_pdu():
+                return None
         self._need(_PDV_HEAD.size)
         item_length, context_id, control = _PDV_HEAD.unpack_from(self._buffer, self._at)
         is_whole = 2 <= item_length <= self._pdu_left_bytes - 4
@@ -98,6 +101,25 @@ class DatasetReader:
         self._at += _PDV_HEAD.size
         self._pdu_left_bytes -= 4 + item_length
         return item_length - 2, bool(control & _LAST)
+
+    def _step_over_whole(self) -> None:
+        """Note what lies whole in the buffer and is as nearly all is: one fragment in a PDU, and not the last.
+
+        What is different in any way is left to :meth:`_next_pdu`.
+        """
+        if self._source.is_called_away:
+            return
+        at, end, context_id = self._at, self._end, self._context_id
+        while end - at >= _BOTH_HEADS.size:
+            kind, length, item_length, of_context, control = _BOTH_HEADS.unpack_from(self._buffer, at)
+            until = at + _PDU_HEAD.size + length
+            is_usual = kind == _P_DATA and item_length == length - 4 >= 2 and of_context == context_id
+            if not is_usual or control & (_COMMAND | _LAST) or until > end:
+                break
+            self._source.check_length(length)
+            self._pieces.append((at + _BOTH_HEADS.size, until))
+            at = until
+        self._at = at
 
     def _next_pdu(self) -> bool:
         """Step over the head of a PDU; False: it holds no fragment, or is not to be read now."""

@@ -23,6 +23,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made by a mo
 
 from spinepacs.dicom.reading.classes import RADIOGRAPH_CLASSES, is_private
 from spinepacs.dicom.reading.pixels import DECODABLE_TRANSFER_SYNTAXES
+from spinepacs.intake.negotiation import REMEMBERED, Same, is_remembered
 
 _STORAGE_SERVICE = "1.2.840.10008.4.2"
 _STANDARD_STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
@@ -39,9 +40,22 @@ def is_storage(sop_class_uid: str) -> bool:
 
 
 def supported(
-    requested: Iterable[PresentationContext], taken: Taken, takes_reports: bool
+    requested: Sequence[PresentationContext], taken: Taken, takes_reports: bool
 ) -> list[PresentationContext]:
     """What we support of what an association asks for; in storage commitment the one who calls is the SCP."""
+    if is_remembered(requested):
+        return list(_remembered(Same(requested), taken, takes_reports))
+    return _supported(requested, taken, takes_reports)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(requested: Same, taken: Taken, takes_reports: bool) -> list[PresentationContext]:
+    return _supported(requested.each, taken, takes_reports)
+
+
+def _supported(
+    requested: Iterable[PresentationContext], taken: Taken, takes_reports: bool
+) -> list[PresentationContext]:
     syntaxes: dict[UID, list[UID]] = defaultdict(list)
     for context in requested:
         if context.abstract_syntax:
@@ -73,8 +87,17 @@ def _simplest_first(offered: Sequence[UID]) -> tuple[str | UID, ...]:
     return tuple(dict.fromkeys([*known, *offered]))
 
 
-def services(requested: Iterable[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+def services(requested: Sequence[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
     """Tell pynetdicom that classes which it does not know are for storage; nothing of it is sent to the peer."""
+    return dict(_services_remembered(Same(requested)) if is_remembered(requested) else _services(requested))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _services_remembered(requested: Same) -> dict[UID, SOPClassCommonExtendedNegotiation]:
+    return _services(requested.each)
+
+
+def _services(requested: Iterable[PresentationContext]) -> dict[UID, SOPClassCommonExtendedNegotiation]:
     found = {}
     for context in requested:
         sop_class = context.abstract_syntax

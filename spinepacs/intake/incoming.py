@@ -118,12 +118,8 @@ class Incoming(BytesIO):
 
 def _head(message: DIMSEMessage, association: Association) -> bytes:
     command = message.command_set
-    (syntax,) = (
-        context.transfer_syntax[0]
-        for context in association.accepted_contexts
-        if context.context_id == message.context_id
-    )
-    return head(command.AffectedSOPClassUID, command.AffectedSOPInstanceUID, syntax)
+    context = association._accepted_cx[message.context_id or 0]  # its property sorts a hundred for each image
+    return head(command.AffectedSOPClassUID, command.AffectedSOPInstanceUID, context.transfer_syntax[0])
 
 
 class StreamingDimse(DIMSEServiceProvider):

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from multiprocessing import get_context
 from typing import Any
 
@@ -95,7 +96,7 @@ class VisitorsBook:
 
     def traffic(self) -> dict[str, tuple[int, int]]:
         """By address how many connections there are now, and how many were let in within the last minute."""
-        now = Counter(who for page in self._pages for who in _seats(page) if who != bytes(16))
+        now = Counter(who for page in self._pages for who in _seats(page))
         lately = Counter(who for page in self._pages for who in _lately(page))
         return {unpacked(who): (now[who], lately[who]) for who in now | lately}
 
@@ -165,8 +166,9 @@ class Page:
 
     def visits_of(self, address: str) -> int:
         """How often an address has been let in within the last minute, by all processes and machines."""
-        wanted = packed(address)
-        here = sum(who == wanted for page in self._pages for who in _lately(page))
+        wanted, since_s = packed(address), time.monotonic() - _MINUTE_S
+        pages = (_VISIT.iter_unpack(_bytes(page, "visits")) for page in self._pages)
+        here = sum(1 for visits in pages for who, at_s in visits if who == wanted and at_s > since_s)
         return here + self._heard(address)[1]
 
     def _heard(self, address: str) -> tuple[int, int]:
@@ -187,6 +189,7 @@ class Page:
             self._own.accepted += 1
 
 
+@lru_cache(maxsize=ADDRESSES)
 def packed(address: str) -> bytes:
     """An IP address in 16 bytes; IPv4 as it is mapped into IPv6 (RFC 4291 2.5.5.2), so that it is one address."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -215,10 +218,10 @@ def _bytes(page: _Page, field: str) -> bytes:
 
 
 def _taken(page: _Page) -> int:
-    seats = _seats(page)
-    return len(seats) - seats.count(bytes(16))
+    return len(_seats(page))
 
 
 def _seats(page: _Page) -> list[bytes]:
-    taken = _bytes(page, "seats")
-    return [taken[index : index + 16] for index in range(0, len(taken), 16)]
+    """Who is in; they sit side by side from the first seat on."""
+    taken = _bytes(page, "seats").rstrip(b"\x00")  # no address is all zeros
+    return [taken[index : index + 16].ljust(16, b"\x00") for index in range(0, len(taken), 16)]

@@ -142,6 +142,30 @@ def test_a_pdu_longer_than_agreed_is_not_read():
         read(wire)
 
 
+@pytest.mark.parametrize("kind", ["another context", "a command", "another PDU", "a length that lies"])
+def test_what_is_unusual_among_many_small_pdus_is_found(kind):
+    usual = [pdu(fragment(DATA, bytes([n]) * 1000)) for n in range(100)]
+    unusual = {
+        "another context": pdu(fragment(DATA, b"xy", OTHER_CONTEXT)),
+        "a command": pdu(fragment(COMMAND, b"xy")),
+        "another PDU": RELEASE,
+        "a length that lies": pdu(fragment(DATA, b"")[:3] + b"\xff\x05\x00"),
+    }[kind]
+    rest = unusual + pdu(fragment(LAST, b"end"))
+    wire = Wire(b"".join(usual) + rest)
+    is_whole, data = read(wire)
+    assert not is_whole
+    assert data == b"".join(bytes([n]) * 1000 for n in range(100))
+    assert wire.left == rest
+
+
+def test_a_pdu_longer_than_agreed_is_not_taken_where_it_lies_whole_in_the_buffer():
+    wire = Wire(pdu(fragment(DATA, b"ab")) + pdu(fragment(DATA, bytes(5000))) + pdu(fragment(LAST, b"end")))
+    wire.longest = 1000
+    with pytest.raises(ConnectionAbortedError, match="too long"):
+        read(wire)
+
+
 def test_who_is_called_away_stops_between_two_pdus():
     wire = Wire(pdu(fragment(DATA, b"ab")) + pdu(fragment(LAST, b"cd")))
     wire.is_called_away = True

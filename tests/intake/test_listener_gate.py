@@ -211,6 +211,18 @@ def test_pages_of_all_processes_count_together():
     assert first.visits_of("10.0.0.1") == 1
 
 
+@pytest.mark.parametrize("last", ["10.0.0.0", "10.0.0.1", "fe80::", "fe80::1:0:0"])
+def test_an_address_that_ends_in_zeros_has_a_seat_as_any_other(last):
+    book = VisitorsBook(2)
+    page, other = book.page(0), book.page(1)
+    page.seat([last, "192.0.2.1", last])
+    assert book.inside() == other.fewest_elsewhere() == 3
+    assert (other.seats_of(last), other.seats_of("192.0.2.1")) == (2, 1)
+    page.seat(["192.0.2.1"])
+    assert (other.seats_of(last), book.inside()) == (0, 1)
+    assert book.traffic() == {"192.0.2.1": (1, 0)}
+
+
 def test_a_process_knows_whether_another_one_has_fewer_associations():
     book = VisitorsBook(3)
     pages = [book.page(number) for number in range(3)]
