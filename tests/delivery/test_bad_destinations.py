@@ -266,7 +266,7 @@ def test_a_rejection_says_why_and_uses_up_nothing(spool, ledger, name):
     def rejects(call: Call) -> None:
         call.read_pdu()
         call.say(liars.REFUSALS[name])
-        call.released.wait(1)
+        call.connection.recv(1)  # until the other side hangs up, as it should, however long it takes
 
     with liars.raw(*[rejects] * 4, Call.serve) as liar:
         target = destination("pacs", liar.port, timeout_s=10, maximum_attempts=2)

@@ -243,7 +243,9 @@ def test_a_peer_that_stops_inside_a_pdu_is_dropped(spool, ledger):
 
 def test_a_sender_that_dies_in_the_middle_leaves_nothing(listener, ledger, tmp_path):
     """Not even in the spool, where the image was being written already."""
-    big = films.make_dx(films.spine_like(2000, 2000))
+    big = films.make_dx(
+        films.spine_like(4500, 4500)
+    )  # not through before it is killed, however busy the machine
     sent = films.write(big, tmp_path / "big.dcm")
     sender = subprocess.Popen(
         [
