@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,17 @@ from spinepacs.analysis.naming.redrawing import redrawn
 from spinepacs.analysis.seeing.gaps import find_gaps
 from spinepacs.analysis.seeing.normalise import with_square_pixels
 from spinepacs.analysis.seeing.segment import Segmenter, Step, scaled, untimed
+from spinepacs.analysis.seeing.tracer import Tracer
 from spinepacs.analysis.seeing.windows import join
 from spinepacs.domain.findings import Detection, Refusal, Spine, Vertebra
 from spinepacs.domain.geometry import Outline, stretching
 from spinepacs.domain.study import Radiograph, View
 
+Found = tuple[Spine | Refusal, tuple[Detection, ...]]
+"""A named spine, or why there is none, and all that was detected; native px."""
 
-def find_spine(
-    segmenter: Segmenter, film: Radiograph, step: Step = untimed
-) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
+
+def find_spine(segmenter: Segmenter, film: Radiograph, step: Step = untimed) -> Found:
     """Find and name the vertebrae of a film.
 
     Parameters
@@ -38,64 +41,95 @@ def find_spine(
     found
         All detections, native px: those of the spine and those that it has no place for.
     """
-    display, factor = with_square_pixels(film.display, film.spacing)
-    read = _traced(segmenter, display, factor, _first_named(segmenter, display, factor, film, step), step)
-    return _named_as_drawn(segmenter, display, factor, read, film, step)
+    search = _Search.of(segmenter, film, step)
+    return search.as_drawn(*search.first_named())
 
 
-def find_bodies(segmenter: Segmenter, film: Radiograph) -> tuple[Detection, ...]:
-    """What :func:`find_spine` finds as it is first named, before any body is drawn: what the prices of names are
-    fitted to."""
-    display, factor = with_square_pixels(film.display, film.spacing)
-    return _first_named(segmenter, display, factor, film, untimed)[1]
+def find_bodies(
+    segmenter: Segmenter, film: Radiograph
+) -> tuple[tuple[Detection, ...], tuple[Detection, ...]]:
+    """What :func:`find_spine` finds, as it is first named, before any body is drawn, and in the end: what the prices of
+    names are fitted to."""
+    search = _Search.of(segmenter, film, untimed)
+    first = search.first_named()
+    return first[1], search.as_drawn(*first)[1]
 
 
-def _first_named(
-    segmenter: Segmenter,
-    display: NDArray[np.uint8],
-    factor: NDArray[np.float64],
-    film: Radiograph,
-    step: Step,
-) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
-    """Detect, name, and look again where one is missing."""
-    seen = _read(
-        segmenter, display, detect(segmenter, display, film.view, step, view_is_sure=film.view_is_sure), step
-    )
-    spine, found = _named(seen, factor, film, step)
-    if isinstance(spine, Spine) and spine.missing:
-        more = segmenter.detect_missing(display, find_gaps(spine, factor), step)
-        if more:
-            spine, found = _named(_read(segmenter, display, seen + more, step), factor, film, step)
-    return spine, found
+class _Search(NamedTuple):
+    """One film that is looked at: shown with square pixels, each of which is ``factor`` (2,) native ones."""
 
+    segmenter: Segmenter
+    film: Radiograph
+    display: NDArray[np.uint8]
+    factor: NDArray[np.float64]
+    step: Step
 
-def _named(
-    seen: Sequence[Detection], factor: NDArray[np.float64], film: Radiograph, step: Step
-) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
-    """The spine of what was seen in px of the display, and all of it in native px."""
-    found = tuple(scaled(detection, factor) for detection in seen)
-    with step("label"):
-        return named(found, film), found
+    @classmethod
+    def of(cls, segmenter: Segmenter, film: Radiograph, step: Step) -> Self:
+        return cls(segmenter, film, *with_square_pixels(film.display, film.spacing), step)
 
-
-def _traced(
-    segmenter: Segmenter,
-    display: NDArray[np.uint8],
-    factor: NDArray[np.float64],
-    read: tuple[Spine | Refusal, tuple[Detection, ...]],
-    step: Step,
-) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
-    """Spine and detections with the bodies drawn again from near by, where the model has a tracer; names stay."""
-    spine, found = read
-    if segmenter.tracer is None or isinstance(spine, Refusal):
-        return read
-    with step("trace"):
-        seen = _stretched(spine.vertebrae, 1 / factor)
-        fresh = _stretched(redrawn(segmenter.tracer, display, seen), factor)
-        drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
-        return replace(spine, vertebrae=fresh), tuple(
-            _with_outline(one, drawn[id(one.outline)]) if id(one.outline) in drawn else one for one in found
+    def first_named(self) -> Found:
+        """Detect, name, and look again where one is missing."""
+        film = self.film
+        seen = self._read(
+            detect(self.segmenter, self.display, film.view, self.step, view_is_sure=film.view_is_sure)
         )
+        spine, found = self._named(seen)
+        if isinstance(spine, Spine) and spine.missing:
+            more = self.segmenter.detect_missing(self.display, find_gaps(spine, self.factor), self.step)
+            if more:
+                spine, found = self._named(self._read(seen + more))
+        return spine, found
+
+    def as_drawn(self, spine: Spine | Refusal, found: tuple[Detection, ...]) -> Found:
+        """Bodies drawn from near by, where the model has a tracer, and read and named once more there: the reader looks
+        at their middles, and distances and sizes are truer. Where that changes names, they are drawn anew."""
+        tracer = self.segmenter.tracer
+        if tracer is None or isinstance(spine, Refusal):
+            return spine, found
+        spine, found = self._drawn(tracer, spine, found)
+        said = self._read(tuple(scaled(one, 1 / self.factor) for one in found))
+        heard = tuple(replace(one, evidence=new.evidence) for one, new in zip(found, said, strict=True))
+        with self.step("label"):
+            again = named(heard, self.film)
+        if isinstance(again, Refusal):
+            return spine, found
+        drawn = {(id(body.outline), body.level): body for body in spine.vertebrae}
+        if any((id(body.outline), body.level) not in drawn for body in again.vertebrae):
+            return self._drawn(tracer, again, heard)
+        before = (drawn[id(body.outline), body.level] for body in again.vertebrae)
+        plated = (
+            replace(body, upper=old.upper, lower=old.lower)
+            for body, old in zip(again.vertebrae, before, strict=True)
+        )
+        return replace(again, vertebrae=tuple(plated)), heard
+
+    def _named(self, seen: Sequence[Detection]) -> Found:
+        """The spine of what was seen in px of the display, and all of it in native px."""
+        found = tuple(scaled(detection, self.factor) for detection in seen)
+        with self.step("label"):
+            return named(found, self.film), found
+
+    def _read(self, seen: tuple[Detection, ...]) -> tuple[Detection, ...]:
+        """Detections with what the reader says of them, where the model has one; px of the display."""
+        if self.segmenter.reader is None or not seen:
+            return seen
+        with self.step("levels"):
+            towards = best_chain(seen).axes.mean(axis=0)
+            return self.segmenter.reader.read(self.display, seen, towards / np.hypot(*towards))
+
+    def _drawn(
+        self, tracer: Tracer, spine: Spine, found: tuple[Detection, ...]
+    ) -> tuple[Spine, tuple[Detection, ...]]:
+        """Spine and detections with the bodies drawn again from near by; names stay."""
+        with self.step("trace"):
+            seen = _stretched(spine.vertebrae, 1 / self.factor)
+            fresh = _stretched(redrawn(tracer, self.display, seen), self.factor)
+            drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
+            return replace(spine, vertebrae=fresh), tuple(
+                _with_outline(one, drawn[id(one.outline)]) if id(one.outline) in drawn else one
+                for one in found
+            )
 
 
 def _stretched(bodies: tuple[Vertebra, ...], factor: NDArray[np.float64]) -> tuple[Vertebra, ...]:
@@ -103,34 +137,6 @@ def _stretched(bodies: tuple[Vertebra, ...], factor: NDArray[np.float64]) -> tup
     if (factor == 1).all():  # copies would have to work out their areas and centres again
         return bodies
     return tuple(body.moved(stretching(*factor)) for body in bodies)
-
-
-def _named_as_drawn(
-    segmenter: Segmenter,
-    display: NDArray[np.uint8],
-    factor: NDArray[np.float64],
-    read: tuple[Spine | Refusal, tuple[Detection, ...]],
-    film: Radiograph,
-    step: Step,
-) -> tuple[Spine | Refusal, tuple[Detection, ...]]:
-    """The same bodies, read and named once more where they were drawn: there the reader looks at their middles, and
-    distances and sizes are truer. Where that changes names, they are drawn anew."""
-    spine, found = read
-    if segmenter.tracer is None or isinstance(spine, Refusal):
-        return read
-    said = _read(segmenter, display, tuple(scaled(one, 1 / factor) for one in found), step)
-    found = tuple(replace(one, evidence=new.evidence) for one, new in zip(found, said, strict=True))
-    with step("label"):
-        again = named(found, film)
-    if isinstance(again, Refusal):
-        return read
-    drawn = {(id(body.outline), body.level): body for body in spine.vertebrae}
-    before = [drawn.get((id(body.outline), body.level)) for body in again.vertebrae]
-    if not all(before):
-        return _traced(segmenter, display, factor, (again, found), step)
-    kept = zip(again.vertebrae, filter(None, before), strict=True)
-    plated = tuple(replace(body, upper=old.upper, lower=old.lower) for body, old in kept)
-    return replace(again, vertebrae=plated), found
 
 
 def _with_outline(detection: Detection, outline: Outline) -> Detection:
@@ -141,17 +147,6 @@ def _with_outline(detection: Detection, outline: Outline) -> Detection:
 def named(found: Sequence[Detection], film: Radiograph) -> Spine | Refusal:
     """Name what was found on a film (native px), with all that its header says."""
     return label(found, film.view, film.anterior_left, film.body_part, view_is_sure=film.view_is_sure)
-
-
-def _read(
-    segmenter: Segmenter, display: NDArray[np.uint8], seen: tuple[Detection, ...], step: Step
-) -> tuple[Detection, ...]:
-    """Detections with what the reader says of them, where the model has one; px of ``display``."""
-    if segmenter.reader is None or not seen:
-        return seen
-    with step("levels"):
-        towards = best_chain(seen).axes.mean(axis=0)
-        return segmenter.reader.read(display, seen, towards / np.hypot(*towards))
 
 
 def detect(

@@ -24,7 +24,7 @@ from rich.progress import track
 from spinepacs.analysis.naming.chain import LEAST, best_chain
 from spinepacs.analysis.naming.lattice import Lattice, Sums, most_right
 from spinepacs.analysis.naming.prices import FITTED, Prices, Surprises, log_odds, surprises
-from spinepacs.analysis.naming.spine import find_bodies, find_spine
+from spinepacs.analysis.naming.spine import find_bodies
 from spinepacs.analysis.seeing.evidence import Answers, Weights, weighed
 from spinepacs.analysis.seeing.reader import Reader
 from spinepacs.analysis.seeing.segment import Segmenter
@@ -110,7 +110,7 @@ class Case:
 def cases_of(segmenter: Segmenter, reader: Reader, film: Film) -> tuple[Case | None, Case | None]:
     """Read a film: its bodies as they are first found, and as they were drawn; None where no labelled one is found."""
     shown = radiograph_of(read_grey(film.path), header_view(film))
-    first, drawn = find_bodies(segmenter, shown), find_spine(segmenter, shown)[1]
+    first, drawn = find_bodies(segmenter, shown)
     return _read(reader, film, shown.display, first), _read(reader, film, shown.display, drawn)
 
 

@@ -161,7 +161,10 @@ def test_a_spine_is_redrawn_and_keeps_its_names(tmp_path):
         assert (new.upper is None, new.lower is None) == (old.upper is None, old.lower is None)
         if new.upper:
             np.testing.assert_allclose([new.upper.left, new.upper.right], body[:2], atol=1.5)
-    first = find_bodies(segmenter, film)
+    first, last = find_bodies(segmenter, film)
+    assert all(
+        (one.outline.points == old.outline.points).all() for one, old in zip(last, redrawn, strict=True)
+    )
     assert all(
         (one.outline.points == old.outline.points).all() for one, old in zip(first, found, strict=True)
     )
