@@ -103,9 +103,9 @@ class Endplate:
         The two corners, px.
     curve
         (M, 2) float64 points along the endplate from ``left`` to ``right``, px.
-    spread
-        How widely the network that placed the corners scattered them: root mean square of their standard deviations, as
-        a share of the usual √area of bodies around; None where they follow from the outline.
+    spreads
+        How widely the network that placed the left and the right corner scattered either: standard deviations, as
+        shares of the usual √area of bodies around; None where they follow from the outline.
     spurs
         How far a spur (osteophyte) stands out beyond the left and the right corner, as the network sees it: shares of
         the plate's width; None where no network says.
@@ -114,13 +114,18 @@ class Endplate:
     left: PointPx
     right: PointPx
     curve: Points
-    spread: float | None = None
+    spreads: tuple[float, float] | None = None
     spurs: tuple[float, float] | None = None
 
     def moved(self, move: Move) -> Endplate:
         """The same endplate on another picture; its corners keep their names, which are those with the head up."""
         left, right = move(np.array([self.left, self.right])).tolist()
         return replace(self, left=PointPx(*left), right=PointPx(*right), curve=move(self.curve))
+
+    @property
+    def spread(self) -> float | None:
+        """Root mean square of both spreads."""
+        return None if self.spreads is None else float(np.hypot(*self.spreads) / np.sqrt(2))
 
     @cached_property
     def middle(self) -> PointPx:

@@ -174,13 +174,13 @@ def _lines(lines: Sequence[Points]) -> _Lines:
 
 
 def _endplate(endplate: Endplate | None) -> dict[str, Any] | None:
-    """Corners and curve, spread and spurs where they are known, as JSON holds them."""
+    """Corners and curve, spreads and spurs where they are known, as JSON holds them."""
     if endplate is None:
         return None
     left, right = _points(np.array([endplate.left, endplate.right]))
     found: dict[str, Any] = {"left": left, "right": right, "curve": _points(endplate.curve)}
-    if endplate.spread is not None:
-        found["spread"] = _number(endplate.spread, 5)
+    if endplate.spreads is not None:
+        found["spreads"] = [_number(spread, 5) for spread in endplate.spreads]
     if endplate.spurs is not None:
         found["spurs"] = [_number(share, 5) for share in endplate.spurs]
     return found

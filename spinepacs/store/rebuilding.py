@@ -126,8 +126,10 @@ def _endplate(stored: dict[str, Any] | None) -> Endplate | None:
     if stored is None:
         return None
     left, right = _points([stored["left"], stored["right"]]).tolist()
-    spurs = tuple(stored["spurs"]) if "spurs" in stored else None
-    return Endplate(PointPx(*left), PointPx(*right), _points(stored["curve"]), stored.get("spread"), spurs)
+    spreads, spurs = (tuple(stored[name]) if name in stored else None for name in ("spreads", "spurs"))
+    if "spread" in stored:  # as spinepacs wrote it until model 1.4.0: of both corners together
+        spreads = (stored["spread"], stored["spread"])
+    return Endplate(PointPx(*left), PointPx(*right), _points(stored["curve"]), spreads, spurs)
 
 
 def _disc(row: Row[Any]) -> DiscHeight:

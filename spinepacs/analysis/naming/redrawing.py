@@ -66,6 +66,7 @@ def _moved(body: Vertebra, place: Place, size: Points) -> Vertebra:
 
 
 def _doubted(plate: Endplate | None, move: float) -> Endplate | None:
-    if plate is None or plate.spread is None:
+    if plate is None or plate.spreads is None:
         return plate
-    return replace(plate, spread=float(np.hypot(plate.spread, move)))
+    left, right = np.hypot(plate.spreads, move).tolist()
+    return replace(plate, spreads=(left, right))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spinepacs.analysis.naming.chain import best_chain
 from spinepacs.analysis.naming.label import label
 from spinepacs.analysis.naming.redrawing import redrawn
+from spinepacs.analysis.naming.settling import settled
 from spinepacs.analysis.seeing.gaps import find_gaps
 from spinepacs.analysis.seeing.normalise import with_square_pixels
 from spinepacs.analysis.seeing.segment import Segmenter, Step, scaled, untimed
@@ -124,7 +125,9 @@ class _Search(NamedTuple):
         """Spine and detections with the bodies drawn again from near by; names stay."""
         with self.step("trace"):
             seen = _stretched(spine.vertebrae, 1 / self.factor)
-            fresh = _stretched(redrawn(tracer, self.display, seen), self.factor)
+            traced = redrawn(tracer, self.display, seen)
+            turned = settled(traced, spine.view, spine.anterior_left, self.display.shape[::-1])
+            fresh = _stretched(turned, self.factor)
             drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
             return replace(spine, vertebrae=fresh), tuple(
                 _with_outline(one, drawn[id(one.outline)]) if id(one.outline) in drawn else one

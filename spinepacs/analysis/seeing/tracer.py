@@ -206,13 +206,13 @@ def _with_plates(
     plates = []
     for ends, upper in (([0, 1], True), ([3, 2], False)):
         drawn = endplates_between([one.points for one in kept], corners[rows][:, ends], upper=upper)
-        spread = np.sqrt((spreads[rows][:, ends] ** 2).mean(axis=1)).tolist()
+        both = map(tuple, spreads[rows][:, ends].tolist())
         there = inside[rows][:, ends].all(axis=1).tolist()
         out = [None] * len(rows) if spurs is None else map(tuple, spurs[rows][:, ends].tolist())
         plates.append(
             [
-                replace(plate, spread=much, spurs=far) if plate and seen else None
-                for plate, much, far, seen in zip(drawn, spread, out, there, strict=True)
+                replace(plate, spreads=much, spurs=far) if plate and seen else None
+                for plate, much, far, seen in zip(drawn, both, out, there, strict=True)
             ]
         )
     traced: list[Traced | None] = [None] * len(outlines)

@@ -31,7 +31,7 @@ def _body(level, centre, side, spread=SURE):
 
     def plate(row, other):
         left, right = corners[row], corners[other]
-        return Endplate(PointPx(*left), PointPx(*right), np.stack([left, right]), spread)
+        return Endplate(PointPx(*left), PointPx(*right), np.stack([left, right]), (spread, spread))
 
     return Vertebra(level, level, 0.9, "", 0.9, Outline(corners), plate(0, 1), plate(3, 2), 9.0)
 

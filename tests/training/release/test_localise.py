@@ -92,7 +92,7 @@ def test_where_corners_were_scattered_the_errors_grow_with_that_and_not_with_the
                 if plate := getattr(vertebra, side):
                     spread = rng.uniform(0.03, 0.3)
                     wrong = _wrong(plate, rng.normal(size=5) * 0.1 * spread, side == "upper", True)
-                    plates[side] = replace(wrong, spread=spread)
+                    plates[side] = replace(wrong, spreads=(spread, spread))
             vertebrae.append(replace(vertebra, score=rng.uniform(0.4, 1), **plates))
         pairs.append((replace(true, vertebrae=tuple(vertebrae)), true))
     found = fit(pairs)
