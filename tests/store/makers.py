@@ -95,7 +95,9 @@ def vertebra(level: Level, raw_level: Level | None = None) -> Vertebra:
     reason = "" if raw is level else "made consistent along the chain"
     scores = np.eye(25, dtype=np.float32)[raw]
     seen = Detection(scores, np.float32(0.9), np.array([200, top, 300, top + 80]), Outline(corners))  # type: ignore[arg-type]  # as the network's decoder gives it
-    upper = Endplate(PointPx(200, top), PointPx(300, top), corners[:2], spreads=(0.0625, 0.125), spurs=(0.125, 0.0))
+    upper = Endplate(
+        PointPx(200, top), PointPx(300, top), corners[:2], spreads=(0.0625, 0.125), spurs=(0.125, 0.0)
+    )
     lower = Endplate(PointPx(200, top + 80), PointPx(300, top + 80), corners[:1:-1])
     margin = 2.5 if reason else None
     other = raw if reason else None

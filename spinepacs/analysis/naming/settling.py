@@ -1,15 +1,16 @@
-"""How an endplate in doubt is tilted: its neighbours know.
+"""How an endplate in doubt lies: its neighbours know.
 
 The tracer says of each plate how widely its answers are scattered, and that foretells how far it is off: a plate with a
 spread of 0.07 by 2°, one with 0.3 by 12°. The spine as a whole is known better than that: it bends smoothly, the plates
-of a body are nearly parallel, the sacrum inclines to L5 by some 22°. So the tilts of all plates are estimated together,
-by least squares, each measured and each usual value weighted by its own variance. Plates in doubt are turned to where
-that has them; those that show well stay as they were drawn, so that nothing that is seen is made usual.
+of a body are nearly parallel, the sacrum inclines to L5 by some 22°, bodies and discs change little from one to the
+next. So the tilts of all plates, and then their centres, are estimated together, by least squares, each measured and
+each usual value weighted by its own variance. Plates in doubt are turned and moved to where that has them; those that
+show well stay as they were drawn, so that nothing that is seen is made usual.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ _FIRST = Level.C3
 _LEAST = 6
 """Bodies from which the others tell anything."""
 _IN_DOUBT = 0.12
-"""Spread from which a plate is turned."""
+"""Spread from which a plate is turned and moved."""
 _PER_SPREAD, _LESS, _LEAST_DEG = 45.0, 1.0, 1.0
 """Standard deviation of a drawn tilt, degrees: so much for its spread, less so much, and at least so much; measured on
 15 lateral films."""
@@ -37,6 +38,12 @@ _THORACIC_WEDGE = 3.0
 _SACRUM, _SACRUM_SD = 21.6, 7.7
 """Lordosis from L5's upper plate to S1's, degrees: mean and standard deviation of 324 people (Sci Rep 2022, article
 s41598-022-21840-x, table 2)."""
+_PER_SPREAD_OFF, _LESS_OFF, _LEAST_OFF = 2.0, 0.1, 0.02
+"""Standard deviation of a plate's centre, as of its tilt, in usual heights of a body."""
+_CHANGE_SD = 0.2
+"""Usual heights of a body by which the ways across bodies, and across discs, are off the line of their neighbours."""
+_MOST_OFF = 0.1
+"""Usual heights of a body by which a plate is moved at most: what lies further off is something else."""
 
 _Place = tuple[int, int]
 """Of a plate: its level and 0 or 1, upper or lower."""
@@ -45,8 +52,8 @@ _Place = tuple[int, int]
 def settled(
     vertebrae: Sequence[Vertebra], view: View, anterior_left: bool | None, size: tuple[int, int]
 ) -> tuple[Vertebra, ...]:
-    """The same bodies with plates in doubt turned, each about a point nearer to the corner that shows better, and with
-    their outlines.
+    """The same bodies with plates in doubt turned, each about a point nearer to the corner that shows better, and on
+    lateral films moved, outlines with them.
 
     Parameters
     ----------
@@ -69,12 +76,16 @@ def settled(
     # Tilts are positive where a plate falls to the back, on films of unknown front and on AP films to the right.
     sign = -1 if view is View.LATERAL and anterior_left is False else 1
     tilts = {place: sign * _tilt(plate) for place, plate in plates.items()}
-    likely = _likely(tilts, spreads, has_front=view is View.LATERAL and anterior_left is not None)
-    turns = {
-        place: _Turn.of(plates[place], sign * (likely[place].tilt - tilts[place]), likely[place].deviation)
+    likely = _likely_tilts(tilts, spreads, has_front=view is View.LATERAL and anterior_left is not None)
+    moves = {
+        place: _Settling.of(
+            plates[place], sign * (likely[place].value[0] - tilts[place]), likely[place].deviation
+        )
         for place in doubtful
     }
-    return tuple(_turned(body, turns, size) for body in vertebrae)
+    if view is View.LATERAL:
+        moves = _moved(moves, plates, spreads)
+    return tuple(_settled(body, moves, size) for body in vertebrae)
 
 
 def _tilt(plate: Endplate) -> float:
@@ -83,87 +94,157 @@ def _tilt(plate: Endplate) -> float:
     return float(np.degrees(np.arctan2(down, across)))
 
 
-def _deviation(spread: float) -> float:
-    """Of a drawn tilt, degrees."""
-    return max(_PER_SPREAD * spread - _LESS, _LEAST_DEG)
-
-
 class _Likely(NamedTuple):
-    """A tilt and its standard deviation, degrees."""
+    """What all plates together say of one: (k,) numbers, each with the same standard deviation."""
 
-    tilt: float
+    value: Points
     deviation: float
 
 
-def _likely(
+class _Estimate:
+    """Least squares over the plates of a spine; sums over plates are known, each by a variance of its own."""
+
+    def __init__(self, plates: Iterable[_Place]) -> None:
+        self._plates = list(plates)
+        self._first = min(self._plates)[0]
+        self._terms: list[Mapping[_Place, float]] = []
+        self._values: list[Sequence[float] | Points] = []
+        self._deviations: list[float] = []
+
+    @property
+    def bodies(self) -> range:
+        """Levels from the first one to the last that has two plates, missing ones too."""
+        return range(self._first, min(max(self._plates)[0], Level.L5) + 1)
+
+    def add(self, terms: Mapping[_Place, float], value: Sequence[float] | Points, deviation: float) -> None:
+        """What a sum over plates is, each taken so many times."""
+        self._terms.append(terms)
+        self._values.append(value)
+        self._deviations.append(deviation)
+
+    def solved(self) -> dict[_Place, _Likely]:
+        """What that makes of each plate."""
+        matrix = np.zeros((len(self._terms), 2 * (max(self._plates)[0] + 1 - self._first)))
+        for row, terms in enumerate(self._terms):
+            for place, times in terms.items():
+                matrix[row, self._column(place)] = times
+        weights = 1 / np.array(self._deviations)[:, None]
+        matrix, values = matrix * weights, np.array(self._values, np.float64) * weights
+        # Of S1's lower plate nothing is known: it takes no part.
+        covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True)
+        found, deviations = covariance @ matrix.T @ values, np.sqrt(np.diag(covariance))
+        columns = {place: self._column(place) for place in self._plates}
+        return {place: _Likely(found[column], float(deviations[column])) for place, column in columns.items()}
+
+    def _column(self, place: _Place) -> int:
+        return 2 * (place[0] - self._first) + place[1]
+
+
+def _likely_tilts(
     tilts: Mapping[_Place, float], spreads: Mapping[_Place, float], *, has_front: bool
 ) -> dict[_Place, _Likely]:
-    """What all plates together say of each one."""
-    first, last = min(tilts)[0], max(tilts)[0]
-
-    def column(place: _Place) -> int:
-        return 2 * (place[0] - first) + place[1]
-
-    rows: list[tuple[dict[_Place, float], float, float]] = [
-        ({place: 1.0}, tilt, _deviation(spreads[place]) * (_LEVEL_SACRUM if place[0] == Level.S1 else 1.0))
-        for place, tilt in tilts.items()
-    ]
-    whole = range(first, min(last, Level.L5) + 1)
-    for level in whole:
-        is_thoracic = Level(level).region is Region.THORACIC
-        rows.append(
-            ({(level, 1): 1.0, (level, 0): -1.0}, _THORACIC_WEDGE * (has_front and is_thoracic), _WEDGE_SD)
-        )
-    for level in whole[:-3]:
+    """Degrees."""
+    estimate = _Estimate(tilts)
+    for place, tilt in tilts.items():
+        deviation = max(_PER_SPREAD * spreads[place] - _LESS, _LEAST_DEG)
+        estimate.add({place: 1}, [tilt], deviation * (_LEVEL_SACRUM if place[0] == Level.S1 else 1))
+    for level in estimate.bodies:
+        wedge = _THORACIC_WEDGE if has_front and Level(level).region is Region.THORACIC else 0.0
+        estimate.add({(level, 1): 1, (level, 0): -1}, [wedge], _WEDGE_SD)
+    for level in estimate.bodies[:-3]:
         bend = {(level + n, side): times / 2 for n, times in enumerate((1, -3, 3, -1)) for side in (0, 1)}
-        rows.append((bend, 0.0, _BEND_SD))
-    if has_front and last == Level.S1:
-        rows.append(({(Level.S1, 0): 1.0, (Level.L5, 0): -1.0}, -_SACRUM, _SACRUM_SD))
-    matrix, values = np.zeros((len(rows), 2 * (last + 1 - first))), np.zeros(len(rows))
-    for n, (terms, value, deviation) in enumerate(rows):
-        values[n] = value / deviation
-        for place, times in terms.items():
-            matrix[n, column(place)] = times / deviation
-    # Of S1's lower plate nothing is known: it takes no part.
-    covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True)
-    found = covariance @ matrix.T @ values
-    deviations = np.sqrt(np.diag(covariance))
-    return {place: _Likely(float(found[column(place)]), float(deviations[column(place)])) for place in tilts}
+        estimate.add(bend, [0.0], _BEND_SD)
+    if has_front and (Level.S1, 0) in tilts:
+        estimate.add({(Level.S1, 0): 1, (Level.L5, 0): -1}, [-_SACRUM], _SACRUM_SD)
+    return estimate.solved()
 
 
-class _Turn(NamedTuple):
-    """A plate that turns about a ``pivot`` (2,) by an ``angle``, radians, and whose ``spreads`` are then those."""
+class _Settling(NamedTuple):
+    """How a plate settles: it turns about a ``pivot`` (2,) by an ``angle``, radians, then moves by ``way`` (2,)."""
 
     pivot: Points
     angle: float
     spreads: tuple[float, float]
+    way: Points
 
     @classmethod
-    def of(cls, plate: Endplate, degrees: float, deviation: float) -> _Turn:
-        """How a plate in doubt turns by so many degrees, to a tilt of that standard deviation."""
+    def of(cls, plate: Endplate, degrees: float, deviation: float) -> _Settling:
+        """By a turn of so many degrees, to a tilt of that standard deviation."""
         left, right = plate.spreads or (1.0, 1.0)
         before = np.hypot(left, right) / np.sqrt(2)
         share = left**2 / (left**2 + right**2)
         pivot = (1 - share) * np.array(plate.left) + share * np.array(plate.right)
         surer = min(1.0, (deviation + _LESS) / _PER_SPREAD / before)
-        return cls(pivot, float(np.radians(degrees)), (float(left * surer), float(right * surer)))
+        spreads = float(left * surer), float(right * surer)
+        return cls(pivot, float(np.radians(degrees)), spreads, np.zeros(2))
 
     def __call__(self, points: Points) -> Points:
         cos, sin = np.cos(self.angle), np.sin(self.angle)
-        return np.asarray((points - self.pivot) @ np.array([[cos, sin], [-sin, cos]]) + self.pivot)
+        turned = (points - self.pivot) @ np.array([[cos, sin], [-sin, cos]])
+        return np.asarray(turned + self.pivot + self.way)
 
 
-def _turned(body: Vertebra, turns: Mapping[_Place, _Turn], size: tuple[int, int]) -> Vertebra:
-    """A body whose plates turn; its outline goes with the nearer one, half-way down with both."""
-    above, below = (turns.get((body.level, side)) for side in (0, 1))
+def _moved(
+    turns: Mapping[_Place, _Settling], plates: Mapping[_Place, Endplate], spreads: Mapping[_Place, float]
+) -> dict[_Place, _Settling]:
+    """The turns with the ways of the plates. Not of S1's: it does not carry on the line of the discs above."""
+    centres = {place: np.add(plate.left, plate.right) / 2 for place, plate in plates.items()}
+    centres |= {place: turn(centres[place]) for place, turn in turns.items()}
+    across = [
+        centres[level, 1] - centres[level, 0] for level, side in centres if not side and (level, 1) in centres
+    ]
+    if not across:
+        return dict(turns)
+    height = float(np.median(np.hypot(*np.transpose(across))))
+    likely = _likely_centres(centres, spreads, height)
+    moved = dict(turns)
+    for place, turn in turns.items():
+        if place[0] != Level.S1:
+            way = likely[place].value - centres[place]
+            far = float(np.hypot(*way)) / (_MOST_OFF * height)
+            moved[place] = turn._replace(way=way / max(far, 1.0))
+    return moved
+
+
+def _likely_centres(
+    centres: Mapping[_Place, Points], spreads: Mapping[_Place, float], height: float
+) -> dict[_Place, _Likely]:
+    """Px of the picture, on which a body is usually so high."""
+    estimate = _Estimate(centres)
+    for place, centre in centres.items():
+        estimate.add(
+            {place: 1}, centre, height * max(_PER_SPREAD_OFF * spreads[place] - _LESS_OFF, _LEAST_OFF)
+        )
+    for first, starts, ends in (
+        (estimate.bodies[:-2], (0, 0), (0, 1)),
+        (estimate.bodies[:-3], (0, 1), (1, 0)),
+    ):
+        for level in first:
+            estimate.add(_bent(level, starts, ends), [0.0, 0.0], height * _CHANGE_SD)
+    return estimate.solved()
+
+
+def _bent(level: int, start: _Place, end: _Place) -> dict[_Place, float]:
+    """Second difference, over three levels from ``level``, of the way from one plate to another: each by its level,
+    counted from there, and its side."""
+    terms: dict[_Place, float] = {}
+    for step, times in enumerate((1.0, -2.0, 1.0)):
+        for (further, side), sign in ((start, -1.0), (end, 1.0)):
+            place = (level + step + further, side)
+            terms[place] = terms.get(place, 0.0) + sign * times
+    return terms
+
+
+def _settled(body: Vertebra, moves: Mapping[_Place, _Settling], size: tuple[int, int]) -> Vertebra:
+    """A body whose plates settle; its outline goes with the nearer one, half-way down with both."""
+    above, below = (moves.get((body.level, side)) for side in (0, 1))
     if above is None and below is None:
         return body
 
     def outline(points: Points) -> Points:
         share = _share_of_lower(body, points)[:, None]
-        return (1 - share) * (above(points) if above else points) + share * (
-            below(points) if below else points
-        )
+        upper, lower = (move(points) if move else points for move in (above, below))
+        return (1 - share) * upper + share * lower
 
     def kept(points: Points) -> Points:
         return np.asarray(np.clip(points, 0, size))
@@ -191,7 +272,7 @@ def _footwards(plate: Endplate, points: Points) -> Points:
     return np.asarray((points - np.asarray(plate.left)) @ np.array([-down, across]))
 
 
-def _plate(plate: Endplate | None, turn: _Turn | None, kept: Move) -> Endplate | None:
-    if plate is None or turn is None:
+def _plate(plate: Endplate | None, move: _Settling | None, kept: Move) -> Endplate | None:
+    if plate is None or move is None:
         return plate
-    return replace(plate.moved(lambda points: kept(turn(points))), spreads=turn.spreads)
+    return replace(plate.moved(lambda points: kept(move(points))), spreads=move.spreads)
