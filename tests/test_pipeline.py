@@ -279,4 +279,4 @@ def test_what_may_pass_or_is_beyond_us_is_not_turned_into_a_refusal(pipeline, tm
 def test_the_versions_name_model_and_policy(pipeline):
     versions = pipeline.versions
     assert (versions.model_name, versions.model_version) == ("made-up", "1")
-    assert (versions.policy_name, versions.policy_version) == ("spinepacs-v1", "1.3")
+    assert (versions.policy_name, versions.policy_version) == ("spinepacs-v1", "1.4")

@@ -56,6 +56,7 @@ def graded(
     localisation=None,
     age: float | None = None,
     spurs: Mapping[tuple[Level, str], float] | None = None,
+    policy: Policy = POLICY,
 ) -> Graded:
     """Name, measure, look at and grade a phantom; the front is at the image's left.
 
@@ -68,8 +69,8 @@ def graded(
     film = radiograph(phantom.picture() if picture is None else picture, view, age)
     look = texture(spine, film)
     verdict = quality(spine, film, look)
-    findings = grade(spine, measure(spine, None, localisation), look, verdict, POLICY)
-    return Graded(spine, look, verdict, findings, conclude(spine, findings, POLICY, age))
+    findings = grade(spine, measure(spine, None, localisation), look, verdict, policy)
+    return Graded(spine, look, verdict, findings, conclude(spine, findings, policy, age))
 
 
 def with_spurs(spine: Spine, spurs: Mapping[tuple[Level, str], float]) -> Spine:

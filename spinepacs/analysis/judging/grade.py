@@ -88,11 +88,16 @@ class _Film:
         deviation: float | None,
         is_none: bool,
         none_at: float = 0.0,
+        *,
+        is_unsure: bool = False,
         **rest: Any,
     ) -> Finding:
-        """Grade a value that is known; ``is_none``: it cannot be told from no sign, whose value is ``none_at``."""
+        """Grade a value that is known; ``is_none``: it cannot be told from no sign, whose value is ``none_at``.
+
+        is_unsure: not even none can be published.
+        """
         computed = grading(value)
-        reason = self.doubts.about(place)
+        reason = self.doubts.about(place) or (Reason.UNCERTAIN if is_unsure else None)
         published: int | None = None if reason else computed
         if published and is_none:
             published, reason = 0, Reason.WITHIN_ERROR
@@ -145,6 +150,7 @@ def _height_loss(film: _Film, disc: DiscLevel, indices: Mapping[DiscLevel, float
         Sign.DISC_HEIGHT_LOSS, disc, Scheme.SPINEPACS, loss,
         partial(grade_of, steps=rules.stage_from),
         deviation, deviation is not None and loss < rules.certain[disc.upper.region] * deviation,
+        is_unsure=deviation is not None and deviation > rules.most_deviation,
         expected=expected.index, expected_from=expected.source,
         reference_scheme=Scheme.KETTLER if disc.upper.region is Region.CERVICAL else Scheme.WILKE,
         reference_grade=grade_of(loss, rules.reference_from),
@@ -238,7 +244,8 @@ def _degeneration(film: _Film, disc: DiscLevel, parts: Sequence[Finding]) -> Fin
         part.grade_range or ((0, 4) if part.computed_grade is None else (part.computed_grade,) * 2)
         for part in parts
     ]
-    reason = film.doubts.about(disc)
+    height = parts[0]
+    reason = film.doubts.about(disc) or (height.reason if height.published_grade is None else None)
     points = sum(min(part.published_grade or 0, m) for part, m in zip(parts, most, strict=True))
     by_person = any(part.reason is Reason.BY_PERSON for part in parts)
     differs = Reason.PARTS_BY_PERSON if by_person else Reason.WITHIN_ERROR

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def grade_of(value: float, steps: Steps) -> int:
 class HeightRules:
     """Loss of disc height; spreads are standard deviations of logarithms (see ``config/grading.toml``).
 
-    ``certain``: by region of the upper vertebra, like :class:`Policy`'s.
+    ``certain``: by region of the upper vertebra, like :class:`Policy`'s. ``most_deviation``: of the loss, beyond which
+    its stage is withheld.
     """
 
     usual_index: Mapping[DiscLevel, float]
@@ -39,6 +41,7 @@ class HeightRules:
     spine_spread: float
     narrowed: float
     least_index: float
+    most_deviation: float
     certain: Mapping[Region, float]
     stage_from: Steps
     reference_from: Steps
@@ -143,6 +146,7 @@ def _height(data: Mapping[str, Any]) -> HeightRules:
         spine_spread=float(rules["spine_spread"]),
         narrowed=float(rules["narrowed"]),
         least_index=float(rules["least_index"]),
+        most_deviation=float(rules.get("most_deviation", inf)),
         certain={region: float(rules["certain"][region]) for region in _WITH_DISCS},
         stage_from=_steps(rules["stage_from"], 4),
         reference_from=_steps(rules["reference_from"], 3),

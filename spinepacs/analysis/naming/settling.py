@@ -78,10 +78,7 @@ def settled(
     tilts = {place: sign * _tilt(plate) for place, plate in plates.items()}
     likely = _likely_tilts(tilts, spreads, has_front=view is View.LATERAL and anterior_left is not None)
     moves = {
-        place: _Settling.of(
-            plates[place], sign * (likely[place].value[0] - tilts[place]), likely[place].deviation
-        )
-        for place in doubtful
+        place: _Settling.of(plates[place], sign * (likely[place][0] - tilts[place])) for place in doubtful
     }
     if view is View.LATERAL:
         moves = _moved(moves, plates, spreads)
@@ -92,13 +89,6 @@ def _tilt(plate: Endplate) -> float:
     """Of the line from the left corner to the right one, degrees, positive where that lies further down."""
     across, down = np.subtract(plate.right, plate.left)
     return float(np.degrees(np.arctan2(down, across)))
-
-
-class _Likely(NamedTuple):
-    """What all plates together say of one: (k,) numbers, each with the same standard deviation."""
-
-    value: Points
-    deviation: float
 
 
 class _Estimate:
@@ -122,8 +112,8 @@ class _Estimate:
         self._values.append(value)
         self._deviations.append(deviation)
 
-    def solved(self) -> dict[_Place, _Likely]:
-        """What that makes of each plate."""
+    def solved(self) -> dict[_Place, Points]:
+        """What that makes of each plate: (k,) numbers."""
         matrix = np.zeros((len(self._terms), 2 * (max(self._plates)[0] + 1 - self._first)))
         for row, terms in enumerate(self._terms):
             for place, times in terms.items():
@@ -131,10 +121,8 @@ class _Estimate:
         weights = 1 / np.array(self._deviations)[:, None]
         matrix, values = matrix * weights, np.array(self._values, np.float64) * weights
         # Of S1's lower plate nothing is known: it takes no part.
-        covariance = np.linalg.pinv(matrix.T @ matrix, hermitian=True)
-        found, deviations = covariance @ matrix.T @ values, np.sqrt(np.diag(covariance))
-        columns = {place: self._column(place) for place in self._plates}
-        return {place: _Likely(found[column], float(deviations[column])) for place, column in columns.items()}
+        found = np.linalg.pinv(matrix.T @ matrix, hermitian=True) @ matrix.T @ values
+        return {place: found[self._column(place)] for place in self._plates}
 
     def _column(self, place: _Place) -> int:
         return 2 * (place[0] - self._first) + place[1]
@@ -142,7 +130,7 @@ class _Estimate:
 
 def _likely_tilts(
     tilts: Mapping[_Place, float], spreads: Mapping[_Place, float], *, has_front: bool
-) -> dict[_Place, _Likely]:
+) -> dict[_Place, Points]:
     """Degrees."""
     estimate = _Estimate(tilts)
     for place, tilt in tilts.items():
@@ -164,19 +152,15 @@ class _Settling(NamedTuple):
 
     pivot: Points
     angle: float
-    spreads: tuple[float, float]
     way: Points
 
     @classmethod
-    def of(cls, plate: Endplate, degrees: float, deviation: float) -> _Settling:
-        """By a turn of so many degrees, to a tilt of that standard deviation."""
+    def of(cls, plate: Endplate, degrees: float) -> _Settling:
+        """By a turn of so many degrees."""
         left, right = plate.spreads or (1.0, 1.0)
-        before = np.hypot(left, right) / np.sqrt(2)
         share = left**2 / (left**2 + right**2)
         pivot = (1 - share) * np.array(plate.left) + share * np.array(plate.right)
-        surer = min(1.0, (deviation + _LESS) / _PER_SPREAD / before)
-        spreads = float(left * surer), float(right * surer)
-        return cls(pivot, float(np.radians(degrees)), spreads, np.zeros(2))
+        return cls(pivot, float(np.radians(degrees)), np.zeros(2))
 
     def __call__(self, points: Points) -> Points:
         cos, sin = np.cos(self.angle), np.sin(self.angle)
@@ -200,7 +184,7 @@ def _moved(
     moved = dict(turns)
     for place, turn in turns.items():
         if place[0] != Level.S1:
-            way = likely[place].value - centres[place]
+            way = likely[place] - centres[place]
             far = float(np.hypot(*way)) / (_MOST_OFF * height)
             moved[place] = turn._replace(way=way / max(far, 1.0))
     return moved
@@ -208,19 +192,16 @@ def _moved(
 
 def _likely_centres(
     centres: Mapping[_Place, Points], spreads: Mapping[_Place, float], height: float
-) -> dict[_Place, _Likely]:
+) -> dict[_Place, Points]:
     """Px of the picture, on which a body is usually so high."""
     estimate = _Estimate(centres)
     for place, centre in centres.items():
-        estimate.add(
-            {place: 1}, centre, height * max(_PER_SPREAD_OFF * spreads[place] - _LESS_OFF, _LEAST_OFF)
-        )
-    for first, starts, ends in (
-        (estimate.bodies[:-2], (0, 0), (0, 1)),
-        (estimate.bodies[:-3], (0, 1), (1, 0)),
-    ):
-        for level in first:
-            estimate.add(_bent(level, starts, ends), [0.0, 0.0], height * _CHANGE_SD)
+        deviation = height * max(_PER_SPREAD_OFF * spreads[place] - _LESS_OFF, _LEAST_OFF)
+        estimate.add({place: 1}, centre, deviation)
+    for level in estimate.bodies[:-2]:
+        estimate.add(_bent(level, (0, 0), (0, 1)), [0.0, 0.0], height * _CHANGE_SD)
+    for level in estimate.bodies[:-3]:
+        estimate.add(_bent(level, (0, 1), (1, 0)), [0.0, 0.0], height * _CHANGE_SD)
     return estimate.solved()
 
 
@@ -275,4 +256,4 @@ def _footwards(plate: Endplate, points: Points) -> Points:
 def _plate(plate: Endplate | None, move: _Settling | None, kept: Move) -> Endplate | None:
     if plate is None or move is None:
         return plate
-    return replace(plate.moved(lambda points: kept(move(points))), spreads=move.spreads)
+    return plate.moved(lambda points: kept(move(points)))

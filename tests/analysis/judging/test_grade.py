@@ -93,9 +93,30 @@ def test_the_expected_height_follows_the_spine_and_not_the_narrow_disc(scale, lo
 
 
 def test_a_loss_within_the_error_is_published_as_none():
-    finding = graded(_lumbar(L3=0.8), localisation=_error(0.1)).at(Sign.DISC_HEIGHT_LOSS, "L3/L4")
+    finding = graded(_lumbar(L3=0.8), localisation=_error(0.05)).at(Sign.DISC_HEIGHT_LOSS, "L3/L4")
     assert (finding.computed_grade, finding.published_grade) == (1, 0)
     assert finding.reason is Reason.WITHIN_ERROR
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_stage_that_nothing_can_be_told_of_is_withheld_and_so_is_the_degree_that_rests_on_it(share):
+    found = graded(_lumbar(L3=share), localisation=_error(0.07))
+    height = found.at(Sign.DISC_HEIGHT_LOSS, "L3/L4")
+    assert height.uncertainty > POLICY.height.most_deviation
+    assert (height.computed_grade, height.published_grade) == (3 if share < 1 else 0, None)
+    assert height.reason is Reason.UNCERTAIN
+    degree = found.at(Sign.DISC_DEGENERATION, "L3/L4")
+    assert (degree.published_grade, degree.reason) == (None, Reason.UNCERTAIN)
+
+
+def test_a_policy_of_before_withholds_no_stage(tmp_path):
+    text = shipped("config", "grading.toml").read_text(encoding="utf-8")
+    path = tmp_path / "grading.toml"
+    path.write_text("\n".join(row for row in text.splitlines() if not row.startswith("most_deviation")))
+    height = graded(_lumbar(), localisation=_error(0.07), policy=Policy.load(path)).at(
+        Sign.DISC_HEIGHT_LOSS, "L3/L4"
+    )
+    assert (height.published_grade, height.reason) == (0, None)
 
 
 def test_a_grade_whose_interval_spans_a_threshold_says_so():
@@ -353,8 +374,8 @@ def _policy_with(tmp_path: Path, old: str, new: str) -> Path:
         ('"L5/S1" = 0.245', '"L5/S2" = 0.245'),
         ('{ to = "L5/S1", step = -0.015, within = 0.09 },', ""),
         ("lumbar = [0.9, 1.4, 2.0]", "loin = [0.9, 1.4, 2.0]"),
-        ('version = "1.3"', ""),
-        ("certain = { cervical = 1.35, ", "certain = { "),
+        ('version = "1.4"', ""),
+        ("certain = { cervical = 1.8, ", "certain = { "),
         ("least_score = 0.35", "least_score = ["),
     ],
 )

@@ -18,7 +18,7 @@ from tests import phantoms
 from tests.analysis.grading import POLICY, graded
 
 PHANTOM = phantoms.spine(left_px=45, right_px=40)
-SURE = {View.LATERAL: Localisation(dict.fromkeys(Region, (0.02,) * 5), 20.0, (0.0,) * 5, (0.0,) * 5)}
+SURE = {View.LATERAL: Localisation(dict.fromkeys(Region, (0.0033,) * 5), 125.0, (0.0,) * 5, (0.0,) * 5)}
 
 
 def _detections(**scores):
