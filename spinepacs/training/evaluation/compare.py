@@ -24,6 +24,7 @@ from spinepacs.training.evaluation.signs import (
     graded_areas,
     graded_heights,
     graded_signs,
+    marked_signs,
 )
 from spinepacs.training.evaluation.truth import FilmTruth, truth_record
 from spinepacs.training.evaluation.values import (
@@ -115,12 +116,15 @@ def _grades(
     radiograph: Radiograph,
     policy: Policy,
 ) -> Iterator[GradedSign]:
+    if isinstance(marks.spine, Refusal) or radiograph.view is not View.LATERAL:
+        return
     record = truth_record(film)
-    if record is None or isinstance(marks.spine, Refusal) or radiograph.view is not View.LATERAL:
+    said, by_rules = (graded(one.spine, radiograph, one.measures, policy) for one in (product, marks))
+    if record is None:
+        yield from graded_signs(marked_signs(by_rules), said, by_rules, labelled)
         return
     levels = [vertebra.level for vertebra in marks.spine.vertebrae]
     drawn = drawn_signs(record, levels, policy)
-    said, by_rules = (graded(one.spine, radiograph, one.measures, policy) for one in (product, marks))
     signs = list(graded_signs(drawn, said, by_rules, labelled))
     yield from signs
     yield from graded_heights(signs, record, policy)

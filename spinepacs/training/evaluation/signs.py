@@ -1,4 +1,5 @@
-"""What was drawn into a synthetic film, as the policy would grade it, beside what the product says of it.
+"""What was drawn into a synthetic film, as the policy would grade it, beside what the product says of it; of a real
+film, what the policy makes of its labelled corners.
 
 Only thresholds are taken from the policy: the drawn loss of a disc's height, the length of a drawn spur over the depth
 of its body and the drawn degrees of sclerosis are the generator's. Nothing of how the product estimates them enters.
@@ -104,6 +105,17 @@ def drawn_signs(
     return found
 
 
+def marked_signs(marks: Graded) -> dict[tuple[Sign, Place], Drawn]:
+    """Of a real film, into which nothing was drawn: what the rules make of its labelled corners, for signs of which
+    corners tell. Labels err, too, so that some of what differs is theirs."""
+    return {
+        key: Drawn(finding.computed_grade, finding.value)
+        for key, finding in marks.findings.items()
+        if key[0] in _OF_CORNERS and finding.computed_grade is not None and finding.value is not None
+    }
+
+
+_OF_CORNERS = (Sign.DISC_HEIGHT_LOSS, Sign.SPONDYLOLISTHESIS, Sign.VERTEBRAL_DEFORMITY)
 _PARTS = (Sign.DISC_HEIGHT_LOSS, Sign.OSTEOPHYTES, Sign.SUBCHONDRAL_SCLEROSIS)
 
 

@@ -88,7 +88,7 @@ def _heights(set_name: str, heights: Told, grades: Told) -> Table:
 
 def _grades(set_name: str, grades: Told) -> Table:
     columns = ("", "", "n", "drawn", *_GRADE_COLUMNS.values())
-    table = _table(f"{set_name}: published signs against what was drawn", columns)
+    table = _table(f"{set_name}: published signs against what was drawn, or is labelled", columns)
     for sign, whole in grades.items():
         for region, part in {"all": whole, **whole["by_region"]}.items():
             drawn = str(sum(part["drawn"][1:]))

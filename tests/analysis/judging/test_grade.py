@@ -202,6 +202,23 @@ def test_a_spur_is_looked_for_at_the_front():
     assert np.isnan(texture(frontal, film).spurs).all()
 
 
+def test_a_rim_whose_corner_hardly_shows_has_no_spur():
+    phantom = _neck()
+    spine, film = graded(phantom, spurs={(Level.C5, "lower"): 0.3}).spine, radiograph(phantom.picture())
+
+    def spurs(front: float, back: float) -> list[float]:
+        seen = [
+            dataclasses.replace(
+                body, lower=body.lower and dataclasses.replace(body.lower, spreads=(front, back))
+            )
+            for body in spine.vertebrae
+        ]
+        return texture(dataclasses.replace(spine, vertebrae=tuple(seen)), film).spurs[Level.C5].tolist()
+
+    assert spurs(0.1, 0.3) == [0.0, 0.3]
+    assert np.isnan(spurs(0.2, 0.05)[1])
+
+
 def test_where_no_network_looked_for_spurs_none_is_graded():
     phantom = _neck()
     spine = label(phantom.detections(), View.LATERAL, True)

@@ -234,6 +234,33 @@ def test_a_lone_sacral_plate_is_found_by_its_ends(tmp_path: Path) -> None:
     assert Level.S1 not in by_label(far, film, truth, {0: far.vertebrae[0]})
 
 
+def test_a_real_film_is_graded_against_its_labelled_corners(tmp_path: Path) -> None:
+    """Nothing was drawn there: what the rules make of its corners is the truth, for signs that corners show."""
+    low = LEVELS.index("L4")  # the disc above it is 8 - 5 px high
+    rows = [
+        ("f.png", f"{level}{end}", *point)
+        for row, level in enumerate(LEVELS)
+        for end, point in zip(
+            ("TF", "TB", "BB", "BF"), np.add(_quad(row), [0, -5 * (row >= low)]), strict=True
+        )
+    ]
+    with (tmp_path / "corners.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("film", "corner", "x", "y"), *rows])
+    cv2.imwrite(str(tmp_path / "f.png"), np.full(SIZE, 90, np.uint8))
+    film = read_lateral_corners(tmp_path)[0]
+    spine, bodies = _marks(film)
+    _, grades = _compared(film, spine, bodies)
+    assert {sign for sign, _ in grades} == {"disc_height_loss", "spondylolisthesis", "vertebral_deformity"}
+    low_disc = grades["disc_height_loss", "L3/L4"]
+    assert low_disc.drawn == 3
+    assert all(one.computed == one.drawn for one in grades.values())
+    back = tuple(_moved(one, 5) if one.level >= Level.L4 else one for one in spine.vertebrae)
+    _, grades = _compared(film, replace(spine, vertebrae=back), dict(enumerate(back)))
+    missed = grades["disc_height_loss", "L3/L4"]
+    assert missed.drawn == missed.marks == 3
+    assert missed.computed < 2
+
+
 def test_an_ap_film_has_the_challenges_angles(ap_folder: Path) -> None:
     from spinepacs.training.data.dataset import read_ap_corners
 
