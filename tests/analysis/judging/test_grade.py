@@ -392,7 +392,7 @@ def _policy_with(tmp_path: Path, old: str, new: str) -> Path:
         ('{ to = "L5/S1", step = -0.015, within = 0.09 },', ""),
         ("lumbar = [0.9, 1.4, 2.0]", "loin = [0.9, 1.4, 2.0]"),
         ('version = "1.4"', ""),
-        ("certain = { cervical = 1.8, ", "certain = { "),
+        ("certain = { cervical = 1.5, ", "certain = { "),
         ("least_score = 0.35", "least_score = ["),
     ],
 )
