@@ -113,19 +113,20 @@ class _Estimate:
         self._deviations.append(deviation)
 
     def solved(self) -> dict[_Place, Points]:
-        """What that makes of each plate: (k,) numbers."""
-        matrix = np.zeros((len(self._terms), 2 * (max(self._plates)[0] + 1 - self._first)))
+        """What that makes of each plate that a sum holds: (k,) numbers."""
+        columns = {
+            place: n
+            for n, place in enumerate(dict.fromkeys(place for terms in self._terms for place in terms))
+        }
+        matrix = np.zeros((len(self._terms), len(columns)))
         for row, terms in enumerate(self._terms):
             for place, times in terms.items():
-                matrix[row, self._column(place)] = times
+                matrix[row, columns[place]] = times
         weights = 1 / np.array(self._deviations)[:, None]
         matrix, values = matrix * weights, np.array(self._values, np.float64) * weights
-        # Of S1's lower plate nothing is known: it takes no part.
-        found = np.linalg.pinv(matrix.T @ matrix, hermitian=True) @ matrix.T @ values
-        return {place: found[self._column(place)] for place in self._plates}
-
-    def _column(self, place: _Place) -> int:
-        return 2 * (place[0] - self._first) + place[1]
+        # Plates that nobody saw may be left open: then any place will do for them.
+        found = np.linalg.lstsq(matrix, values)[0]
+        return {place: found[column] for place, column in columns.items()}
 
 
 def _likely_tilts(

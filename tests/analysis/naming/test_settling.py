@@ -161,6 +161,13 @@ def test_a_gap_in_the_chain_is_bridged():
     assert _tilt(after[Level.T10].upper) == pytest.approx(_true_tilt(Level.T10), abs=4)
 
 
+def test_where_only_one_body_shows_both_plates_the_others_are_settled_all_the_same():
+    bodies = [replace(body, lower=body.lower if body.level is Level.T8 else None) for body in _spine()]
+    tilted = replace(_body(Level.T6, _true_tilt(Level.T6) + 25, (UNSURE, UNSURE)), lower=None)
+    after = _settled(_with(bodies, tilted))
+    assert _tilt(after[Level.T6].upper) == pytest.approx(_true_tilt(Level.T6), abs=4)
+
+
 def test_few_bodies_tell_nothing():
     bodies = [_body(level, 30 * (level is Level.L2), (UNSURE, UNSURE)) for level in LEVELS[-6:-1]]
     assert list(_settled(bodies).values()) == bodies
