@@ -43,7 +43,7 @@ def find_spine(segmenter: Segmenter, film: Radiograph, step: Step = untimed) -> 
         All detections, native px: those of the spine and those that it has no place for.
     """
     search = _Search.of(segmenter, film, step)
-    return search.as_drawn(*search.first_named())
+    return search.settled(*search.as_drawn(*search.first_named()))
 
 
 def find_bodies(
@@ -125,14 +125,27 @@ class _Search(NamedTuple):
         """Spine and detections with the bodies drawn again from near by; names stay."""
         with self.step("trace"):
             seen = _stretched(spine.vertebrae, 1 / self.factor)
-            traced = redrawn(tracer, self.display, seen)
-            turned = settled(traced, spine.view, spine.anterior_left, self.display.shape[::-1])
-            fresh = _stretched(turned, self.factor)
-            drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
-            return replace(spine, vertebrae=fresh), tuple(
-                _with_outline(one, drawn[id(one.outline)]) if id(one.outline) in drawn else one
-                for one in found
-            )
+            return _outlined(spine, _stretched(redrawn(tracer, self.display, seen), self.factor), found)
+
+    def settled(self, spine: Spine | Refusal, found: tuple[Detection, ...]) -> Found:
+        """Plates in doubt as the others have them. After the last naming: what settles by names would speak for
+        them."""
+        if self.segmenter.tracer is None or isinstance(spine, Refusal):
+            return spine, found
+        with self.step("trace"):
+            seen = _stretched(spine.vertebrae, 1 / self.factor)
+            at_rest = settled(seen, spine.view, spine.anterior_left, self.display.shape[::-1])
+            return _outlined(spine, _stretched(at_rest, self.factor), found)
+
+
+def _outlined(
+    spine: Spine, fresh: tuple[Vertebra, ...], found: tuple[Detection, ...]
+) -> tuple[Spine, tuple[Detection, ...]]:
+    """Spine and detections with its bodies outlined anew."""
+    drawn = {id(old.outline): new.outline for old, new in zip(spine.vertebrae, fresh, strict=True)}
+    return replace(spine, vertebrae=fresh), tuple(
+        _with_outline(one, drawn[id(one.outline)]) if id(one.outline) in drawn else one for one in found
+    )
 
 
 def _stretched(bodies: tuple[Vertebra, ...], factor: NDArray[np.float64]) -> tuple[Vertebra, ...]:

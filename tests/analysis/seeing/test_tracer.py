@@ -173,6 +173,31 @@ def test_a_spine_is_redrawn_and_keeps_its_names(tmp_path):
     assert {id(body.outline) for body in after.vertebrae} <= {id(one.outline) for one in redrawn}
 
 
+def test_plates_settle_after_the_last_naming(tmp_path, monkeypatch):
+    """What settles by names is not read again: it would speak for them."""
+    segmenter = Segmenter.open(models.write_model(tmp_path / "m", PHANTOM), threads=1)
+    film = radiograph_of(PHANTOM.picture(), View.LATERAL)
+    before, _ = find_spine(segmenter, film)
+    true = [PHANTOM.bodies[body.level] for body in before.vertebrae]
+    segmenter.tracer = _Drawn(_answer([body.outline for body in before.vertebrae], true))
+    unsettled, _ = find_spine(segmenter, film)
+
+    def moved(vertebrae, view, anterior_left, size):
+        assert (view, anterior_left, size) == (View.LATERAL, before.anterior_left, film.display.shape[::-1])
+        return tuple(body.moved(lambda points: points + 3) for body in vertebrae)
+
+    monkeypatch.setattr("spinepacs.analysis.naming.spine.settled", moved)
+    after, found = find_spine(segmenter, film)
+    for new, old in zip(after.vertebrae, unsettled.vertebrae, strict=True):
+        np.testing.assert_allclose(new.outline.points, old.outline.points + 3)
+        assert (new.level, new.level_margin) == (old.level, old.level_margin)
+    assert {id(body.outline) for body in after.vertebrae} <= {id(one.outline) for one in found}
+    _, read = find_bodies(segmenter, film)
+    assert {one.outline.points.tobytes() for one in read} >= {
+        body.outline.points.tobytes() for body in unsettled.vertebrae
+    }
+
+
 class _SecondThought:
     """A reader that is sure of the detector's levels at first, and of the next higher ones once bodies are drawn."""
 
