@@ -5,7 +5,8 @@ spread of 0.07 by 2°, one with 0.3 by 12°. The spine as a whole is known bette
 of a body are nearly parallel, the sacrum inclines to L5 by some 22°, bodies and discs change little from one to the
 next. So the tilts of all plates, and then their centres, are estimated together, by least squares, each measured and
 each usual value weighted by its own variance. Plates in doubt are turned and moved to where that has them; those that
-show well stay as they were drawn, so that nothing that is seen is made usual.
+show well stay as they were drawn, so that nothing that is seen is made usual. On lateral films only: a scoliosis, seen
+from the front, bends too sharply for what is usual.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ _Place = tuple[int, int]
 def settled(
     vertebrae: Sequence[Vertebra], view: View, anterior_left: bool | None, size: tuple[int, int]
 ) -> tuple[Vertebra, ...]:
-    """The same bodies with plates in doubt turned, each about a point nearer to the corner that shows better, and on
-    lateral films moved, outlines with them.
+    """The same bodies with plates in doubt turned, each about a point nearer to the corner that shows better, and
+    moved, outlines with them.
 
     Parameters
     ----------
@@ -61,7 +62,8 @@ def settled(
         Named and traced, from head to foot, each level at most once, on a picture with square pixels of a ``size``
         (width, height).
     view, anterior_left
-        Of the spine: only a lateral one whose front is known has a kyphosis and a sacrum that inclines.
+        Of the spine: nothing settles but on a lateral film; only where its front is known, a usual kyphosis and a
+        sacrum that inclines are known too.
     """
     plates = {
         (int(body.level), side): plate
@@ -71,17 +73,16 @@ def settled(
     }
     spreads = {place: plate.spread or 0.0 for place, plate in plates.items()}
     doubtful = [place for place, spread in spreads.items() if spread > _IN_DOUBT]
-    if not doubtful or len({level for level, _ in plates}) < _LEAST:
+    if view is not View.LATERAL or not doubtful or len({level for level, _ in plates}) < _LEAST:
         return tuple(vertebrae)
-    # Tilts are positive where a plate falls to the back, on films of unknown front and on AP films to the right.
-    sign = -1 if view is View.LATERAL and anterior_left is False else 1
+    # Tilts are positive where a plate falls to the back, where the front is not known to the right.
+    sign = -1 if anterior_left is False else 1
     tilts = {place: sign * _tilt(plate) for place, plate in plates.items()}
-    likely = _likely_tilts(tilts, spreads, has_front=view is View.LATERAL and anterior_left is not None)
-    moves = {
+    likely = _likely_tilts(tilts, spreads, has_front=anterior_left is not None)
+    turns = {
         place: _Settling.of(plates[place], sign * (likely[place][0] - tilts[place])) for place in doubtful
     }
-    if view is View.LATERAL:
-        moves = _moved(moves, plates, spreads)
+    moves = _moved(turns, plates, spreads)
     return tuple(_settled(body, moves, size) for body in vertebrae)
 
 

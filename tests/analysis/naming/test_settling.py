@@ -90,13 +90,13 @@ def test_the_outline_goes_with_its_plates():
 
 def test_it_turns_about_the_corner_that_shows():
     before = _body(Level.T6, 30, (SURE, 0.5))
-    after = _settled(_with(_spine(), before), View.AP, None)[Level.T6]
+    after = _settled(_with(_spine(), before))[Level.T6]
     moved = [
         np.hypot(*np.subtract(getattr(after.upper, side), getattr(before.upper, side)))
         for side in ("left", "right")
     ]
-    assert moved[0] < 1
-    assert moved[1] > 10
+    assert moved[0] < 0.1 * HEIGHT + 1  # by which both may be moved
+    assert moved[1] > 0.5 * HEIGHT
 
 
 @pytest.mark.parametrize("anterior_left", [True, False])
@@ -119,12 +119,15 @@ def _swapped(plate):
     return plate and replace(plate, left=plate.right, right=plate.left, curve=plate.curve[::-1])
 
 
-@pytest.mark.parametrize(
-    ("view", "anterior_left"), [(View.LATERAL, None), (View.AP, None), (View.UNKNOWN, None)]
-)
-def test_without_a_front_nothing_is_known_of_the_sacrum(view, anterior_left):
+def test_without_a_front_nothing_is_known_of_the_sacrum():
     bodies = _with(_spine(), _body(Level.S1, 7.0, (UNSURE, UNSURE)))
-    assert _tilt(_settled(bodies, view, anterior_left)[Level.S1].upper) == pytest.approx(7.0, abs=1e-6)
+    assert _tilt(_settled(bodies, anterior_left=None)[Level.S1].upper) == pytest.approx(7.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("view", [View.AP, View.OBLIQUE, View.UNKNOWN])
+def test_from_the_front_a_spine_may_bend_as_it_likes(view):
+    bodies = _with(_spine(), _body(Level.T6, _true_tilt(Level.T6) + 25, (UNSURE, UNSURE)))
+    assert list(_settled(bodies, view, None).values()) == bodies
 
 
 def test_a_body_in_doubt_is_moved_to_the_line_of_the_others():
@@ -146,12 +149,11 @@ def test_what_lies_far_off_is_moved_a_little():
     ("body", "view"),
     [
         pytest.param(_off(Level.T9, BACK, (SURE, SURE)), View.LATERAL, id="shows"),
-        pytest.param(_off(Level.T9, BACK, (UNSURE, UNSURE)), View.AP, id="AP"),
         pytest.param(_off(Level.S1, BACK, (UNSURE, UNSURE)), View.LATERAL, id="sacrum"),
     ],
 )
 def test_what_is_not_moved(body, view):
-    after = _settled(_with(_spine(), body), view, True if view is View.LATERAL else None)[body.level]
+    after = _settled(_with(_spine(), body), view)[body.level]
     np.testing.assert_allclose(after.upper.middle, body.upper.middle, atol=0.01)
 
 
