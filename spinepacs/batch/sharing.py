@@ -149,19 +149,24 @@ class Sharer:
         return self.inner / f"{name}.claim"
 
     def _take_away(self, path: Path) -> bool:
-        """Remove a claim whose sharer is dead; two that try it at once do not remove each other's new one."""
+        """Remove a claim whose sharer is dead. One sharer at a time: one that had judged before another took over would
+        remove the new claim."""
+        turn = path.with_suffix(".turn")
         try:
-            holder = _holder(path)
-            if not self._is_dead(holder, path):
+            os.close(os.open(turn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                if self._silence_s(turn) > self._lease_s:  # who made it died at it
+                    turn.unlink()
+            return False
+        try:
+            if not self._is_dead(_holder(path), path):
                 return False
-            aside = self.part("claim")
-            path.rename(aside)
-            if _holder(aside) != holder:
-                aside.rename(path)
-                return False
-            aside.unlink()
+            path.unlink()
         except FileNotFoundError:  # it was let go of meanwhile
             pass
+        finally:
+            turn.unlink(missing_ok=True)
         return True
 
     def _is_dead(self, name: str, claim: Path) -> bool:

@@ -111,6 +111,37 @@ def test_of_many_that_take_over_at_once_one_gets_it(tmp_path: Path):
         assert sum(won.get() for _ in takers) == 1
 
 
+def test_who_died_taking_over_holds_up_the_others_for_a_lease(tmp_path: Path):
+    die_with_claim(tmp_path)
+    turn = tmp_path / ".spinepacs/films/a.turn"
+    turn.touch()
+    with Sharer(tmp_path, TERMS) as sharer:
+        assert not sharer.claim("films/a")
+        os.utime(turn, (time.time() - 61, time.time() - 61))
+        assert not sharer.claim("films/a")
+        assert not turn.exists()
+        assert sharer.claim("films/a")
+        assert not turn.exists()
+
+
+def test_one_that_judged_too_early_does_not_take_the_new_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    die_with_claim(tmp_path)
+    with Sharer(tmp_path, TERMS) as slow, Sharer(tmp_path, TERMS) as quick, Sharer(tmp_path, TERMS) as third:
+        judged = slow._is_dead
+
+        def meanwhile(name: str, claim: Path) -> bool:
+            is_dead = judged(name, claim)
+            assert not quick.claim("films/a"), "it is the other one's turn"
+            return is_dead
+
+        monkeypatch.setattr(slow, "_is_dead", meanwhile)
+        assert slow.claim("films/a")
+        assert not quick.claim("films/a")
+        assert not third.claim("films/a")
+
+
 def take(out: Path, together, won) -> None:
     with Sharer(out, TERMS) as sharer:
         together.wait()
