@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlalchemy import Connection, select, update
+
 from spinepacs.domain.corrections import Reject, Shift
 from spinepacs.domain.findings import ObjectKind, Reading
 from spinepacs.domain.study import FilmOwner
@@ -12,6 +14,7 @@ from spinepacs.settings.destinations import FhirDestination
 from spinepacs.store.ledger import Ledger
 from spinepacs.store.rereading import Choice
 from spinepacs.store.results import owners_of, so_far
+from spinepacs.store.tables import vertebrae
 from tests.store import makers
 from tests.store.test_corrections import asked, worked
 
@@ -31,6 +34,22 @@ def test_a_reading_comes_back_with_all_that_is_said_of_it(ledger: Ledger) -> Non
     assert found.spacing == meant.spacing
     owner = FilmOwner("P")
     assert bundle(owner, [found]) == bundle(owner, [replace(meant, series_uid=found.series_uid)])
+
+
+def test_plates_of_before_keep_the_one_spread_of_both_corners(ledger: Ledger) -> None:
+    claim = makers.recorded_with_signs(ledger)
+
+    def as_before(connection: Connection) -> None:
+        stored = connection.scalars(select(vertebrae.c.upper_px).limit(1)).one()
+        old = {name: value for name, value in stored.items() if name != "spreads"} | {"spread": 0.07}
+        connection.execute(update(vertebrae).values(upper_px=old))
+
+    ledger.accounts.database.write(as_before)
+    (found,) = so_far(ledger, claim.study_uid).readings
+    assert found.spine is not None
+    for body in found.spine.vertebrae:
+        assert body.upper is not None
+        assert body.upper.spreads == (0.07, 0.07)
 
 
 def test_films_come_in_order_and_refused_ones_not(ledger: Ledger) -> None:
