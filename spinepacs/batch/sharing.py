@@ -153,7 +153,7 @@ class Sharer:
         remove the new claim."""
         turn = path.with_suffix(".turn")
         try:
-            os.close(os.open(turn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            turn.touch(exist_ok=False)
         except FileExistsError:
             with suppress(FileNotFoundError):
                 if self._silence_s(turn) > self._lease_s:  # who made it died at it

@@ -231,7 +231,8 @@ def _degeneration(film: _Film, disc: DiscLevel, parts: Sequence[Finding]) -> Fin
     """Overall degree by the points of height, rims and plates; what is not graded gives none and widens the range."""
     rules = film.policy
     most = (4, 3, rules.most_sclerosis)
-    if parts[0].computed_grade is None and parts[0].published_grade is None:
+    height = parts[0]
+    if height.computed_grade is None and height.published_grade is None:
         return _ungraded(Sign.DISC_DEGENERATION, disc, Scheme.WALRAEVENS, Reason.NOT_MEASURABLE)
 
     def degree(points: Sequence[int]) -> int:
@@ -244,7 +245,6 @@ def _degeneration(film: _Film, disc: DiscLevel, parts: Sequence[Finding]) -> Fin
         part.grade_range or ((0, 4) if part.computed_grade is None else (part.computed_grade,) * 2)
         for part in parts
     ]
-    height = parts[0]
     reason = film.doubts.about(disc) or (height.reason if height.published_grade is None else None)
     points = sum(min(part.published_grade or 0, m) for part, m in zip(parts, most, strict=True))
     by_person = any(part.reason is Reason.BY_PERSON for part in parts)

@@ -51,10 +51,10 @@ _Place = tuple[int, int]
 
 
 def settled(
-    vertebrae: Sequence[Vertebra], view: View, anterior_left: bool | None, size: tuple[int, int]
+    vertebrae: tuple[Vertebra, ...], view: View, anterior_left: bool | None, size: tuple[int, int]
 ) -> tuple[Vertebra, ...]:
     """The same bodies with plates in doubt turned, each about a point nearer to the corner that shows better, and
-    moved, outlines with them.
+    moved, outlines with them; the very tuple that was given where none settles.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def settled(
     spreads = {place: plate.spread or 0.0 for place, plate in plates.items()}
     doubtful = [place for place, spread in spreads.items() if spread > _IN_DOUBT]
     if view is not View.LATERAL or not doubtful or len({level for level, _ in plates}) < _LEAST:
-        return tuple(vertebrae)
+        return vertebrae
     # Tilts are positive where a plate falls to the back, where the front is not known to the right.
     sign = -1 if anterior_left is False else 1
     tilts = {place: sign * _tilt(plate) for place, plate in plates.items()}

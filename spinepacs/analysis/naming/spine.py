@@ -135,6 +135,8 @@ class _Search(NamedTuple):
         with self.step("trace"):
             seen = _stretched(spine.vertebrae, 1 / self.factor)
             at_rest = settled(seen, spine.view, spine.anterior_left, self.display.shape[::-1])
+            if at_rest is seen:
+                return spine, found
             return _outlined(spine, _stretched(at_rest, self.factor), found)
 
 
