@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spinepacs.analysis.seeing.manifest import Manifest
-from spinepacs.analysis.seeing.segment import Segmenter, multiplies_int8
+from spinepacs.analysis.seeing.segment import Segmenter
+from spinepacs.analysis.seeing.sessions import multiplies_int8
 from spinepacs.settings.settings import Settings
 
 SHAPES = ((1, 640, 640), (1, 640, 256), (4, 640, 320))

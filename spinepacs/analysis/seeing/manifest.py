@@ -33,6 +33,9 @@ from spinepacs.domain.study import View
 from spinepacs.errors import BadModel
 from spinepacs.toml import read_toml, usable_keys
 
+INT8_KEYS = {"model.onnx": "sha256", "reader.onnx": "reader_sha256", "tracer.onnx": "tracer_sha256"}
+"""Of the manifest's table ``int8``, by the network whose 8-bit form they name."""
+
 
 @dataclass(frozen=True)
 class ReaderFacts:
@@ -80,9 +83,10 @@ class Manifest:
     sha256
         Of ``model.onnx``, lower-case hexadecimal.
     int8_sha256
-        Of ``model-int8.onnx``; empty where the model has none.
+        Of the networks' 8-bit forms, ``model-int8.onnx`` and beside it perhaps ``reader-int8.onnx`` and
+        ``tracer-int8.onnx``, by the file names of the fp32 ones; empty where the model has none.
     int8_loss
-        What it loses beside ``model.onnx``: points (of 100) of the outlines' mAP50-95; infinite where not measured.
+        What they lose beside the fp32 ones: points (of 100) of the outlines' mAP50-95; infinite where not measured.
     reader
         None where the model has no ``reader.onnx`` (``analysis.seeing.reader``).
     tracer_sha256
@@ -102,7 +106,7 @@ class Manifest:
     mask_threshold: float
     sha256: str
     window_body_px: float = 0.0
-    int8_sha256: str = ""
+    int8_sha256: Mapping[str, str] = field(default_factory=dict)
     int8_loss: float = math.inf
     reader: ReaderFacts | None = None
     tracer_sha256: str = ""
@@ -138,7 +142,11 @@ class Manifest:
             mask_threshold=float(data["mask_threshold"]),
             sha256=str(data["sha256"]).lower(),
             window_body_px=float(data.get("window_body_px", 0)),
-            int8_sha256=str(data.get("int8", {}).get("sha256", "")).lower(),
+            int8_sha256={
+                file: str(data["int8"][key]).lower()
+                for file, key in INT8_KEYS.items()
+                if key in data.get("int8", {})
+            },
             int8_loss=float(data.get("int8", {}).get("loss_map50_95", math.inf)),
             reader=ReaderFacts.from_table(data["reader"]) if "reader" in data else None,
             tracer_sha256=str(data.get("tracer", {}).get("sha256", "")).lower(),
@@ -161,6 +169,17 @@ class Manifest:
         }
         if wrong := [what for what, right in sound.items() if not right]:
             raise BadModel(f"{path}: unusable: {', '.join(wrong)}")
+
+    def form(self, folder: Path, file: str, sha256: str, *, int8: bool) -> tuple[Path, str]:
+        """Where a network of this folder is, and its SHA-256: the 8-bit form, if that is wanted and there."""
+        if int8 and file in self.int8_sha256:
+            return int8_form(folder / file), self.int8_sha256[file]
+        return folder / file, sha256
+
+
+def int8_form(path: Path) -> Path:
+    """Where the 8-bit form of a network lies: beside it."""
+    return path.with_stem(f"{path.stem}-int8")
 
 
 def checked_weights(path: Path, named: str) -> bytes:

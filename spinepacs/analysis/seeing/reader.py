@@ -39,8 +39,8 @@ class Reader:
         self._input_name: str = session.get_inputs()[0].name
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest, threads: int) -> Self | None:
-        """The reader of a model folder; None where its manifest names none.
+    def open(cls, folder: Path, manifest: Manifest, threads: int, *, int8: bool = False) -> Self | None:
+        """The reader of a model folder, in 8 bits if that is wanted and there; None where the manifest names none.
 
         Raises
         ------
@@ -50,7 +50,8 @@ class Reader:
         if manifest.reader is None:
             return None
         facts = manifest.reader
-        return cls(facts, open_for_crops(folder / FILE, facts.sha256, threads, NAMES, (ANSWERS,)))
+        path, sha256 = manifest.form(folder, FILE, facts.sha256, int8=int8)
+        return cls(facts, open_for_crops(path, sha256, threads, NAMES, (ANSWERS,)))
 
     def read(
         self, display: NDArray[np.uint8], found: Sequence[Detection], towards: Floats

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 
 from spinepacs.analysis.seeing.decode import Candidates, decode
 from spinepacs.analysis.seeing.gaps import GAP_SCORE, Gap
-from spinepacs.analysis.seeing.manifest import Manifest, checked_weights
+from spinepacs.analysis.seeing.manifest import Manifest, checked_weights, int8_form
 from spinepacs.analysis.seeing.normalise import input_shape, to_input
 from spinepacs.analysis.seeing.outline import mask_outline
 from spinepacs.analysis.seeing.reader import Reader
-from spinepacs.analysis.seeing.sessions import open_session
+from spinepacs.analysis.seeing.sessions import multiplies_int8, open_session
 from spinepacs.analysis.seeing.tracer import Tracer
 from spinepacs.analysis.seeing.windows import placed, plan_windows
 from spinepacs.domain.anatomy import Level
@@ -27,12 +26,11 @@ from spinepacs.domain.findings import SURE_SCORE, Detection
 from spinepacs.domain.geometry import Letterbox, Outline
 from spinepacs.errors import BadModel
 
+FILE = "model.onnx"
 Precision = Literal["auto", "fp32", "int8"]
 Step = Callable[[str], AbstractContextManager[None]]
 """Opens a context around a named step, to take its time."""
 
-_INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
-"""Of /proc/cpuinfo."""
 _MOST_INT8_LOSS = 0.5
 _MOST_AT_ONCE = 4
 """Pictures in one batch: more take memory and no less time."""
@@ -82,7 +80,7 @@ class Segmenter:
         threads
             Threads of the session within one operator; 0 lets ONNX Runtime take every core.
         precision
-            Which of the folder's models is run: ``auto`` takes the int8 one where the processor multiplies int8 four
+            Which form of the folder's networks is run: ``auto`` takes int8 where the processor multiplies int8 four
             at a time (elsewhere it gains less) and if it loses no more than half a point of mAP50-95.
 
         Raises
@@ -94,11 +92,15 @@ class Segmenter:
         int8 = precision == "int8" or bool(
             precision == "auto" and manifest.int8_loss <= _MOST_INT8_LOSS and multiplies_int8()
         )
-        path = folder / ("model-int8.onnx" if int8 else "model.onnx")
-        weights = checked_weights(path, manifest.int8_sha256 if int8 else manifest.sha256)
-        session = open_session(path, weights, threads)
+        if int8 and FILE not in manifest.int8_sha256:
+            raise BadModel(
+                f"{int8_form(folder / FILE)}: the manifest names none; let precision be auto or fp32"
+            )
+        path, sha256 = manifest.form(folder, FILE, manifest.sha256, int8=int8)
+        session = open_session(path, checked_weights(path, sha256), threads)
         _check_shapes(folder, manifest, session)
-        reader, tracer = Reader.open(folder, manifest, threads), Tracer.open(folder, manifest, threads)
+        reader = Reader.open(folder, manifest, threads, int8=int8)
+        tracer = Tracer.open(folder, manifest, threads, int8=int8)
         return cls(manifest, session, int8=int8, reader=reader, tracer=tracer)
 
     @property
@@ -240,15 +242,6 @@ def scaled(detection: Detection, factor: NDArray[np.float64]) -> Detection:
         box_px=detection.box_px * np.tile(factor, 2),
         outline=Outline(detection.outline.points * factor),
     )
-
-
-def multiplies_int8(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has dot products of int8 (x86: VNNI or AMX, Arm: DotProd); False where it does not say."""
-    try:
-        words = set(cpuinfo.read_text(encoding="ascii", errors="replace").split())
-    except OSError:
-        return platform.machine() == "arm64"  # Apple's: all of them have
-    return not words.isdisjoint(_INT8_FLAGS)
 
 
 def _check_shapes(folder: Path, manifest: Manifest, session: ort.InferenceSession) -> None:

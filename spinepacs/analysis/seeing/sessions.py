@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import onnxruntime as ort
 from spinepacs.analysis.seeing.crops import Frame
 from spinepacs.analysis.seeing.manifest import checked_weights
 from spinepacs.errors import BadModel
+
+_INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
+"""Of /proc/cpuinfo."""
 
 
 def open_session(path: Path, weights: bytes, threads: int) -> ort.InferenceSession:
@@ -50,7 +54,18 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # Without VNNI, u8 × s8 is summed in 16 bits and overflows: there ONNX Runtime computes u8 × u8, exact and slower.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not multiplies_int8():
+        # Then u8 × s8 is summed in 16 bits and overflows: asked so, ONNX Runtime computes u8 × u8, exact and slower. It
+        # does so on some processors with VNNI as well, for nothing (findings/onnxruntime-exact-int8-with-vnni.sh).
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     return options
+
+
+def multiplies_int8(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has dot products of int8 (x86: VNNI or AMX, Arm: DotProd); False where it does not say."""
+    try:
+        words = set(cpuinfo.read_text(encoding="ascii", errors="replace").split())
+    except OSError:
+        return platform.machine() == "arm64"  # Apple's: all of them have
+    return not words.isdisjoint(_INT8_FLAGS)

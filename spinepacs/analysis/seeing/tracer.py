@@ -65,8 +65,8 @@ class Tracer:
         self._input_name: str = session.get_inputs()[0].name
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest, threads: int) -> Self | None:
-        """The tracer of a model folder; None where its manifest names none.
+    def open(cls, folder: Path, manifest: Manifest, threads: int, *, int8: bool = False) -> Self | None:
+        """The tracer of a model folder, in 8 bits if that is wanted and there; None where the manifest names none.
 
         Raises
         ------
@@ -76,7 +76,8 @@ class Tracer:
         if not manifest.tracer_sha256:
             return None
         answers = [(maps, *MAP) for maps in (MAPS, MAPS + 1)]
-        return cls(open_for_crops(folder / FILE, manifest.tracer_sha256, threads, EDGES, *answers))
+        path, sha256 = manifest.form(folder, FILE, manifest.tracer_sha256, int8=int8)
+        return cls(open_for_crops(path, sha256, threads, EDGES, *answers))
 
     def trace(
         self,

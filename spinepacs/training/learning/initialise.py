@@ -219,12 +219,13 @@ def load_folded(network: nn.Module, convolutions: dict[str, FoldedConvolution]) 
             if module.bias is not None:
                 module.bias.copy_(bias)
             else:
-                _make_identity(norm, bias)
+                make_identity(norm, bias)
         loaded.append(name)
     return loaded
 
 
-def _make_identity(norm: nn.Module | None, bias: torch.Tensor) -> None:
+def make_identity(norm: nn.Module | None, bias: torch.Tensor) -> None:
+    """A batch norm that does nothing but add ``bias``: what stands behind a convolution into which it was folded."""
     if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or norm.running_var is None:
         raise WeightsError("a convolution without bias is not followed by a batch norm")
     norm.running_mean.zero_()

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from spinepacs.analysis.seeing.crops import to_batch
+from spinepacs.analysis.seeing.reader import FILE
 from spinepacs.domain.anatomy import Level
 from spinepacs.training.data.dataset import read_lateral_corners, read_yolo_seg
 from spinepacs.training.data.held_out import real_films
@@ -23,6 +24,7 @@ from spinepacs.training.reader.agreement import agreement
 from spinepacs.training.reader.loop import Trainer, parser, prepare, train
 from spinepacs.training.reader.network import ReaderNetwork
 from spinepacs.training.reader.samples import NOTHING, Grey, Sampler, Spine, usable
+from spinepacs.training.reader.starting import begun
 
 _NEIGHBOUR = 0.03
 """Weight of each neighbouring level in the target: a level off is less wrong than six."""
@@ -71,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare(given)
     sources, held = _sources(given)
     samplers = [(share, Sampler(spines)) for share, spines in sources]
-    trainer = Trainer(ReaderNetwork(), loss_of, given.out / "reader.pt", given)
+    network = begun(ReaderNetwork(), FILE, samplers, given)
+    trainer = Trainer(network, loss_of, given.out / "reader.pt", given)
     train(trainer, samplers, lambda network: _judged(network, held), given)
     return 0
 

@@ -150,6 +150,11 @@ def parser(name: str, about: str | None, ap_share: float) -> argparse.ArgumentPa
     add("--synthetic", type=Path, nargs="+", required=True, help="YOLO-seg folders of the film generator")
     add("--lateral", type=Path, help="lateral films with corners.csv, only looked at")
     add("--check", type=Path, nargs="*", default=[], help="synthetic films that are only looked at")
+    add(
+        "--start",
+        type=Path,
+        help="model folder whose network's weights are begun with (a checkpoint goes before)",
+    )
     add("--out", type=Path, required=True, help="folder of the checkpoint")
     add("--minutes", type=float, default=30)
     add("--rate", type=float, default=2e-3)

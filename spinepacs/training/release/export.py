@@ -47,10 +47,13 @@ def onnx_from_checkpoint(checkpoint: Path, target: Path, *, static: bool = False
     """
     from ultralytics import YOLO
 
+    from spinepacs.training.release.expectation import Expectation  # needs torch, as Ultralytics does
+
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "model.pt"
         shutil.copyfile(checkpoint, copied)
         model: Any = YOLO(str(copied), task="segment")
+        model.model.model[-1].dfl = Expectation(model.model.model[-1].dfl.c1)
         written = model.export(
             format="onnx",
             imgsz=INPUT_SIDE_PX,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spinepacs.analysis.seeing.manifest import Manifest
+from spinepacs.analysis.seeing.manifest import Manifest, int8_form
 from spinepacs.training.release.crop_reference import FRAMES, computed_crops, crop_answers, open_network
 from spinepacs.training.release.export import ExportError
+from spinepacs.training.release.tables import with_table, without_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +28,8 @@ def join(
     network: nn.Module, checkpoint: Path, folder: Path, file: str, table: Callable[[str], str], version: str
 ) -> float:
     """Put a network into a model folder, in the place of an older one; returns the largest difference from torch.
+
+    The folder's 8-bit forms go with the older one: :mod:`spinepacs.training.release.quantise` makes them anew.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def join(
     ExportError
         ONNX Runtime answers differently; the folder is left as it was.
     """
-    Manifest.load(folder)  # before anything is written
+    before = Manifest.load(folder)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         fresh = Path(name) / file
         worst = _export(network, checkpoint, fresh)
@@ -58,6 +60,11 @@ def join(
             table(hashlib.sha256(fresh.read_bytes()).hexdigest()),
             version,
         )
+        if not _same(fresh, folder / file):
+            text = without_table(text, "int8")
+            for stale in (int8_form(folder / one) for one in before.int8_sha256):
+                reference["files"].pop(stale.name, None)
+                stale.unlink(missing_ok=True)
         (folder / "reference.json").write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
         fresh.replace(folder / file)
         manifest.write_text(text, encoding="utf-8")
@@ -89,13 +96,8 @@ def _export(network: nn.Module, checkpoint: Path, target: Path) -> float:
     return worst
 
 
-def with_table(text: str, name: str, table: str, version: str) -> str:
-    """The manifest with another version, and ``table`` before all others, in the place of older ones of that name."""
-    text = re.sub(r'^version = ".*"$', f'version = "{version}"', text, count=1, flags=re.MULTILINE)
-    text = re.sub(rf"^\[{name}(?:\.\w+)?\]\n(?:[^\[\n].*\n|\n)*", "", text, flags=re.MULTILINE)
-    first = re.search(r"^\[", text, flags=re.MULTILINE)
-    place = first.start() if first else len(text)
-    return f"{text[:place].rstrip()}\n\n{table.rstrip()}\n\n{text[place:]}"
+def _same(fresh: Path, file: Path) -> bool:
+    return file.is_file() and file.read_bytes() == fresh.read_bytes()
 
 
 def say(worst: float) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spinepacs.analysis.seeing.decode import Candidates, decode
+from spinepacs.analysis.seeing.sessions import open_session
 from spinepacs.training.data.dataset import CLASS_NAMES
 from spinepacs.training.learning.checkpoint import Floats, Network
 from spinepacs.training.release.crop_reference import FRAMES, crop_differences, open_network
@@ -51,12 +52,7 @@ TOLERANCE_INT8 = {"box_px": 4.0, "score": 0.05, "highest_by_channel": 4.0, "prot
 
 def open_onnx(path: Path) -> Network:
     """Open a model with ONNX Runtime as a function from input to both outputs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")  # as analysis.segment does
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(path, path.read_bytes(), 0)
     name = session.get_inputs()[0].name
 
     def run(tensor: Floats) -> tuple[Floats, Floats]:
@@ -124,15 +120,16 @@ def _rounded(values: Floats, digits: int) -> list[float]:
 def replay(folder: Path) -> list[str]:
     """Ask every network of a model folder again; what it answers otherwise than ``reference.json``, in words."""
     reference = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-    return [
-        f"{name}: {difference}"
-        for name, expected in reference["files"].items()
-        for difference in (
-            crop_differences(open_network(folder / name), FRAMES[name], expected)
-            if name in FRAMES
+    told = []
+    for name, expected in reference["files"].items():
+        network = name.replace("-int8", "")
+        changes = (
+            crop_differences(open_network(folder / name), FRAMES[network], expected)
+            if network in FRAMES
             else differences(open_onnx(folder / name), expected)
         )
-    ]
+        told += [f"{name}: {change}" for change in changes]
+    return told
 
 
 def differences(run: Network, expected: dict[str, Any]) -> list[str]:

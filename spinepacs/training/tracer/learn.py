@@ -16,11 +16,12 @@ from torch.nn import functional
 
 from spinepacs.analysis.seeing.crops import EDGES, to_batch
 from spinepacs.analysis.seeing.crops import Film as Cutter
-from spinepacs.analysis.seeing.tracer import MAP, corner_places
+from spinepacs.analysis.seeing.tracer import FILE, MAP, corner_places
 from spinepacs.training.data.dataset import read_grey, read_lateral_corners, read_yolo_seg
 from spinepacs.training.data.held_out import real_films
 from spinepacs.training.reader.loop import Trainer, parser, prepare, train
 from spinepacs.training.reader.samples import shaken
+from spinepacs.training.reader.starting import begun
 from spinepacs.training.tracer.network import TracerNetwork
 from spinepacs.training.tracer.samples import Marked, Sample, Sampler, sample, usable
 
@@ -101,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare(given)
     sources, held = _sources(given)
     samplers = [(share, Sampler(films)) for share, films in sources]
-    trainer = Trainer(TracerNetwork(), loss_of, given.out / "tracer.pt", given)
+    network = begun(TracerNetwork(), FILE, samplers, given)
+    trainer = Trainer(network, loss_of, given.out / "tracer.pt", given)
     train(
         trainer,
         samplers,

@@ -12,7 +12,7 @@ from spinepacs.analysis.seeing.tracer import MAPS
 from spinepacs.training.reader.network import Stage, convolution
 
 CHANNELS = (16, 32, 64, 96)
-_GATHERED = 48
+_GATHERED = 32
 
 
 class _Up(nn.Module):
@@ -66,8 +66,12 @@ class SpursNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.tracer = TracerNetwork().requires_grad_(False)
-        first, *coarser = CHANNELS
-        self.gather = nn.Conv2d(4 * first + sum(coarser), _GATHERED, 1)
+        first, second, third, fourth = CHANNELS
+        # One map of what is seen at all four sizes: narrowed before it is enlarged, which is the same and cheaper.
+        self.fine = nn.Conv2d(first, _GATHERED, 2, 2)
+        self.narrow = nn.ModuleList(
+            [nn.Conv2d(width, _GATHERED, 1, bias=False) for width in (second, third, fourth)]
+        )
         self.near = nn.Conv2d(_GATHERED, _GATHERED, 3, padding=1)
         self.wide = nn.Conv2d(_GATHERED, _GATHERED, 3, padding=2, dilation=2)
         self.last = nn.Conv2d(_GATHERED, 1, 1)
@@ -81,15 +85,16 @@ class SpursNetwork(nn.Module):
     def forward(self, crops: torch.Tensor) -> Any:
         """The tracer's logits, and the spurs."""
         with torch.no_grad():
-            deep, third, second, fine = self.tracer.maps(crops)
+            *coarser, fine = self.tracer.maps(crops)
             edges = self.tracer.head(fine).float()
-            grown = [
-                functional.interpolate(deep, scale_factor=4.0, mode="bilinear"),
-                functional.interpolate(third, scale_factor=2.0, mode="bilinear"),
-            ]
-            seen = torch.cat([functional.pixel_unshuffle(fine, 2), second, *grown], dim=1)
-        map_ = torch.relu(self.gather(seen))
+        map_ = self.fine(fine)
+        for times, narrow, seen in zip((1.0, 2.0, 4.0), self.narrow, reversed(coarser), strict=True):
+            map_ = map_ + _grown(narrow(seen), times)
+        map_ = torch.relu(map_)
         map_ = torch.relu(self.near(map_)) + map_
         map_ = torch.relu(self.wide(map_)) + map_
-        spurs = functional.interpolate(self.last(map_).float(), scale_factor=2.0, mode="bilinear")
-        return torch.cat([edges, spurs], dim=1)
+        return torch.cat([edges, _grown(self.last(map_).float(), 2.0)], dim=1)
+
+
+def _grown(map_: torch.Tensor, times: float) -> torch.Tensor:
+    return map_ if times == 1 else functional.interpolate(map_, scale_factor=times, mode="bilinear")

@@ -18,9 +18,10 @@ from torch.nn import functional
 
 from spinepacs.analysis.seeing.crops import EDGES, to_batch
 from spinepacs.analysis.seeing.crops import Film as Cutter
-from spinepacs.analysis.seeing.tracer import MAP, MAPS, values_at
+from spinepacs.analysis.seeing.tracer import FILE, MAP, MAPS, values_at
 from spinepacs.training.data.dataset import read_grey, read_yolo_seg
 from spinepacs.training.reader.loop import Trainer, parser, prepare, train
+from spinepacs.training.reader.starting import begun
 from spinepacs.training.tracer.network import SpursNetwork
 from spinepacs.training.tracer.samples import Marked, Sample, Sampler, sample, usable
 
@@ -86,14 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--tracer", type=Path, required=True, help="checkpoint of training.tracer.learn")
     given = made.parse_args(arguments)
     prepare(given)
-    network = SpursNetwork()
-    network.tracer.load_state_dict(torch.load(given.tracer, weights_only=True)["average"])
     films = [film for folder in given.synthetic for film in _spurs_known(folder)]
+    samplers = [(1.0, Sampler(films, spurred=_SPURRED))]
+    network = begun(SpursNetwork(), FILE, samplers, given)
+    network.tracer.load_state_dict(torch.load(given.tracer, weights_only=True)["average"])
     held = {str(folder): _spurs_known(folder) for folder in given.check}
     print({"training": len(films), **{name: len(kept) for name, kept in held.items()}})  # noqa: T201
     train(
         Trainer(network, loss_of, given.out / "spurs.pt", given),
-        [(1.0, Sampler(films, spurred=_SPURRED))],
+        samplers,
         lambda averaged: {name: judged(averaged, kept) for name, kept in held.items()},
         given,
     )

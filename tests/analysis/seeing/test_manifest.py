@@ -1,10 +1,12 @@
 import hashlib
+from contextlib import nullcontext
 
 import pytest
 
-from spinepacs.analysis.seeing import segment
+from spinepacs.analysis.seeing import segment, sessions
 from spinepacs.analysis.seeing.manifest import Manifest
-from spinepacs.analysis.seeing.segment import Segmenter, multiplies_int8
+from spinepacs.analysis.seeing.segment import Segmenter
+from spinepacs.analysis.seeing.sessions import multiplies_int8
 from spinepacs.domain.anatomy import Level
 from spinepacs.errors import BadModel
 from tests import models, phantoms
@@ -84,15 +86,18 @@ def test_the_int8_model_is_checked_and_named_in_the_version(tmp_path, monkeypatc
     monkeypatch.setattr(segment, "multiplies_int8", lambda: True)
     folder = models.write_model(tmp_path / "m", PHANTOM)
     weights = (folder / "model.onnx").read_bytes()
-    with pytest.raises(BadModel, match=r"model-int8\.onnx: cannot be read"):
-        Segmenter.open(folder, threads=1, precision="int8")
-    (folder / "model-int8.onnx").write_bytes(weights)
-    with pytest.raises(BadModel, match=r"model-int8\.onnx: sha256"):
+    with pytest.raises(BadModel, match=r"model-int8\.onnx: the manifest names none"):
         Segmenter.open(folder, threads=1, precision="int8")
     with (folder / "manifest.toml").open("a", encoding="utf-8") as manifest:
         manifest.write(
             f'\n[int8]\nsha256 = "{hashlib.sha256(weights).hexdigest()}"\nloss_map50_95 = {loss}\n'
         )
+    with pytest.raises(BadModel, match=r"model-int8\.onnx: cannot be read"):
+        Segmenter.open(folder, threads=1, precision="int8")
+    (folder / "model-int8.onnx").write_bytes(weights[:-1])
+    with pytest.raises(BadModel, match=r"model-int8\.onnx: sha256"):
+        Segmenter.open(folder, threads=1, precision="int8")
+    (folder / "model-int8.onnx").write_bytes(weights)
     assert Segmenter.open(folder, threads=1, precision="int8").model_version == "1+int8"
     assert Segmenter.open(folder, threads=1, precision="fp32").model_version == "1"
     chosen = "1+int8" if loss <= 0.5 else "1"
@@ -111,3 +116,13 @@ def test_the_int8_model_is_checked_and_named_in_the_version(tmp_path, monkeypatc
 def test_int8_is_for_processors_with_dot_products(tmp_path, flags, expected):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n", encoding="ascii")
     assert multiplies_int8(tmp_path / "cpuinfo") is expected
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_exact_sums_are_asked_for_where_the_processor_has_no_dot_products(tmp_path, monkeypatch, multiplies):
+    monkeypatch.setattr(sessions, "multiplies_int8", lambda: multiplies)
+    path = models.write_model(tmp_path / "m", PHANTOM) / "model.onnx"
+    options = sessions.open_session(path, path.read_bytes(), 1).get_session_options()
+    asked = nullcontext() if not multiplies else pytest.raises(RuntimeError, match="x64quantprecision")
+    with asked:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"

@@ -17,9 +17,9 @@ from spinepacs.analysis.seeing.manifest import Manifest  # noqa: E402
 from spinepacs.analysis.seeing.segment import Segmenter  # noqa: E402
 from spinepacs.errors import BadModel  # noqa: E402
 from spinepacs.training.reader.network import ReaderNetwork  # noqa: E402
-from spinepacs.training.release.joining import with_table  # noqa: E402
 from spinepacs.training.release.reader import add_reader, main, reader_table  # noqa: E402
 from spinepacs.training.release.reference import replay  # noqa: E402
+from spinepacs.training.release.tables import with_table  # noqa: E402
 from tests import phantoms  # noqa: E402
 from tests.models import READER_WEIGHTS, write_model  # noqa: E402
 
