@@ -15,7 +15,10 @@ from spinepacs.domain.geometry import Endplate, Points
 
 
 def redrawn(
-    tracer: Tracer, display: NDArray[np.uint8], vertebrae: Sequence[Vertebra]
+    tracer: Tracer,
+    display: NDArray[np.uint8],
+    vertebrae: Sequence[Vertebra],
+    rows: Sequence[int] | None = None,
 ) -> tuple[Vertebra, ...]:
     """Draw bodies again; names stay.
 
@@ -25,16 +28,21 @@ def redrawn(
         (rows, columns) uint8, bright bone on dark ground, square pixels.
     vertebrae
         From head to foot, at least one, px of ``display``.
+    rows
+        Which of them; all where it is not given.
     """
     way = np.subtract(vertebrae[-1].outline.centroid, vertebrae[0].outline.centroid)
     way = way / np.hypot(*way) if len(vertebrae) > 1 else np.array([0.0, 1.0])
-    traced = tracer.trace(display, [body.outline for body in vertebrae], way)
-    drawn = [_as_traced(body, one) for body, one in zip(vertebrae, traced, strict=True)]
+    rows = range(len(vertebrae)) if rows is None else rows
+    traced = tracer.trace(display, [body.outline for body in vertebrae], way, rows)
+    drawn = list(vertebrae)
+    for row, one in zip(rows, traced, strict=True):
+        drawn[row] = _as_traced(drawn[row], one)
     size = np.array(display.shape[::-1], np.float64)
     moved = {
         row: _moved(drawn[row], place, size)
         for row, place in out_of_line(drawn).items()
-        if (place.centre > 0).all() and (place.centre < size).all()
+        if row in rows and (place.centre > 0).all() and (place.centre < size).all()
     }
     if moved:
         outlines = [moved.get(row, body).outline for row, body in enumerate(drawn)]

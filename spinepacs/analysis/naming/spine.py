@@ -84,7 +84,7 @@ class _Search(NamedTuple):
 
     def as_drawn(self, spine: Spine | Refusal, found: tuple[Detection, ...]) -> Found:
         """Bodies drawn from near by, where the model has a tracer, and read and named once more there: the reader looks
-        at their middles, and distances and sizes are truer. Where that changes names, they are drawn anew."""
+        at their middles, and distances and sizes are truer. What is part of the spine only then is drawn, too."""
         tracer = self.segmenter.tracer
         if tracer is None or isinstance(spine, Refusal):
             return spine, found
@@ -95,15 +95,14 @@ class _Search(NamedTuple):
             again = named(heard, self.film)
         if isinstance(again, Refusal):
             return spine, found
-        drawn = {(id(body.outline), body.level): body for body in spine.vertebrae}
-        if any((id(body.outline), body.level) not in drawn for body in again.vertebrae):
-            return self._drawn(tracer, again, heard)
-        before = (drawn[id(body.outline), body.level] for body in again.vertebrae)
-        plated = (
-            replace(body, upper=old.upper, lower=old.lower)
+        drawn = {_drawn_as(body): body for body in spine.vertebrae}
+        before = [drawn.get(_drawn_as(body)) for body in again.vertebrae]
+        plated = tuple(
+            replace(body, upper=old.upper, lower=old.lower) if old else body
             for body, old in zip(again.vertebrae, before, strict=True)
         )
-        return replace(again, vertebrae=tuple(plated)), heard
+        again, fresh = replace(again, vertebrae=plated), [row for row, old in enumerate(before) if not old]
+        return self._drawn(tracer, again, heard, fresh) if fresh else (again, heard)
 
     def _named(self, seen: Sequence[Detection]) -> Found:
         """The spine of what was seen in px of the display, and all of it in native px."""
@@ -120,12 +119,17 @@ class _Search(NamedTuple):
             return self.segmenter.reader.read(self.display, seen, towards / np.hypot(*towards))
 
     def _drawn(
-        self, tracer: Tracer, spine: Spine, found: tuple[Detection, ...]
+        self,
+        tracer: Tracer,
+        spine: Spine,
+        found: tuple[Detection, ...],
+        rows: Sequence[int] | None = None,
     ) -> tuple[Spine, tuple[Detection, ...]]:
-        """Spine and detections with the bodies drawn again from near by; names stay."""
+        """Spine and detections with its bodies, or these rows of them, drawn again from near by; names stay."""
         with self.step("trace"):
             seen = _stretched(spine.vertebrae, 1 / self.factor)
-            return _outlined(spine, _stretched(redrawn(tracer, self.display, seen), self.factor), found)
+            drawn = redrawn(tracer, self.display, seen, rows)
+            return _outlined(spine, _stretched(drawn, self.factor), found)
 
     def settled(self, spine: Spine | Refusal, found: tuple[Detection, ...]) -> Found:
         """Plates in doubt as the others have them. After the last naming: what settles by names would speak for
@@ -138,6 +142,11 @@ class _Search(NamedTuple):
             if at_rest is seen:
                 return spine, found
             return _outlined(spine, _stretched(at_rest, self.factor), found)
+
+
+def _drawn_as(body: Vertebra) -> tuple[int, bool, bool]:
+    """What a drawing depends on beside the film: the outline, and which plates a body of that name has."""
+    return id(body.outline), body.level.has_upper_plate, body.level.has_lower_plate
 
 
 def _outlined(

@@ -58,7 +58,7 @@ def test_the_decoding_and_what_feeds_it_stay_in_fp32() -> None:
     assert len(decoding) == 7
     assert all(re.search(r"\.2/Conv$|/dfl/", name) for name in decoding)
     outside = [name for name in kept if not name.startswith("/model.23/")]
-    assert {name.split("/")[1] for name in outside} == {f"model.{stage}" for stage in range(5)}
+    assert {name.split("/")[1] for name in outside} == {f"model.{stage}" for stage in (0, 1, 2, 10)}
     last = next(node.name for node in nodes if "output0" in node.output)
     assert last in kept
     assert not any("/proto/" in name for name in kept)
