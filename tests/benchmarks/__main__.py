@@ -11,6 +11,7 @@ from tests.benchmarks import (
     engine,
     growth,
     model,
+    networks,
     output,
     pages,
     pipeline,
@@ -24,6 +25,7 @@ from tests.benchmarks import (
 
 BENCHMARKS = {
     "model": model.main,
+    "networks": networks.main,
     "receive": receive.main,
     "pipeline": pipeline.main,
     "decode": decode.main,

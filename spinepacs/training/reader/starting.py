@@ -42,8 +42,7 @@ def start_from(network: nn.Module, path: Path, crops: torch.Tensor) -> None:
     """Copy the weights of an exported network into ``network``, and give its batch norms statistics again.
 
     The export folds batch norms into the convolutions before them and drops the names of both, so the layers are told
-    by the order in which they are run. A file with more of them than the network has gives it the first ones: a
-    tracer's spurs come last.
+    by the order in which they are run. Either may have more of them than the other: a tracer's spurs come last.
 
     Parameters
     ----------
@@ -61,10 +60,10 @@ def start_from(network: nn.Module, path: Path, crops: torch.Tensor) -> None:
     """
     layers = _in_order(network, crops[:1])
     stored = _stored(path)
-    shapes = [tuple(layer.weight.shape) for layer, _ in layers]
-    if [folded.weight.shape for folded in stored[: len(layers)]] != shapes:
+    both = list(zip(layers, stored, strict=False))
+    if any(tuple(layer.weight.shape) != folded.weight.shape for (layer, _), folded in both):
         raise WeightsError(f"{path}: its layers are not those of a {type(network).__name__}")
-    for (layer, norm), folded in zip(layers, stored, strict=False):
+    for (layer, norm), folded in both:
         bias = torch.from_numpy(folded.bias)
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(folded.weight))

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,28 +47,37 @@ def join(
     ExportError
         ONNX Runtime answers differently; the folder is left as it was.
     """
-    before = Manifest.load(folder)
+    Manifest.load(folder)  # before anything is written
     with tempfile.TemporaryDirectory(dir=folder) as name:
         fresh = Path(name) / file
         worst = _export(network, checkpoint, fresh)
-        reference = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
-        reference["files"][file] = crop_answers(open_network(fresh), FRAMES[file])
-        manifest = folder / "manifest.toml"
-        text = with_table(
-            manifest.read_text(encoding="utf-8"),
-            Path(file).stem,
-            table(hashlib.sha256(fresh.read_bytes()).hexdigest()),
-            version,
-        )
-        if not _same(fresh, folder / file):
-            text = without_table(text, "int8")
-            for stale in (int8_form(folder / one) for one in before.int8_sha256):
-                reference["files"].pop(stale.name, None)
-                stale.unlink(missing_ok=True)
-        (folder / "reference.json").write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(folder / file)
-        manifest.write_text(text, encoding="utf-8")
+        text = (folder / "manifest.toml").read_text(encoding="utf-8")
+        replies = crop_answers(open_network(fresh), FRAMES[file])
+        replace(folder, fresh, with_table(text, Path(file).stem, table(sha256_of(fresh)), version), replies)
     return worst
+
+
+def replace(folder: Path, fresh: Path, text: str, replies: dict[str, Any]) -> None:
+    """Put a network's file into a folder, with the manifest's text and what the network answers to the reference.
+
+    8-bit forms go, unless the network is the one that was there.
+    """
+    before, file = Manifest.load(folder), folder / fresh.name
+    reference = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+    reference["files"][fresh.name] = replies
+    if not (file.is_file() and file.read_bytes() == fresh.read_bytes()):
+        text = without_table(text, "int8")
+        for stale in (int8_form(folder / one) for one in before.int8_sha256):
+            reference["files"].pop(stale.name, None)
+            stale.unlink(missing_ok=True)
+    (folder / "reference.json").write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
+    fresh.replace(file)
+    (folder / "manifest.toml").write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, lower-case hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _export(network: nn.Module, checkpoint: Path, target: Path) -> float:
@@ -94,10 +103,6 @@ def _export(network: nn.Module, checkpoint: Path, target: Path) -> float:
     if worst > _TOLERANCE:
         raise ExportError(f"ONNX Runtime and torch differ by {worst}")
     return worst
-
-
-def _same(fresh: Path, file: Path) -> bool:
-    return file.is_file() and file.read_bytes() == fresh.read_bytes()
 
 
 def say(worst: float) -> None:

@@ -7,8 +7,7 @@ import re
 
 def with_table(text: str, name: str, table: str, version: str) -> str:
     """The manifest with another version, and ``table`` before all others, in the place of older ones of that name."""
-    text = re.sub(r'^version = ".*"$', f'version = "{version}"', text, count=1, flags=re.MULTILINE)
-    text = without_table(text, name)
+    text = without_table(with_version(text, version), name)
     first = re.search(r"^\[", text, flags=re.MULTILINE)
     place = first.start() if first else len(text)
     return f"{text[:place].rstrip()}\n\n{table.rstrip()}\n\n{text[place:]}"
@@ -17,3 +16,8 @@ def with_table(text: str, name: str, table: str, version: str) -> str:
 def without_table(text: str, name: str) -> str:
     """The manifest without a table and its own tables."""
     return re.sub(rf"^\[{name}(?:\.\w+)?\]\n(?:[^\[\n].*\n|\n)*", "", text, flags=re.MULTILINE)
+
+
+def with_version(text: str, version: str) -> str:
+    """The manifest with another version."""
+    return re.sub(r'^version = ".*"$', f'version = "{version}"', text, count=1, flags=re.MULTILINE)

@@ -84,13 +84,18 @@ def area_under_roc(told: NDArray[np.floating], there: NDArray[np.bool_]) -> floa
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: train for the given minutes, say now and then how well spurs are told."""
     made = parser("spinepacs.training.tracer.spurs", __doc__, ap_share=0.0)
-    made.add_argument("--tracer", type=Path, required=True, help="checkpoint of training.tracer.learn")
+    made.add_argument(
+        "--tracer", type=Path, help="checkpoint of training.tracer.learn; else --start's is taken"
+    )
     given = made.parse_args(arguments)
+    if not (given.tracer or given.start):
+        made.error("--tracer or --start: spurs are learnt over a trained tracer")
     prepare(given)
     films = [film for folder in given.synthetic for film in _spurs_known(folder)]
     samplers = [(1.0, Sampler(films, spurred=_SPURRED))]
     network = begun(SpursNetwork(), FILE, samplers, given)
-    network.tracer.load_state_dict(torch.load(given.tracer, weights_only=True)["average"])
+    if given.tracer:
+        network.tracer.load_state_dict(torch.load(given.tracer, weights_only=True)["average"])
     held = {str(folder): _spurs_known(folder) for folder in given.check}
     print({"training": len(films), **{name: len(kept) for name, kept in held.items()}})  # noqa: T201
     train(

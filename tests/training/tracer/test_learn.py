@@ -77,6 +77,20 @@ def test_a_run_leaves_a_checkpoint_goes_on_from_it_and_is_released(
     assert segmenter.model_version == "2"
     assert replay(folder) == []
 
+    onwards = [
+        "--start",
+        str(folder),
+        "--out",
+        str(tmp_path / "onwards"),
+        "--minutes",
+        "0.001",
+        "--rate",
+        "0",
+    ]
+    assert main([*given, *onwards]) == 0
+    begun = torch.load(tmp_path / "onwards" / "tracer.pt", weights_only=True)["network"]
+    torch.testing.assert_close(begun["head.2.weight"], second["average"]["head.2.weight"])
+
 
 def test_an_untrained_network_is_far_off(ap_folder: Path) -> None:
     torch.manual_seed(0)
