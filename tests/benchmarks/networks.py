@@ -17,7 +17,7 @@ import numpy as np
 from spinepacs.analysis.naming.spine import find_spine
 from spinepacs.analysis.seeing.manifest import Manifest
 from spinepacs.analysis.seeing.segment import Precision, Segmenter
-from spinepacs.dicom.reading.film import read_film
+from spinepacs.dicom.reading.film import LoadedFilm, read_film
 from spinepacs.domain.study import Radiograph, View
 from spinepacs.settings.settings import Settings
 
@@ -74,7 +74,9 @@ def forms(folders: Sequence[Path]) -> Iterator[Form]:
 def films(pictures: Path | None) -> list[Radiograph]:
     """The demo's full-spine lateral film, or the pictures of a folder as lateral films."""
     if pictures is None:
-        shown = [read_film(FILM).radiograph.display]
+        film = read_film(FILM)
+        assert isinstance(film, LoadedFilm)
+        shown = [film.radiograph.display]
     else:
         paths = sorted(path for path in pictures.iterdir() if path.suffix in (".jpg", ".png"))
         shown = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
