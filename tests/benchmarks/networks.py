@@ -79,7 +79,7 @@ def films(pictures: Path | None) -> list[Radiograph]:
         shown = [film.radiograph.display]
     else:
         paths = sorted(path for path in pictures.iterdir() if path.suffix in (".jpg", ".png"))
-        shown = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+        shown = [np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8) for path in paths]
     return [
         Radiograph("", "", "", np.zeros((0, 0), np.float32), display, None, View.LATERAL, None, "")
         for display in shown
