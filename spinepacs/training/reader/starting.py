@@ -69,7 +69,7 @@ def start_from(network: nn.Module, path: Path, crops: torch.Tensor) -> None:
             layer.weight.copy_(torch.from_numpy(folded.weight))
             if layer.bias is not None:
                 layer.bias.copy_(bias)
-            else:
+            elif norm is not None:
                 make_identity(norm, bias)
     calibrate_batch_norm(network, [crops])
 
@@ -105,8 +105,9 @@ def _stored(path: Path) -> Sequence[FoldedConvolution]:
     except (OSError, ValueError, DecodeError) as error:
         raise WeightsError(f"{path}: cannot be read as ONNX ({error})") from error
     values = {one.name: np.array(onnx.numpy_helper.to_array(one), np.float32) for one in graph.initializer}
-    return [
-        FoldedConvolution(*(values[name] for name in node.input[1:]))
-        for node in graph.node
-        if node.op_type in _WITH_WEIGHTS and all(name in values for name in node.input[1:])
-    ]
+    found = []
+    for node in graph.node:
+        if node.op_type in _WITH_WEIGHTS and all(name in values for name in node.input[1:]):
+            weight, *bias = (values[name] for name in node.input[1:])
+            found.append(FoldedConvolution(weight, bias[0] if bias else np.zeros(len(weight), np.float32)))
+    return found

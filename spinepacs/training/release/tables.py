@@ -14,8 +14,9 @@ def with_table(text: str, name: str, table: str, version: str) -> str:
 
 
 def without_table(text: str, name: str) -> str:
-    """The manifest without a table and its own tables."""
-    return re.sub(rf"^\[{name}(?:\.\w+)?\]\n(?:[^\[\n].*\n|\n)*", "", text, flags=re.MULTILINE)
+    """The manifest without a table and its own tables; comments after an empty line are the next one's, and stay."""
+    lines = r"(?:[^\[\n].*\n|\n+(?=[^\[\n#]))*\n*"
+    return re.sub(rf"^\[{name}(?:\.\w+)?\]\n{lines}", "", text, flags=re.MULTILINE)
 
 
 def with_version(text: str, version: str) -> str:

@@ -19,7 +19,7 @@ from spinepacs.errors import BadModel  # noqa: E402
 from spinepacs.training.reader.network import ReaderNetwork  # noqa: E402
 from spinepacs.training.release.reader import add_reader, main, reader_table  # noqa: E402
 from spinepacs.training.release.reference import replay  # noqa: E402
-from spinepacs.training.release.tables import with_table  # noqa: E402
+from spinepacs.training.release.tables import with_table, without_table  # noqa: E402
 from tests import phantoms  # noqa: E402
 from tests.models import READER_WEIGHTS, write_model  # noqa: E402
 
@@ -83,3 +83,9 @@ def test_other_keys_and_tables_stay(tables: str) -> None:
     assert after.pop("reader") == {"sha256": "abc", "weights": asdict(WEIGHTS)}
     before.pop("reader", None)
     assert after == before | {"version": "1.1.0"}
+
+
+def test_a_table_goes_and_what_is_said_of_the_next_one_stays() -> None:
+    rest = "# Of the endplates.\n[localisation.AP]\ndoubt = 1\n"
+    text = f"[int8]\nsha256 = 'x'\n# Measured.\nloss = 1\n\nmore = 2\n\n{rest}"
+    assert without_table(text, "int8") == rest

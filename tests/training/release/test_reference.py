@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spinepacs.analysis.seeing.manifest import INT8_KEYS, int8_form
 from spinepacs.domain.anatomy import Level
 from spinepacs.training.learning.checkpoint import Floats
 from spinepacs.training.release.crop_reference import FRAMES, crop_answers, crop_differences, open_network
@@ -37,8 +38,8 @@ def test_every_shipped_network_answers_as_its_reference_says(shipped: Path) -> N
 def test_the_shipped_manifest_names_the_shipped_weights(shipped: Path) -> None:
     manifest = tomllib.loads((shipped / "manifest.toml").read_text(encoding="utf-8"))
     named = {"model.onnx": manifest["sha256"]}
-    if "int8" in manifest:
-        named["model-int8.onnx"] = manifest["int8"]["sha256"]
+    int8 = manifest.get("int8", {})
+    named |= {int8_form(Path(file)).name: int8[key] for file, key in INT8_KEYS.items() if key in int8}
     named |= {f"{kind}.onnx": manifest[kind]["sha256"] for kind in ("reader", "tracer") if kind in manifest}
     weights = {path.name: path.read_bytes() for path in shipped.glob("*.onnx")}
     assert named == {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()}
