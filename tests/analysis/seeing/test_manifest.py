@@ -1,5 +1,7 @@
 import hashlib
+import shutil
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from spinepacs.errors import BadModel
 from tests import models, phantoms
 
 PHANTOM = phantoms.spine()
+SHIPPED = next(path.parent for path in sorted((Path(__file__).parents[3] / "models").glob("*/manifest.toml")))
 
 
 def test_a_sound_model_folder_opens(tmp_path):
@@ -126,3 +129,22 @@ def test_exact_sums_are_asked_for_where_the_processor_has_no_dot_products(tmp_pa
     asked = nullcontext() if not multiplies else pytest.raises(RuntimeError, match="x64quantprecision")
     with asked:
         assert options.get_session_config_entry("session.x64quantprecision") == "1"
+
+
+@pytest.mark.parametrize("kind", ["model", "reader", "tracer"])
+def test_in_8_bits_every_network_is_the_8_bit_one(tmp_path, kind):
+    folder = shutil.copytree(SHIPPED, tmp_path / "m")
+    form = folder / f"{kind}-int8.onnx"
+    form.write_bytes(form.read_bytes() + b"0")
+    Segmenter.open(folder, threads=1, precision="fp32")
+    with pytest.raises(BadModel, match=rf"{kind}-int8\.onnx: sha256"):
+        Segmenter.open(folder, threads=1, precision="int8")
+
+
+def test_a_network_without_an_8_bit_form_is_run_as_it_is(tmp_path):
+    folder = shutil.copytree(SHIPPED, tmp_path / "m")
+    text = (folder / "manifest.toml").read_text(encoding="utf-8")
+    kept = [line for line in text.splitlines(keepends=True) if not line.startswith("tracer_sha256")]
+    (folder / "manifest.toml").write_text("".join(kept), encoding="utf-8")
+    (folder / "tracer-int8.onnx").unlink()
+    assert Segmenter.open(folder, threads=1, precision="int8").tracer is not None
