@@ -49,11 +49,15 @@ class _Drawn(Tracer):
     """Answers with what it is told of the bodies, whatever the crops show."""
 
     def __init__(self, answer):
-        self._answer = answer
+        self._answer, self.rows = answer, []
+
+    def trace(self, display, outlines, towards, rows=None):
+        self.rows.append(list(range(len(outlines)) if rows is None else rows))
+        return super().trace(display, outlines, towards, rows)
 
     def maps(self, crops):
         assert all(crop.shape == EDGES.shape for crop in crops)
-        return self._answer.astype(np.float32)
+        return self._answer[self.rows[-1]].astype(np.float32)
 
 
 def _outlines(phantom=PHANTOM):
@@ -223,6 +227,8 @@ def test_bodies_are_named_once_more_as_they_were_drawn(tmp_path):
     # S1, which has one plate, has become L5, which has two: both are the tracer's.
     plates = [plate for body in after.vertebrae for plate in (body.upper, body.lower)]
     assert all(plate is not None and plate.spread is not None for plate in plates)
+    last = len(before.vertebrae) - 1
+    assert segmenter.tracer.rows == [list(range(last + 1)), [last]], "the others were drawn before"
 
 
 def test_a_sacrum_keeps_no_lower_plate_and_the_axis_no_upper_one(tmp_path):
