@@ -61,7 +61,7 @@ def start_from(network: nn.Module, path: Path, crops: torch.Tensor) -> None:
     layers = _in_order(network, crops[:1])
     stored = _stored(path)
     both = list(zip(layers, stored, strict=False))
-    if any(tuple(layer.weight.shape) != folded.weight.shape for (layer, _), folded in both):
+    if not both or any(tuple(layer.weight.shape) != folded.weight.shape for (layer, _), folded in both):
         raise WeightsError(f"{path}: its layers are not those of a {type(network).__name__}")
     for (layer, norm), folded in both:
         bias = torch.from_numpy(folded.bias)

@@ -7,7 +7,6 @@ exported network is compared with the torch one, in several shapes, before anyth
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import sys
@@ -29,6 +28,7 @@ from spinepacs.training.release.reference import (
     answers,
     open_onnx,
 )
+from spinepacs.training.release.tables import sha256_of
 
 _OPSET = 17
 _TOLERANCE = {"output0": 0.05, "output1": 0.002}
@@ -111,7 +111,7 @@ def manifest_text(onnx_path: Path, facts: ModelFacts) -> str:
         f'name = "{facts.name}"',
         f'version = "{facts.version}"',
         f'licence = "{facts.licence}"',
-        f'sha256 = "{hashlib.sha256(onnx_path.read_bytes()).hexdigest()}"',
+        f'sha256 = "{sha256_of(onnx_path)}"',
         f"classes = {json.dumps(CLASS_NAMES)}",
         "",
         "# Longer side of a film, and of a window of it, in the input; the shorter side is padded to a multiple of 32.",

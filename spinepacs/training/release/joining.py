@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 from spinepacs.analysis.seeing.manifest import Manifest, int8_form
 from spinepacs.training.release.crop_reference import FRAMES, computed_crops, crop_answers, open_network
 from spinepacs.training.release.export import ExportError
-from spinepacs.training.release.tables import with_table, without_table
+from spinepacs.training.release.tables import sha256_of, with_table, without_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,11 +72,6 @@ def replace(folder: Path, fresh: Path, text: str, replies: dict[str, Any]) -> No
     (folder / "reference.json").write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
     fresh.replace(file)
     (folder / "manifest.toml").write_text(text, encoding="utf-8")
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's bytes, lower-case hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _export(network: nn.Module, checkpoint: Path, target: Path) -> float:

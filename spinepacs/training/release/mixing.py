@@ -17,11 +17,11 @@ import numpy as np
 
 from spinepacs.analysis.seeing import segment
 from spinepacs.analysis.seeing.manifest import Manifest
-from spinepacs.training.release.crop_reference import FRAMES, crop_answers, open_network
+from spinepacs.training.release.crop_reference import FRAMES
 from spinepacs.training.release.export import ExportError
-from spinepacs.training.release.joining import replace, sha256_of
-from spinepacs.training.release.reference import TOLERANCE, answers, open_onnx
-from spinepacs.training.release.tables import with_version
+from spinepacs.training.release.joining import replace
+from spinepacs.training.release.reference import answers_of
+from spinepacs.training.release.tables import sha256_of, with_version
 
 _WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm")
 _FIXED = "/dfl/"
@@ -80,12 +80,7 @@ def mix_into(folder: Path, other: Path, file: str, share: float, version: str) -
     with tempfile.TemporaryDirectory(dir=folder) as name:
         fresh = Path(name) / file
         count = mix(path, other / file, share, fresh)
-        if file == segment.FILE:
-            replies = answers(
-                open_onnx(fresh), manifest.score_threshold / 2, manifest.iou_threshold, TOLERANCE
-            )
-        else:
-            replies = crop_answers(open_network(fresh), FRAMES[file])
+        replies = answers_of(fresh, manifest)
         text = (folder / "manifest.toml").read_text(encoding="utf-8")
         replace(
             folder, fresh, with_version(text.replace(sha256_of(path), sha256_of(fresh)), version), replies

@@ -16,7 +16,6 @@ Weights keep all 8 bits.  Processors with AVX2 or AVX-512 but no VNNI sum u8 × 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import sys
@@ -49,16 +48,8 @@ from spinepacs.training.evaluation.film import radiograph_of
 from spinepacs.training.evaluation.reading import header_view
 from spinepacs.training.evaluation.segmenters import open_segmenter
 from spinepacs.training.learning.checkpoint import Floats
-from spinepacs.training.release.crop_reference import (
-    FRAMES,
-    crop_answers,
-    open_network,
-)
-from spinepacs.training.release.crop_reference import (
-    TOLERANCE_INT8 as CROP_TOLERANCE_INT8,
-)
-from spinepacs.training.release.reference import TOLERANCE_INT8, answers, open_onnx
-from spinepacs.training.release.tables import with_table
+from spinepacs.training.release.reference import answers_of
+from spinepacs.training.release.tables import sha256_of, with_table
 
 CALIBRATION_IMAGES = 64
 _CROPS = 4
@@ -238,7 +229,7 @@ def add_int8(folder: Path, calibrate: Sequence[Path], measure: Sequence[Path] = 
     for file, inputs in calibration_inputs(folder, calibrate).items():
         target = int8_form(folder / file)
         quantise(folder / file, target, inputs)
-        lines.append(f'{INT8_KEYS[file]} = "{hashlib.sha256(target.read_bytes()).hexdigest()}"')
+        lines.append(f'{INT8_KEYS[file]} = "{sha256_of(target)}"')
     _note(folder, lines)
     _add_references(folder)
     figures = accuracy(folder, measure)
@@ -261,13 +252,7 @@ def _add_references(folder: Path) -> None:
     reference: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for file in manifest.int8_sha256:
         form = int8_form(folder / file)
-        reference["files"][form.name] = (
-            crop_answers(open_network(form), FRAMES[file], CROP_TOLERANCE_INT8)
-            if file in FRAMES
-            else answers(
-                open_onnx(form), manifest.score_threshold / 2, manifest.iou_threshold, TOLERANCE_INT8
-            )
-        )
+        reference["files"][form.name] = answers_of(form, manifest)
     path.write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
 
 

@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spinepacs.analysis.seeing.decode import Candidates, decode
+from spinepacs.analysis.seeing.manifest import Manifest
 from spinepacs.analysis.seeing.sessions import open_session
 from spinepacs.training.data.dataset import CLASS_NAMES
 from spinepacs.training.learning.checkpoint import Floats, Network
-from spinepacs.training.release.crop_reference import FRAMES, crop_differences, open_network
+from spinepacs.training.release.crop_reference import FRAMES, crop_answers, crop_differences, open_network
+from spinepacs.training.release.crop_reference import TOLERANCE as CROP_TOLERANCE
+from spinepacs.training.release.crop_reference import TOLERANCE_INT8 as CROP_TOLERANCE_INT8
 from spinepacs.training.release.pictures import picture
 
 
@@ -117,12 +120,27 @@ def _rounded(values: Floats, digits: int) -> list[float]:
     return [round(float(value), digits) for value in values]
 
 
+def answers_of(path: Path, manifest: Manifest) -> dict[str, Any]:
+    """What any network of a model folder answers to its reference, with the tolerance of its form."""
+    network, int8 = _of_network(path.name)
+    if network in FRAMES:
+        tolerance = CROP_TOLERANCE_INT8 if int8 else CROP_TOLERANCE
+        return crop_answers(open_network(path), FRAMES[network], tolerance)
+    limits = TOLERANCE_INT8 if int8 else TOLERANCE
+    return answers(open_onnx(path), manifest.score_threshold / 2, manifest.iou_threshold, limits)
+
+
+def _of_network(name: str) -> tuple[str, bool]:
+    """The fp32 file that one of a folder is a form of, and whether it is the 8-bit one."""
+    return name.replace("-int8", ""), "-int8" in name
+
+
 def replay(folder: Path) -> list[str]:
     """Ask every network of a model folder again; what it answers otherwise than ``reference.json``, in words."""
     reference = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
     told = []
     for name, expected in reference["files"].items():
-        network = name.replace("-int8", "")
+        network, _ = _of_network(name)
         changes = (
             crop_differences(open_network(folder / name), FRAMES[network], expected)
             if network in FRAMES

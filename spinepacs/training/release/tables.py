@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from pathlib import Path
 
 
 def with_table(text: str, name: str, table: str, version: str) -> str:
@@ -22,3 +24,8 @@ def without_table(text: str, name: str) -> str:
 def with_version(text: str, version: str) -> str:
     """The manifest with another version."""
     return re.sub(r'^version = ".*"$', f'version = "{version}"', text, count=1, flags=re.MULTILINE)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a network's file, lower-case hexadecimal, as the manifest names it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -53,5 +53,7 @@ def test_it_answers_as_the_released_one_and_its_batch_norms_know_what_they_see(
 def test_another_network_is_told_from_it(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"reader\.onnx: its layers are not those of a TracerNetwork"):
         start_from(TracerNetwork(), SHIPPED / "reader.onnx", _crops(EDGES))
+    with pytest.raises(WeightsError, match=r"tracer-int8\.onnx: its layers are not those"):
+        start_from(TracerNetwork(), SHIPPED / "tracer-int8.onnx", _crops(EDGES))
     with pytest.raises(WeightsError, match="cannot be read as ONNX"):
         start_from(TracerNetwork(), tmp_path / "tracer.onnx", _crops(EDGES))
