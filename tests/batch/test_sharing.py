@@ -62,6 +62,33 @@ def test_the_dead_of_this_machine_are_known_at_once(tmp_path: Path):
         assert sharer.claim("films/a")
 
 
+def test_a_claim_that_a_dead_one_left_on_what_is_done_goes_with_the_last(tmp_path: Path):
+    with Sharer(tmp_path, TERMS) as one:
+        die_with_claim(tmp_path)
+        with Sharer(tmp_path, TERMS) as other:
+            assert one.claim("films/b")
+            assert other.claim("films/c")
+        assert sorted(path.stem for path in (tmp_path / ".spinepacs/films").iterdir()) == ["b"]
+
+
+def test_whose_parts_are_cleared_before_the_others_see_it_judges_none_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with Sharer(tmp_path, TERMS) as one:
+        assert one.claim("films/a")
+        elsewhere(tmp_path)
+        stat = Path.stat
+
+        def cleared(path: Path, **options: bool) -> os.stat_result:
+            one._clear_parts()
+            return stat(path, **options)
+
+        monkeypatch.setattr(Path, "stat", cleared)
+        with Sharer(tmp_path, TERMS) as other:
+            monkeypatch.undo()
+            assert not other.claim("films/a")
+
+
 def test_the_dead_of_another_machine_are_known_by_their_silence(tmp_path: Path):
     die_with_claim(tmp_path)
     file = elsewhere(tmp_path)
