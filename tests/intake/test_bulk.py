@@ -19,6 +19,8 @@ from spinepacs.intake.part10 import dataset_offset
 from tests import films, peers
 from tests.intake.doors import associate, listening
 
+pytestmark = peers.UNCLOSED_SOCKETS
+
 CONTEXT, OTHER_CONTEXT = 5, 7
 DATA, LAST, COMMAND = 0x00, 0x02, 0x01
 RELEASE = struct.pack(">BBL4x", 5, 0, 4)

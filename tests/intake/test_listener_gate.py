@@ -27,7 +27,7 @@ from spinepacs.settings.settings import Settings
 from tests import films, peers
 from tests.intake.doors import REJECTED_FOR_NOW, answer, associate, counted, listening, request
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, *peers.UNCLOSED_SOCKETS]
 
 LIMIT_EXCEEDED, CONGESTION = REJECTED_FOR_NOW + b"\x02", REJECTED_FOR_NOW + b"\x01"
 

@@ -25,8 +25,10 @@ from pynetdicom.sop_class import Verification
 
 from spinepacs.dicom.reading.classes import RADIOGRAPH_CLASSES
 from spinepacs.intake import acceptor, contexts, negotiation
-from tests import films
+from tests import films, peers
 from tests.intake.doors import associate, listening
+
+pytestmark = peers.UNCLOSED_SOCKETS
 
 STORAGE = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
 FILM = sorted(RADIOGRAPH_CLASSES)[0]

@@ -33,6 +33,8 @@ from tests import films, peers
 from tests.daemons import Daemon, daemon, destination, film
 from tests.intake.doors import counted, listening
 
+pytestmark = peers.UNCLOSED_SOCKETS
+
 PRIVATE = "1.3.46.670589.11.0.0.12.1"
 """A vendor's own class."""
 FUTURE = "1.2.840.10008.5.1.4.1.1.9999.1"
