@@ -1,13 +1,15 @@
 """Write a model folder from a checkpoint: ``model.onnx`` with manifest and reference answers, on request int8 too.
 
 Run as ``spinepacs export --model FILE --out DIR --version V``.  The card (``README.md``) is written by hand.  The
-exported network is compared with the torch one, in several shapes, before anything is put in place.
+exported network is compared with the torch one, in several shapes, before anything is put in place.  A folder's reader
+and tracer stay, with all that its manifest says of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -17,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from spinepacs.analysis.seeing import reader, segment, tracer
+from spinepacs.analysis.seeing.manifest import INT8_KEYS, int8_form
 from spinepacs.training.data.dataset import CLASS_NAMES
 from spinepacs.training.learning.checkpoint import INPUT_SIDE_PX, ModelFacts, open_torch
 from spinepacs.training.release.reference import (
@@ -28,12 +32,12 @@ from spinepacs.training.release.reference import (
     answers,
     open_onnx,
 )
-from spinepacs.training.release.tables import sha256_of
+from spinepacs.training.release.tables import sha256_of, without_table
 
 _OPSET = 17
 _TOLERANCE = {"output0": 0.05, "output1": 0.002}
 """Largest difference allowed between torch and ONNX Runtime; output0 holds boxes in px."""
-_WRITTEN = ("model.onnx", "model-int8.onnx", "manifest.toml", "reference.json")
+_OTHERS = (reader.FILE, tracer.FILE)
 
 
 class ExportError(RuntimeError):
@@ -144,20 +148,21 @@ def export(
     calibrate: Sequence[Path] = (),
     measure: Sequence[Path] = (),
 ) -> dict[str, float]:
-    """Write ``model.onnx``, ``manifest.toml``, ``reference.json`` and perhaps ``model-int8.onnx`` into ``folder``.
+    """Write ``model.onnx``, ``manifest.toml``, ``reference.json`` and perhaps 8-bit forms into ``folder``.
 
     Parameters
     ----------
     checkpoint : Path
         Ultralytics checkpoint, as :func:`spinepacs.training.learning.train.train` writes it.
     folder : Path
-        Made when missing; an older model in it is replaced only after the new one has been checked.
+        Made when missing; an older detector in it is replaced only after the new one has been checked. Reader and
+        tracer stay, and what was fitted and measured with the older one (``release.names``, ``release.localise``).
     facts : ModelFacts
         Goes into the manifest.
     static : bool
         Fix the input to 1 × 3 × 640 × 640, for other runtimes: the product does not read such a model.
     calibrate, measure : sequence of Path
-        Data sets for the int8 form, see ``quantise.add_int8``; no ``calibrate``, no int8.
+        Data sets for the 8-bit forms, see ``quantise.add_int8``; no ``calibrate``, none of them.
 
     Returns
     -------
@@ -171,26 +176,43 @@ def export(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        fresh, scratch = Path(name) / "model.onnx", Path(name)
+        fresh, scratch = Path(name) / segment.FILE, Path(name)
         onnx_from_checkpoint(checkpoint, fresh, static=static)
         figures = check_same(checkpoint, fresh, SQUARES if static else COMPARED)
-        (scratch / "manifest.toml").write_text(manifest_text(fresh, facts), encoding="utf-8")
-        _write_reference(fresh, facts, SQUARES if static else REPLAYED)
+        tables, replies = _others(folder, scratch)
+        (scratch / "manifest.toml").write_text(manifest_text(fresh, facts) + tables, encoding="utf-8")
+        _write_reference(fresh, facts, SQUARES if static else REPLAYED, replies)
         if calibrate:
             from spinepacs.training.release.quantise import add_int8  # needs the package onnx
 
             figures |= add_int8(scratch, calibrate, measure)
-        for file in _WRITTEN:
-            (folder / file).unlink(missing_ok=True)
-            if (scratch / file).exists():
-                (scratch / file).replace(folder / file)
+        for file in INT8_KEYS:
+            int8_form(folder / file).unlink(missing_ok=True)
+        for made in scratch.iterdir():
+            made.replace(folder / made.name)
     return figures
 
 
-def _write_reference(onnx_path: Path, facts: ModelFacts, inputs: Sequence[ReferenceInput]) -> None:
-    """``reference.json`` beside the network, with its answers under its name."""
+def _others(folder: Path, scratch: Path) -> tuple[str, dict[str, Any]]:
+    """Copy a folder's other networks; returns their tables of the manifest, and what they answer to the reference."""
+    manifest, reference = folder / "manifest.toml", folder / "reference.json"
+    if not manifest.is_file():
+        return "", {}
+    text = without_table(manifest.read_text(encoding="utf-8"), "int8")
+    first = re.search(r"^(?:#.*\n)*\[", text, flags=re.MULTILINE)
+    others = [file for file in _OTHERS if (folder / file).is_file()]
+    for file in others:
+        shutil.copyfile(folder / file, scratch / file)
+    replies = json.loads(reference.read_text(encoding="utf-8"))["files"] if others else {}
+    return f"\n{text[first.start() :]}" if first else "", {file: replies[file] for file in others}
+
+
+def _write_reference(
+    onnx_path: Path, facts: ModelFacts, inputs: Sequence[ReferenceInput], others: dict[str, Any]
+) -> None:
+    """``reference.json`` beside the network, with its answers under its name, and those of other networks."""
     replies = answers(open_onnx(onnx_path), facts.score_threshold / 2, facts.iou_threshold, TOLERANCE, inputs)
-    text = json.dumps({"files": {onnx_path.name: replies}}, indent=1)
+    text = json.dumps({"files": {onnx_path.name: replies} | others}, indent=1)
     onnx_path.with_name("reference.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -217,7 +239,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="data sets: write model-int8.onnx too",
+        help="data sets: write the 8-bit forms too",
     )
     options.add_argument(
         "--measure",
@@ -247,6 +269,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.model, given.out, facts, static=given.static, calibrate=given.calibrate, measure=given.measure
     )
     sys.stdout.write(f"largest difference between torch and ONNX Runtime, and accuracy: {figures}\n")
+    if kept := [file for file in _OTHERS if (given.out / file).is_file()]:
+        sys.stdout.write(
+            f"{', '.join(kept)} stay as they were; fit names and errors of endplates anew "
+            "(spinepacs.training.release.names, .localise)\n"
+        )
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from spinepacs.training.learning.initialise import build_network  # noqa: E402
 from spinepacs.training.learning.network import write_checkpoint  # noqa: E402
 from spinepacs.training.release import export as exporting  # noqa: E402  (it needs the extra)
 from spinepacs.training.release.export import ExportError, check_same, export, main  # noqa: E402
+
+SHIPPED = Path(__file__).parents[3] / "models" / "spine"
 
 pytestmark = [
     pytest.mark.train,
@@ -96,6 +99,29 @@ def test_other_weights_are_refused_and_the_folder_stays_as_it_was(
     with pytest.raises(ExportError, match="differ by"):
         export(tmp_path / "other.pt", folder, ModelFacts("tiny", "2", ""))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_reader_and_tracer_of_a_folder_stay_and_8_bit_forms_go(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "spine"
+    shutil.copytree(SHIPPED, out)
+    before = Manifest.load(out)
+    assert main(["--model", str(checkpoint), "--out", str(out), "--version", "9.9.9"]) == 0
+    assert "reader.onnx, tracer.onnx stay as they were" in capsys.readouterr().out
+    after = Manifest.load(out)
+    assert (after.version, after.int8_sha256) == ("9.9.9", {})
+    assert (after.reader, after.tracer_sha256) == (before.reader, before.tracer_sha256)
+    assert after.localisation == before.localisation
+    assert after.sha256 != before.sha256
+    assert not list(out.glob("*-int8.onnx"))
+    assert replay(out) == []
+    text = (out / "manifest.toml").read_text(encoding="utf-8")
+    assert "# AP: 91 films" in text
+    assert {path.name for path in out.iterdir()} == {
+        "README.md", "manifest.toml", "model.onnx", "reader.onnx", "reference.json", "split.csv", "tracer.onnx",
+    }  # fmt: skip
+    Segmenter.open(out, threads=1)
 
 
 def test_ultralytics_reads_the_file(folder: Path) -> None:
