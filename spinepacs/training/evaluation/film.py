@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import cv2
@@ -37,6 +37,7 @@ def evaluate_film(
     inverted: bool = False,
     view: View | None = None,
     policy: Policy | None = None,
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
 ) -> FilmResult:
     """Read one film as the product does and compare with its labels.
 
@@ -48,6 +49,8 @@ def evaluate_film(
         What the header is to state; None: the film's own view.
     policy
         By which signs are graded; None: they are not, and neither is anything measured.
+    change
+        What is done to the film's greys before it is read.
 
     Raises
     ------
@@ -55,6 +58,7 @@ def evaluate_film(
         The film is missing or is no image.
     """
     display = read_grey(film.path, inverted=inverted)
+    display = change(display) if change else display
     stated = header_view(film) if view is None else view
     start = time.perf_counter()
     spine, everything = find_spine(segmenter, radiograph_of(display, stated))
